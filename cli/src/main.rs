@@ -1,0 +1,2 @@
+//! ficus
+fn main() {}
