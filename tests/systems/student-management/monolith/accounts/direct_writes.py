@@ -1,0 +1,35 @@
+"""Writes of the users' tables that come from outside the web server: a nightly job, a shell, an import.
+
+Each write is one transaction and reported as one JSON line right after its commit. A database that is locked is
+tried again; a write that the database refuses in the name of `ficus` is reported and left out.
+"""
+
+import json
+import time
+
+from django.db import IntegrityError, OperationalError
+
+LOCKED = "database is locked"
+PAUSE_WHEN_LOCKED = 0.02  # seconds
+
+
+def write(out, row):
+    """Calls `row`, which commits one write and returns what to report of it."""
+    try:
+        report = _until_unlocked(row)
+    except IntegrityError as error:
+        if "ficus" not in str(error):
+            raise
+        report = {"refused": str(error)}
+    out.write(json.dumps(report))
+    out.flush()
+
+
+def _until_unlocked(row):
+    while True:
+        try:
+            return row()
+        except OperationalError as error:
+            if LOCKED not in str(error):
+                raise
+            time.sleep(PAUSE_WHEN_LOCKED)

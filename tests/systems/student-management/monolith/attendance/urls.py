@@ -1,0 +1,11 @@
+"""Addresses of attendance."""
+
+from django.urls import path
+
+from . import api
+from .reports import AttendanceCsv
+
+urlpatterns = [
+    path("api/v1/attendance/", api.AttendanceReports.as_view()),
+    path("api/v1/reports/attendance.csv", AttendanceCsv.as_view()),
+]

@@ -1,0 +1,25 @@
+"""All addresses. Each app lists its own pages and its own part of /api/v1/."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from . import errors
+from .health import health
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("health/", health),
+    path("", include("accounts.urls")),
+    path("", include("academics.urls")),
+    path("", include("attendance.urls")),
+    path("", include("leave.urls")),
+    path("", include("feedback.urls")),
+    path("", include("notifications.urls")),
+    path("", include("assessment.urls")),
+    path("", include("finance.urls")),
+]
+
+handler400 = errors.bad_request
+handler403 = errors.permission_denied
+handler404 = errors.page_not_found
+handler500 = errors.server_error
