@@ -1,0 +1,289 @@
+//! One request, one decision: which side serves it, and because of what. `ficus explain` and the gateway call the same
+//! function. Does not fetch an identity, count, wait or forward: the gateway does, before and after.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bucket;
+use crate::flag;
+use crate::marker::Marker;
+use crate::plan::{Route, RuleSet, Unit};
+use crate::route::{Matched, Request, Router};
+use crate::wire::{Freshness, Published, Serving};
+use crate::{Side, Timestamp};
+
+/// Everything that requests are decided by: rules and published state, taken as one. A request reads one and keeps it.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The published state.
+    pub published: Published,
+    /// Its rule files, resolved.
+    pub rules: RuleSet,
+    /// The index over their routes.
+    pub router: Router,
+}
+
+/// Who calls, as far as the gateway could verify it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The verified user's id.
+    pub user: Option<String>,
+    /// The id in the gateway's own anonymous cookie (made for this request if it had none).
+    pub anonymous: Option<String>,
+    /// Valid markers of its last writes.
+    pub markers: Vec<Marker>,
+}
+
+/// What the gateway has learnt from outside the rules.
+#[derive(Debug, Clone, Default)]
+pub struct Circumstances {
+    /// How fresh the copies are, by capability.
+    pub freshness: BTreeMap<String, Freshness>,
+    /// Capabilities whose modern side does not answer; reads go to legacy while it owns.
+    pub modern_down: Vec<String>,
+}
+
+/// The decision about one request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The capability; `None`: no route matched, the default upstream serves it.
+    pub capability: Option<String>,
+    /// The route's source, like `users.toml:12`.
+    pub route: Option<String>,
+    /// The side that serves it.
+    pub side: Side,
+    /// The other path that the upstream sees, if it is another.
+    pub upstream_path: Option<String>,
+    /// It may change rows: any method but GET, HEAD, OPTIONS and TRACE.
+    pub write: bool,
+    /// Whether it is forwarded now.
+    pub admission: Admission,
+    /// A copy of it goes to the other side.
+    pub shadow: bool,
+    /// A failure of modern is answered by legacy.
+    pub fallback: bool,
+    /// The gateway must check the CSRF token first.
+    pub csrf: bool,
+    /// Why this side.
+    pub because: Because,
+}
+
+/// Whether a request is forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// Forward it.
+    Forward,
+    /// Hold it until the fence opens.
+    Hold,
+    /// Refuse it: its pinned side does not own the tables that it writes.
+    Refuse,
+}
+
+/// Why a side was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// No route matched.
+    NoRoute,
+    /// The route is pinned in the file.
+    Pinned,
+    /// An operator pinned it.
+    Override,
+    /// Writes go to the owner.
+    OwnerWrites,
+    /// Reads go to the owner: none are ramped in this phase.
+    OwnerReads,
+    /// The caller's bucket is inside the ramped share.
+    InCohort,
+    /// The caller's bucket is outside the ramped share.
+    OutsideCohort,
+    /// The caller wrote, and its write is not yet known to be applied on the other side.
+    OwnWrites,
+    /// The route's flag is off for the caller.
+    FlagOff,
+    /// Modern does not answer.
+    ModernDown,
+}
+
+impl Because {
+    /// The word for labels and logs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Because::NoRoute => "no_route",
+            Because::Pinned => "pinned",
+            Because::Override => "override",
+            Because::OwnerWrites => "owner_writes",
+            Because::OwnerReads => "owner_reads",
+            Because::InCohort => "in_cohort",
+            Because::OutsideCohort => "outside_cohort",
+            Because::OwnWrites => "own_writes",
+            Because::FlagOff => "flag_off",
+            Because::ModernDown => "modern_down",
+        }
+    }
+}
+
+/// Whether a method leaves rows as they are (RFC 9110, 9.2.1).
+pub fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+/// Decides one request.
+pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, around: &Circumstances, now: Timestamp) -> Decision {
+    let write = !is_safe(request.method());
+    let Some(matched) = snapshot.router.find(&snapshot.rules, request) else {
+        return unrouted(write);
+    };
+    let capability = &snapshot.rules.capabilities[&matched.capability];
+    let route = &capability.routes[matched.route];
+    let untouched = Serving::untouched();
+    let serving = snapshot.published.capabilities.get(&matched.capability).unwrap_or(&untouched);
+    let asking = Asking { snapshot, matched: &matched, route, serving, request, caller, around, now };
+
+    let (side, because) = if write { asking.write_side() } else { asking.read_side() };
+    let admission = match (write, route.pin) {
+        (false, _) => Admission::Forward,
+        (true, Some(_)) if !route.writes_tables => Admission::Forward,
+        (true, _) if serving.fenced => Admission::Hold,
+        (true, Some(pin)) if pin != serving.owner => Admission::Refuse,
+        (true, _) => Admission::Forward,
+    };
+    let upstream_path = match side {
+        Side::Legacy => None,
+        Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched)),
+    };
+    let mirrors = !write && route.shadow && route.pin.is_none() && matches!(request.method(), "GET" | "HEAD");
+    Decision {
+        capability: Some(matched.capability.clone()),
+        route: Some(route.source.clone()),
+        side,
+        upstream_path,
+        write,
+        admission,
+        shadow: mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0,
+        fallback: route.fallback && !write && side == Side::Modern && serving.owner == Side::Legacy,
+        csrf: route.csrf && write && side == Side::Modern,
+        because,
+    }
+}
+
+fn unrouted(write: bool) -> Decision {
+    Decision {
+        capability: None,
+        route: None,
+        side: Side::Legacy,
+        upstream_path: None,
+        write,
+        admission: Admission::Forward,
+        shadow: false,
+        fallback: false,
+        csrf: false,
+        because: Because::NoRoute,
+    }
+}
+
+/// One question, with all that an answer leans on.
+struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    matched: &'a Matched,
+    route: &'a Route,
+    serving: &'a Serving,
+    request: &'a dyn Request,
+    caller: &'a Caller,
+    around: &'a Circumstances,
+    now: Timestamp,
+}
+
+impl Asking<'_> {
+    fn write_side(&self) -> (Side, Because) {
+        match self.route.pin {
+            Some(pin) => (pin, Because::Pinned),
+            None => (self.serving.owner, Because::OwnerWrites),
+        }
+    }
+
+    fn read_side(&self) -> (Side, Because) {
+        let owner = self.serving.owner;
+        if let Some(pin) = self.route.pin {
+            return (pin, Because::Pinned);
+        }
+        let (side, because) = self.wished_read_side();
+        if side == owner {
+            return (side, because);
+        }
+        if side == Side::Modern && self.around.modern_down.contains(&self.matched.capability) {
+            return (owner, Because::ModernDown);
+        }
+        if self.wrote_ahead() {
+            return (owner, Because::OwnWrites);
+        }
+        (side, because)
+    }
+
+    /// Where a read would go if both copies were always equal.
+    fn wished_read_side(&self) -> (Side, Because) {
+        if let Some(side) = self.overridden() {
+            return (side, Because::Override);
+        }
+        if let Some(name) = &self.route.flag {
+            let on = self.snapshot.rules.flags.get(name).is_some_and(|flag| {
+                flag::is_on(flag, self.snapshot.published.overrides.flags.get(name), self.request, self.caller, self.now)
+            });
+            if !on {
+                return (Side::Legacy, Because::FlagOff);
+            }
+        }
+        if self.serving.owner == Side::Modern || self.serving.reads.millionths() == 0 {
+            return (self.serving.owner, Because::OwnerReads);
+        }
+        let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
+        let unit = capability.cohort.iter().find_map(|unit| unit_of(unit, self.request, self.caller)).unwrap_or_default();
+        match bucket::is_inside(&capability.salt, &unit, self.serving.reads) {
+            true => (Side::Modern, Because::InCohort),
+            false => (Side::Legacy, Because::OutsideCohort),
+        }
+    }
+
+    /// An operator's pin for this user, else for everybody.
+    fn overridden(&self) -> Option<Side> {
+        let live =
+            |pin: &&crate::wire::PinOverride| pin.capability == self.matched.capability && pin.expires.is_none_or(|at| self.now < at);
+        let pins = &self.snapshot.published.overrides.pins;
+        let mine = pins.iter().filter(live).find(|pin| pin.user.is_some() && pin.user == self.caller.user);
+        mine.or_else(|| pins.iter().filter(live).find(|pin| pin.user.is_none())).map(|pin| pin.side)
+    }
+
+    /// The caller wrote at a time that the other copy is not known to have reached. A marker of an older epoch says
+    /// nothing: the switch itself waited until everything before it was applied.
+    fn wrote_ahead(&self) -> bool {
+        let applied = self.around.freshness.get(&self.matched.capability).filter(|f| f.epoch == self.serving.epoch);
+        let mine = self.caller.markers.iter().filter(|m| m.capability == self.matched.capability && m.epoch == self.serving.epoch);
+        mine.map(|m| m.at).max().is_some_and(|at| applied.is_none_or(|f| f.through <= at))
+    }
+}
+
+/// The value that identifies a caller by one kind of unit. The kind is part of it: user 7 and cookie 7 are two callers.
+fn unit_of(unit: &Unit, request: &dyn Request, caller: &Caller) -> Option<String> {
+    match unit {
+        Unit::User => caller.user.as_ref().map(|user| format!("user:{user}")),
+        Unit::Cookie(name) => request.cookie(name).map(|value| format!("cookie:{value}")),
+        Unit::Header(name) => request.header(name).map(|value| format!("header:{value}")),
+        Unit::Anonymous => caller.anonymous.as_ref().map(|id| format!("anonymous:{id}")),
+    }
+}
+
+/// Fills a `modern_path` pattern with what the path's names stood for.
+fn fill(pattern: &str, matched: &Matched) -> String {
+    let mut filled = String::with_capacity(pattern.len() + 16);
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
+        filled.push_str(matched.params.get(name.trim_start_matches('*')).map_or("", String::as_str));
+        rest = tail;
+    }
+    filled.push_str(rest);
+    filled
+}

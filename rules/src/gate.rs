@@ -1,0 +1,104 @@
+//! Gates: criteria, measurements, verdicts. Pure: a measurement comes in, a verdict goes out.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Share;
+
+/// The limits of a capability. An absent one is not judged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Gates {
+    /// `[gate.errors]`
+    pub errors: Option<ErrorGate>,
+    /// `[gate.latency_p99]`
+    pub latency_p99: Option<LatencyGate>,
+    /// `[gate.shadow]`
+    pub shadow: Option<ShadowGate>,
+    /// `[gate.lag]`
+    pub lag: LagGate,
+    /// `[gate.parity]`
+    pub parity: ParityGate,
+}
+
+/// Errors of modern against legacy over the same window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorGate {
+    /// Modern's share of errors may exceed legacy's by this much.
+    pub max_increase: Share,
+    /// Fewer requests on modern than this are inconclusive.
+    pub min_requests: u64,
+}
+
+/// Latency of modern against legacy over the same window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LatencyGate {
+    /// Modern's p99 may be this many times legacy's.
+    pub max_ratio: f64,
+    /// Fewer requests on modern than this are inconclusive.
+    pub min_requests: u64,
+    /// A p99 below this passes whatever the ratio.
+    pub floor: Duration,
+}
+
+/// Differences between shadowed answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShadowGate {
+    /// The share of compared answers that may differ.
+    pub max_different: Share,
+    /// Fewer comparisons than this are inconclusive.
+    pub min_requests: u64,
+}
+
+/// Lag of the stream that leaves the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LagGate {
+    /// At most this old.
+    pub max: Duration,
+}
+
+impl Default for LagGate {
+    fn default() -> Self {
+        LagGate { max: Duration::from_secs(2) }
+    }
+}
+
+/// Rows that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParityGate {
+    /// At most this many.
+    pub max_drift_rows: u64,
+    /// A verification older than this is inconclusive.
+    pub max_age: Duration,
+}
+
+impl Default for ParityGate {
+    fn default() -> Self {
+        ParityGate { max_drift_rows: 0, max_age: Duration::from_secs(300) }
+    }
+}
+
+/// The judgement of one gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Within the limit.
+    Pass,
+    /// Beyond it: a step back.
+    Fail,
+    /// Too little to judge by: no step forward.
+    Inconclusive,
+    /// It could not be measured: no step forward.
+    Error,
+}
+
+/// One gate's last judgement, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// `errors`, `latency_p99`, `shadow`, `lag`, `parity`.
+    pub gate: String,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// What was measured against what: `modern 0.2%, legacy 0.1%, limit +0.5%`.
+    pub measured: String,
+}

@@ -1,0 +1,5 @@
+//! Formats by which legacy frameworks say who a caller is, and the rules of their CSRF protection. Pure: bytes and a
+//! clock come in. Does not look a session up: the gateway does.
+
+pub mod csrf;
+pub mod django;

@@ -1,0 +1,1 @@
+//! Moves a state by what was observed or wished.

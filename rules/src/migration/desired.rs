@@ -1,0 +1,1 @@
+//! Says what gateways and agents should be doing in a state.

@@ -1,0 +1,168 @@
+//! The nouns of a rule set after every name in it is resolved. Built by [`crate::spec`], read by everything else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::flag::Flag;
+use crate::gate::Gates;
+use crate::mapping::TableMap;
+use crate::{Share, Side};
+
+/// All that the rule files say, resolved and free of contradictions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuleSet {
+    /// Capabilities by name.
+    pub capabilities: BTreeMap<String, Capability>,
+    /// Feature flags by name.
+    pub flags: BTreeMap<String, Flag>,
+}
+
+/// What is moved as one: its routes, its tables, its steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Capability {
+    /// Its name; also the label of metrics.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// The upstream (and database) in `ficus.toml` that serves it today.
+    pub legacy: String,
+    /// The upstream (and database) in `ficus.toml` that will.
+    pub modern: String,
+    /// Capabilities whose tables this one joins.
+    pub depends_on: Vec<String>,
+    /// Salt of the buckets; its name unless set. A new salt reshuffles everybody.
+    pub salt: String,
+    /// Its routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// What identifies a caller, first that the request has.
+    pub cohort: Vec<Unit>,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// What every step is judged by.
+    pub gates: Gates,
+    /// Its tables, parents before children.
+    pub tables: Vec<TableMap>,
+    /// JSON paths that the comparison of shadowed answers leaves out, like `$.updated_at`.
+    pub shadow_ignore: Vec<String>,
+    /// Expectations that `ficus check` runs.
+    pub tests: Vec<RouteTest>,
+}
+
+/// A matcher and what serves it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Where it stands: `users.toml:12`.
+    pub source: String,
+    /// Path pattern: literals, `{name}` for one segment, a trailing `{*name}` for the rest.
+    pub path: String,
+    /// Host names it is limited to, lower case, without port; empty: any.
+    pub hosts: Vec<String>,
+    /// Methods it is limited to; empty: any.
+    pub methods: Vec<String>,
+    /// Headers that must match, by lower-case name.
+    pub headers: BTreeMap<String, Condition>,
+    /// Query parameters that must match.
+    pub query: BTreeMap<String, Condition>,
+    /// The path that the modern side sees, with `{name}` filled in; unset: the same path.
+    pub modern_path: Option<String>,
+    /// Stays on this side, whatever the phase.
+    pub pin: Option<Side>,
+    /// A pinned route whose writes touch the capability's tables: they are held by the fence, and refused (409) while
+    /// the other side owns the tables.
+    pub writes_tables: bool,
+    /// A flag that must be on for the modern side to serve it.
+    pub flag: Option<String>,
+    /// Writes that the modern side answers need a CSRF token, as Django checks it (default true).
+    pub csrf: bool,
+    /// Reads that fail on the modern side are answered by legacy (default true).
+    pub fallback: bool,
+    /// Reads may be shadowed (default true).
+    pub shadow: bool,
+    /// How long an upstream may take to begin its answer, or pause within it; unset: the gateway's default.
+    pub timeout: Option<Duration>,
+}
+
+/// A condition on a header or a query parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Present, with any value.
+    Present,
+    /// Absent.
+    Absent,
+    /// Exactly this.
+    Equals(String),
+    /// Begins with this.
+    Prefix(String),
+}
+
+/// What identifies a caller for its bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unit {
+    /// The verified user's id.
+    User,
+    /// The value of a cookie.
+    Cookie(String),
+    /// The value of a header.
+    Header(String),
+    /// The gateway's own anonymous cookie.
+    Anonymous,
+}
+
+/// One step of the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What happens in it.
+    pub action: StepAction,
+    /// How long it lasts at least, with all gates passing, before the next one.
+    pub hold: Duration,
+    /// Waits for `ficus release` before it begins.
+    pub approve: bool,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepAction {
+    /// Mirrors this share of the reads.
+    Shadow(Share),
+    /// Serves this share of the callers' reads from modern (and goes on shadowing what the last shadow step said).
+    Reads(Share),
+    /// Moves the writes.
+    Cutover,
+    /// Modern owns; reverse sync runs for this long before the capability may retire.
+    Soak(Duration),
+}
+
+/// An expectation in a rule file: `request` at `at` is served by `expect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTest {
+    /// Where it stands: `users.toml:61`.
+    pub source: String,
+    /// Method.
+    pub method: String,
+    /// Path with query.
+    pub target: String,
+    /// Host, if it matters.
+    pub host: Option<String>,
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// The user, if logged in.
+    pub user: Option<String>,
+    /// The moment that it speaks of.
+    pub at: Moment,
+    /// The side that must serve it; `None`: no route of any capability.
+    pub expect: Option<Side>,
+}
+
+/// A moment in a capability's way, for tests and `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moment {
+    /// Before anything moved (also while backfilling, streaming and shadowing).
+    Start,
+    /// While this share of the reads is served by modern.
+    Reads(Share),
+    /// After the cutover.
+    Cutover,
+}
