@@ -1,5 +1,7 @@
 """Whose rows a request is about, for the capabilities that keep one table for students and one for staff."""
 
+from django.http import Http404
+
 from school.api import ApiError
 
 from .roles import Role
@@ -27,3 +29,11 @@ def require_profile(request):
     if profile is None:
         raise ApiError(403, "Your user has no profile.")
     return profile
+
+
+def table_of_kind(kind, tables):
+    """The table that a page's address names."""
+    role = Role.named(kind)
+    if role not in tables:
+        raise Http404
+    return tables[role]

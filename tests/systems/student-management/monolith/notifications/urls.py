@@ -2,8 +2,10 @@
 
 from django.urls import path
 
-from . import api
+from . import api, views
 
 urlpatterns = [
     path("api/v1/notifications/", api.Notifications.as_view()),
+    path("notifications/", views.MyNotificationsPage.as_view()),
+    path("manage/notifications/<str:kind>/", views.SendNotificationPage.as_view()),
 ]

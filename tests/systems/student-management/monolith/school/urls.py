@@ -5,10 +5,15 @@ from django.urls import include, path
 
 from . import errors
 from .health import health
+from .home import AdminHome, StaffHome, StudentHome, home
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", health),
+    path("", home),
+    path("admin-home/", AdminHome.as_view()),
+    path("staff-home/", StaffHome.as_view()),
+    path("student-home/", StudentHome.as_view()),
     path("", include("accounts.urls")),
     path("", include("academics.urls")),
     path("", include("attendance.urls")),
