@@ -19,7 +19,9 @@ class SessionYear(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(ends_on__gt=models.F("starts_on")), name="session_year_runs_forward"),
+            models.CheckConstraint(
+                condition=models.Q(ends_on__gt=models.F("starts_on")), name="session_year_runs_forward"
+            ),
         ]
 
     def __str__(self):

@@ -13,10 +13,10 @@ LOCKED = "database is locked"
 PAUSE_WHEN_LOCKED = 0.02  # seconds
 
 
-def write(out, row):
-    """Calls `row`, which commits one write and returns what to report of it."""
+def write(out, row, *values):
+    """Calls `row` with the values; it commits one write and returns what to report of it."""
     try:
-        report = _until_unlocked(row)
+        report = _until_unlocked(row, values)
     except IntegrityError as error:
         if "ficus" not in str(error):
             raise
@@ -25,10 +25,10 @@ def write(out, row):
     out.flush()
 
 
-def _until_unlocked(row):
+def _until_unlocked(row, values):
     while True:
         try:
-            return row()
+            return row(*values)
         except OperationalError as error:
             if LOCKED not in str(error):
                 raise

@@ -89,9 +89,7 @@ class HandInPage(RolePage, FormView):
         submission = form.instance
         submission.assignment, submission.student = self._assignment(), self.profile
         with transaction.atomic():
-            AssignmentSubmission.objects.filter(
-                assignment=submission.assignment, student=submission.student
-            ).delete()
+            AssignmentSubmission.objects.filter(assignment=submission.assignment, student=submission.student).delete()
             form.save()
         messages.success(self.request, "Handed in.")
         return redirect("/assignments/mine/")

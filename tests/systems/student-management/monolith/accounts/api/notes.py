@@ -16,9 +16,7 @@ class Notes(ApiView):
     def get(self, request, pk):
         notes = UserNote.objects.filter(user=find_user(pk))
         newest_first = notes.order_by("-pk")[:SHOWN]
-        return JsonResponse(
-            {"count": notes.count(), "results": [note_json(note) for note in reversed(newest_first)]}
-        )
+        return JsonResponse({"count": notes.count(), "results": [note_json(note) for note in reversed(newest_first)]})
 
     def post(self, request, pk):
         user = find_user(pk)

@@ -4,42 +4,57 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FeedbackStaff',
+            name="FeedbackStaff",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('text', models.TextField()),
-                ('reply', models.TextField(blank=True, default='')),
-                ('owner', models.ForeignKey(db_column='staff_id', on_delete=django.db.models.deletion.CASCADE, related_name='feedback', to='accounts.staff')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("text", models.TextField()),
+                ("reply", models.TextField(blank=True, default="")),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_column="staff_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="feedback",
+                        to="accounts.staff",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'feedback of a staff member',
-                'verbose_name_plural': 'feedback of staff',
+                "verbose_name": "feedback of a staff member",
+                "verbose_name_plural": "feedback of staff",
             },
         ),
         migrations.CreateModel(
-            name='FeedbackStudent',
+            name="FeedbackStudent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('text', models.TextField()),
-                ('reply', models.TextField(blank=True, default='')),
-                ('owner', models.ForeignKey(db_column='student_id', on_delete=django.db.models.deletion.CASCADE, related_name='feedback', to='accounts.student')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("text", models.TextField()),
+                ("reply", models.TextField(blank=True, default="")),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        db_column="student_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="feedback",
+                        to="accounts.student",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'feedback of a student',
-                'verbose_name_plural': 'feedback of students',
+                "verbose_name": "feedback of a student",
+                "verbose_name_plural": "feedback of students",
             },
         ),
     ]

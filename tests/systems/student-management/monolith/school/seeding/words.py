@@ -8,7 +8,9 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
 TODAY = date(2026, 1, 2)
 
 FIRST_NAMES = "Ada Ben Cleo Dara Eli Fay Gus Hana Ivo June Kai Lea Milo Nia Otis Pia Quin Rosa Sami Tess".split()
-LAST_NAMES = "Ash Birch Cole Dale Elm Ford Grove Hill Isle Jade Knoll Lake Moor Nash Oakes Pond Ray Stone Thorn Vale".split()
+LAST_NAMES = (
+    "Ash Birch Cole Dale Elm Ford Grove Hill Isle Jade Knoll Lake Moor Nash Oakes Pond Ray Stone Thorn Vale".split()
+)
 STREETS = "High St,Mill Lane,Station Rd,Church Walk,Orchard Way,Bridge St,Park Row".split(",")
 GENDERS = ["female", "male", "other"]
 FIELDS = "Biology Chemistry Computing Economics Geography History Languages Mathematics Music Physics".split()
@@ -20,7 +22,7 @@ SENTENCES = [
     "The library books are due.",
     "A visit to the doctor.",
     "The projector in room 4 is broken; naïve repairs did not help.",
-    "It's the \"annual\" family visit,\nback on Monday.",
+    'It\'s the "annual" family visit,\nback on Monday.',
 ]
 
 

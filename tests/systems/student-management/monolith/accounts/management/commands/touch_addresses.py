@@ -22,7 +22,7 @@ class Command(BaseCommand):
             raise CommandError("there are no students to give addresses to")
         for number in range(count):
             student, address = students[number % len(students)], f"{prefix}-{number + 1}"
-            write(self.stdout, lambda: _move(student, address))
+            write(self.stdout, _move, student, address)
             time.sleep(interval_ms / 1000)
 
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
             raise CommandError("there are no users to write notes of")
         for number in range(count):
             user, text = users[number % len(users)], f"{prefix}-{number + 1}"
-            write(self.stdout, lambda: _note(user, text))
+            write(self.stdout, _note, user, text)
             time.sleep(interval_ms / 1000)
 
 

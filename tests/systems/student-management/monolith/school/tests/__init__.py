@@ -1,0 +1,1 @@
+"""Tests of the whole school, through its addresses wherever that is possible."""
