@@ -1,4 +1,7 @@
-"""Subjects, who is enrolled, which lessons there were and who came, marks, assignments."""
+"""Subjects, who is enrolled, which lessons there were and who came, marks, assignments.
+
+Most rows of a school are made here. They point to each other by id: setting objects takes twice the time.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,6 +15,8 @@ from .words import NOW, TODAY, TOPICS, moment
 
 SUBJECTS_A_STUDENT = 2
 LESSONS_A_GROUP = 1
+RESULT_EVERY = 4  # enrolments
+SUBMISSION_EVERY = 10
 STAMPS = {"created_at": NOW, "updated_at": NOW}
 
 
@@ -43,13 +48,13 @@ def fill_lessons(dice, studies, people):
     reports = _attend(dice, enrolments)
     results = StudentResult.objects.bulk_create(
         StudentResult(
-            student=enrolment.student,
-            subject=enrolment.subject,
+            student_id=enrolment.student_id,
+            subject_id=enrolment.subject_id,
             exam_marks=dice.randint(0, 100),
             assignment_marks=dice.randint(0, 200) / 2,
             **STAMPS,
         )
-        for enrolment in enrolments[::2]
+        for enrolment in enrolments[::RESULT_EVERY]
     )
     submissions = _hand_in(dice, subjects, enrolments)
     return Lessons(subjects, enrolments, len(reports), len(results), len(submissions))
@@ -60,7 +65,12 @@ def _enrol(dice, subjects, students):
     for subject in subjects:
         of_course[subject.course_id].append(subject)
     return Enrolment.objects.bulk_create(
-        Enrolment(student=student, subject=subject, session_year=student.session_year, enrolled_at=moment(dice))
+        Enrolment(
+            student_id=student.pk,
+            subject_id=subject.pk,
+            session_year_id=student.session_year_id,
+            enrolled_at=moment(dice),
+        )
         for student in students
         for subject in dice.sample(of_course[student.course_id], SUBJECTS_A_STUDENT)
     )
@@ -69,16 +79,16 @@ def _enrol(dice, subjects, students):
 def _attend(dice, enrolments):
     groups = defaultdict(list)
     for enrolment in enrolments:
-        groups[enrolment.subject, enrolment.session_year].append(enrolment.student)
+        groups[enrolment.subject_id, enrolment.session_year_id].append(enrolment.student_id)
     lessons = Attendance.objects.bulk_create(
-        Attendance(subject=subject, session_year=year, date=TODAY - timedelta(weeks=week), **STAMPS)
+        Attendance(subject_id=subject, session_year_id=year, date=TODAY - timedelta(weeks=week), **STAMPS)
         for subject, year in groups
         for week in range(LESSONS_A_GROUP)
     )
     return AttendanceReport.objects.bulk_create(
-        AttendanceReport(attendance=lesson, student=student, present=dice.random() < 0.9, **STAMPS)
+        AttendanceReport(attendance_id=lesson.pk, student_id=student, present=dice.random() < 0.9, **STAMPS)
         for lesson in lessons
-        for student in groups[lesson.subject, lesson.session_year]
+        for student in groups[lesson.subject_id, lesson.session_year_id]
     )
 
 
@@ -90,10 +100,10 @@ def _hand_in(dice, subjects, enrolments):
     of_subject = {assignment.subject_id: assignment for assignment in assignments}
     return AssignmentSubmission.objects.bulk_create(
         AssignmentSubmission(
-            assignment=of_subject[enrolment.subject_id],
-            student=enrolment.student,
+            assignment_id=of_subject[enrolment.subject_id].pk,
+            student_id=enrolment.student_id,
             answer="See the text below.",
             submitted_at=moment(dice),
         )
-        for enrolment in enrolments[::10]
+        for enrolment in enrolments[::SUBMISSION_EVERY]
     )

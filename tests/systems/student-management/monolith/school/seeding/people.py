@@ -47,8 +47,8 @@ def fill_people(dice, users, studies):
             user=user,
             gender=dice.choice(GENDERS),
             address=address(dice),
-            course=dice.choice(studies.courses),
-            session_year=dice.choice(studies.years),
+            course_id=dice.choice(studies.courses).pk,
+            session_year_id=dice.choice(studies.years).pk,
             **_stamps(user),
         )
         for user in _of(made, Role.STUDENT)
