@@ -2,6 +2,7 @@
 //! function. Does not fetch an identity, count, wait or forward: the gateway does, before and after.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,12 @@ pub struct Decision {
     pub fallback: bool,
     /// The gateway must check the CSRF token first.
     pub csrf: bool,
+    /// A write that touches the capability's tables: gateways count it while it is in flight, and mark its caller.
+    pub tracked: bool,
+    /// The path that the modern side sees of a mirrored copy.
+    pub mirror_path: Option<String>,
+    /// How long an upstream may take to begin its answer, or pause within it, if the route says so.
+    pub timeout: Option<Duration>,
     /// Why this side.
     pub because: Because,
 }
@@ -105,6 +112,8 @@ pub enum Because {
     FlagOff,
     /// Modern does not answer.
     ModernDown,
+    /// Who calls could not be found out; modern would take the caller for a stranger.
+    IdentityUnknown,
 }
 
 impl Because {
@@ -121,6 +130,7 @@ impl Because {
             Because::OwnWrites => "own_writes",
             Because::FlagOff => "flag_off",
             Because::ModernDown => "modern_down",
+            Because::IdentityUnknown => "identity_unknown",
         }
     }
 }
@@ -155,6 +165,8 @@ pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, aroun
         Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched)),
     };
     let mirrors = !write && route.shadow && route.pin.is_none() && matches!(request.method(), "GET" | "HEAD");
+    let shadow = mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0;
+    let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched));
     Decision {
         capability: Some(matched.capability.clone()),
         route: Some(route.source.clone()),
@@ -162,9 +174,12 @@ pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, aroun
         upstream_path,
         write,
         admission,
-        shadow: mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0,
+        shadow,
         fallback: route.fallback && !write && side == Side::Modern && serving.owner == Side::Legacy,
         csrf: route.csrf && write && side == Side::Modern,
+        tracked: write && (route.pin.is_none() || route.writes_tables),
+        mirror_path,
+        timeout: route.timeout,
         because,
     }
 }
@@ -180,6 +195,9 @@ fn unrouted(write: bool) -> Decision {
         shadow: false,
         fallback: false,
         csrf: false,
+        tracked: false,
+        mirror_path: None,
+        timeout: None,
         because: Because::NoRoute,
     }
 }
