@@ -1,9 +1,27 @@
-//! Which route a request takes: a radix tree over the path, then host, method, header and query. The cost does not grow
-//! with the number of routes. Does not decide who serves it: [`crate::decide`] does.
+//! Which route a request takes: a tree over the path's segments, then host, method, header and query. The cost does not
+//! grow with the number of routes. Does not decide who serves it: [`crate::decide`] does.
+//!
+//! The most specific path wins: segment by segment from the left, a literal before a `{name}` before a `{*name}`. Of the
+//! routes with the same path the one with more conditions wins, then the order of the file. A route whose conditions do
+//! not hold is passed over, and the next specific path is tried.
+//!
+//! The tree is ours because radix routers like `matchit` take `/users/{id}/photo/` beside `/users/{*rest}` for a
+//! conflict, and know just one route for a path.
+
+mod conditions;
+pub mod pattern;
+mod plain;
+mod tree;
 
 use std::collections::BTreeMap;
 
 use crate::plan::RuleSet;
+
+pub(crate) use conditions::{count, covers, meet};
+pub use pattern::Pattern;
+pub use plain::PlainRequest;
+
+use tree::{Entry, Node};
 
 /// What matching and deciding need of a request. Names of headers in lower case.
 pub trait Request {
@@ -28,25 +46,44 @@ pub struct Matched {
     pub capability: String,
     /// Index into its routes.
     pub route: usize,
-    /// What the path's `{names}` stood for.
+    /// What the path's `{names}` stood for; `{*rest}` without the slash before it, perhaps empty.
     pub params: BTreeMap<String, String>,
 }
 
 /// The index over all routes of a rule set.
 #[derive(Debug, Clone, Default)]
-pub struct Router {}
+pub struct Router {
+    root: Node,
+}
 
 impl Router {
     /// Builds the index.
     ///
     /// # Errors
     /// A path pattern that the index cannot hold, by its source; [`crate::spec`] reports these beforehand.
-    pub fn build(_rules: &RuleSet) -> Result<Router, String> {
-        Ok(Router {})
+    pub fn build(rules: &RuleSet) -> Result<Router, String> {
+        let mut router = Router::default();
+        for (name, capability) in &rules.capabilities {
+            for (index, route) in capability.routes.iter().enumerate() {
+                let pattern = Pattern::parse(&route.path).map_err(|why| format!("{}: {why}", route.source))?;
+                let names = pattern.names().map(str::to_owned).collect();
+                let entry = Entry { capability: name.as_str().into(), route: index, names, conditions: count(route) };
+                router.root.insert(pattern.segments(), entry, &route.hosts);
+            }
+        }
+        Ok(router)
     }
 
-    /// The route that a request takes.
-    pub fn find(&self, _rules: &RuleSet, _request: &dyn Request) -> Option<Matched> {
-        None
+    /// The route that a request takes. `rules` are those that the index was built of.
+    pub fn find(&self, rules: &RuleSet, request: &dyn Request) -> Option<Matched> {
+        let path = request.path().strip_prefix('/')?;
+        let mut stood_for = Vec::new();
+        let holds = |entry: &Entry| {
+            let route = rules.capabilities.get(&*entry.capability).and_then(|c| c.routes.get(entry.route));
+            route.is_some_and(|route| conditions::hold(route, request))
+        };
+        let entry = self.root.walk(Some(path), request.host(), &mut stood_for, &holds)?;
+        let params = entry.names.iter().cloned().zip(stood_for.into_iter().map(str::to_owned)).collect();
+        Some(Matched { capability: entry.capability.to_string(), route: entry.route, params })
     }
 }

@@ -1,0 +1,48 @@
+//! Rule sets made by hand, with nothing in them that a test does not speak of.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use ficus_rules::gate::Gates;
+use ficus_rules::plan::{Capability, Route, RuleSet, Unit};
+
+pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
+    RuleSet { capabilities: capabilities.into_iter().map(|c| (c.name.clone(), c)).collect(), flags: BTreeMap::new() }
+}
+
+pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
+    Capability {
+        name: name.to_owned(),
+        description: String::new(),
+        legacy: "monolith".to_owned(),
+        modern: format!("{name}-service"),
+        depends_on: Vec::new(),
+        salt: name.to_owned(),
+        routes,
+        cohort: vec![Unit::User, Unit::Cookie("sessionid".to_owned()), Unit::Anonymous],
+        steps: Vec::new(),
+        gates: Gates::default(),
+        tables: Vec::new(),
+        shadow_ignore: Vec::new(),
+        tests: Vec::new(),
+    }
+}
+
+pub fn route(path: &str) -> Route {
+    Route {
+        source: format!("test.toml:{path}"),
+        path: path.to_owned(),
+        hosts: Vec::new(),
+        methods: Vec::new(),
+        headers: BTreeMap::new(),
+        query: BTreeMap::new(),
+        modern_path: None,
+        pin: None,
+        writes_tables: false,
+        flag: None,
+        csrf: true,
+        fallback: true,
+        shadow: true,
+        timeout: None,
+    }
+}
