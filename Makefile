@@ -1,0 +1,58 @@
+# Everything that people type. `make` alone lists it.
+
+CARGO ?= cargo
+REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt
+MONOLITH := tests/systems/student-management/monolith
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench soak packages packages-test python release debug monolith-tests clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: packages python release ## Watch a capability of a real Django go to a Rust service and back (KEEP=1 leaves it running)
+	@target/release/demo
+
+test: packages-test python debug ## Everything that proves the promises (under 30 minutes after a build)
+	$(CARGO) test --workspace
+	$(MAKE) --no-print-directory monolith-tests
+
+check: packages ## The inner loop: format, lints as errors, docs, fast tests
+	@$(MAKE) --no-print-directory lint
+	$(CARGO) test --workspace --exclude ficus-tests
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+bench: packages python release ## Measure; one JSON object a line
+	@$(CARGO) run --release --quiet -p ficus-sync-agent --example backfill_bench
+
+soak: packages-test python debug ## The long runs: more kills, more seeds (hours)
+	FICUS_SOAK=1 PROPTEST_CASES=100000 $(CARGO) test --workspace -- --include-ignored
+
+monolith-tests: python
+	cd $(MONOLITH) && SCHOOL_DEBUG=1 $(CURDIR)/.venv/bin/python manage.py test --parallel 2
+
+release:
+	$(CARGO) build --release --workspace --bins
+
+debug:
+	$(CARGO) build --workspace --bins
+
+packages: ## Install what the build needs and the machine lacks
+	@.ci/packages cmake python
+
+packages-test:
+	@.ci/packages cmake python prometheus
+
+python: .venv/installed ## Install the example's Python environment
+
+.venv/installed: $(REQUIREMENTS)
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	@touch $@
+
+clean: ## Remove what was built and what the demo left
+	rm -rf target .venv .demo

@@ -1,0 +1,62 @@
+//! What operator commands ask of the orchestrator.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Config;
+use crate::exit::{BadConfiguration, Refused};
+use crate::http::{Answer, Http};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The admin API.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin {
+    http: Http,
+}
+
+impl Admin {
+    /// At the address that was asked for, else at the configured one.
+    pub(crate) fn new(args: &crate::args::Args) -> Result<Admin> {
+        let token = std::env::var("FICUS_TOKEN").ok();
+        if let (Some(base), Some(token)) = (&args.admin, &token) {
+            return Ok(Admin { http: Http::new(base, Some(token.clone())) });
+        }
+        let config = match (Config::load(&args.config), &args.admin) {
+            (Ok(config), _) => config,
+            // Whoever names the API needs no configuration beside it.
+            (Err(_), Some(base)) => return Ok(Admin { http: Http::new(base, token) }),
+            (Err(error), None) => return Err(error),
+        };
+        Ok(Admin { http: Http::new(&base(args, &config), token.or(config.admin_token)) })
+    }
+
+    /// Reads.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        accept(self.http.get(path, LIMIT).await?)?.json()
+    }
+
+    /// Writes.
+    pub(crate) async fn send<B: Serialize, T: DeserializeOwned>(&self, method: Method, path: &str, body: &B) -> Result<T> {
+        accept(self.http.send_json(method, path, body, LIMIT).await?)?.json()
+    }
+}
+
+/// Where the admin API is.
+pub(crate) fn base(args: &crate::args::Args, config: &Config) -> String {
+    args.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin_listen))
+}
+
+fn accept(answer: Answer) -> Result<Answer> {
+    match answer.status {
+        status if status.is_success() => Ok(answer),
+        StatusCode::CONFLICT => bail!(Refused(answer.detail())),
+        StatusCode::UNPROCESSABLE_ENTITY => bail!(BadConfiguration(answer.detail())),
+        StatusCode::UNAUTHORIZED => bail!("the admin API wants a token: set FICUS_TOKEN, or token_file in the configuration"),
+        _ => bail!(answer.detail()),
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line. Each command's help ends with examples.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ficus_rules::Side;
+
+/// Moves a Django or Flask monolith to new services, one capability at a time, and back.
+#[derive(Debug, Parser)]
+#[command(name = "ficus", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The process's configuration.
+    #[arg(long, short, global = true, env = "FICUS_CONFIG", default_value = "ficus.toml")]
+    pub(crate) config: PathBuf,
+    /// The orchestrator's admin API; by default the address in the configuration.
+    #[arg(long, global = true, env = "FICUS_ADMIN")]
+    pub(crate) admin: Option<String>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  ficus check                        are the rules sound? (exit 64 if not)
+  ficus run                          gateway, agent and orchestrator in one process
+  ficus status --watch               what happens, live
+  ficus advance users                begin, or skip the rest of a step's hold
+  ficus cutover users                move the writes
+  ficus revert users                 and back, keeping every write
+  ficus explain GET /api/v1/users/42/ --user 7
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 refused, 64 bad configuration.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run gateway, agent and orchestrator in this process.
+    #[command(after_help = "Examples:\n  ficus run\n  ficus --config /etc/ficus/ficus.toml run")]
+    Run,
+    /// Run a gateway alone.
+    #[command(after_help = "Examples:\n  ficus gateway\n  ficus --admin http://127.0.0.1:7070 gateway")]
+    Gateway,
+    /// Run a sync agent alone.
+    #[command(after_help = "Examples:\n  ficus agent\n  ficus --admin http://127.0.0.1:7070 agent")]
+    Agent,
+    /// Run an orchestrator alone.
+    #[command(after_help = "Examples:\n  ficus orchestrator")]
+    Orchestrator,
+    /// Check ficus.toml and the rule files, and run their tests.
+    #[command(after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'")]
+    Check {
+        /// Check this directory instead of the configured one.
+        #[arg(long)]
+        rules: Option<PathBuf>,
+    },
+    /// Say which side would serve a request, and why.
+    #[command(after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved")]
+    Explain(Explain),
+    /// Show every capability: phase, gates, lag, what it waits for.
+    #[command(after_help = "Examples:\n  ficus status\n  ficus status --watch\n  ficus status --json | jq .capabilities.users.phase")]
+    Status {
+        /// Only this capability.
+        capability: Option<String>,
+        /// Refresh until interrupted.
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Begin a capability, or skip the rest of its step's hold.
+    #[command(after_help = "Examples:\n  ficus advance users")]
+    Advance(Wish),
+    /// Keep a capability from going forward.
+    #[command(after_help = "Examples:\n  ficus hold users --reason 'exam week'")]
+    Hold(Wish),
+    /// Take a hold away (all of them without a reason), or approve a step that waits for it.
+    #[command(after_help = "Examples:\n  ficus release users\n  ficus release users --reason 'exam week'")]
+    Release(Wish),
+    /// Move the writes of a capability to the new service.
+    #[command(after_help = "Examples:\n  ficus cutover users\n  ficus cutover users --wait 30s")]
+    Cutover(Wish),
+    /// Stop a cutover before its point of no return.
+    #[command(after_help = "Examples:\n  ficus abort users")]
+    Abort(Wish),
+    /// Give a capability back to the monolith, with every write made meanwhile.
+    #[command(after_help = "Examples:\n  ficus revert users\n  ficus revert users --wait 30s")]
+    Revert(Wish),
+    /// End the monolith's part in a capability. There is no way back.
+    #[command(after_help = "Examples:\n  ficus retire users")]
+    Retire(Wish),
+    /// Send the reads of everybody, or of one user, to a side.
+    #[command(after_help = "Examples:\n  ficus pin users modern --user 42 --for 1h\n  ficus pin users legacy --reason 'incident 7'\n  ficus pin users --clear")]
+    Pin(Pin),
+    /// Show or override feature flags.
+    #[command(after_help = "Examples:\n  ficus flag new-profile on --for 1h\n  ficus flag new-profile off\n  ficus flag new-profile clear")]
+    Flag(Flag),
+    /// Compare both databases, row by row.
+    #[command(after_help = "Examples:\n  ficus verify users            exit 1 if rows differ")]
+    Verify(Wish),
+    /// Write the owner's rows over what differs.
+    #[command(after_help = "Examples:\n  ficus repair users")]
+    Repair(Wish),
+    /// Show samples of shadowed requests whose answers differed.
+    #[command(after_help = "Examples:\n  ficus diffs users")]
+    Diffs {
+        /// Only this capability.
+        capability: Option<String>,
+    },
+    /// Show what happened, in order.
+    #[command(after_help = "Examples:\n  ficus journal users --limit 20")]
+    Journal {
+        /// Only this capability.
+        capability: Option<String>,
+        /// At most this many lines, the latest.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Read the rule files again.
+    #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]
+    Reload,
+}
+
+/// A wish about one capability.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Wish {
+    /// The capability.
+    pub(crate) capability: String,
+    /// Why; stands in the journal.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Wait until it is done, at most this long, like 30s.
+    #[arg(long, value_parser = duration)]
+    pub(crate) wait: Option<std::time::Duration>,
+}
+
+/// What `explain` asks.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// Method.
+    pub(crate) method: String,
+    /// Path with query.
+    pub(crate) target: String,
+    /// Host.
+    #[arg(long, default_value = "")]
+    pub(crate) host: String,
+    /// A header, like 'x-tenant: north'. Repeat for more.
+    #[arg(long = "header", short = 'H')]
+    pub(crate) headers: Vec<String>,
+    /// The logged-in user's id.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// By the local files alone, as if nothing had moved yet.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// A pin.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pin {
+    /// The capability.
+    pub(crate) capability: String,
+    /// Where its reads go.
+    #[arg(required_unless_present = "clear")]
+    pub(crate) side: Option<SideArg>,
+    /// Only for this user.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// For how long, like 1h; for ever without it.
+    #[arg(long = "for", value_parser = duration)]
+    pub(crate) lasts: Option<std::time::Duration>,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Take the pin away.
+    #[arg(long, conflicts_with = "side")]
+    pub(crate) clear: bool,
+}
+
+/// A flag's override.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Flag {
+    /// The flag.
+    pub(crate) name: String,
+    /// Its value for everybody.
+    pub(crate) value: FlagArg,
+    /// For how long, like 1h; for ever without it.
+    #[arg(long = "for", value_parser = duration)]
+    pub(crate) lasts: Option<std::time::Duration>,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SideArg {
+    Legacy,
+    Modern,
+}
+
+impl From<SideArg> for Side {
+    fn from(side: SideArg) -> Side {
+        match side {
+            SideArg::Legacy => Side::Legacy,
+            SideArg::Modern => Side::Modern,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlagArg {
+    On,
+    Off,
+    Clear,
+}
+
+/// `500ms`, `30s`, `15m`, `1h`, `7d`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("`{text}` is not a duration: write it like 500ms, 30s, 15m, 1h or 7d");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in super::Args::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("ficus "), "`{}` has no example", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! From the command line to what it does. Long-running parts start their own runtime; operator commands share a small one.
+
+mod check;
+mod diffs;
+mod explain;
+mod flag;
+mod journal;
+mod pin;
+mod reload;
+mod status;
+mod wish;
+
+use anyhow::Result;
+
+use crate::admin;
+use crate::args::{Args, Command};
+use crate::config::Config;
+use crate::{logging, run};
+
+/// Does what the command line asks.
+pub(crate) fn execute(args: Args) -> Result<()> {
+    match &args.command {
+        Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => part(&args),
+        _ => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(operator(&args))
+        }
+    }
+}
+
+fn part(args: &Args) -> Result<()> {
+    logging::start();
+    let config = Config::load(&args.config)?;
+    let admin = admin::base(args, &config);
+    match args.command {
+        Command::Gateway => run::gateway_alone(&config, &admin),
+        Command::Agent => run::agent_alone(&config, &admin),
+        Command::Orchestrator => run::orchestrator_alone(&config),
+        _ => run::everything(&config, &admin),
+    }
+}
+
+async fn operator(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
+        Command::Check { rules } => check::execute(args, rules.as_deref()),
+        Command::Explain(asked) => explain::execute(args, asked).await,
+        Command::Status { capability, watch } => status::execute(args, capability.as_deref(), *watch).await,
+        Command::Advance(wish) => wish::execute(args, "advance", wish).await,
+        Command::Hold(wish) => wish::execute(args, "hold", wish).await,
+        Command::Release(wish) => wish::execute(args, "release", wish).await,
+        Command::Cutover(wish) => wish::execute(args, "cutover", wish).await,
+        Command::Abort(wish) => wish::execute(args, "abort", wish).await,
+        Command::Revert(wish) => wish::execute(args, "revert", wish).await,
+        Command::Retire(wish) => wish::execute(args, "retire", wish).await,
+        Command::Verify(wish) => wish::execute(args, "verify", wish).await,
+        Command::Repair(wish) => wish::execute(args, "repair", wish).await,
+        Command::Pin(pin) => pin::execute(args, pin).await,
+        Command::Flag(flag) => flag::execute(args, flag).await,
+        Command::Diffs { capability } => diffs::execute(args, capability.as_deref()).await,
+        Command::Journal { capability, limit } => journal::execute(args, capability.as_deref(), *limit).await,
+        Command::Reload => reload::execute(args).await,
+    }
+}
+
+/// Prints a value as indented JSON.
+fn print_json<T: serde::Serialize>(value: &T) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `ficus check`: configuration and rules, without anything running.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use ficus_rules::spec::{self, Complaint};
+use ficus_rules::wire::RuleFile;
+
+use crate::args::Args;
+use crate::config::Config;
+use crate::exit::BadConfiguration;
+use crate::run;
+
+/// Prints every complaint; fails with exit code 64 if one of them is no warning.
+pub(crate) fn execute(args: &Args, rules: Option<&Path>) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    let directory = rules.unwrap_or(&config.rules);
+    let files = read(directory)?;
+    let (complaints, summary) = match spec::load(&files, &run::known(&config)) {
+        Ok(checked) => {
+            let routes: usize = checked.rules.capabilities.values().map(|c| c.routes.len()).sum();
+            let tests: usize = checked.rules.capabilities.values().map(|c| c.tests.len()).sum();
+            let summary = format!("{} capabilities, {routes} routes, {tests} tests passed", checked.rules.capabilities.len());
+            (checked.warnings, Some(summary))
+        }
+        Err(complaints) => (complaints, None),
+    };
+    if args.json {
+        super::print_json(&complaints)?;
+    } else {
+        for complaint in &complaints {
+            println!("{complaint}");
+        }
+    }
+    let Some(summary) = summary else {
+        let errors = complaints.iter().filter(|c| !c.warning).count();
+        bail!(BadConfiguration(format!("{errors} errors in {}: the rules would not be served", directory.display())));
+    };
+    if !args.json {
+        println!("{}: {summary}", directory.display());
+    }
+    Ok(())
+}
+
+/// The rule files of a directory, by name.
+pub(crate) fn read(directory: &Path) -> Result<Vec<RuleFile>> {
+    let entries = std::fs::read_dir(directory).map_err(|error| BadConfiguration(format!("cannot read the rules in {}: {error}", directory.display())))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            files.push(RuleFile { name, text });
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+/// The rules of local files, or all complaints as one error.
+pub(crate) fn load(files: &[RuleFile], known: &spec::Known) -> Result<ficus_rules::plan::RuleSet> {
+    match spec::load(files, known) {
+        Ok(checked) => Ok(checked.rules),
+        Err(complaints) => bail!(BadConfiguration(complaints.iter().map(Complaint::to_string).collect::<Vec<_>>().join("\n"))),
+    }
+}

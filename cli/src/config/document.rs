@@ -1,0 +1,175 @@
+//! What the user types into `ficus.toml`, with the defaults of what is left out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) gateway: Gateway,
+    #[serde(default)]
+    pub(super) orchestrator: Orchestrator,
+    #[serde(default)]
+    pub(super) agent: Agent,
+    #[serde(default)]
+    pub(super) upstream: BTreeMap<String, Upstream>,
+    pub(super) identity: Option<Identity>,
+}
+
+/// `[gateway]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    #[serde(default = "gateway_name")]
+    pub(super) name: String,
+    pub(super) listen: Vec<Spanned<String>>,
+    #[serde(default = "gateway_admin")]
+    pub(super) admin: String,
+    pub(super) default: Spanned<String>,
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<String>,
+    #[serde(default)]
+    pub(super) expose_side: bool,
+    pub(super) threads: Option<usize>,
+    #[serde(default = "hold_requests")]
+    pub(super) hold_requests: usize,
+    #[serde(default = "ten_seconds")]
+    pub(super) hold_wait: Spanned<String>,
+    #[serde(default = "two_seconds")]
+    pub(super) connect_timeout: Spanned<String>,
+    #[serde(default = "one_minute")]
+    pub(super) answer_timeout: Spanned<String>,
+    #[serde(default = "ten_seconds")]
+    pub(super) grace: Spanned<String>,
+}
+
+/// `[orchestrator]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Orchestrator {
+    pub(super) listen: String,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) rules: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) switch_deadline: Spanned<String>,
+    pub(super) validity: Spanned<String>,
+}
+
+impl Default for Orchestrator {
+    fn default() -> Self {
+        Orchestrator {
+            listen: "127.0.0.1:7070".into(),
+            token_file: None,
+            rules: "rules".into(),
+            state: "state".into(),
+            switch_deadline: ten_seconds(),
+            validity: unplaced("5s"),
+        }
+    }
+}
+
+/// `[agent]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Agent {
+    pub(super) poll: Spanned<String>,
+    pub(super) batch_rows: usize,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Agent { poll: unplaced("10ms"), batch_rows: 2_000 }
+    }
+}
+
+/// `[upstream.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) address: Spanned<String>,
+    pub(super) database: Option<Spanned<String>>,
+}
+
+/// `[identity]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) django: Option<Django>,
+}
+
+/// `[identity.django]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Django {
+    pub(super) upstream: Spanned<String>,
+    pub(super) secret_key_file: Spanned<PathBuf>,
+    #[serde(default)]
+    pub(super) fallback_key_files: Vec<Spanned<PathBuf>>,
+    #[serde(default = "session_cookie")]
+    pub(super) session_cookie: String,
+    #[serde(default = "csrf_cookie")]
+    pub(super) csrf_cookie: String,
+    #[serde(default = "session_table")]
+    pub(super) session_table: String,
+    #[serde(default = "user_table")]
+    pub(super) user_table: String,
+    pub(super) role_column: Option<String>,
+    #[serde(default)]
+    pub(super) roles: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) trusted_origins: Vec<String>,
+    #[serde(default = "one_second")]
+    pub(super) cache_for: Spanned<String>,
+}
+
+fn unplaced(text: &str) -> Spanned<String> {
+    Spanned::new(0..0, text.to_owned())
+}
+
+fn one_second() -> Spanned<String> {
+    unplaced("1s")
+}
+
+fn two_seconds() -> Spanned<String> {
+    unplaced("2s")
+}
+
+fn ten_seconds() -> Spanned<String> {
+    unplaced("10s")
+}
+
+fn one_minute() -> Spanned<String> {
+    unplaced("60s")
+}
+
+fn gateway_name() -> String {
+    "gateway".into()
+}
+
+fn gateway_admin() -> String {
+    "127.0.0.1:7071".into()
+}
+
+fn hold_requests() -> usize {
+    1_000
+}
+
+fn session_cookie() -> String {
+    "sessionid".into()
+}
+
+fn csrf_cookie() -> String {
+    "csrftoken".into()
+}
+
+fn session_table() -> String {
+    "django_session".into()
+}
+
+fn user_table() -> String {
+    "auth_user".into()
+}

@@ -1,0 +1,71 @@
+//! A gateway's link: published states in, reports out.
+
+use std::time::Duration;
+
+use ficus_proxy::Gateway;
+use ficus_rules::wire::{Published, ReportAnswer};
+use http::{Method, StatusCode};
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use super::{AGAIN, POLL, POLL_LIMIT, REPORT_LIMIT};
+use crate::http::Http;
+
+/// Between two reports when nothing changed. It bounds how long a fresh copy goes unnoticed.
+const BEAT: Duration = Duration::from_millis(25);
+
+/// Carries messages until it is dropped.
+pub(crate) async fn run(gateway: Gateway, http: Http) {
+    let published = Notify::new();
+    tokio::join!(receive(&gateway, &http, &published), report(&gateway, &http, &published));
+}
+
+async fn receive(gateway: &Gateway, http: &Http, published: &Notify) {
+    // A state that was refused once is not asked for again until there is a newer one.
+    let mut seen = 0;
+    loop {
+        let path = format!("/api/v1/published?after={seen}&wait_ms={}", POLL.as_millis());
+        match http.get(&path, POLL_LIMIT).await {
+            Ok(answer) if answer.status == StatusCode::OK => match answer.json::<Published>() {
+                Ok(state) => {
+                    seen = state.generation;
+                    if let Err(complaints) = gateway.publish(state) {
+                        warn!(generation = seen, complaints = complaints.len(), "refused a published state, the last good one serves");
+                    }
+                    published.notify_one();
+                }
+                Err(error) => {
+                    warn!(%error, "cannot read a published state");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            },
+            Ok(answer) if answer.status == StatusCode::NO_CONTENT => {}
+            Ok(answer) => {
+                warn!(status = %answer.status, "the orchestrator refused to publish: {}", answer.detail());
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => {
+                debug!("{error:#}");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn report(gateway: &Gateway, http: &Http, published: &Notify) {
+    loop {
+        let report = gateway.report();
+        match http.send_json(Method::POST, "/api/v1/gateways/report", &report, REPORT_LIMIT).await {
+            Ok(answer) if answer.status == StatusCode::OK => match answer.json::<ReportAnswer>() {
+                Ok(answer) => gateway.answered(&answer),
+                Err(error) => warn!(%error, "cannot read the answer to a report"),
+            },
+            Ok(answer) => warn!(status = %answer.status, "a report was refused: {}", answer.detail()),
+            Err(error) => debug!("{error:#}"),
+        }
+        // While writes are being drained, the orchestrator waits for these counts: do not let it wait for a whole beat.
+        let draining = report.capabilities.values().any(|capability| capability.held > 0 || capability.inflight_writes > 0);
+        let pause = if draining { BEAT / 5 } else { BEAT };
+        let _ = tokio::time::timeout(pause, published.notified()).await;
+    }
+}

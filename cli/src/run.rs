@@ -1,0 +1,216 @@
+//! The composition: which parts a process starts, and how it ends. A part that fails ends the process.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, anyhow};
+use axum::Router;
+use axum::routing::get;
+use ficus_orchestrator::Orchestrator;
+use ficus_proxy::Gateway;
+use ficus_rules::spec::Known;
+use ficus_sync_agent::Agent;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::exit::BadConfiguration;
+use crate::http::Http;
+use crate::{keys, link, metrics, signals};
+
+/// `ficus run`: everything in this process.
+pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
+    let gateway = gateway(config)?;
+    runtime()?.block_on(async {
+        let orchestrator = orchestrator(config).await?;
+        let agent = agent(config).await?;
+        let router = orchestrator.router().merge(metrics::router()).merge(keys_router(&gateway));
+        let http = Http::new(admin, config.admin_token.clone());
+        let links = async {
+            tokio::join!(link::gateway::run(gateway.clone(), http.clone()), link::agent::run(agent.clone(), http.clone()));
+            Ok(())
+        };
+        let serving = serve(&config.admin_listen, router).await?;
+        info!(admin = %config.admin_listen, gateway = ?config.gateway.listen, "ficus runs");
+        let ended = until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
+        agent.stop().await;
+        orchestrator.stop().await;
+        ended
+    })
+}
+
+/// `ficus gateway`: a gateway that follows an orchestrator elsewhere.
+pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
+    let gateway = gateway(config)?;
+    runtime()?.block_on(async {
+        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router()).merge(keys_router(&gateway));
+        let serving = serve(&config.gateway.admin_listen, router).await?;
+        let links = async {
+            link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone())).await;
+            Ok(())
+        };
+        info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.listen, orchestrator = admin, "the gateway runs");
+        until_ended(Some(gateway.clone()), None, async { tokio::try_join!(serving, links).map(drop) }).await
+    })
+}
+
+/// `ficus agent`: an agent that follows an orchestrator elsewhere.
+pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
+    runtime()?.block_on(async {
+        let agent = agent(config).await?;
+        info!(orchestrator = admin, "the agent runs");
+        let links = async {
+            link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone())).await;
+            Ok(())
+        };
+        let ended = until_ended(None, None, links).await;
+        agent.stop().await;
+        ended
+    })
+}
+
+/// `ficus orchestrator`: an orchestrator for gateways and agents elsewhere.
+pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
+    runtime()?.block_on(async {
+        let orchestrator = orchestrator(config).await?;
+        let serving = serve(&config.admin_listen, orchestrator.router().merge(metrics::router())).await?;
+        info!(admin = %config.admin_listen, "the orchestrator runs");
+        let ended = until_ended(None, Some(orchestrator.clone()), serving).await;
+        orchestrator.stop().await;
+        ended
+    })
+}
+
+/// Runs `parts` and the gateway's own threads until a signal comes or one of them fails. SIGHUP reads the rules again.
+async fn until_ended(gateway: Option<Gateway>, orchestrator: Option<Orchestrator>, parts: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut ending = signals::Ending::listen()?;
+    let mut hangup = signals::hangup()?;
+    let (shutdown, watched) = watch::channel(false);
+    let proxying = tokio::task::spawn_blocking(move || match gateway {
+        Some(gateway) => gateway.run(watched).map(|()| true).map_err(|error| anyhow!(error)),
+        None => Ok(false),
+    });
+    tokio::pin!(proxying, parts);
+    let mut proxied = None;
+    let ended = loop {
+        tokio::select! {
+            () = ending.wait() => break Ok(()),
+            ended = &mut parts => break ended.and(Err(anyhow!("a part ended by itself"))),
+            ended = &mut proxying, if proxied.is_none() => match ended {
+                Ok(Ok(false)) => proxied = Some(()),
+                Ok(Ok(true)) => break Err(anyhow!("the gateway ended by itself")),
+                Ok(Err(error)) => { proxied = Some(()); break Err(error.context("the gateway failed")) }
+                Err(error) => { proxied = Some(()); break Err(anyhow!(error).context("the gateway panicked")) }
+            },
+            _ = hangup.recv() => reload(orchestrator.as_ref()).await,
+        }
+    };
+    info!("ending: requests under way may finish");
+    let _ = shutdown.send(true);
+    if proxied.is_none() {
+        let _ = proxying.await;
+    }
+    ended
+}
+
+async fn reload(orchestrator: Option<&Orchestrator>) {
+    let Some(orchestrator) = orchestrator else { return };
+    match orchestrator.reload().await {
+        Ok(generation) => info!(generation, "the rules were read again"),
+        Err(complaints) => warn!(complaints = complaints.len(), "the rules are bad, the last good ones serve"),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ficus").build().context("cannot start the runtime")
+}
+
+/// Binds now, so that a taken port is an error at once; the future serves.
+async fn serve(listen: &str, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} (is another ficus running?)"))?;
+    let address: SocketAddr = listener.local_addr()?;
+    Ok(async move {
+        let served = axum::serve(listener, router).await;
+        if let Err(error) = &served {
+            error!(%address, %error, "the admin listener failed");
+        }
+        served.context("the admin listener failed")
+    })
+}
+
+fn keys_router(gateway: &Gateway) -> Router {
+    let gateway = gateway.clone();
+    Router::new().route("/.well-known/jwks.json", get(move || async move { axum::Json(gateway.jwks()) }))
+}
+
+fn gateway(config: &Config) -> Result<Gateway> {
+    let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone() })).collect();
+    let identity = config.django.as_ref().map(|django| ficus_proxy::DjangoIdentity {
+        database: django.database.clone(),
+        secrets: django.secrets.clone(),
+        session_cookie: django.session_cookie.clone(),
+        csrf_cookie: django.csrf_cookie.clone(),
+        session_table: django.session_table.clone(),
+        user_table: django.user_table.clone(),
+        role: django.role_column.clone().map(|column| ficus_proxy::RoleColumn { column, map: django.roles.clone() }),
+        trusted_origins: django.trusted_origins.clone(),
+        cache_for: django.cache_for,
+    });
+    let settings = &config.gateway;
+    let gateway = Gateway::new(ficus_proxy::Config {
+        name: settings.name.clone(),
+        listen: settings.listen.clone(),
+        upstreams,
+        default_upstream: settings.default_upstream.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        identity,
+        marker_key: keys::load_or_make(&config.state, "marker.key")?.to_vec(),
+        token_key: keys::load_or_make(&config.state, "token.key")?,
+        snapshot_file: Some(config.state.join("gateway-snapshot.json")),
+        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait },
+        timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
+        grace: settings.grace,
+        threads: settings.threads,
+        expose_side: settings.expose_side,
+    });
+    gateway.map_err(|error| anyhow!(error).context("cannot set the gateway up"))
+}
+
+async fn orchestrator(config: &Config) -> Result<Orchestrator> {
+    std::fs::create_dir_all(&config.state).with_context(|| format!("cannot make {}", config.state.display()))?;
+    let started = Orchestrator::start(ficus_orchestrator::Config {
+        rules_dir: config.rules.clone(),
+        state: config.state.join("orchestrator.sqlite3"),
+        known: known(config),
+        token: config.admin_token.clone(),
+        validity: config.validity,
+        switch_deadline: config.switch_deadline,
+        ..Default::default()
+    });
+    started.await.map_err(|error| match error {
+        ficus_orchestrator::Error::Rules(complaints) => {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            anyhow!(BadConfiguration(lines.join("\n")))
+        }
+        other => anyhow!(other).context("cannot start the orchestrator"),
+    })
+}
+
+async fn agent(config: &Config) -> Result<Agent> {
+    let databases = config.upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.database.clone()?))).collect();
+    let started = Agent::start(ficus_sync_agent::Config {
+        name: format!("{}-agent", config.gateway.name),
+        databases,
+        known_upstreams: known(config).upstreams,
+        poll: config.agent_poll,
+        batch_rows: config.agent_batch,
+        ..Default::default()
+    });
+    started.await.map_err(|error| anyhow!(error).context("cannot start the agent"))
+}
+
+/// What the configuration makes known to the rules.
+pub(crate) fn known(config: &Config) -> Known {
+    Known { upstreams: config.upstreams.keys().cloned().collect() }
+}

@@ -1,0 +1,141 @@
+//! The demo: a capability of a real Django application goes to a new service and back under load, and a ledger proves
+//! that nothing was lost.
+
+mod report;
+mod screen;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::audit;
+use crate::ledger::Ledger;
+use crate::load::{Load, Shape};
+use crate::process::Process;
+use crate::school;
+use crate::world::{Plan, World};
+use report::Report;
+use screen::Screen;
+
+/// Users that the school is seeded with; `FICUS_DEMO_USERS` changes it.
+const USERS: u32 = 2_000;
+
+/// Runs it in `directory`, which it empties first. `Ok(false)`: a promise was broken.
+///
+/// # Errors
+/// Something could not be set up, or a step did not come about.
+pub async fn run(directory: &Path, keep: bool) -> Result<bool> {
+    let users = std::env::var("FICUS_DEMO_USERS").ok().and_then(|users| users.parse().ok()).unwrap_or(USERS);
+    empty(directory)?;
+    println!("A school's Django monolith with {users} users, a new users service, and ficus between them. One moment…");
+    let mut world = World::start(directory, Plan { users, ..Plan::default() }).await?;
+    let load = Load::start(&world.http(), Shape::default()).await?;
+    let direct = DirectWriter::start(&world)?;
+    let screen = Screen::start(world.operator()?, load.ledger.clone(), world.ficus.id());
+    let walked = walk::walk(&world, &load.ledger, &screen).await;
+    let memory = screen.stop().await;
+    let direct = direct.stop()?;
+    let ledger = load.stop().await;
+    let switches = match walked {
+        Ok(switches) => switches,
+        Err(error) => {
+            print_failures(&ledger);
+            bail!("{error:#}\nlogs are in {}", world.directory.join("logs").display());
+        }
+    };
+    let report = conclude(&world, &ledger, direct, switches, memory).await?;
+    print!("{report}");
+    if !report.kept() {
+        print_failures(&ledger);
+        println!("logs are in {}", world.directory.join("logs").display());
+    }
+    if keep {
+        stay(&mut world).await?;
+    }
+    Ok(report.kept())
+}
+
+async fn conclude(world: &World, ledger: &Ledger, direct: Direct, switches: Vec<walk::Switch>, memory: u64) -> Result<Report> {
+    let operator = world.operator()?;
+    let quiet = |status: &Value| status["agent"]["reverse"]["lag_entries"] == 0 && status["agent"]["forward"]["lag_entries"] == 0;
+    operator.until("users", "the streams to be empty", Duration::from_secs(20), quiet).await?;
+    let verified = operator.try_type(&["verify", "users", "--wait", "60s"]).await?;
+    let findings = audit::audit(&world.school_database(), &world.service_database(), &ledger.entries(), &direct.written).await?;
+    let status = operator.status("users").await?;
+    Ok(Report::new(ledger, findings, &direct, switches, memory, verified, &status))
+}
+
+fn print_failures(ledger: &Ledger) {
+    for sample in ledger.samples() {
+        println!("  {sample}");
+    }
+    for stale in ledger.stale_reads().iter().take(10) {
+        println!("  stale: {stale}");
+    }
+}
+
+/// Empties the directory of an earlier run; refuses one that is not a demo's.
+fn empty(directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let ours = directory.join("ficus.toml").exists() || directory.read_dir()?.next().is_none();
+    if !ours && !directory.join("logs").exists() {
+        bail!("{} is not empty and no demo made it: name another with FICUS_DEMO_DIR", directory.display());
+    }
+    Ok(std::fs::remove_dir_all(directory)?)
+}
+
+async fn stay(world: &mut World) -> Result<()> {
+    let config = world.directory.join("ficus.toml");
+    println!("\nStill running, until Ctrl-C:");
+    println!("  the school       {}/   (admin1, staff1, student1; password {})", world.gateway_url(), crate::caller::PASSWORD);
+    println!("  Django's admin   {}/admin/", world.gateway_url());
+    println!("  admin API        {}/api/v1/status", world.admin_url());
+    println!("  metrics          {}/metrics", world.admin_url());
+    println!("  command line     {} --config {} status --watch", school::binary("ficus")?.display(), config.display());
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(status) = world.ficus.ended() {
+            bail!("ficus ended with {status}");
+        }
+    }
+}
+
+/// Django's management command, writing notes past the gateway for the whole time.
+struct DirectWriter {
+    process: Process,
+    log: PathBuf,
+    started: Instant,
+}
+
+/// What it wrote, and what the fence refused.
+pub(crate) struct Direct {
+    pub(crate) written: Vec<String>,
+    pub(crate) refused: usize,
+}
+
+impl DirectWriter {
+    fn start(world: &World) -> Result<DirectWriter> {
+        let log = world.directory.join("logs/direct-writer.log");
+        let mut command: Command = school::manage(&world.school_database())?;
+        command.args(["write_notes", "--count", "6000", "--prefix", "direct", "--interval-ms", "100"]);
+        Ok(DirectWriter { process: Process::start("direct writer", &mut command, &log)?, log, started: Instant::now() })
+    }
+
+    fn stop(mut self) -> Result<Direct> {
+        self.process.end(Duration::from_secs(5))?;
+        let log = std::fs::read_to_string(&self.log)?;
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let written: Vec<String> = lines.iter().filter_map(|line| Some(line["text"].as_str()?.to_owned())).collect();
+        let refused = lines.iter().filter(|line| line["refused"].is_string()).count();
+        if written.is_empty() {
+            bail!("the direct writer wrote nothing in {:?}:\n{log}", self.started.elapsed());
+        }
+        Ok(Direct { written, refused })
+    }
+}

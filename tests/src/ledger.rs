@@ -1,0 +1,161 @@
+//! The ledger: every write that a caller sent, and what came of it. Tokens are unique over a run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a write was to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Add a note (not idempotent).
+    Note,
+    /// Make a user with this name.
+    Create,
+    /// Remove the user with this name.
+    Delete,
+    /// Set a user's address.
+    Address {
+        /// The user's id.
+        user: i64,
+    },
+}
+
+/// What the writer knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer said that it was done.
+    Acknowledged,
+    /// The answer said that it was not done (4xx, 503 before it was sent).
+    Refused,
+    /// No answer, or one that leaves it open.
+    Unknown,
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it was to do.
+    pub write: Write,
+    /// Its token: the note's text, the user's name, the address.
+    pub token: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Order of sending within the run.
+    pub order: u64,
+}
+
+/// One request's time, for pauses.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// When it was sent.
+    pub sent: Instant,
+    /// How long the answer took.
+    pub took: Duration,
+    /// It was a write.
+    pub write: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: Vec<Entry>,
+    timings: Vec<Timing>,
+    failures: BTreeMap<String, u64>,
+    samples: Vec<String>,
+    stale: Vec<String>,
+    sides: HashMap<String, u64>,
+}
+
+/// Shared by all callers of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    inner: Arc<Mutex<Inner>>,
+    tokens: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
+    acknowledged: Arc<AtomicU64>,
+}
+
+impl Ledger {
+    /// A token that nobody had before.
+    pub fn token(&self, prefix: &str) -> String {
+        format!("{prefix}-{}", self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A request was answered, or failed.
+    pub fn answered(&self, timing: Timing, side: Option<&str>) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut inner = self.inner();
+        inner.timings.push(timing);
+        if let Some(side) = side {
+            *inner.sides.entry(side.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// A write has an outcome.
+    pub fn wrote(&self, write: Write, token: &str, outcome: Outcome) {
+        if outcome == Outcome::Acknowledged {
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut inner = self.inner();
+        let order = inner.entries.len() as u64;
+        inner.entries.push(Entry { write, token: token.to_owned(), outcome, order });
+    }
+
+    /// A request failed, by a short kind: `500`, `timeout`, `reset`.
+    pub fn failed(&self, kind: &str, sample: String) {
+        let mut inner = self.inner();
+        *inner.failures.entry(kind.to_owned()).or_default() += 1;
+        if inner.samples.len() < 20 {
+            inner.samples.push(sample);
+        }
+    }
+
+    /// A caller read something older than it wrote.
+    pub fn stale(&self, what: String) {
+        self.inner().stale.push(what);
+    }
+
+    /// All writes so far.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.inner().entries.clone()
+    }
+
+    /// All times so far.
+    pub fn timings(&self) -> Vec<Timing> {
+        self.inner().timings.clone()
+    }
+
+    /// Failures by kind.
+    pub fn failures(&self) -> BTreeMap<String, u64> {
+        self.inner().failures.clone()
+    }
+
+    /// The first few failures, in words.
+    pub fn samples(&self) -> Vec<String> {
+        self.inner().samples.clone()
+    }
+
+    /// Stale reads.
+    pub fn stale_reads(&self) -> Vec<String> {
+        self.inner().stale.clone()
+    }
+
+    /// Requests that a side answered, by what the gateway said in `x-ficus-side`.
+    pub fn sides(&self) -> HashMap<String, u64> {
+        self.inner().sides.clone()
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Acknowledged writes so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,160 @@
+//! The school: its Django monolith under gunicorn, and the new users service. Real programs on free ports.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::http::Http;
+use crate::process::Process;
+
+/// Django's SECRET_KEY in the tests.
+pub const SECRET_KEY: &str = "the-school-of-the-tests-signs-with-this-key-and-nobody-else-does";
+
+/// The folder of the example system.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("systems/student-management")
+}
+
+/// A binary of this workspace, built beside the running one.
+///
+/// # Errors
+/// It was not built.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let folder = here.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release")).context("not below target/")?;
+    let path = folder.join(name);
+    ensure!(path.exists(), "{} is not built: run `cargo build --workspace` first", path.display());
+    Ok(path)
+}
+
+fn python() -> Result<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
+    let python = std::env::var_os("FICUS_PYTHON").map_or(venv, PathBuf::from);
+    ensure!(python.exists(), "{} is missing: run `make python` first", python.display());
+    Ok(python)
+}
+
+/// `manage.py` with the settings of a school whose database is `database`.
+///
+/// # Errors
+/// There is no Python environment.
+pub fn manage(database: &Path) -> Result<Command> {
+    let mut command = Command::new(python()?);
+    command.arg("manage.py").current_dir(folder().join("monolith"));
+    settings(&mut command, database);
+    Ok(command)
+}
+
+fn settings(command: &mut Command, database: &Path) {
+    command.env("SCHOOL_DB", database).env("SCHOOL_SECRET_KEY", SECRET_KEY).env("SCHOOL_FAST_PASSWORDS", "1");
+    command.env("SCHOOL_MEDIA", database.with_file_name("media")).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+}
+
+/// Puts a migrated database with `users` users (and all that belongs to them) at `database`. The first call for a size
+/// makes it, later ones copy.
+///
+/// # Errors
+/// Django says why not.
+pub fn seed(database: &Path, users: u32) -> Result<()> {
+    let folder_of_templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/schools");
+    std::fs::create_dir_all(&folder_of_templates)?;
+    let template = folder_of_templates.join(format!("school-{users}-{:016x}.sqlite3", fingerprint(&folder().join("monolith"))?));
+    if !template.exists() {
+        let fresh = template.with_extension(format!("new-{}", std::process::id()));
+        run(manage(&fresh)?.args(["migrate", "--verbosity", "0"]))?;
+        run(manage(&fresh)?.args(["seed", "--users", &users.to_string(), "--seed", "7"]))?;
+        // Everything into the one file, so that a copy of it is whole.
+        checkpoint(&fresh)?;
+        std::fs::rename(&fresh, &template)?;
+    }
+    std::fs::copy(&template, database)?;
+    Ok(())
+}
+
+fn checkpoint(database: &Path) -> Result<()> {
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA wal_checkpoint(TRUNCATE)'); c.close()";
+    run(Command::new(python()?).args(["-c", script]).arg(database))
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// It fails; the error has what it printed.
+pub fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    if !output.status.success() {
+        bail!("{command:?} failed:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// A number that changes with the monolith's Python files.
+fn fingerprint(folder: &Path) -> Result<u64> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "py") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(file)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
+/// Starts gunicorn on a port.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_monolith(database: &Path, port: u16, log: &Path) -> Result<Process> {
+    let mut command = Command::new(python()?);
+    command.args(["-m", "gunicorn", "-c", "gunicorn.conf.py"]).current_dir(folder().join("monolith"));
+    settings(&mut command, database);
+    command.env("SCHOOL_BIND", format!("127.0.0.1:{port}"));
+    Process::start("monolith", &mut command, log)
+}
+
+/// Makes the users service's empty database.
+///
+/// # Errors
+/// It says why not.
+pub fn migrate_service(database: &Path) -> Result<()> {
+    run(Command::new(binary("users-service")?).arg("migrate").env("USERS_DATABASE", format!("sqlite://{}", database.display())))
+}
+
+/// Starts the users service on a port.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_service(database: &Path, port: u16, jwks: &str, log: &Path) -> Result<Process> {
+    let mut command = Command::new(binary("users-service")?);
+    command.env("USERS_DATABASE", format!("sqlite://{}", database.display()));
+    command.env("USERS_LISTEN", format!("127.0.0.1:{port}")).env("FICUS_JWKS_URL", jwks).env("USERS_PASSWORD_ITERATIONS", "2000");
+    Process::start("users-service", &mut command, log)
+}
+
+/// Waits until a URL answers with success.
+///
+/// # Errors
+/// It does not within half a minute.
+pub async fn until_up(base: &str, path: &str) -> Result<()> {
+    let http = Http::new(base, Duration::from_secs(2));
+    for _ in 0..600 {
+        if http.get(path).await.is_ok_and(|answer| answer.status.is_success()) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("{base}{path} did not come up within 30 s")
+}

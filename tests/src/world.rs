@@ -1,0 +1,196 @@
+//! A world: one directory with a monolith, a new service and a `ficus`, all of them running.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::http::Http;
+use crate::operator::Operator;
+use crate::process::{Process, free_port};
+use crate::school;
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Users that the monolith is seeded with.
+    pub users: u32,
+    /// The rule files' directory to copy.
+    pub rules: PathBuf,
+    /// Environment of `ficus run`.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new() }
+    }
+}
+
+/// A running world. Dropping it ends its processes.
+#[derive(Debug)]
+pub struct World {
+    /// The directory with everything in it.
+    pub directory: PathBuf,
+    /// `ficus run`.
+    pub ficus: Process,
+    /// The users service.
+    pub service: Process,
+    /// gunicorn.
+    pub monolith: Process,
+    ports: Ports,
+    plan: Plan,
+}
+
+/// Who listens where.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    gateway: u16,
+    admin: u16,
+    monolith: u16,
+    service: u16,
+}
+
+impl World {
+    /// Makes and starts everything in `directory`, which must be empty or missing.
+    ///
+    /// # Errors
+    /// What could not be made or started.
+    pub async fn start(directory: &Path, plan: Plan) -> Result<World> {
+        std::fs::create_dir_all(directory.join("logs"))?;
+        let directory = directory.canonicalize()?;
+        let ports = Ports { gateway: free_port()?, admin: free_port()?, monolith: free_port()?, service: free_port()? };
+        school::seed(&directory.join("school.sqlite3"), plan.users)?;
+        school::migrate_service(&directory.join("users.sqlite3"))?;
+        std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
+        std::fs::write(directory.join("ficus.toml"), configuration(ports))?;
+        copy_rules(&plan.rules, &directory.join("rules"))?;
+        let log = |name: &str| directory.join("logs").join(name);
+        let monolith = school::start_monolith(&directory.join("school.sqlite3"), ports.monolith, &log("monolith.log"))?;
+        let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", ports.admin);
+        let service = school::start_service(&directory.join("users.sqlite3"), ports.service, &jwks, &log("users-service.log"))?;
+        let ficus = start_ficus(&directory, &plan.environment)?;
+        let world = World { directory, ficus, service, monolith, ports, plan };
+        world.until_up().await?;
+        Ok(world)
+    }
+
+    /// Starts `ficus run` again, after it ended or was killed.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart_ficus(&mut self, environment: &[(String, String)]) -> Result<()> {
+        self.ficus = start_ficus(&self.directory, environment)?;
+        self.until_up().await
+    }
+
+    /// Starts the monolith again.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart_monolith(&mut self) -> Result<()> {
+        self.monolith = school::start_monolith(&self.school_database(), self.ports.monolith, &self.directory.join("logs/monolith.log"))?;
+        school::until_up(&self.monolith_url(), "/health/").await
+    }
+
+    async fn until_up(&self) -> Result<()> {
+        let logs = || format!("see {}", self.directory.join("logs").display());
+        school::until_up(&self.monolith_url(), "/health/").await.with_context(logs)?;
+        school::until_up(&format!("http://127.0.0.1:{}", self.ports.service), "/users/health/").await.with_context(logs)?;
+        school::until_up(&self.admin_url(), "/health").await.with_context(logs)?;
+        school::until_up(&self.gateway_url(), "/health/").await.with_context(logs)
+    }
+
+    /// What the world was made of.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The public URL.
+    pub fn gateway_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.gateway)
+    }
+
+    /// The admin URL.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.admin)
+    }
+
+    /// The monolith's own URL, past the gateway.
+    pub fn monolith_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.monolith)
+    }
+
+    /// The monolith's database.
+    pub fn school_database(&self) -> PathBuf {
+        self.directory.join("school.sqlite3")
+    }
+
+    /// The service's database.
+    pub fn service_database(&self) -> PathBuf {
+        self.directory.join("users.sqlite3")
+    }
+
+    /// A client of the public URL.
+    pub fn http(&self) -> Http {
+        Http::new(&self.gateway_url(), Duration::from_secs(20))
+    }
+
+    /// Somebody with the command line.
+    ///
+    /// # Errors
+    /// The binary was not built.
+    pub fn operator(&self) -> Result<Operator> {
+        Operator::new(&self.directory.join("ficus.toml"), &self.admin_url())
+    }
+}
+
+fn start_ficus(directory: &Path, environment: &[(String, String)]) -> Result<Process> {
+    let mut command = Command::new(school::binary("ficus")?);
+    command.args(["--config", "ficus.toml", "run"]).current_dir(directory);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Process::start("ficus", &mut command, &directory.join("logs/ficus.log"))
+}
+
+fn configuration(ports: Ports) -> String {
+    let Ports { gateway, admin, monolith, service } = ports;
+    format!(
+        r#"# The process: needs a restart. The rules in rules/ do not.
+
+[gateway]
+listen = ["127.0.0.1:{gateway}"]
+default = "monolith"
+expose_side = true
+
+[orchestrator]
+listen = "127.0.0.1:{admin}"
+
+[upstream.monolith]
+address = "127.0.0.1:{monolith}"
+database = "sqlite://school.sqlite3"
+
+[upstream.users-service]
+address = "127.0.0.1:{service}"
+database = "sqlite://users.sqlite3"
+
+[identity.django]
+upstream = "monolith"
+secret_key_file = "django-secret.key"
+user_table = "accounts_customuser"
+role_column = "user_type"
+roles = {{ 1 = "admin", 2 = "staff", 3 = "student" }}
+"#
+    )
+}
+
+fn copy_rules(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("no rules in {}", from.display()))? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            std::fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
