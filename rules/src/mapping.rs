@@ -4,7 +4,15 @@
 //! else is derived from the row. What two sources feed into one modern table is told apart by constant columns, which
 //! become a filter on the way back.
 
+mod compile;
+mod plan;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::compile::{ColumnInfo, MapError, Tables, compile};
+pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
 
 /// A pair of tables. `[[table]]` in a rule file.
 #[derive(Debug, Clone, PartialEq)]

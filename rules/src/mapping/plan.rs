@@ -1,0 +1,204 @@
+//! A compiled table pair: the shape of both tables, and rows from one shape to the other. Knows no database: an engine
+//! reads rows in a [`Shape`] and writes them.
+
+use crate::mapping::{Value, uuid_of};
+
+/// How one pair of tables is read, written and mapped. Made by [`super::compile()`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The capability; part of every UUID's namespace.
+    pub capability: String,
+    /// The name of the pair: the legacy table.
+    pub pair: String,
+    /// The legacy table.
+    pub legacy: Shape,
+    /// The modern table.
+    pub modern: Shape,
+    /// The table on modern whose sequence gives out legacy keys.
+    pub sequence: Option<String>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// What is read and written of one table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// The table.
+    pub table: String,
+    /// The column that holds the legacy key.
+    pub key: String,
+    /// The columns that are written, without the key; a row that is read begins with them.
+    pub columns: Vec<String>,
+    /// What a row that is read has after them.
+    pub lookups: Vec<Lookup>,
+    /// What holds for every row of the pair.
+    pub filter: Vec<(String, Value)>,
+}
+
+/// The kept key of the row that a column references:
+/// `SELECT key FROM table WHERE id = <column of the row>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The referencing column.
+    pub column: String,
+    /// The referenced table.
+    pub table: String,
+    /// Its column that the reference holds.
+    pub id: String,
+    /// Its column that keeps the legacy key.
+    pub key: String,
+}
+
+/// A row in a [`Shape`]: the key, and the values of its columns (when read: and of its lookups).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The legacy key.
+    pub key: Value,
+    /// In the order of the shape.
+    pub values: Vec<Value>,
+}
+
+/// Why a row has no counterpart. Names columns, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The table of values does not list it.
+    #[error("column {column}: the value is not in its map; add it to the map in the rule file")]
+    Unmapped {
+        /// The column.
+        column: String,
+    },
+    /// A UUID is made of integers only.
+    #[error("column {column}: not an integer, so it has no uuid")]
+    NotAnInteger {
+        /// The column.
+        column: String,
+    },
+    /// The referenced row is missing.
+    #[error("column {column}: refers to a row that does not exist")]
+    Dangling {
+        /// The column.
+        column: String,
+    },
+    /// The UUID is not the one that the kept key gives.
+    #[error("column {column}: the uuid is not the one of its kept legacy key")]
+    ForeignUuid {
+        /// The column.
+        column: String,
+    },
+}
+
+/// Where in a legacy row a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Key,
+    Column(usize),
+}
+
+/// How the modern column of the same index is made, and unmade.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rule {
+    Copy(Place),
+    Map { from: Place, values: Vec<(Value, Value)> },
+    /// `lookup` is the index among the lookups; the key needs none.
+    Uuid { from: Place, of: String, lookup: Option<usize> },
+    Constant(Value),
+}
+
+impl Plan {
+    /// The modern row of a legacy row.
+    ///
+    /// # Errors
+    /// When a value has no counterpart.
+    pub fn forward(&self, row: &Row) -> Result<Row, RowError> {
+        let value = |place: &Place| match place {
+            Place::Key => &row.key,
+            Place::Column(index) => &row.values[*index],
+        };
+        let mut values = Vec::with_capacity(self.rules.len());
+        for (rule, column) in self.rules.iter().zip(&self.modern.columns) {
+            values.push(match rule {
+                Rule::Copy(from) => value(from).clone(),
+                Rule::Constant(constant) => constant.clone(),
+                Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
+                Rule::Uuid { from, of, .. } => match value(from) {
+                    Value::Null => Value::Null,
+                    Value::Int(id) => self.uuid(of, *id),
+                    _ => return Err(RowError::NotAnInteger { column: column.clone() }),
+                },
+            });
+        }
+        Ok(Row { key: row.key.clone(), values })
+    }
+
+    /// The legacy row of a modern row that was read with its lookups.
+    ///
+    /// # Errors
+    /// When a value has no counterpart, or a UUID contradicts its key.
+    pub fn back(&self, row: &Row) -> Result<Row, RowError> {
+        let mut values = vec![Value::Null; self.legacy.columns.len()];
+        for (index, (rule, column)) in self.rules.iter().zip(&self.modern.columns).enumerate() {
+            let modern = &row.values[index];
+            let (place, legacy) = match rule {
+                Rule::Constant(_) => continue,
+                Rule::Copy(from) => (from, modern.clone()),
+                Rule::Map { from, values } => {
+                    (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?)
+                }
+                Rule::Uuid { from, of, lookup } => {
+                    let id = match lookup {
+                        Some(lookup) => &row.values[self.modern.columns.len() + lookup],
+                        None => &row.key,
+                    };
+                    (from, self.integer(of, modern, id, column)?)
+                }
+            };
+            if let Place::Column(at) = place {
+                values[*at] = legacy;
+            }
+        }
+        Ok(Row { key: row.key.clone(), values })
+    }
+
+    /// The first modern column in which two modern rows differ.
+    pub fn differing_column(&self, one: &Row, other: &Row) -> Option<&str> {
+        let columns = self.modern.columns.iter().enumerate();
+        columns.filter(|(index, _)| !same(&one.values[*index], &other.values[*index])).map(|(_, name)| name.as_str()).next()
+    }
+
+    fn uuid(&self, of: &str, id: i64) -> Value {
+        Value::Text(uuid_of(&self.capability, of, id).to_string())
+    }
+
+    fn integer(&self, of: &str, uuid: &Value, id: &Value, column: &str) -> Result<Value, RowError> {
+        match (uuid, id) {
+            (Value::Null, _) => Ok(Value::Null),
+            (_, Value::Int(number)) if *uuid == self.uuid(of, *number) => Ok(id.clone()),
+            (_, Value::Int(_)) => Err(RowError::ForeignUuid { column: column.to_owned() }),
+            _ => Err(RowError::Dangling { column: column.to_owned() }),
+        }
+    }
+}
+
+/// Whether two values mean the same: a whole number is equal to itself with a fraction of zero, because a column's
+/// affinity may store it either way.
+pub fn same(one: &Value, other: &Value) -> bool {
+    canonical_integer(one).map_or_else(|| one == other, |a| canonical_integer(other) == Some(a))
+}
+
+/// The integer that a number stands for, if it is a whole one.
+#[allow(clippy::cast_possible_truncation)]
+pub fn canonical_integer(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::Real(number) if number.fract() == 0.0 && number.abs() < EXACT => Some(*number as i64),
+        _ => None,
+    }
+}
+
+fn translate<'a>(value: &Value, mut pairs: impl Iterator<Item = (&'a Value, &'a Value)>, column: &str) -> Result<Value, RowError> {
+    match pairs.find(|(from, _)| *from == value) {
+        Some((_, to)) => Ok(to.clone()),
+        None if *value == Value::Null => Ok(Value::Null),
+        None => Err(RowError::Unmapped { column: column.to_owned() }),
+    }
+}
