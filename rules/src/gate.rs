@@ -1,4 +1,13 @@
 //! Gates: criteria, measurements, verdicts. Pure: a measurement comes in, a verdict goes out.
+//!
+//! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, percentiles in
+//! `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
+
+mod judge;
+mod latency;
+
+pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
+pub use latency::{add, minus, percentile};
 
 use std::time::Duration;
 
@@ -101,4 +110,31 @@ pub struct Judged {
     pub verdict: Verdict,
     /// What was measured against what: `modern 0.2%, legacy 0.1%, limit +0.5%`.
     pub measured: String,
+}
+
+impl Verdict {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Error => "error",
+            Verdict::Fail => "fail",
+        }
+    }
+
+    /// How bad it is, and the value of `ficus_gate_verdict`: 0 pass, 1 inconclusive, 2 error, 3 fail.
+    pub fn severity(self) -> u8 {
+        match self {
+            Verdict::Pass => 0,
+            Verdict::Inconclusive => 1,
+            Verdict::Error => 2,
+            Verdict::Fail => 3,
+        }
+    }
+}
+
+/// The worst verdict wins; nothing judged passes.
+pub fn worst(judged: &[Judged]) -> Verdict {
+    judged.iter().map(|j| j.verdict).max_by_key(|v| v.severity()).unwrap_or(Verdict::Pass)
 }

@@ -1,8 +1,30 @@
-//! The procedure that moves a capability: two pure functions own it. [`advance`] moves the state by what was observed or
-//! wished; [`desired`] says what gateways and agents should be doing in a state.
+//! The procedure that moves a capability: two pure functions own it. [`advance::advance`] moves the state by what was
+//! observed or wished; [`desired`] says what gateways and agents should be doing in a state.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `advance` | who is asked; one transition for each call |
+//! | `wish` | what an operator may do, and what is refused and why |
+//! | `walk` | the steps of the rule file, forward and back |
+//! | `checkup` | verifications and repairs between the steps |
+//! | `switch` | the stages of a cutover or revert |
+//! | `waiting` | what is missing for the next transition, in words |
+//!
+//! A switch moves the writes: `Fence → Drain → FenceDatabase → CatchUp → Verify → Sequences → Open → Release`. Up to
+//! `Sequences` everything can be taken back (`Lift`); the transition into `Open` is the point of no return.
 
 pub mod advance;
+mod checkup;
 pub mod desired;
+pub mod observation;
+#[cfg(test)]
+mod simulation;
+mod switch;
+#[cfg(test)]
+mod tests;
+pub mod waiting;
+mod walk;
+mod wish;
 
 use std::collections::BTreeSet;
 
@@ -74,6 +96,47 @@ pub struct State {
     pub verify: Option<crate::wire::Verify>,
     /// The wish for a repair, if one is under way.
     pub repair: Option<u64>,
+    /// When the last switch was aborted; automatic tries wait a while.
+    #[serde(default)]
+    pub aborted: Option<Timestamp>,
+    /// The generation of the last fence that every gateway acknowledged. A gateway that works by an older one may not
+    /// forward writes, so it gets no validity.
+    #[serde(default)]
+    pub floor: u64,
+    /// How long the last finished switch held the writes, in milliseconds.
+    #[serde(default)]
+    pub last_pause_ms: Option<u64>,
+}
+
+impl State {
+    /// The state of a capability that the rules have just named.
+    pub fn draft(capability: &str, now: Timestamp) -> State {
+        State {
+            capability: capability.to_owned(),
+            version: 0,
+            phase: Phase::Draft,
+            step: 0,
+            since: now,
+            owner: Side::Legacy,
+            epoch: 0,
+            switch: None,
+            holds: BTreeSet::new(),
+            judged: Vec::new(),
+            released: false,
+            token: 0,
+            verify: None,
+            repair: None,
+            aborted: None,
+            floor: 0,
+            last_pause_ms: None,
+        }
+    }
+
+    /// Whether a gateway that decides by `generation` may forward writes. One that missed the last fence may not: what
+    /// it takes for the owner may be none any more.
+    pub fn lets_forward(&self, generation: u64) -> bool {
+        generation >= self.floor
+    }
 }
 
 /// A cutover or revert under way.
@@ -113,4 +176,84 @@ pub enum Stage {
     Open,
     /// Gateways take the new owner, acknowledge, and release what they hold.
     Release,
+    /// An abort: the owner's database opens again, then the gateways do.
+    Lift,
+}
+
+impl Stage {
+    /// All stages, in order; the abort last.
+    pub const ALL: [Stage; 9] = [
+        Stage::Fence,
+        Stage::Drain,
+        Stage::FenceDatabase,
+        Stage::CatchUp,
+        Stage::Verify,
+        Stage::Sequences,
+        Stage::Open,
+        Stage::Release,
+        Stage::Lift,
+    ];
+
+    /// The word for people, labels and crash points.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Fence => "fence",
+            Stage::Drain => "drain",
+            Stage::FenceDatabase => "fence_database",
+            Stage::CatchUp => "catch_up",
+            Stage::Verify => "verify",
+            Stage::Sequences => "sequences",
+            Stage::Open => "open",
+            Stage::Release => "release",
+            Stage::Lift => "lift",
+        }
+    }
+
+    /// The owner has been flipped: no way but forward.
+    pub fn is_decided(self) -> bool {
+        matches!(self, Stage::Open | Stage::Release)
+    }
+
+    /// The owner's database is to be fenced.
+    pub fn fences_owner(self) -> bool {
+        matches!(self, Stage::FenceDatabase | Stage::CatchUp | Stage::Verify | Stage::Sequences)
+    }
+}
+
+impl Phase {
+    /// All phases, in order.
+    pub const ALL: [Phase; 13] = [
+        Phase::Draft,
+        Phase::Backfilling,
+        Phase::Streaming,
+        Phase::Shadowing,
+        Phase::Ramping,
+        Phase::Fencing,
+        Phase::Draining,
+        Phase::CatchingUp,
+        Phase::Verifying,
+        Phase::Soaking,
+        Phase::Retired,
+        Phase::Reverting,
+        Phase::Reverted,
+    ];
+
+    /// The word for people and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Draft => "draft",
+            Phase::Backfilling => "backfilling",
+            Phase::Streaming => "streaming",
+            Phase::Shadowing => "shadowing",
+            Phase::Ramping => "ramping",
+            Phase::Fencing => "fencing",
+            Phase::Draining => "draining",
+            Phase::CatchingUp => "catching_up",
+            Phase::Verifying => "verifying",
+            Phase::Soaking => "soaking",
+            Phase::Retired => "retired",
+            Phase::Reverting => "reverting",
+            Phase::Reverted => "reverted",
+        }
+    }
 }

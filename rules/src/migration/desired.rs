@@ -1,1 +1,51 @@
-//! Says what gateways and agents should be doing in a state.
+//! What should be, in a state. Levels, not events: the same state always says the same.
+
+use super::observation::{reads_share, shadow_share};
+use super::{Phase, Stage, State};
+use crate::plan::Capability;
+use crate::wire::{CapabilityOrders, Fences, MarkEnd, Serving, SyncOrder};
+use crate::{Share, Side};
+
+/// How gateways serve the capability.
+pub fn serving(state: &State, plan: &Capability) -> Serving {
+    // A switch before its flip changes nothing about the reads.
+    let walked = match &state.switch {
+        Some(switch) => switch.from_phase,
+        None => state.phase,
+    };
+    let (reads, shadow) = match walked {
+        _ if state.owner == Side::Modern => (Share::NONE, Share::NONE),
+        Phase::Shadowing => (Share::NONE, shadow_share(plan, state.step)),
+        Phase::Ramping => (reads_share(plan, state.step), shadow_share(plan, state.step)),
+        _ => (Share::NONE, Share::NONE),
+    };
+    // Until `Release` the writes are held, also while an abort lifts the fence of the database.
+    let fenced = state.switch.as_ref().is_some_and(|s| s.stage != Stage::Release);
+    Serving { phase: state.phase, epoch: state.epoch, owner: state.owner, reads, shadow, fenced }
+}
+
+/// What the agent does for the capability; `None`: it leaves it alone.
+pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
+    if plan.tables.is_empty() || state.phase == Phase::Draft {
+        return None;
+    }
+    let stage = state.switch.as_ref().map(|s| s.stage);
+    let retired = state.phase == Phase::Retired;
+    Some(CapabilityOrders {
+        epoch: state.epoch,
+        owner: state.owner,
+        sync: if retired { SyncOrder::Remove } else { SyncOrder::Run },
+        fenced: if retired { Fences::default() } else { fences(state) },
+        mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
+        verify: state.verify.filter(|_| !retired),
+        raise_sequences: (stage == Some(Stage::Sequences)).then_some(state.token),
+        repair: state.repair.filter(|_| !retired),
+    })
+}
+
+/// Whoever does not own is fenced, always; the owner is while a switch stands between fence and flip.
+fn fences(state: &State) -> Fences {
+    let owner_fenced = state.switch.as_ref().is_some_and(|s| s.stage.fences_owner());
+    let fence_of = |side: Side| side != state.owner || owner_fenced;
+    Fences { legacy: fence_of(Side::Legacy), modern: fence_of(Side::Modern) }
+}

@@ -1,0 +1,199 @@
+//! The judgement: one function for each gate, all of them together in [`judge`].
+//!
+//! Modern is compared with legacy over the same window. Too little to judge by is inconclusive, what could not be
+//! measured (or is no number) is an error; neither of them ever lets anything go forward.
+
+use std::time::Duration;
+
+use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, ShadowGate, Verdict, percentile};
+use crate::wire::{ShadowCounts, Traffic};
+use crate::{Share, Timestamp};
+
+/// A lag beyond its limit fails only when it stays there for so long; until then it is inconclusive. One long
+/// transaction in the source must not throw a ramp back.
+pub const LAG_GRACE: Duration = Duration::from_secs(10);
+
+/// One measurement, or why there is none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Measured<T> {
+    /// This gate does not speak in this phase.
+    #[default]
+    Unasked,
+    /// It should be known and is not: an error.
+    Missing(String),
+    /// Measured.
+    Value(T),
+}
+
+/// What gates are judged by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measurements {
+    /// Traffic since the step began.
+    pub step: Measured<Sides>,
+    /// Traffic of the last minutes. Only its failing counts: a bad minute must not drown in a good hour.
+    pub recent: Measured<Sides>,
+    /// Comparisons since the step began.
+    pub shadow: Measured<ShadowCounts>,
+    /// The stream that leaves the owner.
+    pub lag: Measured<LagSeen>,
+    /// The last verification.
+    pub parity: Measured<ParitySeen>,
+}
+
+/// Traffic of both sides over one window.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Answered by legacy.
+    pub legacy: Traffic,
+    /// Answered by modern.
+    pub modern: Traffic,
+}
+
+/// A lag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LagSeen {
+    /// Age of the oldest change that is not applied.
+    pub seconds: f64,
+    /// Since when it has been beyond the gate's limit without a break.
+    pub beyond_since: Option<Timestamp>,
+}
+
+/// A verification.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParitySeen {
+    /// Rows that differ and when that was found; `None`: not verified yet.
+    pub last: Option<(u64, Timestamp)>,
+}
+
+/// Judges every gate that has a limit and a measurement.
+pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judged> {
+    let mut judged = Vec::new();
+    let mut say = |gate: &str, verdict: Option<(Verdict, String)>| {
+        if let Some((verdict, measured)) = verdict {
+            judged.push(Judged { gate: gate.to_owned(), verdict, measured });
+        }
+    };
+    if let Some(gate) = &gates.errors {
+        say("errors", both_windows(measured, |sides| errors(gate, sides)));
+    }
+    if let Some(gate) = &gates.latency_p99 {
+        say("latency_p99", both_windows(measured, |sides| latency(gate, sides)));
+    }
+    if let Some(gate) = &gates.shadow {
+        say("shadow", one(&measured.shadow, |counts| shadow(gate, counts)));
+    }
+    say("lag", one(&measured.lag, |seen| lag(&gates.lag, seen, now)));
+    say("parity", one(&measured.parity, |seen| parity(&gates.parity, seen, now)));
+    judged
+}
+
+fn one<T>(measured: &Measured<T>, judge: impl Fn(&T) -> (Verdict, String)) -> Option<(Verdict, String)> {
+    match measured {
+        Measured::Unasked => None,
+        Measured::Missing(why) => Some((Verdict::Error, why.clone())),
+        Measured::Value(value) => Some(judge(value)),
+    }
+}
+
+fn both_windows(measured: &Measurements, judge: impl Fn(&Sides) -> (Verdict, String)) -> Option<(Verdict, String)> {
+    let whole = one(&measured.step, &judge)?;
+    match one(&measured.recent, &judge) {
+        Some((Verdict::Fail, text)) => Some((Verdict::Fail, format!("last minutes: {text}"))),
+        _ => Some(whole),
+    }
+}
+
+fn errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
+    let (modern, legacy) = (&sides.modern, &sides.legacy);
+    if modern.requests < gate.min_requests || modern.requests == 0 {
+        return (Verdict::Inconclusive, format!("{} of {} requests on modern", modern.requests, gate.min_requests));
+    }
+    // A handful of requests on legacy says nothing about its share of errors: then modern is judged by itself.
+    let legacy_share = if legacy.requests < gate.min_requests.max(1) { 0.0 } else { share(legacy.errors, legacy.requests) };
+    let modern_share = share(modern.errors, modern.requests);
+    let verdict = within(modern_share, legacy_share + gate.max_increase.ratio());
+    let text = format!("modern {}, legacy {}, limit +{}", percent(modern_share), percent(legacy_share), gate.max_increase);
+    (verdict, text)
+}
+
+fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
+    if sides.modern.requests < gate.min_requests {
+        return (Verdict::Inconclusive, format!("{} of {} requests on modern", sides.modern.requests, gate.min_requests));
+    }
+    let Some(modern) = percentile(&sides.modern, 0.99) else {
+        return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
+    };
+    if modern <= gate.floor {
+        return (Verdict::Pass, format!("modern {}, below the floor of {}", millis(modern), millis(gate.floor)));
+    }
+    let Some(legacy) = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests) else {
+        return (Verdict::Inconclusive, format!("modern {}; {} requests on legacy", millis(modern), sides.legacy.requests));
+    };
+    let verdict = within(modern.as_secs_f64(), legacy.as_secs_f64() * gate.max_ratio);
+    (verdict, format!("modern {}, legacy {}, limit {}×", millis(modern), millis(legacy), gate.max_ratio))
+}
+
+fn shadow(gate: &ShadowGate, counts: &ShadowCounts) -> (Verdict, String) {
+    // No answer from modern is a difference too.
+    let different = counts.different.saturating_add(counts.failed);
+    let compared = counts.same.saturating_add(different);
+    if compared < gate.min_requests || compared == 0 {
+        return (Verdict::Inconclusive, format!("{compared} of {} comparisons", gate.min_requests));
+    }
+    let measured = share(different, compared);
+    let text = format!("{different} of {compared} differ ({}), limit {}", percent(measured), gate.max_different);
+    (within(measured, gate.max_different.ratio()), text)
+}
+
+fn lag(gate: &LagGate, seen: &LagSeen, now: Timestamp) -> (Verdict, String) {
+    let text = format!("{:.1}s, limit {:.1}s", seen.seconds, gate.max.as_secs_f64());
+    match within(seen.seconds, gate.max.as_secs_f64()) {
+        Verdict::Fail => match seen.beyond_since.map(|since| now.since(since)) {
+            Some(long) if long >= LAG_GRACE => (Verdict::Fail, format!("{text}, for {}s", long.as_secs())),
+            _ => (Verdict::Inconclusive, format!("{text}, fails after {}s", LAG_GRACE.as_secs())),
+        },
+        verdict => (verdict, text),
+    }
+}
+
+fn parity(gate: &ParityGate, seen: &ParitySeen, now: Timestamp) -> (Verdict, String) {
+    match seen.last {
+        None => (Verdict::Inconclusive, "not verified yet".to_owned()),
+        Some((drift, _)) if drift > gate.max_drift_rows => {
+            (Verdict::Fail, format!("{drift} rows differ, limit {}", gate.max_drift_rows))
+        }
+        Some((drift, at)) if now.since(at) > gate.max_age => {
+            (Verdict::Inconclusive, format!("{drift} rows differ, but that is {}s old", now.since(at).as_secs()))
+        }
+        Some((drift, at)) => (Verdict::Pass, format!("{drift} rows differ, verified {}s ago", now.since(at).as_secs())),
+    }
+}
+
+/// `value` against its limit. What is no number, or below zero, was not measured.
+fn within(value: f64, limit: f64) -> Verdict {
+    if !value.is_finite() || limit.is_nan() || value < 0.0 {
+        Verdict::Error
+    } else if value <= limit + 1e-9 {
+        Verdict::Pass
+    } else {
+        Verdict::Fail
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+fn percent(share: f64) -> String {
+    if !share.is_finite() {
+        return "unknown".to_owned();
+    }
+    Share::from_millionths((share.clamp(0.0, 1.0) * 1e6).round() as u32).to_string()
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}ms", time.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests;

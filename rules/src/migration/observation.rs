@@ -1,0 +1,174 @@
+//! What the state machine is told about the world. All of it may be old; what must not be is named by a generation or a
+//! token. Gathered by the orchestrator from reports.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Phase, State};
+use crate::gate::{self, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
+use crate::plan::{Capability, StepAction};
+use crate::wire::{CapabilityReport, ShadowCounts};
+use crate::{Share, Side, Timestamp};
+
+/// Times that the procedure waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A switch that has not flipped the owner after this long is aborted.
+    pub switch_deadline: Duration,
+    /// After an abort, no automatic try for this long.
+    pub cool_down: Duration,
+    /// An agent that has not reported for this long is silent.
+    pub agent_silent: Duration,
+    /// An abort waits so long for the agent to open the owner's database before the gateways release.
+    pub lift: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            switch_deadline: Duration::from_secs(10),
+            cool_down: Duration::from_secs(60),
+            agent_silent: Duration::from_secs(10),
+            lift: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The world round one capability.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// Every gateway that may still forward by something that was once published.
+    pub gateways: Vec<GatewaySeen>,
+    /// The generation at which the capability's present [`super::desired::serving`] was published.
+    pub serving_generation: u64,
+    /// The generation at which its present [`super::desired::orders`] were published.
+    pub orders_generation: u64,
+    /// The agent that has the capability.
+    pub agent: Option<AgentSeen>,
+    /// What the gateways counted.
+    pub traffic: TrafficSeen,
+    /// The phases of the capabilities whose tables this one joins, and of those that join this one's.
+    pub joined: BTreeMap<String, Phase>,
+    /// Times to wait for.
+    pub limits: Limits,
+}
+
+/// One gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewaySeen {
+    /// Its name.
+    pub name: String,
+    /// Until then it may forward writes by what it last took: its validity, and a margin for the way of the answer.
+    pub counts_until: Timestamp,
+    /// The generation that it decides every request by.
+    pub generation: u64,
+    /// Writes of the capability that it sent and that are not answered.
+    pub inflight_writes: u64,
+    /// Writes of the capability that it holds.
+    pub held: u64,
+}
+
+/// The agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentSeen {
+    /// Its name.
+    pub name: String,
+    /// The generation of the orders that it works by.
+    pub generation: u64,
+    /// When it reported.
+    pub at: Timestamp,
+    /// What it reported.
+    pub report: CapabilityReport,
+}
+
+/// Counters over windows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrafficSeen {
+    /// Since the present step began.
+    pub step: Sides,
+    /// The last minutes.
+    pub recent: Sides,
+    /// Comparisons since the present step began.
+    pub shadow: ShadowCounts,
+    /// Since when the lag has been beyond the gate's limit.
+    pub lag_beyond_since: Option<Timestamp>,
+}
+
+impl Observation {
+    /// The gateways that count: the validity of the others has surely ended.
+    pub fn counting(&self, now: Timestamp) -> impl Iterator<Item = &GatewaySeen> {
+        self.gateways.iter().filter(move |g| now < g.counts_until)
+    }
+
+    /// The agent's report, if it is fresh.
+    pub fn live_agent(&self, now: Timestamp) -> Option<&AgentSeen> {
+        self.agent.as_ref().filter(|a| now.since(a.at) <= self.limits.agent_silent)
+    }
+
+    /// The agent's report, if it is fresh and speaks of the present orders.
+    pub fn obedient_agent(&self, now: Timestamp) -> Option<&CapabilityReport> {
+        self.live_agent(now).filter(|a| a.generation >= self.orders_generation).map(|a| &a.report)
+    }
+
+    /// Judges the gates that speak in the state's phase.
+    pub fn judged(&self, state: &State, plan: &Capability, now: Timestamp) -> Vec<Judged> {
+        gate::judge(&plan.gates, &self.measurements(state, plan, now), now)
+    }
+
+    fn measurements(&self, state: &State, plan: &Capability, now: Timestamp) -> Measurements {
+        use Phase::{Ramping, Reverted, Shadowing, Soaking, Streaming};
+        let mut asked = Measurements::default();
+        if matches!(state.phase, Ramping | Soaking) {
+            asked.step = Measured::Value(self.traffic.step.clone());
+            asked.recent = Measured::Value(self.traffic.recent.clone());
+        }
+        asked.shadow = self.shadow(state, plan);
+        if !plan.tables.is_empty() && matches!(state.phase, Streaming | Shadowing | Ramping | Soaking | Reverted) {
+            (asked.lag, asked.parity) = match self.live_agent(now) {
+                None => (Measured::Missing("the agent is silent".to_owned()), Measured::Missing("the agent is silent".to_owned())),
+                Some(agent) => (self.lag(&agent.report, state.owner), Measured::Value(parity(&agent.report))),
+            };
+        }
+        asked
+    }
+
+    fn lag(&self, report: &CapabilityReport, owner: Side) -> Measured<LagSeen> {
+        let stream = report.stream_from(owner);
+        if !stream.live {
+            return Measured::Missing(format!("the stream from {owner} does not run"));
+        }
+        Measured::Value(LagSeen { seconds: stream.lag_seconds, beyond_since: self.traffic.lag_beyond_since })
+    }
+
+    /// While ramping, ever fewer reads are left to mirror: too few of them are no reason to wait.
+    fn shadow(&self, state: &State, plan: &Capability) -> Measured<ShadowCounts> {
+        let counts = &self.traffic.shadow;
+        let enough = plan.gates.shadow.is_some_and(|gate| counts.same + counts.different + counts.failed >= gate.min_requests);
+        match state.phase {
+            Phase::Shadowing if shadow_share(plan, state.step) > Share::NONE => Measured::Value(counts.clone()),
+            Phase::Ramping if enough => Measured::Value(counts.clone()),
+            _ => Measured::Unasked,
+        }
+    }
+}
+
+/// Whether the gates that were judged fail, and which first.
+pub(super) fn failing(judged: &[Judged]) -> Option<&Judged> {
+    judged.iter().find(|j| j.verdict == Verdict::Fail)
+}
+
+/// The share that the last shadow step up to `step` said.
+pub(super) fn shadow_share(plan: &Capability, step: usize) -> Share {
+    let mut shares = plan.steps.iter().take(step.saturating_add(1)).rev();
+    shares.find_map(|s| if let StepAction::Shadow(share) = s.action { Some(share) } else { None }).unwrap_or(Share::NONE)
+}
+
+/// The share that the last reads step up to `step` said.
+pub(super) fn reads_share(plan: &Capability, step: usize) -> Share {
+    let mut shares = plan.steps.iter().take(step.saturating_add(1)).rev();
+    shares.find_map(|s| if let StepAction::Reads(share) = s.action { Some(share) } else { None }).unwrap_or(Share::NONE)
+}
+
+fn parity(report: &CapabilityReport) -> ParitySeen {
+    ParitySeen { last: report.verified.as_ref().filter(|v| v.done).map(|v| (v.drift_rows(), v.at)) }
+}

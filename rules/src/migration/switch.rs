@@ -1,0 +1,264 @@
+//! The stages of a cutover, and of a revert, which is the same procedure the other way round.
+//!
+//! Fence the gateways, drain them, fence the owner's database, and only **then** read the end of its log; wait until that
+//! is applied, recheck, raise sequences. The transition into `Open` flips the owner: up to it, any trouble and the
+//! deadline lead to an abort; from it on, only forward.
+
+use serde_json::json;
+
+use super::advance::Outcome;
+use super::checkup::{figures, order};
+use super::observation::Observation;
+use super::waiting::{self, Waiting, WaitingKind};
+use super::{Phase, Stage, State, Switch};
+use crate::gate::Verdict;
+use crate::plan::{Capability, StepAction};
+use crate::wire::{CapabilityReport, VerifyScope};
+use crate::{Side, Timestamp};
+
+/// What must be true before the first fence goes up.
+pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let mut missing = waiting::agent(plan, seen, now);
+    missing.extend(waiting::stream(plan, seen, state.owner, now));
+    if let Some(agent) = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0) {
+        let text = format!("{} rows are quarantined; `ficus repair` writes the owner's rows over them", agent.report.quarantined);
+        missing.push(Waiting::new(WaitingKind::Agent, text));
+    }
+    if state.repair.is_some() {
+        missing.push(Waiting::new(WaitingKind::Agent, "a repair is under way"));
+    }
+    match to {
+        Side::Modern => {
+            missing.extend(waiting::stream(plan, seen, Side::Modern, now));
+            missing.extend(waiting::gateways(seen, now));
+            let judged = seen.judged(state, plan, now);
+            let stops = |gate: &str, v| v == Verdict::Fail || (v != Verdict::Pass && matches!(gate, "lag" | "parity"));
+            let bad: Vec<_> = judged.into_iter().filter(|j| stops(&j.gate, j.verdict)).collect();
+            missing.extend(waiting::gates(&bad));
+            if state.verify.is_some_and(|v| v.scope == VerifyScope::Full) {
+                missing.push(Waiting::new(WaitingKind::Agent, "every row is being compared"));
+            }
+        }
+        // A failing gate is a reason to go back, never one to stay. Only what would lose rows stands in the way.
+        Side::Legacy => missing.extend(lag_too_long(state, plan, seen, now)),
+    }
+    missing
+}
+
+/// Publishes the fence.
+pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp) -> Outcome {
+    let switch = Switch {
+        to,
+        stage: Stage::Fence,
+        since: now,
+        started: now,
+        deadline: now.plus(seen.limits.switch_deadline),
+        from_phase: state.phase,
+    };
+    let phase = phase_of(to, Stage::Fence);
+    let next = State { phase, switch: Some(switch), ..without_old_reasons(state.clone()) };
+    let text = format!("moving the writes to {to}: gateways hold new ones");
+    Outcome::moved(next, "stage", text, json!({ "stage": "fence", "to": to, "from": state.phase.as_str() }))
+}
+
+/// One stage on, back, or nothing.
+pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+    if running.stage == Stage::Lift {
+        let late = now.since(running.since) >= seen.limits.lift;
+        return if late || missing(state, running, plan, seen, now).is_empty() { back(state, running, now) } else { Outcome::unchanged(state) };
+    }
+    if !running.stage.is_decided()
+        && let Some(why) = spoiled(state, running, plan, seen, now)
+    {
+        return abort(state, running, &why, now);
+    }
+    if !missing(state, running, plan, seen, now).is_empty() {
+        return Outcome::unchanged(state);
+    }
+    match running.stage {
+        Stage::Fence => {
+            let floor = state.floor.max(seen.serving_generation);
+            on(State { floor, ..state.clone() }, running, Stage::Drain, "every gateway holds new writes", now)
+        }
+        Stage::Drain => on(state.clone(), running, Stage::FenceDatabase, "no write is under way", now),
+        Stage::FenceDatabase => {
+            let next = State { token: state.token + 1, ..state.clone() };
+            on(next, running, Stage::CatchUp, "the owner's database refuses every writer but the agent", now)
+        }
+        Stage::CatchUp => {
+            let next = if plan.tables.is_empty() { state.clone() } else { order(state.clone(), VerifyScope::Changed) };
+            on(next, running, Stage::Verify, "the end of the owner's log is applied", now)
+        }
+        Stage::Verify => {
+            let next = State { token: state.token + 1, verify: None, ..state.clone() };
+            on(next, running, Stage::Sequences, "both databases agree", now)
+        }
+        Stage::Sequences => flip(state, running, seen.obedient_agent(now), now),
+        Stage::Open => on(state.clone(), running, Stage::Release, "the new owner's database is open", now),
+        Stage::Release | Stage::Lift => finish(state, running, plan, now),
+    }
+}
+
+/// What is missing for the stage to end.
+pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let owner = state.owner;
+    match running.stage {
+        Stage::Fence | Stage::Release => waiting::gateways(seen, now),
+        Stage::Drain => {
+            let mut missing = waiting::gateways(seen, now);
+            missing.extend(seen.counting(now).filter(|g| g.inflight_writes > 0).map(|g| {
+                Waiting::new(WaitingKind::Gateway, format!("gateway {} has {} writes under way", g.name, g.inflight_writes))
+            }));
+            missing
+        }
+        _ if plan.tables.is_empty() => Vec::new(),
+        Stage::FenceDatabase => agent_says(plan, seen, now, "both databases to be fenced", |r| r.fenced.legacy && r.fenced.modern),
+        Stage::CatchUp => agent_says(plan, seen, now, &format!("end {} of {owner}'s log is not applied", state.token), |r| {
+            r.end.as_ref().is_some_and(|end| end.token == state.token && end.reached)
+        }),
+        Stage::Verify => agent_says(plan, seen, now, "the changed rows to be compared", |r| answer(state, r) == Some(0)),
+        Stage::Sequences => agent_says(plan, seen, now, "the sequences to be raised", |r| r.sequences_raised == Some(state.token)),
+        Stage::Open => agent_says(plan, seen, now, &format!("{owner}'s database to open"), |r| {
+            r.fenced.of(owner.other()) && !r.fenced.of(owner)
+        }),
+        Stage::Lift => agent_says(plan, seen, now, &format!("{owner}'s database to open again"), |r| !r.fenced.of(owner)),
+    }
+}
+
+/// Back to where the switch came from: the owner's database opens before the gateways let anything through.
+pub(super) fn abort(state: &State, running: &Switch, why: &str, now: Timestamp) -> Outcome {
+    let word = word_of(running.to);
+    let mut next = State { aborted: Some(now), released: false, verify: None, ..without_old_reasons(state.clone()) };
+    next.holds.insert(format!("{word}: {why}"));
+    let detail = json!({ "stage": running.stage.as_str(), "to": running.to, "why": why });
+    let text = format!("{word} aborted in stage {}: {why}", running.stage.as_str());
+    if running.stage.fences_owner() {
+        next.phase = phase_of(running.to, Stage::Lift);
+        next.switch = Some(Switch { stage: Stage::Lift, since: now, ..running.clone() });
+        return Outcome::moved(next, "aborted", text, detail);
+    }
+    let mut outcome = back(&next, running, now);
+    outcome.journal.insert(0, super::advance::JournalLine { kind: "aborted".to_owned(), text, detail });
+    outcome
+}
+
+/// A state without the reasons that earlier switches left behind.
+pub(super) fn without_old_reasons(mut state: State) -> State {
+    state.holds.retain(|hold| !hold.starts_with("cutover: ") && !hold.starts_with("revert: "));
+    state
+}
+
+fn on(mut state: State, running: &Switch, stage: Stage, text: &str, now: Timestamp) -> Outcome {
+    state.phase = phase_of(running.to, stage);
+    state.switch = Some(Switch { stage, since: now, ..running.clone() });
+    let detail = json!({ "stage": stage.as_str(), "after_ms": now.since(running.started).as_millis() as u64 });
+    Outcome::moved(state, "stage", text, detail)
+}
+
+/// The point of no return.
+fn flip(state: &State, running: &Switch, report: Option<&CapabilityReport>, now: Timestamp) -> Outcome {
+    let next = State { owner: running.to, epoch: state.epoch + 1, verify: None, ..state.clone() };
+    let epoch = next.epoch;
+    let mut outcome = on(next, running, Stage::Open, "", now);
+    outcome.journal[0].kind = "flipped".to_owned();
+    outcome.journal[0].text = format!("{} owns from now on (epoch {epoch})", running.to);
+    outcome.journal[0].detail = json!({
+        "from": state.owner, "to": running.to, "epoch": epoch,
+        "position": report.and_then(|r| r.end.as_ref()).map(|end| end.position.clone()),
+        "verified": report.and_then(|r| r.verified.as_ref()).map(figures),
+        "after_ms": now.since(running.started).as_millis() as u64,
+    });
+    outcome
+}
+
+fn finish(state: &State, running: &Switch, plan: &Capability, now: Timestamp) -> Outcome {
+    let pause = now.since(running.started).as_millis() as u64;
+    let (phase, step) = match running.to {
+        Side::Modern => (Phase::Soaking, plan.steps.iter().position(|s| matches!(s.action, StepAction::Soak(_))).unwrap_or(plan.steps.len())),
+        Side::Legacy => (Phase::Reverted, 0),
+    };
+    let next = State {
+        phase,
+        step,
+        since: now,
+        switch: None,
+        released: false,
+        aborted: None,
+        last_pause_ms: Some(pause),
+        judged: Vec::new(),
+        ..state.clone()
+    };
+    let text = format!("every gateway sends the writes to {}; they were held for {pause}ms", running.to);
+    Outcome::moved(next, "switched", text, json!({ "to": running.to, "phase": phase.as_str(), "pause_ms": pause, "direction": word_of(running.to) }))
+}
+
+/// The end of an abort.
+fn back(state: &State, running: &Switch, now: Timestamp) -> Outcome {
+    let next = State { phase: running.from_phase, since: now, switch: None, ..state.clone() };
+    let pause = now.since(running.started).as_millis() as u64;
+    let text = format!("writes go to {} as before; they were held for {pause}ms", state.owner);
+    Outcome::moved(next, "phase", text, json!({ "phase": running.from_phase.as_str(), "pause_ms": pause }))
+}
+
+/// Why a switch that has not flipped cannot go on.
+fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<String> {
+    if now >= running.deadline {
+        let left = waiting::sentence(&missing(state, running, plan, seen, now));
+        return Some(if left.is_empty() { "the deadline has passed".to_owned() } else { format!("the deadline has passed: {left}") });
+    }
+    let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
+    if let Some(trouble) = &report.trouble {
+        return Some(trouble.clone());
+    }
+    if report.quarantined > 0 {
+        return Some(format!("{} rows are quarantined", report.quarantined));
+    }
+    let drift = answer(state, report).filter(|drift| running.stage == Stage::Verify && *drift > 0)?;
+    Some(format!("{drift} rows differ"))
+}
+
+/// The drift that the verification under way has found.
+fn answer(state: &State, report: &CapabilityReport) -> Option<u64> {
+    let wish = state.verify.as_ref()?;
+    report.verified.as_ref().filter(|v| v.done && v.token == wish.token).map(|v| v.drift_rows())
+}
+
+fn agent_says(
+    plan: &Capability,
+    seen: &Observation,
+    now: Timestamp,
+    what: &str,
+    holds: impl Fn(&CapabilityReport) -> bool,
+) -> Vec<Waiting> {
+    let missing = waiting::agent(plan, seen, now);
+    if !missing.is_empty() || seen.obedient_agent(now).is_some_and(holds) {
+        return missing;
+    }
+    vec![Waiting::new(WaitingKind::Agent, what)]
+}
+
+fn lag_too_long(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let bound = seen.limits.switch_deadline.as_secs_f64() / 2.0;
+    let agent = seen.live_agent(now).filter(|_| !plan.tables.is_empty())?;
+    let lag = agent.report.stream_from(state.owner).lag_seconds;
+    // Written so that a lag that is no number stops it too.
+    let bounded = lag <= bound;
+    (!bounded).then(|| Waiting::new(WaitingKind::Agent, format!("{} lags {lag:.1}s behind, more than {bound:.1}s", state.owner.other())))
+}
+
+fn word_of(to: Side) -> &'static str {
+    match to {
+        Side::Modern => "cutover",
+        Side::Legacy => "revert",
+    }
+}
+
+fn phase_of(to: Side, stage: Stage) -> Phase {
+    match (to, stage) {
+        (Side::Legacy, _) => Phase::Reverting,
+        (_, Stage::Fence | Stage::Lift) => Phase::Fencing,
+        (_, Stage::Drain | Stage::FenceDatabase) => Phase::Draining,
+        (_, Stage::CatchUp) => Phase::CatchingUp,
+        (_, Stage::Verify | Stage::Sequences | Stage::Open | Stage::Release) => Phase::Verifying,
+    }
+}

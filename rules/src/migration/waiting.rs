@@ -1,0 +1,122 @@
+//! "What are we waiting for" as a type that an operator can read. The same lists decide whether a transition happens,
+//! so what `ficus status` shows is the truth.
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Observation;
+use super::{Phase, State, switch, walk};
+use crate::gate::{Judged, Verdict};
+use crate::plan::Capability;
+use crate::{Side, Timestamp};
+
+/// One thing that is missing for the next transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What kind of thing.
+    pub kind: WaitingKind,
+    /// A sentence: `gateway gw-1 is at generation 7 of 9`.
+    pub text: String,
+}
+
+/// The kinds of things that are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingKind {
+    /// An operator's command.
+    Wish,
+    /// A reason to hold that must be released.
+    Hold,
+    /// Time.
+    Time,
+    /// A gate that cannot be judged yet.
+    Gate,
+    /// A gate that fails.
+    FailingGate,
+    /// A gateway.
+    Gateway,
+    /// The agent, or something that only it can bring about.
+    Agent,
+    /// Another capability.
+    Capability,
+}
+
+impl Waiting {
+    pub(super) fn new(kind: WaitingKind, text: impl Into<String>) -> Waiting {
+        Waiting { kind, text: text.into() }
+    }
+}
+
+/// What is missing for the next transition of a state; empty: it is about to happen.
+pub fn waiting_for(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    if let Some(running) = &state.switch {
+        return switch::missing(state, running, plan, seen, now);
+    }
+    match state.phase {
+        Phase::Draft => vec![Waiting::new(WaitingKind::Wish, "`ficus advance` to begin")],
+        Phase::Retired => retired(plan, seen, now),
+        Phase::Reverted => vec![Waiting::new(WaitingKind::Wish, "`ficus advance` to begin the steps anew, or `ficus cutover`")],
+        Phase::Backfilling => walk::missing_for_streaming(plan, seen, now),
+        Phase::Soaking => walk::missing_for_retiring(state, plan, seen, now),
+        _ => walk::missing_for_step(state, plan, seen, now),
+    }
+}
+
+/// One sentence out of many.
+pub(super) fn sentence(missing: &[Waiting]) -> String {
+    missing.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+pub(super) fn holds(state: &State) -> Vec<Waiting> {
+    state.holds.iter().map(|reason| Waiting::new(WaitingKind::Hold, format!("held: {reason}"))).collect()
+}
+
+pub(super) fn gates(judged: &[Judged]) -> Vec<Waiting> {
+    let not_passing = judged.iter().filter(|j| j.verdict != Verdict::Pass);
+    let kind = |v| if v == Verdict::Fail { WaitingKind::FailingGate } else { WaitingKind::Gate };
+    not_passing.map(|j| Waiting::new(kind(j.verdict), format!("gate {}: {} ({})", j.gate, j.verdict.as_str(), j.measured))).collect()
+}
+
+/// The agent is there, does what it is told, and has nothing to complain of.
+pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let say = |text: String| vec![Waiting::new(WaitingKind::Agent, text)];
+    if plan.tables.is_empty() {
+        return Vec::new();
+    }
+    match (&seen.agent, seen.live_agent(now)) {
+        (None, _) => say("no agent has reported".to_owned()),
+        (Some(silent), None) => say(format!("agent {} has been silent for {}s", silent.name, now.since(silent.at).as_secs())),
+        (_, Some(agent)) => match &agent.report.trouble {
+            Some(trouble) => say(format!("agent {}: {trouble}", agent.name)),
+            None if agent.generation < seen.orders_generation => {
+                say(format!("agent {} is at generation {} of {}", agent.name, agent.generation, seen.orders_generation))
+            }
+            None => Vec::new(),
+        },
+    }
+}
+
+/// A stream runs.
+pub(super) fn stream(plan: &Capability, seen: &Observation, from: Side, now: Timestamp) -> Vec<Waiting> {
+    let live = seen.live_agent(now).is_some_and(|a| a.report.stream_from(from).live);
+    if plan.tables.is_empty() || live {
+        return Vec::new();
+    }
+    vec![Waiting::new(WaitingKind::Agent, format!("the stream from {from} does not run"))]
+}
+
+/// Every gateway that counts decides by the present serving.
+pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let behind = seen.counting(now).filter(|g| g.generation < seen.serving_generation);
+    let say = |g: &super::observation::GatewaySeen| {
+        let text = format!("gateway {} is at generation {} of {}", g.name, g.generation, seen.serving_generation);
+        Waiting::new(WaitingKind::Gateway, text)
+    };
+    behind.map(say).collect()
+}
+
+fn retired(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    if plan.tables.is_empty() || seen.obedient_agent(now).is_some_and(|report| report.removed) {
+        return Vec::new();
+    }
+    vec![Waiting::new(WaitingKind::Agent, "the agent to take its triggers, logs and marks out of both databases")]
+}

@@ -1,0 +1,204 @@
+//! The way of a capability outside a switch: backfill, stream, the steps of the rule file, and back when a gate fails.
+//! Every step lasts at least its hold and needs all gates to pass; what fails goes back to `Streaming` and stays there
+//! until an operator releases the reason.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::advance::Outcome;
+use super::observation::{Observation, failing};
+use super::waiting::{self, Waiting, WaitingKind};
+use super::{Phase, State, checkup, switch};
+use crate::gate::Judged;
+use crate::plan::{Capability, Step, StepAction};
+use crate::wire::VerifyScope;
+use crate::{Side, Timestamp};
+
+/// Time has passed, or something was reported.
+pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+    let judged = seen.judged(state, plan, now);
+    let outcome = match state.phase {
+        Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, now)),
+        Phase::Shadowing | Phase::Ramping if failing(&judged).is_some() => step_back(state, &judged, now),
+        Phase::Streaming | Phase::Shadowing | Phase::Ramping if missing_for_step(state, plan, seen, now).is_empty() => {
+            next_step(state, plan).map(|(at, step)| enter(state, at, step, seen, now))
+        }
+        Phase::Soaking => revert_by_itself(state, plan, seen, &judged, now),
+        _ => None,
+    };
+    outcome.unwrap_or_else(|| note_verdicts(state, judged))
+}
+
+/// An operator skips what is left of the hold; gates that cannot be judged yet are no obstacle once rows were compared.
+pub(super) fn skip_hold(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+    let strict = state.phase == Phase::Streaming;
+    let mut missing = missing_for_step(state, plan, seen, now);
+    missing.retain(|w| match w.kind {
+        WaitingKind::Time => false,
+        WaitingKind::Gate => strict,
+        _ => true,
+    });
+    let Some((at, step)) = next_step(state, plan) else {
+        return Outcome::refused(state, waiting::sentence(&missing));
+    };
+    if step.action == StepAction::Cutover {
+        missing.extend(switch::preconditions(state, Side::Modern, plan, seen, now));
+    }
+    if missing.is_empty() { enter(state, at, step, seen, now) } else { Outcome::refused(state, waiting::sentence(&missing)) }
+}
+
+/// `Backfilling → Streaming`: rows are compared at once.
+pub(super) fn to_streaming(state: &State, now: Timestamp) -> Outcome {
+    let state = checkup::order(State { phase: Phase::Streaming, step: 0, since: now, ..state.clone() }, VerifyScope::Full);
+    Outcome::moved(state, "phase", "changes flow both ways; every row is compared", json!({ "phase": "streaming" }))
+}
+
+/// Back to `Streaming`, all reads to legacy, held for `reason`.
+pub(super) fn back_to_streaming(state: &State, reason: &str, text: String, now: Timestamp) -> Outcome {
+    let mut next = State { phase: Phase::Streaming, step: 0, since: now, released: false, ..state.clone() };
+    next.holds.insert(reason.to_owned());
+    let detail = json!({ "from": state.phase.as_str(), "step": state.step, "hold": reason });
+    Outcome::moved(next, "stepped_back", text, detail)
+}
+
+/// What is missing until changes flow both ways.
+pub(super) fn missing_for_streaming(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let mut missing = waiting::agent(plan, seen, now);
+    if plan.tables.is_empty() {
+        return missing;
+    }
+    if let Some(agent) = seen.live_agent(now).filter(|a| !a.report.backfill.complete) {
+        let copied = &agent.report.backfill;
+        missing.push(Waiting::new(WaitingKind::Agent, format!("backfill: {} of {} rows", copied.done, copied.total)));
+    }
+    missing.extend(Side::BOTH.into_iter().flat_map(|side| waiting::stream(plan, seen, side, now)));
+    if missing.is_empty() && !seen.live_agent(now).is_some_and(|a| a.report.fenced.modern) {
+        missing.push(Waiting::new(WaitingKind::Agent, "the fence of the modern database"));
+    }
+    missing
+}
+
+/// What is missing until the next step of the rule file.
+pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let judged = seen.judged(state, plan, now);
+    let mut missing = waiting::holds(state);
+    missing.extend(waiting::agent(plan, seen, now));
+    missing.extend(waiting::gates(&judged));
+    missing.extend(hold_left(state, plan, now));
+    match next_step(state, plan) {
+        None => missing.push(Waiting::new(WaitingKind::Wish, "no step is left: `ficus cutover`")),
+        Some((at, step)) => {
+            if step.approve && !state.released {
+                missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus release`", at + 1)));
+            }
+            if step.action == StepAction::Cutover {
+                missing.extend(cool_down_left(state, seen, now));
+                let known = |w: &Waiting| !missing.contains(w);
+                let more: Vec<_> = switch::preconditions(state, Side::Modern, plan, seen, now).into_iter().filter(known).collect();
+                missing.extend(more);
+            }
+        }
+    }
+    missing
+}
+
+/// What is missing until the capability may retire.
+pub(super) fn missing_for_retiring(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let mut missing = Vec::new();
+    let soak = soak_step(plan, state.step);
+    let left = soak.saturating_sub(now.since(state.since));
+    if !left.is_zero() {
+        missing.push(Waiting::new(WaitingKind::Time, format!("soak of {}, {} left", span(soak), span(left))));
+    }
+    for (other, phase) in seen.joined.iter().filter(|(_, phase)| !matches!(phase, Phase::Soaking | Phase::Retired)) {
+        let text = format!("capability {other} joins these tables, or these join its, and legacy still owns it ({})", phase.as_str());
+        missing.push(Waiting::new(WaitingKind::Capability, text));
+    }
+    if missing.is_empty() {
+        missing.push(Waiting::new(WaitingKind::Wish, "`ficus retire` when legacy's part may end"));
+    }
+    missing
+}
+
+/// The step that comes next. Only steps that can begin while legacy owns are steps of the walk.
+pub(super) fn next_step<'a>(state: &State, plan: &'a Capability) -> Option<(usize, &'a Step)> {
+    let at = match state.phase {
+        Phase::Streaming => 0,
+        _ => state.step.saturating_add(1),
+    };
+    plan.steps.get(at).filter(|step| !matches!(step.action, StepAction::Soak(_))).map(|step| (at, step))
+}
+
+fn enter(state: &State, at: usize, step: &Step, seen: &Observation, now: Timestamp) -> Outcome {
+    let (phase, text) = match step.action {
+        StepAction::Cutover | StepAction::Soak(_) => return switch::begin(state, Side::Modern, seen, now),
+        StepAction::Shadow(share) => (Phase::Shadowing, format!("{share} of the reads are mirrored")),
+        StepAction::Reads(share) => (Phase::Ramping, format!("{share} of the callers read from modern")),
+    };
+    let next = State { phase, step: at, since: now, released: false, ..state.clone() };
+    Outcome::moved(next, "step", text, json!({ "step": at, "phase": phase.as_str() }))
+}
+
+fn step_back(state: &State, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
+    let fails = failing(judged)?;
+    let text = format!("gate {} fails ({}): all reads go back to legacy", fails.gate, fails.measured);
+    let mut outcome = back_to_streaming(state, &format!("gate:{}", fails.gate), text, now);
+    outcome.state.judged = judged.to_vec();
+    Some(outcome)
+}
+
+/// Errors on modern while it owns: the way back is free, so it is taken. When it cannot be taken, the reason stays.
+fn revert_by_itself(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
+    let fails = failing(judged).filter(|j| j.gate == "errors")?;
+    let mut held = State { judged: judged.to_vec(), ..state.clone() };
+    let is_new = held.holds.insert("gate:errors".to_owned());
+    let possible = cool_down_left(state, seen, now).is_none() && switch::preconditions(state, Side::Legacy, plan, seen, now).is_empty();
+    if possible {
+        let mut outcome = switch::begin(&held, Side::Legacy, seen, now);
+        outcome.journal[0].text = format!("gate errors fails ({}): going back to legacy", fails.measured);
+        return Some(outcome);
+    }
+    let text = format!("gate errors fails ({}), and the way back is not open yet", fails.measured);
+    is_new.then(|| Outcome::moved(held, "hold", text, json!({ "hold": "gate:errors" })))
+}
+
+/// Verdicts are kept with the state when one of them changes; the figures beside them are not worth a write.
+fn note_verdicts(state: &State, judged: Vec<Judged>) -> Outcome {
+    let verdicts = |judged: &[Judged]| judged.iter().map(|j| (j.gate.clone(), j.verdict)).collect::<Vec<_>>();
+    let mut outcome = Outcome::unchanged(state);
+    if verdicts(&state.judged) != verdicts(&judged) {
+        outcome.state.judged = judged;
+    }
+    outcome
+}
+
+fn hold_left(state: &State, plan: &Capability, now: Timestamp) -> Option<Waiting> {
+    let step = plan.steps.get(state.step).filter(|_| state.phase != Phase::Streaming)?;
+    let left = step.hold.saturating_sub(now.since(state.since));
+    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("hold of {}, {} left", span(step.hold), span(left))))
+}
+
+fn cool_down_left(state: &State, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let left = seen.limits.cool_down.saturating_sub(now.since(state.aborted?));
+    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("cool-down after an abort, {} left", span(left))))
+}
+
+fn soak_step(plan: &Capability, step: usize) -> Duration {
+    let soak = |s: &Step| if let StepAction::Soak(time) = s.action { Some(time) } else { None };
+    plan.steps.get(step).and_then(soak).or_else(|| plan.steps.iter().find_map(soak)).unwrap_or_default()
+}
+
+/// A duration for people: `12m`, `1h5m`, `800ms`.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{}ms", time.as_millis()),
+        1..60 => format!("{seconds}s"),
+        60..3600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3600..172_800 if seconds % 3600 < 60 => format!("{}h", seconds / 3600),
+        3600..172_800 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
