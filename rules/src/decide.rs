@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket;
 use crate::flag;
 use crate::marker::Marker;
-use crate::plan::{Route, RuleSet, Unit};
+use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, Published, Serving};
 use crate::{Side, Timestamp};
@@ -257,7 +257,7 @@ impl Asking<'_> {
             return (self.serving.owner, Because::OwnerReads);
         }
         let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
-        let unit = capability.cohort.iter().find_map(|unit| unit_of(unit, self.request, self.caller)).unwrap_or_default();
+        let unit = unit(capability, self.request, self.caller).unwrap_or_default();
         match bucket::is_inside(&capability.salt, &unit, self.serving.reads) {
             true => (Side::Modern, Because::InCohort),
             false => (Side::Legacy, Because::OutsideCohort),
@@ -280,6 +280,11 @@ impl Asking<'_> {
         let mine = self.caller.markers.iter().filter(|m| m.capability == self.matched.capability && m.epoch == self.serving.epoch);
         mine.map(|m| m.at).max().is_some_and(|at| applied.is_none_or(|f| f.through <= at))
     }
+}
+
+/// What a caller's bucket is made of: the first unit of the cohort that the request has.
+pub(crate) fn unit(capability: &Capability, request: &dyn Request, caller: &Caller) -> Option<String> {
+    capability.cohort.iter().find_map(|unit| unit_of(unit, request, caller))
 }
 
 /// The value that identifies a caller by one kind of unit. The kind is part of it: user 7 and cookie 7 are two callers.

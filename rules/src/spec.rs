@@ -1,13 +1,42 @@
-//! The rule language: parse, resolve, lint. Two stages: what the user typed , what the program needs
-//! ([`crate::plan`]). Reports every error at once.
+//! The rule language: parse, resolve, lint. Two stages: what the user typed (`document`), what the program needs
+//! ([`crate::plan`]). Reports every error of every file at once. Does not read files: texts come in.
+//!
+//! 1. `source` and `fields` turn TOML into documents, and complain about keys, types and spellings;
+//! 2. `routes`, `steps`, `gates`, `tables`, `flags`, `tests` know one kind of section each;
+//! 3. `names` and `reach` look over all files: what is unknown, named twice, in a circle, never reached;
+//! 4. `expectations` runs the `[[test]]`s through [`crate::decide::decide`], once nothing else is wrong.
+
+mod capability;
+mod document;
+mod expectations;
+mod fields;
+mod flags;
+mod gates;
+mod names;
+mod reach;
+mod routes;
+mod source;
+mod steps;
+mod tables;
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::plan::RuleSet;
 use crate::wire::RuleFile;
 
+use document::Documents;
+use source::{Report, Text};
+
+/// The file that holds the feature flags; every other one holds a capability.
+pub const FLAGS_FILE: &str = "flags.toml";
+
 /// What `ficus.toml` makes known to the rules.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Names of upstreams.
+    /// Names of upstreams; empty: any name is taken.
     pub upstreams: Vec<String>,
 }
 
@@ -28,6 +57,16 @@ pub struct Complaint {
     pub warning: bool,
 }
 
+/// `users.toml:12:3: error: message (hint)`
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Complaint { file, line, column, message, hint, warning } = self;
+        let kind = if *warning { "warning" } else { "error" };
+        write!(f, "{file}:{line}:{column}: {kind}: {message}")?;
+        if hint.is_empty() { Ok(()) } else { write!(f, " ({hint})") }
+    }
+}
+
 /// A rule set that may be served, and what should be looked at nevertheless.
 #[derive(Debug, Clone, Default)]
 pub struct Checked {
@@ -41,6 +80,33 @@ pub struct Checked {
 ///
 /// # Errors
 /// Every complaint, in the order of files and lines; at least one of them is no warning.
-pub fn load(_files: &[RuleFile], _known: &Known) -> Result<Checked, Vec<Complaint>> {
-    Ok(Checked::default())
+pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>> {
+    let report = Report::default();
+    let mut documents = Documents::default();
+    for (index, file) in files.iter().enumerate() {
+        documents.read(&Text::new(index, file, &report));
+    }
+    names::lint(&documents, known, &report);
+    reach::lint(&documents, &report);
+    for capability in &documents.capabilities {
+        steps::lint(capability, &report);
+        tables::lint(capability, &report);
+    }
+    let rules = documents.resolve();
+    if !report.has_errors() {
+        expectations::run(&documents, &rules, &report);
+    }
+    if report.has_errors() {
+        return Err(report.into_complaints());
+    }
+    Ok(Checked { rules, warnings: report.into_complaints() })
+}
+
+impl Documents {
+    /// The rules that the documents stand for; only worth something when nobody complained.
+    fn resolve(&self) -> RuleSet {
+        let capabilities: BTreeMap<_, _> = self.capabilities.iter().map(|c| (c.name.value.clone(), c.resolve())).collect();
+        let flags = self.flags.iter().map(|flag| (flag.value.name.clone(), flag.value.clone())).collect();
+        RuleSet { capabilities, flags }
+    }
 }

@@ -1,14 +1,12 @@
 //! The router against a naive reference, paths and patterns by property.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{capability, route, rule_set};
 use ficus_rules::path;
 use ficus_rules::plan::{Condition, Route, RuleSet};
 use ficus_rules::route::{Matched, PlainRequest, Request, Router};
 use proptest::prelude::*;
-use support::{capability, route, rule_set};
 
 /// All routes are looked at; the most specific whose path and conditions match wins.
 fn reference(rules: &RuleSet, request: &dyn Request) -> Option<Matched> {

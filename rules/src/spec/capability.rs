@@ -1,0 +1,118 @@
+//! A capability's file: `[capability]`, `[cohort]`, and the sections that other modules read.
+
+use super::document::CapabilityDocument;
+use super::fields::Fields;
+use super::source::Located;
+use super::words::{is_name, is_token, suggest};
+use super::{gates, routes, steps, tables, tests};
+use crate::plan::{Capability, Unit};
+
+/// The cookie by which Django knows a session.
+const SESSION_COOKIE: &str = "sessionid";
+
+/// Reads a file; `None` when it does not say which capability it is about.
+pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
+    if !file.has("capability") {
+        file.error("the file has no section `[capability]`", "add it, with `name`, `legacy` and `modern`");
+    }
+    let section = file.table("capability", "[capability]");
+    let route_sections = file.tables("route", "[[route]]");
+    let has_routes = !route_sections.is_empty();
+    let routes = route_sections.into_iter().filter_map(routes::read).collect();
+    let cohort = cohort(&mut file);
+    let steps = file.tables("step", "[[step]]").into_iter().filter_map(steps::read).collect();
+    let gates = gates::read(&mut file);
+    let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
+    let tests = file.tables("test", "[[test]]").into_iter().filter_map(tests::read).collect();
+    file.finish();
+
+    let mut section = section?;
+    let at = section.at.clone();
+    let name = section.required("name", "\"users\"").filter(|name| named_well(&section, name));
+    let description = section.string("description").map_or_else(String::new, |text| text.value);
+    let legacy = section.required("legacy", "\"monolith\"");
+    let modern = section.required("modern", "\"users-service\"");
+    let depends_on = section.strings("depends_on");
+    let salt = section.string("salt").map(|text| text.value);
+    section.finish();
+    Some(CapabilityDocument {
+        at,
+        name: name?,
+        description,
+        legacy,
+        modern,
+        depends_on,
+        salt,
+        routes,
+        has_routes,
+        cohort,
+        steps,
+        gates: gates.gates,
+        has_gates: gates.given,
+        shadow_ignore: gates.shadow_ignore,
+        tables,
+        tests,
+    })
+}
+
+impl CapabilityDocument {
+    /// What it stands for.
+    pub(super) fn resolve(&self) -> Capability {
+        let name = &self.name.value;
+        let upstream = |side: &Option<Located<String>>| side.as_ref().map_or_else(String::new, |side| side.value.clone());
+        Capability {
+            name: name.clone(),
+            description: self.description.clone(),
+            legacy: upstream(&self.legacy),
+            modern: upstream(&self.modern),
+            depends_on: self.depends_on.iter().map(|name| name.value.clone()).collect(),
+            salt: self.salt.clone().unwrap_or_else(|| name.clone()),
+            routes: self.routes.iter().map(|route| route.route.clone()).collect(),
+            cohort: self.cohort.clone(),
+            steps: self.steps.iter().map(|step| step.value.clone()).collect(),
+            gates: self.gates.clone(),
+            tables: self.tables.iter().map(|table| table.map.clone()).collect(),
+            shadow_ignore: self.shadow_ignore.clone(),
+            tests: self.tests.iter().map(|test| test.value.clone()).collect(),
+        }
+    }
+}
+
+fn named_well(section: &Fields<'_>, name: &Located<String>) -> bool {
+    if is_name(&name.value) {
+        return true;
+    }
+    let hint = "lower-case letters, digits, `-` and `_`, beginning with a letter, at most 40";
+    section.text.report.error(&name.at, format!("`{}` cannot name a capability", name.value), hint);
+    false
+}
+
+fn cohort(file: &mut Fields<'_>) -> Vec<Unit> {
+    let default = vec![Unit::User, Unit::Cookie(SESSION_COOKIE.to_owned()), Unit::Anonymous];
+    let Some(mut section) = file.table("cohort", "[cohort]") else { return default };
+    section.require("by", "[\"user\", \"cookie:sessionid\", \"anonymous\"]");
+    let mut units: Vec<Unit> = Vec::new();
+    for word in section.strings("by") {
+        let report = section.text.report;
+        match unit(&word.value) {
+            Some(unit) if units.contains(&unit) => report.error(&word.at, format!("`{}` stands in it twice", word.value), "remove one"),
+            Some(unit) => units.push(unit),
+            None => {
+                let hint = suggest(&word.value, ["user", "anonymous", "cookie:NAME", "header:NAME"]);
+                report.error(&word.at, format!("`{}` does not identify a caller", word.value), hint);
+            }
+        }
+    }
+    section.finish();
+    if units.is_empty() { default } else { units }
+}
+
+fn unit(word: &str) -> Option<Unit> {
+    match word.split_once(':') {
+        None if word == "user" => Some(Unit::User),
+        None if word == "anonymous" => Some(Unit::Anonymous),
+        Some(("cookie", name)) if is_token(name) => Some(Unit::Cookie(name.to_owned())),
+        Some(("header", name)) if is_token(name) => Some(Unit::Header(name.to_ascii_lowercase())),
+        _ => None,
+    }
+}

@@ -1,0 +1,78 @@
+//! Runs `[[test]]`s through the function that decides live requests, on a snapshot of the moment that they speak of.
+
+use super::document::{CapabilityDocument, Documents};
+use super::source::{Located, Report};
+use crate::decide::{Because, Caller, Circumstances, Decision, Snapshot, decide, unit};
+use crate::migration::Phase;
+use crate::plan::{Moment, RouteTest, RuleSet};
+use crate::route::{PlainRequest, Router};
+use crate::wire::{Published, Serving};
+use crate::{Share, Side, Timestamp};
+
+pub(super) fn run(documents: &Documents, rules: &RuleSet, report: &Report) {
+    let router = match Router::build(rules) {
+        Ok(router) => router,
+        Err(why) => {
+            for capability in &documents.capabilities {
+                report.error(&capability.at, format!("the routes cannot be indexed: {why}"), "this is a fault of Ficus: report it");
+            }
+            return;
+        }
+    };
+    let mut snapshot = Snapshot { published: Published::default(), rules: rules.clone(), router };
+    for capability in &documents.capabilities {
+        for test in &capability.tests {
+            let serving = moment(&test.value.at);
+            snapshot.published.capabilities = [(capability.name.value.clone(), serving)].into();
+            judge(capability, test, &snapshot, report);
+        }
+    }
+}
+
+fn judge(capability: &CapabilityDocument, test: &Located<RouteTest>, snapshot: &Snapshot, report: &Report) {
+    let Some(request) = written(&test.value) else { return };
+    let caller = Caller { user: test.value.user.clone(), ..Caller::default() };
+    let decision = decide(snapshot, &request, &caller, &Circumstances::default(), Timestamp(0));
+    let name = &capability.name.value;
+    let by_bucket = matches!(decision.because, Because::InCohort | Because::OutsideCohort);
+    let partly = matches!(test.value.at, Moment::Reads(share) if share < Share::ALL);
+    if partly && by_bucket && unit(&snapshot.rules.capabilities[name], &request, &caller).is_none() {
+        let message = "the share is below 100%, and the test does not say who calls";
+        report.error(&test.at, message, "add `user`, or what else `[cohort]` counts by, or write \"reads 100%\"");
+        return;
+    }
+    let expected = test.value.expect;
+    let elsewhere = decision.capability.as_deref().is_some_and(|matched| matched != name);
+    let fine = match expected {
+        None => decision.capability.is_none(),
+        Some(side) => decision.capability.as_deref() == Some(name) && decision.side == side,
+    };
+    if !fine {
+        let hint = if elsewhere { "a more specific route of another capability takes it" } else { "correct the test, or the routes" };
+        let expected = expected.map_or("no route", Side::as_str);
+        let message = format!("`{} {}` was expected on {expected}, but {}", test.value.method, test.value.target, outcome(&decision));
+        report.error(&test.at, message, hint);
+    }
+}
+
+fn outcome(decision: &Decision) -> String {
+    match (&decision.capability, &decision.route) {
+        (Some(capability), Some(route)) => {
+            format!("{route} of `{capability}` sends it to {} (because: {})", decision.side, decision.because.as_str())
+        }
+        _ => "no route matches it".to_owned(),
+    }
+}
+
+fn written(test: &RouteTest) -> Option<PlainRequest> {
+    let request = PlainRequest::new(&test.method, &test.target).ok()?.with_host(test.host.as_deref().unwrap_or_default());
+    Some(test.headers.iter().fold(request, |request, (name, value)| request.with_header(name, value)))
+}
+
+fn moment(moment: &Moment) -> Serving {
+    match moment {
+        Moment::Start => Serving::untouched(),
+        Moment::Reads(share) => Serving { phase: Phase::Ramping, reads: *share, ..Serving::untouched() },
+        Moment::Cutover => Serving { phase: Phase::Soaking, epoch: 1, owner: Side::Modern, ..Serving::untouched() },
+    }
+}

@@ -1,0 +1,196 @@
+//! `[[route]]`: one matcher, and what serves it. What two routes mean for each other is `reach`'s.
+
+use std::collections::BTreeMap;
+
+use super::document::RouteDocument;
+use super::fields::{Fields, Item};
+use super::source::Located;
+use super::words::{is_token, list, suggest};
+use crate::Side;
+use crate::plan::{Condition, Route};
+use crate::route::Pattern;
+
+/// Methods that the gateway forwards; CONNECT and TRACE it refuses.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
+    let path = section.required("path", "\"/api/v1/users/{*rest}\"");
+    let pattern = path.as_ref().and_then(|path| pattern(&section, path));
+    let hosts = section.strings("host").into_iter().filter_map(|host| host_name(&section, host)).collect();
+    let methods = section.strings("methods").into_iter().filter_map(|method| method_name(&section, method)).collect();
+    let headers = section.table("headers", "headers = { x-name = \"value\" }").map_or_else(BTreeMap::new, headers);
+    let query = section.table("query", "query = { name = \"value\" }").map_or_else(BTreeMap::new, query);
+    let modern_path = section.string("modern_path");
+    let pin = section.string("pin").and_then(|pin| side(&section, "pin", &pin));
+    let writes_tables = section.boolean("writes_tables").is_some_and(|flag| flag.value);
+    let flag = section.string("flag");
+    let csrf = section.boolean("csrf").is_none_or(|flag| flag.value);
+    let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
+    let shadow = section.boolean("shadow").is_none_or(|flag| flag.value);
+    let timeout = section.duration("timeout");
+
+    let report = section.text.report;
+    if let (Some(pattern), Some(modern_path)) = (&pattern, &modern_path) {
+        check_modern_path(&section, pattern, modern_path);
+    }
+    if let (Some(Side::Legacy), Some(modern_path)) = (pin, &modern_path) {
+        report.error(&modern_path.at, "a route that is pinned to legacy never takes its `modern_path`", "remove `modern_path`, or the pin");
+    }
+    if let (Some(_), Some(flag)) = (pin, &flag) {
+        report.error(&flag.at, "a pinned route never looks at its flag", "remove `flag`, or the pin");
+    }
+    if writes_tables && pin.is_none() {
+        section.error("`writes_tables` is only for pinned routes: all others follow the owner", "remove it, or add `pin`");
+    }
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
+        report.error(&timeout.at, "a `timeout` of nothing fails every request", "leave it out for the gateway's default");
+    }
+    let at = section.at.clone();
+    section.finish();
+    let route = Route {
+        source: at.source(),
+        path: path?.value,
+        hosts,
+        methods,
+        headers,
+        query,
+        modern_path: modern_path.map(|path| path.value),
+        pin,
+        writes_tables,
+        flag: flag.as_ref().map(|flag| flag.value.clone()),
+        csrf,
+        fallback,
+        shadow,
+        timeout: timeout.map(|timeout| timeout.value),
+    };
+    Some(RouteDocument { at, pattern: pattern?, flag, route })
+}
+
+/// Reads `legacy` or `modern`.
+pub(super) fn side(section: &Fields<'_>, key: &str, word: &Located<String>) -> Option<Side> {
+    let side = Side::BOTH.into_iter().find(|side| side.as_str() == word.value);
+    if side.is_none() {
+        let hint = suggest(&word.value, ["legacy", "modern"]);
+        section.text.report.error(&word.at, format!("`{key}` is \"{}\", not a side", word.value), hint);
+    }
+    side
+}
+
+/// Reads a method; also those of `[[test]]`s.
+pub(super) fn method_name(section: &Fields<'_>, method: Located<String>) -> Option<String> {
+    if METHODS.contains(&method.value.as_str()) {
+        return Some(method.value);
+    }
+    section.text.report.error(&method.at, format!("`{}` is not a method that is forwarded", method.value), suggest(&method.value, METHODS));
+    None
+}
+
+fn pattern(section: &Fields<'_>, path: &Located<String>) -> Option<Pattern> {
+    match Pattern::parse(&path.value) {
+        Ok(pattern) => Some(pattern),
+        Err(why) => {
+            let hint = "literals, `{name}` for one segment, `{*name}` at the end for the rest: \"/api/v1/users/{*rest}\"";
+            section.text.report.error(&path.at, format!("`{}` is not a path pattern: {why}", path.value), hint);
+            None
+        }
+    }
+}
+
+fn host_name(section: &Fields<'_>, host: Located<String>) -> Option<String> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let address = host.value.starts_with('[') && host.value.ends_with(']');
+    if !host.value.is_empty() && (address || host.value.bytes().all(fine)) {
+        return Some(host.value.to_ascii_lowercase());
+    }
+    let hint = "only the name, without scheme, port or wildcard, like \"school.example.test\"";
+    section.text.report.error(&host.at, format!("`{}` is not a host name", host.value), hint);
+    None
+}
+
+/// Header names are read without regard to case; one that comes twice in two spellings is an error.
+fn headers(section: Fields<'_>) -> BTreeMap<String, Condition> {
+    let mut headers = BTreeMap::new();
+    for (name, item) in section.entries() {
+        let report = section.text.report;
+        if !is_token(name.value) {
+            report.error(&name.at, format!("`{}` is not a header's name", name.value), "letters, digits and `-`, like `x-tenant`");
+            continue;
+        }
+        let Some(condition) = condition(&section, name.value, item) else { continue };
+        if headers.insert(name.value.to_ascii_lowercase(), condition).is_some() {
+            report.error(&name.at, format!("the header `{}` stands in it twice", name.value), "their case makes no difference: remove one");
+        }
+    }
+    headers
+}
+
+fn query(section: Fields<'_>) -> BTreeMap<String, Condition> {
+    let conditions =
+        section.entries().into_iter().filter_map(|(name, item)| Some((name.value.to_owned(), condition(&section, name.value, item)?)));
+    conditions.collect()
+}
+
+fn condition(section: &Fields<'_>, name: &str, item: &Item<'_>) -> Option<Condition> {
+    if let Some(value) = item.get_ref().as_str() {
+        return Some(Condition::Equals(value.to_owned()));
+    }
+    let forms = "a condition: \"value\", { prefix = \"v\" }, { present = true } or { absent = true }";
+    let toml::de::DeValue::Table(table) = item.get_ref() else {
+        section.wrong(name, item, forms, "write it in quotes, or as one of these tables");
+        return None;
+    };
+    let at = section.place(item);
+    let mut inner = Fields::new(section.text, "a condition", at.clone(), table);
+    let prefix = inner.string("prefix").map(|prefix| Condition::Prefix(prefix.value));
+    let present = inner.boolean("present").map(|present| if present.value { Condition::Present } else { Condition::Absent });
+    let absent = inner.boolean("absent").map(|absent| if absent.value { Condition::Absent } else { Condition::Present });
+    let keys = ["prefix", "present", "absent"].iter().filter(|key| inner.has(key)).count();
+    inner.finish();
+    if keys > 1 {
+        section.text.report.error(&at, format!("`{name}` has more than one condition"), "give one of `prefix`, `present`, `absent`");
+        return None;
+    }
+    if keys == 0 && table.is_empty() {
+        section.text.report.error(&at, format!("`{name}` has no condition"), forms);
+    }
+    prefix.or(present).or(absent)
+}
+
+fn check_modern_path(section: &Fields<'_>, pattern: &Pattern, modern_path: &Located<String>) {
+    let report = section.text.report;
+    let names: Vec<&str> = pattern.names().collect();
+    if !modern_path.value.starts_with('/') {
+        report.error(&modern_path.at, format!("`{}` does not begin with `/`", modern_path.value), "write it like \"/users/{rest}\"");
+    }
+    if modern_path.value.contains(['?', '#', ' ']) {
+        report.error(&modern_path.at, "a `modern_path` is a path alone", "the query goes along by itself");
+    }
+    let Some(used) = braced(&modern_path.value) else {
+        report.error(&modern_path.at, format!("the braces of `{}` do not match", modern_path.value), "write names like `{rest}`");
+        return;
+    };
+    for name in used.iter().filter(|name| !names.contains(name)) {
+        let hint = if names.is_empty() { "the path has no names in braces".to_owned() } else { suggest(name, names.iter().copied()) };
+        report.error(&modern_path.at, format!("the path does not have `{{{name}}}`"), hint);
+    }
+    let lost: Vec<&str> = names.iter().copied().filter(|name| !used.contains(name)).collect();
+    if !lost.is_empty() {
+        let message = format!("modern never sees {} of the path", list(&lost));
+        report.warn(&modern_path.at, message, "paths that differ in it become one on modern");
+    }
+}
+
+/// The names in braces, without the star.
+fn braced(text: &str) -> Option<Vec<&str>> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, tail) = after.split_once('}')?;
+        if before.contains('}') || name.contains('{') {
+            return None;
+        }
+        names.push(name.trim_start_matches('*'));
+        rest = tail;
+    }
+    (!rest.contains('}')).then_some(names)
+}

@@ -1,0 +1,93 @@
+//! `[[step]]`: one step each, and the order of all.
+
+use std::time::Duration;
+
+use super::document::CapabilityDocument;
+use super::fields::Fields;
+use super::source::{Located, Report};
+use super::words::list;
+use crate::Share;
+use crate::plan::{Step, StepAction};
+
+/// How long a step lasts at least, if it does not say so.
+const HOLD: Duration = Duration::ZERO;
+
+const ACTIONS: [&str; 4] = ["shadow", "reads", "cutover", "soak"];
+
+pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
+    let given: Vec<&str> = ACTIONS.into_iter().filter(|action| section.has(action)).collect();
+    let shadow = section.share("shadow").filter(|share| above_nothing(&section, "shadow", share));
+    let reads = section.share("reads").filter(|share| above_nothing(&section, "reads", share));
+    let cutover = section.boolean("cutover");
+    let soak = section.duration("soak");
+    let hold = section.duration("hold");
+    let approve = section.boolean("approve").is_some_and(|approve| approve.value);
+    let report = section.text.report;
+    match given.as_slice() {
+        [] => section.error("the step does nothing", "give it one of `shadow`, `reads`, `cutover`, `soak`"),
+        [_] => {}
+        several => section.error(format!("the step has {}", list(several)), "one of them each: make more steps"),
+    }
+    if let Some(cutover) = cutover.as_ref().filter(|cutover| !cutover.value) {
+        report.error(&cutover.at, "a cutover that is none", "write `cutover = true`, or remove the step");
+    }
+    if let (Some(hold), true) = (&hold, section.has("soak")) {
+        report.error(&hold.at, "a soak lasts as long as it says: `hold` has no meaning here", "remove `hold`");
+    }
+    let at = section.at.clone();
+    section.finish();
+    let action = match (shadow, reads, cutover, soak) {
+        (Some(share), ..) => StepAction::Shadow(share.value),
+        (_, Some(share), ..) => StepAction::Reads(share.value),
+        (_, _, Some(_), _) => StepAction::Cutover,
+        (_, _, _, Some(soak)) => StepAction::Soak(soak.value),
+        _ => return None,
+    };
+    let hold = hold.map_or(HOLD, |hold| hold.value);
+    Some(Located { value: Step { action, hold, approve }, at })
+}
+
+/// The order of a capability's steps: shadow, growing reads, one cutover, one soak.
+pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
+    let (mut reads, mut cutover, mut soak) = (Share::NONE, false, false);
+    for step in &capability.steps {
+        if soak {
+            report.error(&step.at, "a step after the soak is never reached", "the soak is the last step: move or remove this one");
+        }
+        match step.value.action {
+            StepAction::Shadow(_) | StepAction::Reads(_) if cutover && !soak => {
+                report.error(&step.at, "after the cutover modern serves everything", "move this step before the cutover");
+            }
+            StepAction::Reads(share) if share < reads => {
+                let message = format!("the reads shrink from {reads} to {share}");
+                report.error(&step.at, message, "shares grow from step to step; the way back is `ficus revert`");
+            }
+            StepAction::Reads(share) => reads = share,
+            StepAction::Shadow(_) => {}
+            StepAction::Cutover if cutover => report.error(&step.at, "a second cutover", "writes move once: remove one"),
+            StepAction::Cutover => cutover = true,
+            StepAction::Soak(_) => {
+                if !cutover && !soak {
+                    report.error(&step.at, "a soak without a cutover before it", "add a step with `cutover = true` before it");
+                }
+                soak = true;
+            }
+        }
+    }
+    match capability.steps.last() {
+        None => report.warn(&capability.at, "the capability has no steps: it never moves", "add `[[step]]` sections"),
+        Some(last) if !cutover && !soak => {
+            report.error(&last.at, "no step has `cutover = true`: the way ends before the writes move", "add the step after this one");
+        }
+        Some(last) if !soak => report.warn(&last.at, "no soak after the cutover: it may retire at once", "add a step like `soak = \"7d\"`"),
+        Some(_) => {}
+    }
+}
+
+fn above_nothing(section: &Fields<'_>, key: &str, share: &Located<Share>) -> bool {
+    let above = share.value > Share::NONE;
+    if !above {
+        section.text.report.error(&share.at, format!("`{key}` of nothing is no step"), "remove the step, or give it a share");
+    }
+    above
+}
