@@ -3,3 +3,4 @@
 
 pub mod csrf;
 pub mod django;
+pub mod signing;
