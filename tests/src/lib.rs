@@ -12,12 +12,14 @@
 //! 5. dropping the world ends every process that it started.
 
 pub mod audit;
+pub mod bare;
 pub mod caller;
 pub mod demo;
 pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod operator;
+pub mod origin;
 pub mod process;
 pub mod school;
 pub mod world;

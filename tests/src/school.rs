@@ -158,3 +158,20 @@ pub async fn until_up(base: &str, path: &str) -> Result<()> {
     }
     bail!("{base}{path} did not come up within 30 s")
 }
+
+#[cfg(test)]
+mod tests {
+    use ficus_rules::spec::{self, Known};
+    use ficus_rules::wire::RuleFile;
+
+    #[test]
+    fn the_rules_of_the_demo_are_sound() {
+        let text = std::fs::read_to_string(super::folder().join("rules/users.toml")).expect("the file is there");
+        let files = [RuleFile { name: "users.toml".into(), text }];
+        let known = Known { upstreams: vec!["monolith".into(), "users-service".into()] };
+        match spec::load(&files, &known) {
+            Ok(checked) => assert_eq!(checked.rules.capabilities["users"].tables.len(), 6),
+            Err(complaints) => panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+}

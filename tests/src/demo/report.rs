@@ -95,7 +95,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["", "measured", ""]);
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["", "measured", ""]);
         for row in &self.rows {
             let mark = match row.kept {
                 None => "",

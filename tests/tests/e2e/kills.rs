@@ -1,0 +1,163 @@
+//! `kill -9` at every step: of the agent while backfilling and streaming, of everything in a cutover and a revert. Whatever
+//! was acknowledged is there, once, on both sides, when all is up again.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::audit;
+use ficus_tests::ledger::Ledger;
+use ficus_tests::load::{Load, Shape};
+use ficus_tests::world::{Plan, World};
+use serde_json::Value;
+
+use super::Directory;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Points at which the process ends itself the hard way, by where they lie on the way of a capability.
+const ON_THE_WAY_IN: &[&str] = &["backfill_batch", "after_apply_before_commit", "after_commit_before_confirm", "before_apply"];
+const IN_A_SWITCH: &[&str] = &[
+    "orchestrator:fence",
+    "orchestrator:drain",
+    "orchestrator:fence_database",
+    "fence",
+    "orchestrator:catch_up",
+    "mark_end",
+    "orchestrator:verify",
+    "verify",
+    "orchestrator:sequences",
+    "sequences",
+    "orchestrator:open",
+    "orchestrator:release",
+];
+
+fn crash_at(point: &str) -> Vec<(String, String)> {
+    vec![("FICUS_CRASH_AT".into(), point.into())]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_on_the_way_in() -> Result<()> {
+    for point in ON_THE_WAY_IN {
+        let directory = Directory::new();
+        let mut world = World::start(directory.path(), Plan { environment: crash_at(point), ..Plan::default() }).await?;
+        let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
+        world.operator()?.type_in(&["advance", "users"]).await?;
+        crashed(&mut world, point).await?;
+        world.restart_ficus(&[]).await?;
+        walk_in(&world).await.with_context(|| format!("after a crash at {point}"))?;
+        settle(&world, load.stop().await, point).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_a_cutover() -> Result<()> {
+    for point in IN_A_SWITCH {
+        let directory = Directory::new();
+        let mut world = World::start(directory.path(), Plan::default()).await?;
+        let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
+        world.operator()?.type_in(&["advance", "users"]).await?;
+        walk_in(&world).await?;
+        rearm(&mut world, point).await?;
+        switch(&mut world, "cutover", "soaking", point).await?;
+        settle(&world, load.stop().await, point).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_a_revert() -> Result<()> {
+    for point in IN_A_SWITCH {
+        let directory = Directory::new();
+        let mut world = World::start(directory.path(), Plan::default()).await?;
+        let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
+        let operator = world.operator()?;
+        operator.type_in(&["advance", "users"]).await?;
+        walk_in(&world).await?;
+        operator.type_in(&["cutover", "users"]).await?;
+        operator.until_phase("users", "soaking", PATIENCE).await?;
+        rearm(&mut world, point).await?;
+        switch(&mut world, "revert", "reverted", point).await?;
+        settle(&world, load.stop().await, point).await?;
+    }
+    Ok(())
+}
+
+/// Until it streams, is verified, and may cut over.
+async fn walk_in(world: &World) -> Result<()> {
+    let verified = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
+    world.operator()?.until("users", "shadowing", PATIENCE, verified).await?;
+    Ok(())
+}
+
+/// The process is started anew, with the crash point armed.
+async fn rearm(world: &mut World, point: &str) -> Result<()> {
+    world.ficus.kill()?;
+    world.restart_ficus(&crash_at(point)).await
+}
+
+/// Wishes for a switch, until it is done: the process dies under it once, is started again, and the wish is repeated if
+/// the first one was aborted.
+async fn switch(world: &mut World, wish: &str, phase: &str, point: &str) -> Result<()> {
+    let operator = world.operator()?;
+    let ready = |status: &Value| status["agent"]["forward"]["live"] == true && status["agent"]["reverse"]["live"] == true;
+    operator.until("users", "both streams", PATIENCE, ready).await?;
+    wish_until_accepted(world, wish).await?;
+    crashed(world, point).await?;
+    world.restart_ficus(&[]).await?;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let ended = |status: &Value| status["phase"] == phase || status["switch"].is_null();
+        let status = operator.until("users", "the switch to end", PATIENCE, ended).await?;
+        if status["phase"] == phase {
+            return Ok(());
+        }
+        ensure!(std::time::Instant::now() < deadline, "the {wish} never came about after a crash at {point}: {status:#}");
+        let _ = operator.try_type(&[wish, "users"]).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Right after a start some preconditions are not measured yet.
+async fn wish_until_accepted(world: &World, wish: &str) -> Result<()> {
+    let operator = world.operator()?;
+    let mut last = String::new();
+    for _ in 0..300 {
+        let printed = operator.try_type(&[wish, "users"]).await?;
+        if printed.code == 0 || !printed.err.contains("refused") {
+            return Ok(());
+        }
+        last = printed.err;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("{wish} was refused for 30 s: {last}")
+}
+
+async fn crashed(world: &mut World, point: &str) -> Result<()> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = world.ficus.ended() {
+            ensure!(!status.success(), "ficus ended well instead of crashing at {point}");
+            return Ok(());
+        }
+        ensure!(std::time::Instant::now() < deadline, "the point {point} was never reached; log:\n{}", world.ficus.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until both copies are equal, and compares them with the ledger.
+async fn settle(world: &World, ledger: Ledger, point: &str) -> Result<()> {
+    let operator = world.operator()?;
+    let quiet = |status: &Value| {
+        let agent = &status["agent"];
+        agent["forward"]["live"] == true && agent["forward"]["lag_entries"] == 0 && agent["reverse"]["lag_entries"] == 0
+    };
+    operator.until("users", "the streams to be empty", PATIENCE, quiet).await?;
+    operator.type_in(&["verify", "users", "--wait", "60s"]).await.with_context(|| format!("after a crash at {point}"))?;
+    let findings = audit::audit(&world.school_database(), &world.service_database(), &ledger.entries(), &[]).await?;
+    ensure!(findings.lost.is_empty(), "a crash at {point} lost {:?}", findings.lost);
+    ensure!(findings.doubled.is_empty(), "a crash at {point} doubled {:?}", findings.doubled);
+    ensure!(ledger.stale_reads().is_empty(), "a crash at {point}: stale {:?}", ledger.stale_reads());
+    println!("{point}: {} acknowledged writes, all there once on both sides", ledger.acknowledged());
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! End to end: real binaries, a real Django, real databases. Each test has a world of its own.
+
+mod explain;
+mod kills;
+mod reload;
+mod school;
+mod streaming;
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+/// A directory for a world; kept and named when the test fails, so that its logs can be read.
+struct Directory(Option<TempDir>);
+
+impl Directory {
+    fn new() -> Directory {
+        Directory(Some(tempfile::tempdir().expect("a temporary directory")))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.as_ref().expect("kept until dropped").path()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(directory) = self.0.take() {
+                eprintln!("the world of this test is in {}", directory.keep().display());
+            }
+        }
+    }
+}
