@@ -159,9 +159,7 @@ fn lag(gate: &LagGate, seen: &LagSeen, now: Timestamp) -> (Verdict, String) {
 fn parity(gate: &ParityGate, seen: &ParitySeen, now: Timestamp) -> (Verdict, String) {
     match seen.last {
         None => (Verdict::Inconclusive, "not verified yet".to_owned()),
-        Some((drift, _)) if drift > gate.max_drift_rows => {
-            (Verdict::Fail, format!("{drift} rows differ, limit {}", gate.max_drift_rows))
-        }
+        Some((drift, _)) if drift > gate.max_drift_rows => (Verdict::Fail, format!("{drift} rows differ, limit {}", gate.max_drift_rows)),
         Some((drift, at)) if now.since(at) > gate.max_age => {
             (Verdict::Inconclusive, format!("{drift} rows differ, but that is {}s old", now.since(at).as_secs()))
         }

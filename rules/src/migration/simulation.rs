@@ -44,9 +44,9 @@ proptest! {
 fn the_chaos_reaches_every_stage() {
     let mut stages = std::collections::BTreeMap::new();
     let (mut flips, mut aborts, mut writes) = (0, 0, 0);
-    for seed in 0..60 {
+    for seed in 0..80 {
         let mut world = World::new(seed);
-        for _ in 0..4_000 {
+        for _ in 0..8_000 {
             world.stir();
             world.check();
         }

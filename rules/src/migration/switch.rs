@@ -65,7 +65,11 @@ pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp)
 pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
     if running.stage == Stage::Lift {
         let late = now.since(running.since) >= seen.limits.lift;
-        return if late || missing(state, running, plan, seen, now).is_empty() { back(state, running, now) } else { Outcome::unchanged(state) };
+        return if late || missing(state, running, plan, seen, now).is_empty() {
+            back(state, running, now)
+        } else {
+            Outcome::unchanged(state)
+        };
     }
     if !running.stage.is_decided()
         && let Some(why) = spoiled(state, running, plan, seen, now)
@@ -106,9 +110,11 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         Stage::Fence | Stage::Release => waiting::gateways(seen, now),
         Stage::Drain => {
             let mut missing = waiting::gateways(seen, now);
-            missing.extend(seen.counting(now).filter(|g| g.inflight_writes > 0).map(|g| {
-                Waiting::new(WaitingKind::Gateway, format!("gateway {} has {} writes under way", g.name, g.inflight_writes))
-            }));
+            missing.extend(
+                seen.counting(now)
+                    .filter(|g| g.inflight_writes > 0)
+                    .map(|g| Waiting::new(WaitingKind::Gateway, format!("gateway {} has {} writes under way", g.name, g.inflight_writes))),
+            );
             missing
         }
         _ if plan.tables.is_empty() => Vec::new(),
@@ -118,9 +124,9 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         }),
         Stage::Verify => agent_says(plan, seen, now, "the changed rows to be compared", |r| answer(state, r) == Some(0)),
         Stage::Sequences => agent_says(plan, seen, now, "the sequences to be raised", |r| r.sequences_raised == Some(state.token)),
-        Stage::Open => agent_says(plan, seen, now, &format!("{owner}'s database to open"), |r| {
-            r.fenced.of(owner.other()) && !r.fenced.of(owner)
-        }),
+        Stage::Open => {
+            agent_says(plan, seen, now, &format!("{owner}'s database to open"), |r| r.fenced.of(owner.other()) && !r.fenced.of(owner))
+        }
         Stage::Lift => agent_says(plan, seen, now, &format!("{owner}'s database to open again"), |r| !r.fenced.of(owner)),
     }
 }
@@ -174,7 +180,9 @@ fn flip(state: &State, running: &Switch, report: Option<&CapabilityReport>, now:
 fn finish(state: &State, running: &Switch, plan: &Capability, now: Timestamp) -> Outcome {
     let pause = now.since(running.started).as_millis() as u64;
     let (phase, step) = match running.to {
-        Side::Modern => (Phase::Soaking, plan.steps.iter().position(|s| matches!(s.action, StepAction::Soak(_))).unwrap_or(plan.steps.len())),
+        Side::Modern => {
+            (Phase::Soaking, plan.steps.iter().position(|s| matches!(s.action, StepAction::Soak(_))).unwrap_or(plan.steps.len()))
+        }
         Side::Legacy => (Phase::Reverted, 0),
     };
     let next = State {
@@ -189,7 +197,12 @@ fn finish(state: &State, running: &Switch, plan: &Capability, now: Timestamp) ->
         ..state.clone()
     };
     let text = format!("every gateway sends the writes to {}; they were held for {pause}ms", running.to);
-    Outcome::moved(next, "switched", text, json!({ "to": running.to, "phase": phase.as_str(), "pause_ms": pause, "direction": word_of(running.to) }))
+    Outcome::moved(
+        next,
+        "switched",
+        text,
+        json!({ "to": running.to, "phase": phase.as_str(), "pause_ms": pause, "direction": word_of(running.to) }),
+    )
 }
 
 /// The end of an abort.

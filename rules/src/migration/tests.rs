@@ -10,11 +10,12 @@ use crate::gate::{ErrorGate, Gates, ShadowGate, Sides};
 use crate::mapping::TableMap;
 use crate::plan::{Capability, Step, StepAction};
 use crate::wire::{
-    Backfill, CapabilityReport, EndReport, Fences, RepairReport, ShadowCounts, StreamReport, TableVerified, Traffic, VerifyReport, VerifyScope,
+    Backfill, CapabilityReport, EndReport, Fences, RepairReport, ShadowCounts, StreamReport, TableVerified, Traffic, VerifyReport,
+    VerifyScope,
 };
 use crate::{Share, Side, Timestamp};
 
-const NOW: Timestamp = Timestamp(10_000_000);
+const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn later(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
@@ -300,7 +301,14 @@ fn an_answer_to_an_older_wish_or_older_orders_counts_for_nothing() {
     for stage in [Stage::CatchUp, Stage::Verify, Stage::Sequences] {
         let state = switching(stage, Side::Modern);
         let mut seen = good(state.owner, NOW);
-        obey(&State { token: state.token - 1, verify: state.verify.map(|v| crate::wire::Verify { token: v.token - 1, ..v }), ..state.clone() }, &mut seen);
+        obey(
+            &State {
+                token: state.token - 1,
+                verify: state.verify.map(|v| crate::wire::Verify { token: v.token - 1, ..v }),
+                ..state.clone()
+            },
+            &mut seen,
+        );
         assert_eq!(tick(&state, &seen, NOW).state, state, "{stage:?}: an older token");
         obey(&state, &mut seen);
         seen.agent.as_mut().expect("there is an agent").generation = 8;
@@ -454,7 +462,7 @@ fn errors_while_soaking_go_back_by_themselves() {
 fn retiring_waits_for_the_soak_and_for_those_who_join() {
     let soaking = state(Phase::Soaking, 4);
     let mut seen = good(Side::Modern, NOW);
-    assert!(refusal(wish(&soaking, &seen, Wish::Retire)).contains("soak of 24h, 24h left"));
+    assert!(refusal(wish(&soaking, &seen, Wish::Retire)).contains("24h left"));
     let soaked = State { since: Timestamp(NOW.0 - 86_400_000), ..soaking };
     seen.joined.insert("courses".into(), Phase::Ramping);
     assert!(refusal(wish(&soaked, &seen, Wish::Retire)).contains("courses"));

@@ -19,7 +19,7 @@ use crate::{Side, Timestamp};
 pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
     let judged = seen.judged(state, plan, now);
     let outcome = match state.phase {
-        Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, now)),
+        Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, plan, now)),
         Phase::Shadowing | Phase::Ramping if failing(&judged).is_some() => step_back(state, &judged, now),
         Phase::Streaming | Phase::Shadowing | Phase::Ramping if missing_for_step(state, plan, seen, now).is_empty() => {
             next_step(state, plan).map(|(at, step)| enter(state, at, step, seen, now))
@@ -49,9 +49,12 @@ pub(super) fn skip_hold(state: &State, plan: &Capability, seen: &Observation, no
 }
 
 /// `Backfilling → Streaming`: rows are compared at once.
-pub(super) fn to_streaming(state: &State, now: Timestamp) -> Outcome {
-    let state = checkup::order(State { phase: Phase::Streaming, step: 0, since: now, ..state.clone() }, VerifyScope::Full);
-    Outcome::moved(state, "phase", "changes flow both ways; every row is compared", json!({ "phase": "streaming" }))
+pub(super) fn to_streaming(state: &State, plan: &Capability, now: Timestamp) -> Outcome {
+    let mut next = State { phase: Phase::Streaming, step: 0, since: now, ..state.clone() };
+    if !plan.tables.is_empty() {
+        next = checkup::order(next, VerifyScope::Full);
+    }
+    Outcome::moved(next, "phase", "changes flow both ways; every row is compared", json!({ "phase": "streaming" }))
 }
 
 /// Back to `Streaming`, all reads to legacy, held for `reason`.

@@ -72,7 +72,7 @@ fn advance(state: &State, plan: &Capability, seen: &Observation, now: Timestamp)
             let next = State { phase: Phase::Backfilling, since: now, ..state.clone() };
             Outcome::moved(next, "phase", "existing rows are copied", json!({ "phase": "backfilling" }))
         }
-        Phase::Reverted => walk::to_streaming(state, now),
+        Phase::Reverted => walk::to_streaming(state, plan, now),
         Phase::Streaming | Phase::Shadowing | Phase::Ramping => walk::skip_hold(state, plan, seen, now),
         Phase::Backfilling => Outcome::refused(state, waiting::sentence(&walk::missing_for_streaming(plan, seen, now))),
         Phase::Soaking => Outcome::refused(state, "modern owns it; what is left is `ficus retire`"),
@@ -87,11 +87,7 @@ fn cutover(state: &State, plan: &Capability, seen: &Observation, now: Timestamp)
     // What an earlier switch left behind is no obstacle: asking again is the answer to it.
     let mut missing = waiting::holds(&switch::without_old_reasons(state.clone()));
     missing.extend(switch::preconditions(state, Side::Modern, plan, seen, now));
-    if missing.is_empty() {
-        switch::begin(state, Side::Modern, seen, now)
-    } else {
-        Outcome::refused(state, waiting::sentence(&missing))
-    }
+    if missing.is_empty() { switch::begin(state, Side::Modern, seen, now) } else { Outcome::refused(state, waiting::sentence(&missing)) }
 }
 
 fn abort(state: &State, now: Timestamp) -> Outcome {

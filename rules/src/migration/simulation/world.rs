@@ -63,6 +63,7 @@ pub(super) struct World {
     databases: [Database; 2],
     messages: Vec<Message>,
     friendly: bool,
+    calm: bool,
     pub(super) stages: BTreeMap<Stage, usize>,
     pub(super) flips: usize,
     pub(super) aborts: usize,
@@ -99,6 +100,7 @@ impl World {
             databases: Default::default(),
             messages: Vec::new(),
             friendly: false,
+            calm: false,
             stages: BTreeMap::new(),
             flips: 0,
             aborts: 0,
@@ -118,23 +120,33 @@ impl World {
     /// One random event.
     pub(super) fn stir(&mut self) {
         let gateway = self.below(self.gateways.len());
-        match self.below(if self.friendly { 70 } else { 84 }) {
-            0..8 => self.now = self.now.plus(Duration::from_millis(1 + self.below(60) as u64)),
+        // The weather changes: a switch that runs well for a while gets far enough to be broken late.
+        if !self.calm && self.below(100) == 0 {
+            self.friendly ^= true;
+        }
+        match self.below(if self.calm { 70 } else { 84 }) {
+            0..8 => self.now = self.now.plus(Duration::from_millis(1 + self.below(30) as u64)),
             8..16 => self.gateway_reports(gateway),
             16..22 => self.gateway_sends(gateway),
             22..28 => self.upstream_answers(gateway),
-            28..30 => self.somebody_writes_past_the_gateways(),
-            30..38 => self.agent_works(),
+            28 => self.somebody_writes_past_the_gateways(),
+            29..38 => self.agent_works(),
             38..44 => self.messages.push(Message::AgentReport(self.agent_generation(), self.agent_report())),
             44..62 => self.deliver(),
             62..66 => self.resend(gateway),
-            66..70 => self.reconcile(&Event::Tick),
+            66..70 => (0..3).for_each(|_| self.reconcile(&Event::Tick)),
+            70.. if self.below(5) > 0 => self.agent_works(),
             70 => self.now = self.now.plus(Duration::from_secs(1 + self.below(6) as u64)),
-            71 => self.gateways[gateway].cut_off ^= true,
+            71 => self.gateways[gateway].cut_off = self.below(5) == 0,
             72 => self.restart_gateway(gateway),
-            73 => self.agent = Agent { report: CapabilityReport { backfill: self.agent.report.backfill.clone(), ..Default::default() }, ..Agent::default() },
+            73 => {
+                self.agent = Agent {
+                    report: CapabilityReport { backfill: self.agent.report.backfill.clone(), ..Default::default() },
+                    ..Agent::default()
+                }
+            }
             74 => self.restart_orchestrator(),
-            75 if self.below(4) == 0 => self.agent.report.trouble = Some("disk full".into()),
+            75 if self.below(3) == 0 => self.agent.report.trouble = Some("disk full".into()),
             76 => self.agent.report.trouble = None,
             77..80 => self.lose_or_double(),
             80..84 => self.wish_something(),
@@ -143,13 +155,13 @@ impl World {
     }
 
     fn wish_something(&mut self) {
-        let wish = match self.below(11) {
+        let wish = match self.below(14) {
             0..3 => Wish::Advance,
             3..6 => Wish::Cutover,
             6 => Wish::Abort,
             7 => Wish::Revert,
-            8 => Wish::Hold("because".into()),
-            9 => Wish::Repair,
+            8 if self.below(3) == 0 => Wish::Hold("because".into()),
+            9 if self.below(3) == 0 => Wish::Repair,
             _ => Wish::Release(None),
         };
         self.reconcile(&Event::Wish(wish));
@@ -201,18 +213,27 @@ impl World {
         self.agent.orders.as_ref().map_or(0, |(generation, _)| *generation)
     }
 
-    /// One thing that the orders ask for.
     fn agent_works(&mut self) {
+        match self.friendly {
+            true => (0..8).for_each(|choice| self.agent_does(choice)),
+            false => (0..2).for_each(|_| {
+                let choice = self.below(8);
+                self.agent_does(choice);
+            }),
+        }
+    }
+
+    /// One thing that the orders ask for.
+    fn agent_does(&mut self, choice: usize) {
         let Some((_, orders)) = self.agent.orders.clone() else { return };
-        let choice = self.below(8);
         let [legacy, modern] = &mut self.databases;
         let report = &mut self.agent.report;
         match choice {
             0 => legacy.fenced = orders.fenced.legacy,
             1 => modern.fenced = orders.fenced.modern,
             2 => report.backfill = Backfill { done: 1, total: 1, complete: true },
-            3 => modern.applied = legacy.log.min(modern.applied + 3),
-            4 => legacy.applied = modern.log.min(legacy.applied + 3),
+            3 => modern.applied = legacy.log.min(modern.applied + 6),
+            4 => legacy.applied = modern.log.min(legacy.applied + 6),
             5 => {
                 let holds = legacy.fenced == orders.fenced.legacy && modern.fenced == orders.fenced.modern;
                 let wish = orders.mark_end.filter(|wish| holds && self.agent.end.is_none_or(|(token, ..)| token != wish.token));
@@ -249,12 +270,16 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        if self.messages.is_empty() {
-            return;
+        // What waits too long is given up by its sender.
+        let excess = self.messages.len().saturating_sub(24);
+        self.messages.drain(..excess);
+        for _ in 0..if self.friendly { self.messages.len() } else { 2 } {
+            if !self.messages.is_empty() {
+                let at = if self.friendly { 0 } else { self.below(self.messages.len()) };
+                let message = self.messages.remove(at);
+                self.receive(message);
+            }
         }
-        let at = if self.friendly { 0 } else { self.below(self.messages.len()) };
-        let message = self.messages.remove(at);
-        self.receive(message);
     }
 
     fn receive(&mut self, message: Message) {
@@ -382,7 +407,7 @@ impl World {
             assert_eq!(inflight, 0, "flipped before it was drained");
         }
         if before.is_some_and(Stage::is_decided) {
-            assert!(matches!(after, None | Some(Stage::Release)), "only forward: {before:?} to {after:?}");
+            assert!(matches!(after, None | Some(Stage::Release)) || before == after, "only forward: {before:?} to {after:?}");
         }
     }
 
@@ -394,7 +419,11 @@ impl World {
         assert!(self.databases.iter().any(|d| d.fenced), "two writable databases: {:?}", self.state);
         for at in 0..self.gateways.len() {
             if let Some(side) = self.forwards_to(at) {
-                assert_eq!(side, self.state.owner, "gateway {at} at generation {} forwards: {:?}", self.gateways[at].snapshot.0, self.state);
+                assert_eq!(
+                    side, self.state.owner,
+                    "gateway {at} at generation {} forwards: {:?}",
+                    self.gateways[at].snapshot.0, self.state
+                );
             }
         }
     }
@@ -402,6 +431,7 @@ impl World {
     /// Nothing fails from here on.
     pub(super) fn calm(&mut self) {
         self.friendly = true;
+        self.calm = true;
         self.agent.report.trouble = None;
         self.gateways.iter_mut().for_each(|gateway| gateway.cut_off = false);
     }
