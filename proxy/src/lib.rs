@@ -1,1 +1,77 @@
-//! proxy
+//! The gateway: carries every request to the side that the rules and the published state say, on pingora.
+//!
+//! It never decides by itself which side serves: `ficus_rules::decide` does. It never talks to the orchestrator: its
+//! owner hands it what is published and takes its reports. It never logs a cookie, a token or a body.
+//!
+//! The life of a request:
+//!
+//! 1. `harden`: what two servers could read in two ways is refused, what only we may say is dropped;
+//! 2. `identity`: Django's session cookie becomes a user;
+//! 3. `admission`: one decision by one snapshot; a write is held while its fence is closed, then decided anew;
+//! 4. `csrf`: Django's rule, for writes that modern answers;
+//! 5. `upstream`, `forward`: a connection with deadlines, a head that says who calls and from where;
+//! 6. `fallback`: a read that modern fails is answered by legacy;
+//! 7. `wrote`: the answer to a write carries a marker, so that its caller reads what it wrote;
+//! 8. `shadow`: a copy of a read's answer is compared with the other side's, off the path;
+//! 9. `observe`: counters and one access line.
+//!
+//! Read next: `carry.rs` for that path in order, `gateway.rs` for what its owner does with it.
+
+mod admission;
+mod answer;
+mod asked;
+mod carried;
+mod carry;
+pub mod config;
+mod csrf;
+mod fallback;
+mod fence;
+mod forward;
+mod gateway;
+mod harden;
+mod health;
+mod hold;
+mod identity;
+mod metrics;
+mod observe;
+mod serve;
+mod shadow;
+mod snapshot;
+mod token;
+mod traffic;
+mod upstream;
+mod validity;
+mod wrote;
+
+pub use config::{Config, DjangoIdentity, HoldLimits, Network, RoleColumn, Timeouts, Upstream};
+pub use gateway::Gateway;
+
+/// Why a gateway cannot be made, or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The database URL of the identity is none.
+    #[error("`{url}` is not the URL of a SQLite database: write it like \"sqlite:///var/lib/site/db.sqlite3\"")]
+    Database {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        source: sqlx::Error,
+    },
+    /// A name of an upstream, a table or a column.
+    #[error("`{0}` is not a name that can be used here, or is not known")]
+    Name(String),
+    /// A thread or runtime could not be started.
+    #[error("cannot start a thread")]
+    Runtime(#[source] std::io::Error),
+    /// [`Gateway::run`] was called before.
+    #[error("the gateway was run before")]
+    RunTwice,
+}

@@ -1,0 +1,192 @@
+//! Decides a request, and lets it through when it may go: holds it while the fence is closed, refuses what must not
+//! reach a side that does not own the tables. Everything that says *which side* is `ficus_rules::decide`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide};
+use ficus_rules::migration::Phase;
+use ficus_rules::plan::Unit;
+use ficus_rules::route::Request as _;
+use ficus_rules::{Side, Timestamp};
+use http::StatusCode;
+use pingora::proxy::Session;
+
+use crate::answer::Refusal;
+use crate::carried::Carried;
+use crate::fence::InFlight;
+use crate::gateway::Inner;
+use crate::hold::Held;
+use crate::identity::Identity;
+use crate::metrics::metrics;
+
+/// The cookie by which strangers keep their side.
+pub(crate) const ANONYMOUS_COOKIE: &str = "ficus_anon";
+/// Bodies up to this size are read while their request is held, so that a client that leaves is noticed at once.
+const READ_WHILE_HELD: usize = 60 * 1024;
+/// How often the connection of a larger one is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a request goes no further.
+pub(crate) enum Stop {
+    /// It is answered by the gateway.
+    Refused(Refusal),
+    /// Its client has left; nothing is sent anywhere.
+    Left,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refused(refusal)
+    }
+}
+
+/// Lets a request through, at once or when the fence opens. Afterwards its decision is final, and a write is counted.
+pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
+    let mut held: Option<(Held, Instant)> = None;
+    loop {
+        let snapshot = gateway.current.load_full();
+        let decision = decided(gateway, &snapshot, carried).await?;
+        let (admission, tracked) = (decision.admission, decision.tracked);
+        carried.side = decision.side;
+        carried.counters = decision.capability.as_deref().map(|capability| gateway.counters.of(capability));
+        carried.decision = Some(decision);
+        carried.snapshot = snapshot;
+        let Some(counters) = carried.counters.clone().filter(|_| tracked) else { return Ok(()) };
+        if !gateway.validity.allows(carried.serving().phase, Instant::now()) {
+            return Err(out_of_touch().into());
+        }
+        match admission {
+            Admission::Refuse => return Err(not_the_owner(carried.side).into()),
+            Admission::Hold => {
+                let (place, since) = held.take().map_or((None, Instant::now()), |(held, since)| (Some(held.place), since));
+                let mut waiting = gateway.holds.wait(&counters.name, place).ok_or_else(too_many)?;
+                // What was published since the decision may have opened the fence already.
+                if Arc::ptr_eq(&gateway.current.load_full(), &carried.snapshot) {
+                    turn(gateway, session, &mut waiting, &counters.name, since).await?;
+                }
+                held = Some((waiting, since));
+            }
+            Admission::Forward => {
+                if let Some(inflight) = InFlight::enter(&counters, &carried.snapshot, &gateway.current) {
+                    carried.inflight = Some(inflight);
+                    carried.held = held.map(|(held, _)| held);
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// One decision by one snapshot, with all that it needs to know of the caller.
+async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carried) -> Result<Decision, Refusal> {
+    let now = Timestamp::from(SystemTime::now());
+    let around = gateway.around.circumstances(Instant::now());
+    let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: carried.markers.clone() };
+    let as_stranger = decide(snapshot, &carried.asked, &caller, &around, now);
+    let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
+    if carried.identity.is_none() {
+        carried.identity = Some(gateway.identify(&carried.asked).await);
+    }
+    if let Some(Identity::Known(user)) = &carried.identity {
+        caller.user = Some(user.id.clone());
+    }
+    if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, carried, &caller) {
+        carried.anonymous = Some(uuid::Uuid::new_v4().simple().to_string());
+        carried.anonymous_is_new = true;
+        caller.anonymous.clone_from(&carried.anonymous);
+    }
+    let decision = decide(snapshot, &carried.asked, &caller, &around, now);
+    match carried.identity {
+        Some(Identity::Unknown) if decision.side == Side::Modern => without_identity(decision, snapshot, carried),
+        _ => Ok(decision),
+    }
+}
+
+/// Whether this caller's bucket would have to come from the anonymous cookie.
+fn needs_anonymous(snapshot: &Snapshot, capability: &str, carried: &Carried, caller: &Caller) -> bool {
+    let ramping = snapshot.published.capabilities.get(capability).is_some_and(|serving| serving.phase == Phase::Ramping);
+    let has = |unit: &&Unit| match unit {
+        Unit::User => caller.user.is_some(),
+        Unit::Cookie(name) => carried.asked.cookie(name).is_some(),
+        Unit::Header(name) => carried.asked.header(name).is_some(),
+        Unit::Anonymous => true,
+    };
+    ramping && snapshot.rules.capabilities[capability].cohort.iter().find(has) == Some(&Unit::Anonymous)
+}
+
+/// The session database does not answer, and modern would take the caller for a stranger. Legacy finds out by itself:
+/// it serves the read, unless that could be older than what the caller wrote.
+fn without_identity(mut decision: Decision, snapshot: &Snapshot, carried: &Carried) -> Result<Decision, Refusal> {
+    let capability = decision.capability.as_deref().unwrap_or_default();
+    let owner = snapshot.published.capabilities.get(capability).map_or(Side::Legacy, |serving| serving.owner);
+    let wrote = carried.markers.iter().any(|marker| marker.capability == capability);
+    if decision.write || (owner == Side::Modern && wrote) {
+        return Err(Refusal::later("identity_unknown", "who you are cannot be found out at the moment; nothing was changed"));
+    }
+    decision.side = Side::Legacy;
+    decision.upstream_path = None;
+    decision.fallback = false;
+    decision.because = Because::IdentityUnknown;
+    Ok(decision)
+}
+
+/// Waits for a held request's turn.
+async fn turn(gateway: &Inner, session: &mut Session, held: &mut Held, capability: &str, since: Instant) -> Result<(), Stop> {
+    let (gauge, seconds) = (metrics().held.with_label_values(&[capability]), metrics().hold.with_label_values(&[capability]));
+    let deadline = tokio::time::Instant::from_std(since + gateway.holds.limits().max_wait);
+    gauge.inc();
+    let outcome = tokio::select! {
+        () = held.turn() => match is_connected(session) {
+            true => Ok(()),
+            false => Err(Stop::Left),
+        },
+        () = client_leaves(session) => Err(Stop::Left),
+        () = tokio::time::sleep_until(deadline) => Err(held_too_long().into()),
+    };
+    gauge.dec();
+    seconds.observe(since.elapsed().as_secs_f64());
+    outcome
+}
+
+/// Returns when the client has gone. Reads a small body meanwhile, into the buffer from which pingora sends it later.
+async fn client_leaves(session: &mut Session) {
+    let length = session.get_header("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let chunked = session.get_header("transfer-encoding").is_some();
+    let small = !chunked && length.unwrap_or(0) <= READ_WHILE_HELD && session.get_header("expect").is_none();
+    if !small {
+        while is_connected(session) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        return;
+    }
+    session.enable_retry_buffering();
+    while session.read_body_or_idle(false).await.is_ok() {}
+}
+
+/// Whether the client still has both directions open, as far as the kernel knows.
+fn is_connected(session: &Session) -> bool {
+    const ESTABLISHED: u8 = 1;
+    let socket = session.digest().and_then(|digest| digest.socket_digest.as_ref());
+    socket.and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)
+}
+
+fn out_of_touch() -> Refusal {
+    Refusal::later(
+        "out_of_touch",
+        "this gateway has not heard from the orchestrator for too long to know who owns this data; writes wait until it has",
+    )
+}
+
+fn not_the_owner(side: Side) -> Refusal {
+    let detail = format!("the data that this page changes belongs to the {} side now; use the new pages for it", side.other());
+    Refusal::new(StatusCode::CONFLICT, "not_the_owner", &detail)
+}
+
+fn too_many() -> Refusal {
+    Refusal::later("hold_full", "too many writes wait while data is moved; this one was not made, try it again")
+}
+
+fn held_too_long() -> Refusal {
+    Refusal::later("hold_deadline", "the data is being moved and that takes long; this write was not made, try it again")
+}

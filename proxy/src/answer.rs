@@ -1,0 +1,74 @@
+//! What the gateway answers itself: refusals and failures, as JSON or as a small page, whichever the client asked for.
+//! The one place where such answers are written.
+
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+/// Why a request is not forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+    /// One word for logs.
+    pub(crate) reason: &'static str,
+    /// A sentence for the client.
+    pub(crate) detail: String,
+    /// Seconds after which trying again makes sense.
+    pub(crate) retry_after: Option<u32>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, reason: &'static str, detail: &str) -> Refusal {
+        Refusal { status, reason, detail: detail.to_owned(), retry_after: None }
+    }
+
+    /// 503: try again in a moment.
+    pub(crate) fn later(reason: &'static str, detail: &str) -> Refusal {
+        Refusal { retry_after: Some(1), ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail) }
+    }
+}
+
+/// Writes an answer, unless one has begun. A request body that nobody read is left behind with its connection.
+pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, request_id: &str) -> pingora::Result<()> {
+    if session.response_written().is_some() {
+        return Ok(());
+    }
+    let (kind, body) = body(refusal, json, request_id);
+    let mut head = ResponseHeader::build(refusal.status, Some(6))?;
+    head.insert_header("content-type", kind)?;
+    head.insert_header("content-length", body.len())?;
+    head.insert_header("cache-control", "no-store")?;
+    head.insert_header("x-request-id", request_id)?;
+    if let Some(seconds) = refusal.retry_after {
+        head.insert_header("retry-after", seconds)?;
+    }
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        head.insert_header("allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")?;
+    }
+    if !session.is_body_done() {
+        session.set_keepalive(None);
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+fn body(refusal: &Refusal, json: bool, request_id: &str) -> (&'static str, Bytes) {
+    if json {
+        let body = serde_json::json!({"detail": refusal.detail, "request_id": request_id});
+        return ("application/json", Bytes::from(body.to_string()));
+    }
+    let title = format!("{} {}", refusal.status.as_u16(), refusal.status.canonical_reason().unwrap_or_default());
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head><body><h1>{title}</h1>\
+         <p>{}</p><p><small>Request {}</small></p></body></html>\n",
+        escaped(&refusal.detail),
+        escaped(request_id)
+    );
+    ("text/html; charset=utf-8", Bytes::from(page))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

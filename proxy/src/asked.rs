@@ -1,0 +1,122 @@
+//! A request as rules see it: what was read out of its head once, and kept.
+
+use ficus_rules::route::Request;
+use http::HeaderMap;
+use pingora::http::RequestHeader;
+
+/// What was read out of a request's head.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// The method, upper case.
+    pub(crate) method: String,
+    /// The host name, lower case, without port.
+    pub(crate) host: String,
+    /// The port that the `Host` header names.
+    pub(crate) port: Option<u16>,
+    /// The normalised path.
+    pub(crate) path: String,
+    /// The raw query, without `?`.
+    pub(crate) query: String,
+    /// The cookies, in order.
+    pub(crate) cookies: Vec<(String, String)>,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    /// Reads a head. `path` is the normalised path.
+    pub(crate) fn read(head: &RequestHeader, path: String) -> Asked {
+        let authority = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let (host, port) = split_port(authority);
+        Asked {
+            method: head.method.as_str().to_owned(),
+            host: host.to_ascii_lowercase(),
+            port,
+            path,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            cookies: cookies(&head.headers),
+            headers: head.headers.clone(),
+        }
+    }
+
+    /// The headers as the client sent them, without those that no client may send.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Whether the client would rather read JSON than a page.
+    pub(crate) fn wants_json(&self) -> bool {
+        let accept = self.header("accept").unwrap_or_default();
+        !accept.contains("text/html")
+    }
+}
+
+impl Request for Asked {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> &str {
+        &self.query
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Host and port of an authority: `example.test:8080`, `[::1]:8080`.
+fn split_port(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !port.contains(']') && (!host.contains(':') || host.ends_with(']')) => {
+            (host, port.parse().ok())
+        }
+        _ => (authority, None),
+    }
+}
+
+/// The cookies of all `Cookie` lines (RFC 6265, 5.4).
+fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
+    let lines = headers.get_all(http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ficus_rules::route::Request as _;
+    use pingora::http::RequestHeader;
+
+    use super::{Asked, split_port};
+
+    #[test]
+    fn host_and_port_come_apart() {
+        assert_eq!(split_port("example.test"), ("example.test", None));
+        assert_eq!(split_port("example.test:8080"), ("example.test", Some(8080)));
+        assert_eq!(split_port("[::1]:8080"), ("[::1]", Some(8080)));
+        assert_eq!(split_port("[::1]"), ("[::1]", None));
+    }
+
+    #[test]
+    fn cookies_are_read_from_every_line() {
+        let mut head = RequestHeader::build("GET", b"/a?b=c", None).expect("a head");
+        head.append_header("cookie", "sessionid=abc; csrftoken=d=e").expect("a header");
+        head.append_header("cookie", "other=1").expect("a header");
+        let asked = Asked::read(&head, "/a".to_owned());
+        assert_eq!(asked.cookie("sessionid"), Some("abc"));
+        assert_eq!(asked.cookie("csrftoken"), Some("d=e"));
+        assert_eq!(asked.cookie("other"), Some("1"));
+        assert_eq!(asked.query(), "b=c");
+    }
+}

@@ -1,0 +1,147 @@
+//! What is kept of one request while it is carried: the `CTX` of pingora.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ficus_rules::decide::{Decision, Snapshot};
+use ficus_rules::marker::Marker;
+use ficus_rules::wire::Serving;
+use ficus_rules::{Side, Timestamp};
+use http::StatusCode;
+
+use crate::asked::Asked;
+use crate::fence::InFlight;
+use crate::hold::Held;
+use crate::identity::Identity;
+use crate::shadow::Capture;
+use crate::traffic::CapabilityCounters;
+
+/// One request on its way.
+pub(crate) struct Carried {
+    /// When its head had arrived.
+    pub(crate) started: Instant,
+    /// Names it in logs, answers and upstreams.
+    pub(crate) request_id: String,
+    /// The scheme that the client used, as far as it is known.
+    pub(crate) https: bool,
+    /// Its head as rules see it.
+    pub(crate) asked: Asked,
+    /// What it was decided by. Taken once; a held request takes the one that released it.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The decision.
+    pub(crate) decision: Option<Decision>,
+    /// The counters of its capability.
+    pub(crate) counters: Option<Arc<CapabilityCounters>>,
+    /// Who calls, once that was looked up.
+    pub(crate) identity: Option<Identity>,
+    /// The id of its anonymous cookie.
+    pub(crate) anonymous: Option<String>,
+    /// That cookie was made for this request and belongs into the answer.
+    pub(crate) anonymous_is_new: bool,
+    /// Markers of the caller's last writes.
+    pub(crate) markers: Vec<Marker>,
+    /// The side that it is sent to; another than decided after a fallback.
+    pub(crate) side: Side,
+    /// It fell back to legacy.
+    pub(crate) fell_back: bool,
+    /// A WebSocket or event stream: its silence is no failure.
+    pub(crate) streams: bool,
+    /// A write that is counted as in flight.
+    pub(crate) inflight: Option<InFlight>,
+    /// Its place among the released.
+    pub(crate) held: Option<Held>,
+    /// The beginning of a body that is too large for pingora's buffer, to be sent before the rest.
+    pub(crate) peeked: Option<Bytes>,
+    /// The attempt under way.
+    pub(crate) attempt: Option<Attempt>,
+    /// When the answer's head had arrived.
+    pub(crate) answered: Option<Timestamp>,
+    /// The status that the client got.
+    pub(crate) status: Option<StatusCode>,
+    /// Why the gateway answered itself.
+    pub(crate) refused: Option<&'static str>,
+    /// A copy of the answer for comparison.
+    pub(crate) capture: Option<Capture>,
+}
+
+/// One try on one side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    side: Side,
+    began: Instant,
+}
+
+impl Carried {
+    pub(crate) fn new() -> Carried {
+        Carried {
+            started: Instant::now(),
+            request_id: String::new(),
+            https: false,
+            asked: Asked::default(),
+            snapshot: Arc::default(),
+            decision: None,
+            counters: None,
+            identity: None,
+            anonymous: None,
+            anonymous_is_new: false,
+            markers: Vec::new(),
+            side: Side::Legacy,
+            fell_back: false,
+            streams: false,
+            inflight: None,
+            held: None,
+            peeked: None,
+            attempt: None,
+            answered: None,
+            status: None,
+            refused: None,
+            capture: None,
+        }
+    }
+
+    /// The name of its capability.
+    pub(crate) fn capability(&self) -> Option<&str> {
+        self.decision.as_ref()?.capability.as_deref()
+    }
+
+    /// How far its capability is.
+    pub(crate) fn serving(&self) -> Serving {
+        let serving = self.capability().and_then(|capability| self.snapshot.published.capabilities.get(capability));
+        serving.cloned().unwrap_or_else(Serving::untouched)
+    }
+
+    /// Something about its decision; false before there is one.
+    pub(crate) fn decided(&self, what: impl Fn(&Decision) -> bool) -> bool {
+        self.decision.as_ref().is_some_and(what)
+    }
+
+    /// The name of the upstream that it goes to.
+    pub(crate) fn upstream<'a>(&'a self, default: &'a str) -> &'a str {
+        let capability = self.capability().and_then(|capability| self.snapshot.rules.capabilities.get(capability));
+        capability.map_or(default, |capability| match self.side {
+            Side::Legacy => &capability.legacy,
+            Side::Modern => &capability.modern,
+        })
+    }
+
+    /// A try begins.
+    pub(crate) fn begin_attempt(&mut self) {
+        self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
+    }
+
+    /// The try is over; counted once.
+    pub(crate) fn end_attempt(&mut self, failed: bool) {
+        if let (Some(attempt), Some(counters)) = (self.attempt.take(), &self.counters) {
+            counters.attempted(attempt.side, failed, attempt.began.elapsed());
+        }
+    }
+
+    /// The next try goes to legacy.
+    pub(crate) fn fall_back(&mut self) {
+        self.end_attempt(true);
+        self.side = Side::Legacy;
+        self.fell_back = true;
+        self.capture = None;
+    }
+}

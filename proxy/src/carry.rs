@@ -1,0 +1,294 @@
+//! The path of a request, in pingora's phases. Reads from top to bottom; each step lives in the module that it names.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use ficus_rules::decide::is_safe;
+use ficus_rules::route::Request as _;
+use ficus_rules::{Side, Timestamp, marker};
+use http::{StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::admission::{self, ANONYMOUS_COOKIE, Stop};
+use crate::answer::{self, Refusal};
+use crate::asked::Asked;
+use crate::carried::Carried;
+use crate::gateway::Inner;
+use crate::{csrf, fallback, forward, harden, observe, validity, wrote};
+
+/// Carries requests.
+pub(crate) struct Carrier(pub(crate) Arc<Inner>);
+
+impl Carrier {
+    /// From the head to the point where it may be forwarded.
+    async fn receive(&self, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
+        let gateway = &*self.0;
+        let path = harden::harden(session.req_header_mut());
+        carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
+        carried.request_id = forward::request_id(&carried.asked);
+        path?;
+        carried.https = forward::is_https(forward::Peer::of(gateway, session), &carried.asked);
+        let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
+        carried.streams = session.is_upgrade_req() || accepts_events;
+        if session.is_upgrade_req() {
+            session.set_read_timeout(Some(gateway.config.timeouts.stream));
+        }
+        carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));
+        let anonymous = carried.asked.cookie(ANONYMOUS_COOKIE).filter(|id| id.len() <= 64 && !id.is_empty());
+        carried.anonymous = anonymous.map(ToOwned::to_owned);
+        admission::admit(gateway, session, carried).await?;
+        if carried.decided(|decision| decision.csrf) {
+            csrf::verify(gateway, session, carried).await?;
+        }
+        if carried.inflight.is_some() {
+            // A write that was sent is waited for, even when its client no longer does.
+            session.set_abort_on_close(false);
+        }
+        Ok(())
+    }
+
+    /// Whether an answer tells of a write that its caller must be able to read back.
+    fn is_write_to_remember(carried: &Carried, status: StatusCode) -> bool {
+        carried.decided(|decision| decision.tracked) && status.as_u16() < 500 && validity::is_migrating(carried.serving().phase)
+    }
+
+    /// The session that a request came with must be looked up anew: this answer changes or ends it.
+    fn forget_session(&self, carried: &Carried, answer: &ResponseHeader) {
+        let Some(sessions) = &self.0.sessions else { return };
+        let Some(key) = carried.asked.cookie(&sessions.settings.session_cookie) else { return };
+        let set = answer.headers.get_all(header::SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+        let mut names = set.filter_map(|cookie| Some(cookie.split_once('=')?.0.trim()));
+        if names.any(|name| name == sessions.settings.session_cookie) || carried.asked.path.contains("logout") {
+            sessions.forget(key);
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Carrier {
+    type CTX = Carried;
+
+    fn new_ctx(&self) -> Carried {
+        Carried::new()
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, carried: &mut Carried) -> Result<bool> {
+        match self.receive(session, carried).await {
+            Ok(()) => Ok(false),
+            Err(Stop::Refused(refusal)) => {
+                carried.refused = Some(refusal.reason);
+                carried.status = Some(refusal.status);
+                answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await?;
+                Ok(true)
+            }
+            Err(Stop::Left) => {
+                carried.refused = Some("client_left");
+                session.set_keepalive(None);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, carried: &mut Carried) -> Result<Box<HttpPeer>> {
+        carried.begin_attempt();
+        let peer = self.0.upstreams.peer(carried, &self.0.config).await;
+        peer.map_err(|refusal| {
+            carried.refused = Some(refusal.reason);
+            Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail)
+        })
+    }
+
+    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Carried, mut e: Box<Error>) -> Box<Error> {
+        if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern) {
+            self.0.around.failed(capability, std::time::Instant::now());
+        }
+        e.set_retry(false);
+        fallback::instead(carried, session, &mut e);
+        e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        carried: &mut Carried,
+    ) -> Result<()> {
+        if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern && !reused) {
+            self.0.around.reached(capability);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Carried) -> Result<()> {
+        forward::prepare(&self.0, session, carried, head)
+    }
+
+    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, carried: &mut Carried) -> Result<()> {
+        if let Some(peeked) = carried.peeked.take() {
+            let rest = body.take().unwrap_or_default();
+            let mut whole = BytesMut::from(peeked);
+            whole.extend_from_slice(&rest);
+            *body = Some(whole.freeze());
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if let Some(failed) = fallback::of_answer(carried, session, head.status) {
+            return Err(failed);
+        }
+        carried.answered = Some(Timestamp::from(SystemTime::now()));
+        carried.status = Some(head.status);
+        carried.capture = self.0.shadow.begin(carried, head);
+        self.forget_session(carried, head);
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        carried: &mut Carried,
+    ) -> Result<Option<std::time::Duration>> {
+        if let (Some(capture), Some(piece)) = (&mut carried.capture, body) {
+            capture.take(piece);
+        }
+        if let Some(inflight) = carried.inflight.as_ref().filter(|_| end) {
+            inflight.leave();
+        }
+        Ok(None)
+    }
+
+    async fn response_filter(&self, _session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
+        if head.status.is_informational() {
+            return Ok(());
+        }
+        let config = &self.0.config;
+        if let Some(at) = carried.answered.filter(|_| Self::is_write_to_remember(carried, head.status)) {
+            let capability = carried.capability().unwrap_or_default().to_owned();
+            let wrote = marker::Marker { capability, epoch: carried.serving().epoch, at };
+            marker::add(&mut carried.markers, wrote);
+            wrote::write(head, &carried.markers, &config.marker_key)?;
+        }
+        if let Some(id) = carried.anonymous.as_ref().filter(|_| carried.anonymous_is_new) {
+            let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax");
+            head.append_header(header::SET_COOKIE, cookie)?;
+        }
+        if config.expose_side {
+            head.insert_header("x-ficus-side", carried.side.as_str())?;
+        }
+        if !head.headers.contains_key("x-request-id") {
+            head.insert_header("x-request-id", carried.request_id.as_str())?;
+        }
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        carried: &mut Carried,
+        reused: bool,
+    ) -> Box<Error> {
+        if carried.fell_back && e.retry() {
+            // Raised by the answer's filter, which has chosen legacy.
+            return e;
+        }
+        if *e.esource() != ErrorSource::Upstream {
+            e.set_retry(false);
+            return e;
+        }
+        let safe = is_safe(&carried.asked.method);
+        if safe && session.response_written().is_none() && !session.retry_buffer_truncated() {
+            e.retry.decide_reuse(reused);
+        } else {
+            e.set_retry(false);
+        }
+        if !e.retry() {
+            fallback::instead(carried, session, &mut e);
+        }
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Carried) -> FailToProxy {
+        let Some(refusal) = failure(e) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        tracing::warn!(
+            error = e.etype().as_str(),
+            source = e.esource().as_str(),
+            side = carried.side.as_str(),
+            request_id = carried.request_id,
+            "a request failed"
+        );
+        carried.status = Some(refusal.status);
+        let written = answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await;
+        if written.is_err() {
+            tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");
+        }
+        FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, _session: &mut Session, e: Option<&Error>, carried: &mut Carried) {
+        let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
+        observe::finish(carried, client_left);
+        if e.is_none() {
+            self.0.shadow.hand_over(carried);
+        }
+        carried.inflight = None;
+        carried.held = None;
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _carried: &Carried, _e: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _session: &Session, _carried: &Carried, _e: &Error, _context: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, carried: &Carried) -> String {
+        format!("{} {}, request {}", carried.asked.method, carried.asked.path, carried.request_id)
+    }
+}
+
+/// The answer to a failure; `None`: the client is gone.
+fn failure(e: &Error) -> Option<Refusal> {
+    use ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    let refusal = |status, reason, detail: &str| Some(Refusal::new(status, reason, detail));
+    match (e.esource(), e.etype()) {
+        (_, HTTPStatus(code)) => {
+            let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY);
+            refusal(status, "status", "the server behind this gateway could not answer")
+        }
+        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => {
+            refusal(StatusCode::GATEWAY_TIMEOUT, "timeout", "the server behind this gateway did not answer in time")
+        }
+        (ErrorSource::Upstream, _) => {
+            refusal(StatusCode::BAD_GATEWAY, "upstream", "the server behind this gateway could not be reached, or broke off")
+        }
+        (ErrorSource::Downstream, ReadTimedout) => {
+            refusal(StatusCode::REQUEST_TIMEOUT, "slow_client", "the request took too long to arrive")
+        }
+        (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed | WriteTimedout) => None,
+        (ErrorSource::Downstream, _) => refusal(StatusCode::BAD_REQUEST, "bad_request", "the request is not understood"),
+        _ => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway failed"),
+    }
+}

@@ -1,0 +1,212 @@
+//! What a gateway must be told. Built by the command line out of `ficus.toml`; everything here needs a restart, while
+//! rules and published state come by [`crate::Gateway::publish`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A gateway's configuration.
+#[derive(Clone)]
+pub struct Config {
+    /// Its name in reports, stable over restarts.
+    pub name: String,
+    /// Addresses to listen on, `host:port`. Port 0 takes a free one; see [`crate::Gateway::bound`].
+    pub listen: Vec<String>,
+    /// The servers behind it, by the name that rules use.
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// The upstream of everything that no route matches.
+    pub default_upstream: String,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How to find out who calls; without it everybody is a stranger.
+    pub identity: Option<DjangoIdentity>,
+    /// Signs the read-your-writes markers; the same for all gateways of a fleet.
+    pub marker_key: Vec<u8>,
+    /// Seed of the Ed25519 key that signs identity tokens; the same for all gateways of a fleet.
+    pub token_key: [u8; 32],
+    /// Where the last good snapshot is kept.
+    pub snapshot_file: Option<PathBuf>,
+    /// Limits on held writes.
+    pub hold: HoldLimits,
+    /// Deadlines of upstreams.
+    pub timeouts: Timeouts,
+    /// How long requests in flight may take to finish at shutdown.
+    pub grace: Duration,
+    /// Threads that carry requests.
+    pub threads: usize,
+    /// Adds the header `x-ficus-side` to answers. For tests and demonstrations.
+    pub expose_side: bool,
+}
+
+impl Config {
+    /// A configuration with the documented defaults: loopback with a free port, one upstream.
+    pub fn new(name: &str, upstreams: BTreeMap<String, Upstream>, default_upstream: &str) -> Config {
+        Config {
+            name: name.to_owned(),
+            listen: vec!["127.0.0.1:0".to_owned()],
+            upstreams,
+            default_upstream: default_upstream.to_owned(),
+            trusted_proxies: Vec::new(),
+            identity: None,
+            marker_key: Vec::new(),
+            token_key: [0; 32],
+            snapshot_file: None,
+            hold: HoldLimits::default(),
+            timeouts: Timeouts::default(),
+            grace: Duration::from_secs(10),
+            threads: 2,
+            expose_side: false,
+        }
+    }
+}
+
+/// A server behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// `host:port`, plain HTTP/1.1.
+    pub address: String,
+}
+
+/// Limits on held writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Held at once; the next one is answered 503.
+    pub max_requests: usize,
+    /// Held for this long, a request is answered 503.
+    pub max_wait: Duration,
+    /// Released and not yet answered at once.
+    pub concurrency: usize,
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        HoldLimits { max_requests: 1000, max_wait: Duration::from_secs(10), concurrency: 64 }
+    }
+}
+
+/// Deadlines of upstreams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// To begin the answer, or to go on with it.
+    pub idle: Duration,
+    /// The same for WebSockets and event streams.
+    pub stream: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { connect: Duration::from_secs(2), idle: Duration::from_secs(60), stream: Duration::from_secs(3600) }
+    }
+}
+
+/// Where Django keeps its sessions and users.
+#[derive(Clone)]
+pub struct DjangoIdentity {
+    /// `sqlite:///path/to/db.sqlite3`
+    pub database: String,
+    /// `SECRET_KEY`, then `SECRET_KEY_FALLBACKS`.
+    pub secrets: Vec<String>,
+    /// `SESSION_COOKIE_NAME`
+    pub session_cookie: String,
+    /// `CSRF_COOKIE_NAME`
+    pub csrf_cookie: String,
+    /// The table of sessions.
+    pub session_table: String,
+    /// The table of users, with Django's columns `id`, `password`, `username`, `is_active`.
+    pub user_table: String,
+    /// Where a user's role stands.
+    pub role: Option<RoleColumn>,
+    /// `CSRF_TRUSTED_ORIGINS`
+    pub trusted_origins: Vec<String>,
+    /// For how long a session that was looked up is believed.
+    pub cache_for: Duration,
+}
+
+impl DjangoIdentity {
+    /// Django's defaults on a database.
+    pub fn new(database: &str, secrets: Vec<String>) -> DjangoIdentity {
+        DjangoIdentity {
+            database: database.to_owned(),
+            secrets,
+            session_cookie: "sessionid".to_owned(),
+            csrf_cookie: "csrftoken".to_owned(),
+            session_table: "django_session".to_owned(),
+            user_table: "auth_user".to_owned(),
+            role: None,
+            trusted_origins: Vec::new(),
+            cache_for: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A column of the user table that holds the role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleColumn {
+    /// Its name.
+    pub column: String,
+    /// Its values as text, and the roles they stand for. A value that is missing stands for itself.
+    pub map: BTreeMap<String, String>,
+}
+
+/// An IP network: `10.0.0.0/8`, `::1`, `192.0.2.7`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    base: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether an address is inside. An IPv4 address that arrives mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (base, address) = (bits(self.base), bits(address.to_canonical()));
+        let shift = u32::from(base.1 - self.prefix);
+        base.1 == address.1 && (shift >= u32::from(base.1) || base.0 >> shift == address.0 >> shift)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = || format!("`{text}` is not an address or network: write it like \"10.0.0.0/8\" or \"127.0.0.1\"");
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let base = address.parse::<IpAddr>().map_err(|_| expected())?;
+        let longest = bits(base).1;
+        let prefix = prefix.map_or(Ok(longest), |prefix| prefix.parse().map_err(|_| expected()))?;
+        match prefix <= longest {
+            true => Ok(Network { base, prefix }),
+            false => Err(expected()),
+        }
+    }
+}
+
+/// The address as a number, and how many bits it has.
+fn bits(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Network;
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let inside =
+            |network: &str, address: &str| network.parse::<Network>().expect("a network").contains(address.parse().expect("an address"));
+        assert!(inside("10.0.0.0/8", "10.200.3.4"));
+        assert!(!inside("10.0.0.0/8", "11.0.0.1"));
+        assert!(inside("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(!inside("127.0.0.1", "127.0.0.2"));
+        assert!(inside("0.0.0.0/0", "8.8.8.8"));
+        assert!(inside("fd00::/8", "fd12::1"));
+        assert!(!inside("::/0", "127.0.0.1"));
+        assert!("10.0.0.0/33".parse::<Network>().is_err());
+    }
+}

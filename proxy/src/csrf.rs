@@ -1,0 +1,143 @@
+//! Django's CSRF protection for writes that modern answers. The token is in a header or in the form; for the form, the
+//! beginning of the body is read ahead and sent on with the rest. What makes a token right is
+//! `ficus_rules::identity::csrf`.
+
+use bytes::BytesMut;
+use ficus_rules::identity::csrf::{Evidence, check};
+use ficus_rules::route::Request as _;
+use http::StatusCode;
+use pingora::proxy::Session;
+
+use crate::answer::Refusal;
+use crate::carried::Carried;
+use crate::gateway::Inner;
+
+/// The form field of Django.
+const FIELD: &str = "csrfmiddlewaretoken";
+/// How far into a form it is looked for.
+const LOOKED_THROUGH: usize = 60 * 1024;
+/// What pingora keeps of a body that was read ahead, and sends by itself.
+const BUFFERED: usize = 64 * 1024;
+
+/// Checks a write.
+pub(crate) async fn verify(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Refusal> {
+    let by_header = carried.asked.header("x-csrftoken").map(ToOwned::to_owned);
+    let mut verdict = accepts(gateway, carried, by_header.as_deref());
+    if verdict.is_err() && carried.asked.method == "POST" {
+        if let Some(form) = Form::of(carried.asked.header("content-type").unwrap_or_default()) {
+            let by_field = find(session, carried, form).await?;
+            if by_field.is_some() || by_header.is_none() {
+                verdict = accepts(gateway, carried, by_field.as_deref());
+            }
+        }
+    }
+    verdict.map_err(|why| Refusal::new(StatusCode::FORBIDDEN, "csrf", &format!("CSRF verification failed: {why}")))
+}
+
+fn accepts(gateway: &Inner, carried: &Carried, token: Option<&str>) -> Result<(), &'static str> {
+    let settings = gateway.sessions.as_ref().map(|sessions| &sessions.settings);
+    let evidence = Evidence {
+        scheme: if carried.https { "https" } else { "http" },
+        host: carried.asked.header("host").unwrap_or_default(),
+        cookie: carried.asked.cookie(settings.map_or("csrftoken", |settings| &settings.csrf_cookie)),
+        token,
+        origin: carried.asked.header("origin"),
+        referer: carried.asked.header("referer"),
+    };
+    check(&evidence, settings.map_or(&[], |settings| &settings.trusted_origins))
+}
+
+/// How a form is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    UrlEncoded,
+    Multipart,
+}
+
+impl Form {
+    fn of(content_type: &str) -> Option<Form> {
+        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "application/x-www-form-urlencoded" => Some(Form::UrlEncoded),
+            "multipart/form-data" => Some(Form::Multipart),
+            _ => None,
+        }
+    }
+
+    /// The token in the beginning of a form; `whole` when that is all of it.
+    fn token(self, body: &[u8], whole: bool) -> Option<String> {
+        let text = String::from_utf8_lossy(body);
+        match self {
+            Form::UrlEncoded => {
+                let complete = if whole { &*text } else { text.rsplit_once('&')?.0 };
+                complete.split('&').find_map(|pair| pair.strip_prefix(FIELD)?.strip_prefix('=')).map(ToOwned::to_owned)
+            }
+            Form::Multipart => {
+                let (_, part) = text.split_once(&format!("name=\"{FIELD}\""))?;
+                let (_, value) = part.split_once("\r\n\r\n")?;
+                Some(value.split_once("\r\n")?.0.to_owned())
+            }
+        }
+    }
+}
+
+/// Reads ahead until the token is there, or too much was read.
+///
+/// Pingora sends what was read ahead by itself when it fits its buffer. Beyond that it is kept here and goes before the
+/// next chunk; therefore a larger body is never read to its end here, because then no chunk would follow.
+async fn find(session: &mut Session, carried: &mut Carried, form: Form) -> Result<Option<String>, Refusal> {
+    let length = session.get_header("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if session.get_header("expect").is_some() && session.get_retry_buffer().is_none() {
+        let _ = session.write_continue_response().await;
+        session.req_header_mut().remove_header("expect");
+    }
+    session.enable_retry_buffering();
+    let mut seen = BytesMut::from(session.get_retry_buffer().unwrap_or_default().as_ref());
+    let found = loop {
+        let whole = session.is_body_done();
+        if let Some(token) = form.token(&seen, whole) {
+            break Some(token);
+        }
+        let ends_later = length.is_none_or(|length| length <= BUFFERED || seen.is_empty() || length - seen.len() > BUFFERED);
+        if whole || seen.len() >= LOOKED_THROUGH || !ends_later {
+            break None;
+        }
+        match session.read_request_body().await {
+            Ok(Some(chunk)) => seen.extend_from_slice(&chunk),
+            Ok(None) => {}
+            Err(_) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "body", "the request body could not be read")),
+        }
+    };
+    if session.retry_buffer_truncated() {
+        if session.is_body_done() {
+            let why = "this form is sent in a way that cannot be checked: send it with a Content-Length, or the token as a header";
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "csrf", why));
+        }
+        carried.peeked = Some(seen.freeze());
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Form;
+
+    #[test]
+    fn a_token_is_found_when_all_of_it_is_there() {
+        let form = |body: &str, whole| Form::UrlEncoded.token(body.as_bytes(), whole);
+        assert_eq!(form("a=1&csrfmiddlewaretoken=abc&b=2", false).as_deref(), Some("abc"));
+        assert_eq!(form("a=1&csrfmiddlewaretoken=ab", false), None, "the rest of it may follow");
+        assert_eq!(form("a=1&csrfmiddlewaretoken=abc", true).as_deref(), Some("abc"));
+        assert_eq!(form("xcsrfmiddlewaretoken=abc", true), None);
+
+        let part = "--b\r\nContent-Disposition: form-data; name=\"csrfmiddlewaretoken\"\r\n\r\nabc";
+        assert_eq!(Form::Multipart.token(part.as_bytes(), false), None);
+        assert_eq!(Form::Multipart.token(format!("{part}\r\n--b").as_bytes(), false).as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn only_forms_are_read() {
+        assert_eq!(Form::of("Multipart/Form-Data; boundary=x"), Some(Form::Multipart));
+        assert_eq!(Form::of("application/json"), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! When modern fails a read, legacy answers it, as long as nothing has gone to the client. Never for a write.
+
+use http::StatusCode;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use crate::carried::Carried;
+use crate::metrics::metrics;
+use ficus_rules::Side;
+
+/// Sends the request to legacy instead, if it may go there. The error then asks pingora for another try.
+pub(crate) fn instead(carried: &mut Carried, session: &Session, error: &mut Error) -> bool {
+    let may = carried.side == Side::Modern
+        && !carried.fell_back
+        && carried.decided(|decision| decision.fallback && !decision.write)
+        && session.response_written().is_none()
+        && !session.retry_buffer_truncated();
+    if may {
+        carried.fall_back();
+        metrics().fallbacks.with_label_values(&[carried.capability().unwrap_or_default()]).inc();
+        error.set_retry(true);
+    }
+    may
+}
+
+/// The error that stands for an answer that legacy should give instead.
+pub(crate) fn of_answer(carried: &mut Carried, session: &Session, status: StatusCode) -> Option<Box<Error>> {
+    let failed = matches!(status.as_u16(), 500 | 502 | 503 | 504);
+    let mut error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "modern failed a read").into_up();
+    (failed && instead(carried, session, &mut error)).then_some(error)
+}

@@ -1,0 +1,137 @@
+//! The head as an upstream gets it: path, cookies, identity, and the forwarding headers, which are set here and not
+//! believed from strangers. Hop-by-hop headers are pingora's work.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use ficus_rules::route::Request as _;
+use ficus_rules::{Side, Timestamp, marker};
+use http::{HeaderMap, HeaderValue, header};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::admission::ANONYMOUS_COOKIE;
+use crate::asked::Asked;
+use crate::carried::Carried;
+use crate::gateway::Inner;
+use crate::identity::Identity;
+
+/// What the connection says about a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Where it comes from.
+    address: Option<IpAddr>,
+    /// Whether its forwarding headers are believed.
+    pub(crate) trusted: bool,
+    /// The port that it arrived at.
+    port: Option<u16>,
+}
+
+impl Peer {
+    /// Reads the connection.
+    pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
+        let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
+        let port = session.server_addr().and_then(|address| Some(address.as_inet()?.port()));
+        let trusted = address.is_some_and(|address| gateway.config.trusted_proxies.iter().any(|net| net.contains(address)));
+        Peer { address, trusted, port }
+    }
+}
+
+/// Prepares the head for the upstream that was chosen.
+pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, head: &mut RequestHeader) -> pingora::Result<()> {
+    let upstream = carried.upstream(&gateway.config.default_upstream);
+    if carried.side == Side::Modern {
+        head.insert_header("x-ficus-original-path", session.req_header().uri.path())?;
+        let other = carried.decision.as_ref().and_then(|decision| decision.upstream_path.as_deref());
+        if let Some(path) = other {
+            head.set_uri(target(path, &carried.asked.query)?);
+        }
+    }
+    let identity = carried.identity.as_ref();
+    identify(gateway, &carried.asked, identity, carried.side, upstream, |name, value| match value {
+        Some(value) => head.insert_header(name, value),
+        None => Ok(drop(head.remove_header(&name))),
+    })?;
+    forwarded(Peer::of(gateway, session), &carried.asked, head)?;
+    head.insert_header("x-request-id", carried.request_id.as_str())?;
+    if carried.decided(|decision| decision.write) {
+        // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
+        head.insert_header(header::CONNECTION, "close")?;
+    }
+    Ok(())
+}
+
+/// The target of a rewritten path.
+pub(crate) fn target(path: &str, query: &str) -> pingora::Result<http::Uri> {
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let failed = |error| pingora::Error::because(pingora::ErrorType::InternalError, "rewriting the path", error);
+    target.parse::<http::Uri>().map_err(failed)
+}
+
+/// Says who calls, in the way that a side understands: legacy reads its own session cookie, modern gets a token and
+/// never sees that cookie. Changes are handed to `set`; `None` takes a header out.
+pub(crate) fn identify<E>(
+    gateway: &Inner,
+    asked: &Asked,
+    identity: Option<&Identity>,
+    side: Side,
+    upstream: &str,
+    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    let session_cookie = gateway.sessions.as_ref().map(|sessions| sessions.settings.session_cookie.as_str());
+    let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || (side == Side::Modern && Some(name) == session_cookie);
+    set(header::HeaderName::from_static(marker::HEADER), None)?;
+    if asked.cookies.iter().any(|(name, _)| hidden(name)) {
+        let kept = asked.cookies.iter().filter(|(name, _)| !hidden(name)).map(|(name, value)| format!("{name}={value}"));
+        let kept = kept.collect::<Vec<_>>().join("; ");
+        set(header::COOKIE, HeaderValue::from_str(&kept).ok().filter(|_| !kept.is_empty()))?;
+    }
+    if side == Side::Modern {
+        let token = match identity {
+            Some(Identity::Known(user)) => Some(gateway.tokens.of(user, upstream, Timestamp::from(SystemTime::now()))),
+            _ => None,
+        };
+        let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
+        let bearer = bearer.map(|mut bearer| {
+            bearer.set_sensitive(true);
+            bearer
+        });
+        set(header::AUTHORIZATION, bearer)?;
+    }
+    Ok(())
+}
+
+/// Sets `X-Forwarded-*`: kept and extended when they come from a trusted proxy, replaced otherwise.
+fn forwarded(peer: Peer, asked: &Asked, head: &mut RequestHeader) -> pingora::Result<()> {
+    let kept = |headers: &HeaderMap, name: &str| headers.get(name).filter(|_| peer.trusted).cloned();
+    let before = kept(&head.headers, "x-forwarded-for").and_then(|before| before.to_str().ok().map(ToOwned::to_owned));
+    head.remove_header("forwarded");
+    match (before, peer.address) {
+        (Some(before), Some(address)) => head.insert_header("x-forwarded-for", format!("{before}, {address}"))?,
+        (None, Some(address)) => head.insert_header("x-forwarded-for", address.to_string())?,
+        (_, None) => drop(head.remove_header("x-forwarded-for")),
+    }
+    let proto = kept(&head.headers, "x-forwarded-proto").unwrap_or(HeaderValue::from_static("http"));
+    let host = kept(&head.headers, "x-forwarded-host").or_else(|| head.headers.get(header::HOST).cloned());
+    let port = kept(&head.headers, "x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
+    head.insert_header("x-forwarded-proto", proto)?;
+    for (name, value) in [("x-forwarded-host", host), ("x-forwarded-port", port)] {
+        match value {
+            Some(value) => head.insert_header(name, value)?,
+            None => drop(head.remove_header(name)),
+        }
+    }
+    Ok(())
+}
+
+/// The request's id: the client's when it is sane, a new one otherwise.
+pub(crate) fn request_id(asked: &Asked) -> String {
+    let sane = |id: &&str| (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    asked.header("x-request-id").filter(sane).map_or_else(|| uuid::Uuid::new_v4().to_string(), ToOwned::to_owned)
+}
+
+/// Whether the client used https, as far as a trusted proxy says so.
+pub(crate) fn is_https(peer: Peer, asked: &Asked) -> bool {
+    let said = asked.header("x-forwarded-proto").filter(|_| peer.trusted);
+    said.is_some_and(|proto| proto.split(',').next().unwrap_or_default().trim().eq_ignore_ascii_case("https"))
+}

@@ -1,0 +1,233 @@
+//! The gateway as its owner sees it: take a published state, report, be told that the report was answered, run.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use ficus_rules::decide::Snapshot;
+use ficus_rules::route::Request as _;
+use ficus_rules::spec::{Complaint, Known};
+use ficus_rules::wire::{GatewayReport, Published, ReportAnswer};
+
+use crate::Error;
+use crate::asked::Asked;
+use crate::config::Config;
+use crate::fence;
+use crate::health::Around;
+use crate::hold::Holds;
+use crate::identity::{Identity, Sessions};
+use crate::metrics::{count_panics, metrics};
+use crate::serve::{self, Listeners};
+use crate::shadow::Shadow;
+use crate::snapshot::{SnapshotFile, compile, complaint};
+use crate::token::Tokens;
+use crate::traffic::Counters;
+use crate::upstream::Upstreams;
+use crate::validity::Validity;
+
+/// A gateway. Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// What all parts of a gateway share.
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    /// What requests are decided by.
+    pub(crate) current: ArcSwap<Snapshot>,
+    /// Taken while a state is published: one at a time.
+    publishing: Mutex<Trouble>,
+    pub(crate) validity: Validity,
+    pub(crate) around: Around,
+    pub(crate) counters: Counters,
+    pub(crate) holds: Arc<Holds>,
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) tokens: Tokens,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) shadow: Shadow,
+    pub(crate) listeners: Listeners,
+    file: Option<SnapshotFile>,
+    incarnation: String,
+}
+
+/// Why the newest state could not be taken.
+#[derive(Debug, Default)]
+struct Trouble(Option<String>);
+
+impl Gateway {
+    /// Binds the addresses and loads the last good snapshot, if there is one. Writes of migrating capabilities wait for
+    /// the first report that is answered.
+    ///
+    /// # Errors
+    /// An address cannot be bound, or the configuration makes no sense. A snapshot file that cannot be read is logged and
+    /// left: a gateway without one serves everything from the default upstream.
+    pub fn new(config: Config) -> Result<Gateway, Error> {
+        count_panics();
+        if !config.upstreams.contains_key(&config.default_upstream) {
+            return Err(Error::Name(config.default_upstream));
+        }
+        let file = config.snapshot_file.clone().map(SnapshotFile::open).transpose().map_err(Error::Runtime)?;
+        let inner = Inner {
+            listeners: Listeners::bind(&config.listen)?,
+            current: ArcSwap::default(),
+            publishing: Mutex::default(),
+            validity: Validity::default(),
+            around: Around::new(),
+            counters: Counters::default(),
+            holds: Arc::new(Holds::new(config.hold.clone())),
+            sessions: config.identity.clone().map(Sessions::new).transpose()?,
+            tokens: Tokens::new(&config.token_key),
+            upstreams: Upstreams::new(&config),
+            shadow: Shadow::new(),
+            incarnation: uuid::Uuid::new_v4().to_string(),
+            file,
+            config,
+        };
+        let gateway = Gateway { inner: Arc::new(inner) };
+        gateway.load();
+        Ok(gateway)
+    }
+
+    /// Takes a published state: compiles it and swaps it in at once. Requests under way keep the one that they have. The
+    /// same generation again is no error; an older one is refused.
+    ///
+    /// # Errors
+    /// Every complaint about the rule files. What was served before goes on being served.
+    pub fn publish(&self, published: Published) -> Result<(), Vec<Complaint>> {
+        let inner = &self.inner;
+        let mut trouble = inner.publishing();
+        let last = inner.current.load_full();
+        if published.generation < last.published.generation {
+            let message = format!("generation {} is older than {}, which is served", published.generation, last.published.generation);
+            return Err(vec![complaint(message, "ask for the published state again")]);
+        }
+        if published == last.published {
+            trouble.0 = None;
+            return Ok(());
+        }
+        let known = Known { upstreams: inner.config.upstreams.keys().cloned().collect() };
+        match compile(published, Some(&last), &known) {
+            Ok(snapshot) => {
+                trouble.0 = None;
+                inner.swap(snapshot);
+                Ok(())
+            }
+            Err(complaints) => {
+                metrics().reload_failures.inc();
+                trouble.0 = complaints.iter().find(|complaint| !complaint.warning).map(|c| format!("{}:{}: {}", c.file, c.line, c.message));
+                Err(complaints)
+            }
+        }
+    }
+
+    /// Takes a snapshot that was put together by hand, without rule files. For tests.
+    pub fn publish_snapshot(&self, snapshot: Snapshot) {
+        let _one_at_a_time = self.inner.publishing();
+        self.inner.swap(snapshot);
+    }
+
+    /// What this gateway does and counts. To be sent to the orchestrator, whose answer goes to [`Gateway::answered`].
+    pub fn report(&self) -> GatewayReport {
+        let inner = &self.inner;
+        inner.validity.reported(Instant::now());
+        let trouble = inner.publishing().0.clone();
+        let snapshot = fence::settled(&inner.current);
+        let all = inner.counters.all();
+        GatewayReport {
+            gateway: inner.config.name.clone(),
+            incarnation: inner.incarnation.clone(),
+            generation: snapshot.published.generation,
+            trouble,
+            capabilities: all.iter().map(|one| (one.name.clone(), one.report(inner.holds.held(&one.name)))).collect(),
+            differences: inner.shadow.differences.report(),
+        }
+    }
+
+    /// The last report was answered: writes of migrating capabilities may go on for a while, unless there is a newer
+    /// state than the one served here; and it is known how fresh the copies are.
+    pub fn answered(&self, answer: &ReportAnswer) {
+        let inner = &self.inner;
+        inner.around.refresh(&answer.freshness);
+        inner.shadow.differences.answered();
+        if answer.generation <= self.generation() {
+            inner.validity.answered(Instant::now(), Duration::from_millis(answer.valid_for_ms));
+        }
+    }
+
+    /// The generation that is served.
+    pub fn generation(&self) -> u64 {
+        self.inner.current.load().published.generation
+    }
+
+    /// The key set by which new services check identity tokens.
+    pub fn jwks(&self) -> serde_json::Value {
+        self.inner.tokens.jwks()
+    }
+
+    /// The addresses that it listens on, with their real ports.
+    pub fn bound(&self) -> Vec<SocketAddr> {
+        self.inner.listeners.addresses().to_vec()
+    }
+
+    /// Serves until `shutdown` turns true (or its sender is gone), then finishes what is under way within the grace
+    /// period. Blocks this thread; must not be called inside an async runtime.
+    ///
+    /// # Errors
+    /// It was run before, or no runtime could be started.
+    pub fn run(&self, shutdown: tokio::sync::watch::Receiver<bool>) -> Result<(), Error> {
+        serve::run(&self.inner, shutdown)
+    }
+
+    fn load(&self) {
+        let Some(file) = &self.inner.file else { return };
+        match file.read() {
+            Ok(Some(published)) => {
+                let generation = published.generation;
+                match self.publish(published) {
+                    Ok(()) => tracing::info!(generation, "serving the last good snapshot until the orchestrator answers"),
+                    Err(complaints) => tracing::warn!(generation, errors = complaints.len(), "the snapshot on disk is no longer valid"),
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the snapshot on disk cannot be read"),
+        }
+    }
+}
+
+impl Inner {
+    /// Who sent a request.
+    pub(crate) async fn identify(&self, asked: &Asked) -> Identity {
+        let Some(sessions) = &self.sessions else { return Identity::Stranger };
+        match asked.cookie(&sessions.settings.session_cookie) {
+            Some(key) => sessions.find(key).await,
+            None => Identity::Stranger,
+        }
+    }
+
+    /// Waits until the snapshot is on disk.
+    pub(crate) fn flush(&self) {
+        if let Some(file) = &self.file {
+            file.flush();
+        }
+    }
+
+    /// Serves by a snapshot from here on, and lets go of whom its fences no longer hold.
+    fn swap(&self, snapshot: Snapshot) {
+        let published = snapshot.published.clone();
+        self.current.store(Arc::new(snapshot));
+        for capability in self.holds.capabilities() {
+            let fenced = published.capabilities.get(&capability).is_some_and(|serving| serving.fenced);
+            self.holds.set_open(&capability, !fenced);
+        }
+        metrics().generation.set(i64::try_from(published.generation).unwrap_or(i64::MAX));
+        if let Some(file) = &self.file {
+            file.keep(published);
+        }
+    }
+
+    fn publishing(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

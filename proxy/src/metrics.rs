@@ -1,0 +1,74 @@
+//! The gateway's metrics in the default registry of the `prometheus` crate. Registered once, however many gateways a
+//! process has; labels are bounded.
+
+use std::sync::{Once, OnceLock};
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
+
+/// All metrics.
+pub(crate) struct Metrics {
+    pub(crate) requests: IntCounterVec,
+    pub(crate) duration: HistogramVec,
+    pub(crate) fallbacks: IntCounterVec,
+    pub(crate) shadow: IntCounterVec,
+    pub(crate) shadow_dropped: IntCounterVec,
+    pub(crate) held: IntGaugeVec,
+    pub(crate) hold: HistogramVec,
+    pub(crate) inflight: IntGaugeVec,
+    pub(crate) generation: IntGauge,
+    pub(crate) reload_failures: IntCounter,
+    pub(crate) panics: IntCounter,
+}
+
+/// The metrics of this process.
+pub(crate) fn metrics() -> &'static Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(Metrics::register)
+}
+
+/// Counts panics, besides whatever else happens at one. A panic in a filter ends one request and says nothing by itself.
+pub(crate) fn count_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            metrics().panics.inc();
+            tracing::error!(at = panic.location().map(ToString::to_string), "panic");
+            before(panic);
+        }));
+    });
+}
+
+impl Metrics {
+    fn register() -> Metrics {
+        let seconds = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        let counters = |name, help, labels: &[&str]| kept(IntCounterVec::new(Opts::new(name, help), labels));
+        let gauges = |name, help, labels: &[&str]| kept(IntGaugeVec::new(Opts::new(name, help), labels));
+        let histograms =
+            |name, help, labels: &[&str]| kept(HistogramVec::new(HistogramOpts::new(name, help).buckets(seconds.clone()), labels));
+        Metrics {
+            requests: counters("ficus_requests_total", "Requests answered", &["capability", "side", "phase", "code"]),
+            duration: histograms("ficus_request_duration_seconds", "From the request's head to its answer's end", &["capability", "side"]),
+            fallbacks: counters("ficus_fallbacks_total", "Reads that legacy answered because modern failed", &["capability"]),
+            shadow: counters("ficus_shadow_comparisons_total", "Mirrored reads by verdict", &["capability", "verdict"]),
+            shadow_dropped: counters(
+                "ficus_shadow_dropped_total",
+                "Reads not compared for want of room or of a settled answer",
+                &["capability"],
+            ),
+            held: gauges("ficus_held_requests", "Writes held now", &["capability"]),
+            hold: histograms("ficus_hold_seconds", "How long writes were held", &["capability"]),
+            inflight: gauges("ficus_inflight_writes", "Writes sent and not yet answered", &["capability"]),
+            generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
+            reload_failures: kept(IntCounter::new("ficus_rules_reload_failures_total", "Published states that could not be taken")),
+            panics: kept(IntCounter::new("ficus_panics_total", "Panics, each of which ended one request or task")),
+        }
+    }
+}
+
+fn kept<C: Collector + Clone + 'static>(made: prometheus::Result<C>) -> C {
+    let metric = made.expect("the names and labels of metrics are constants");
+    // A process that registers a metric of this name elsewhere keeps that one in the registry.
+    let _ = prometheus::register(Box::new(metric.clone()));
+    metric
+}

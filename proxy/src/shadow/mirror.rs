@@ -1,0 +1,217 @@
+//! The mirror: asks modern what legacy was asked, and compares. Own client, own runtime, a few at a time.
+//!
+//! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
+//! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
+//! itself and modern with neither, the difference counts. A path that will not stand still is dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use ficus_rules::parity::{Answer, Difference, compare};
+use ficus_rules::wire::DifferenceSample;
+use ficus_rules::{Side, Timestamp};
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{Capture, LARGEST, dropped, is_fresh};
+use crate::asked::Asked;
+use crate::carried::Carried;
+use crate::forward;
+use crate::gateway::Inner;
+use crate::identity::Identity;
+use crate::metrics::metrics;
+use crate::traffic::CapabilityCounters;
+
+/// Comparisons at once.
+const AT_ONCE: usize = 8;
+/// How long modern's copy may take to become as fresh as the answer.
+const FRESH_WITHIN: Duration = Duration::from_secs(1);
+/// How long a side may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How often both sides are asked again.
+const TIMES: usize = 3;
+
+/// A read that legacy answered.
+pub(crate) struct Job {
+    asked: Asked,
+    identity: Option<Identity>,
+    counters: Arc<CapabilityCounters>,
+    epoch: u64,
+    legacy: String,
+    modern: String,
+    ignore: Vec<String>,
+    target: String,
+    modern_target: String,
+    answer: Capture,
+    answered: Timestamp,
+}
+
+/// What became of it.
+enum Verdict {
+    Same,
+    Different(Answer, Answer, Vec<Difference>),
+    Unsettled,
+}
+
+impl Job {
+    /// What the mirror needs of a request.
+    pub(crate) fn of(carried: &Carried, counters: Arc<CapabilityCounters>, answer: Capture, answered: Timestamp) -> Job {
+        let rules = &carried.snapshot.rules.capabilities[&counters.name];
+        let path = &carried.asked.path;
+        let mirrored = carried.decision.as_ref().and_then(|decision| decision.mirror_path.as_ref()).unwrap_or(path);
+        let with_query = |path: &str| match carried.asked.query.as_str() {
+            "" => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        Job {
+            identity: carried.identity.clone(),
+            epoch: carried.serving().epoch,
+            legacy: rules.legacy.clone(),
+            modern: rules.modern.clone(),
+            ignore: rules.shadow_ignore.clone(),
+            target: with_query(path),
+            modern_target: with_query(mirrored),
+            asked: carried.asked.clone(),
+            counters,
+            answer,
+            answered,
+        }
+    }
+}
+
+/// Works the queue off until it is closed.
+pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
+    let mirror = Arc::new(Mirror { gateway, client: Client::builder(TokioExecutor::new()).build_http() });
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(job) = jobs.recv().await {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let mirror = mirror.clone();
+        tokio::spawn(async move {
+            mirror.judge(job).await;
+            drop(permit);
+        });
+    }
+}
+
+struct Mirror {
+    gateway: Arc<Inner>,
+    client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+impl Mirror {
+    async fn judge(&self, job: Job) {
+        let first = Answer { status: job.answer.status, content_type: job.answer.content_type.clone(), body: job.answer.body.to_vec() };
+        let count = |counter: &AtomicU64, verdict: &str| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            metrics().shadow.with_label_values(&[&*job.counters.name, verdict]).inc();
+        };
+        match self.verdict(&job, first).await {
+            Some(Verdict::Same) => count(&job.counters.shadow.same, "same"),
+            Some(Verdict::Different(legacy, modern, differences)) => {
+                count(&job.counters.shadow.different, "different");
+                self.keep(&job, &legacy, &modern, differences);
+            }
+            Some(Verdict::Unsettled) => dropped(&job.counters),
+            None => count(&job.counters.shadow.failed, "failed"),
+        }
+    }
+
+    async fn verdict(&self, job: &Job, first: Answer) -> Option<Verdict> {
+        self.wait_until_fresh(job, job.answered).await;
+        if compare(&first, &self.ask(job, Side::Modern).await?, &job.ignore).is_empty() {
+            return Some(Verdict::Same);
+        }
+        for _ in 0..TIMES {
+            let before = self.ask(job, Side::Legacy).await?;
+            let fresh = self.wait_until_fresh(job, Timestamp::from(SystemTime::now())).await;
+            let modern = self.ask(job, Side::Modern).await?;
+            let differences = compare(&before, &modern, &job.ignore);
+            if differences.is_empty() {
+                return Some(Verdict::Same);
+            }
+            let after = self.ask(job, Side::Legacy).await?;
+            if fresh && compare(&before, &after, &job.ignore).is_empty() {
+                return Some(Verdict::Different(before, modern, differences));
+            }
+        }
+        Some(Verdict::Unsettled)
+    }
+
+    /// Whether modern's copy has all that legacy had at a time, or there is no word of any copy.
+    async fn wait_until_fresh(&self, job: &Job, answered: Timestamp) -> bool {
+        let deadline = tokio::time::Instant::now() + FRESH_WITHIN;
+        loop {
+            let around = self.gateway.around.circumstances(std::time::Instant::now());
+            let known = around.freshness.get(&job.counters.name).filter(|freshness| freshness.epoch == job.epoch);
+            if known.is_none() || is_fresh(known.map(|freshness| freshness.through), answered) {
+                return true;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn ask(&self, job: &Job, side: Side) -> Option<Answer> {
+        let (upstream, target) = match side {
+            Side::Legacy => (&job.legacy, &job.target),
+            Side::Modern => (&job.modern, &job.modern_target),
+        };
+        let authority = self.gateway.upstreams.authority(upstream)?;
+        let mut request = Request::builder().uri(format!("http://{authority}{target}")).body(Empty::new()).ok()?;
+        *request.headers_mut() = self.headers(job, side, upstream);
+        let asked = async {
+            let (head, body) = self.client.request(request).await.ok()?.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await.ok()?.to_bytes();
+            let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            Some(Answer { status: head.status.as_u16(), content_type: kind.to_owned(), body: body.to_vec() })
+        };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?
+    }
+
+    fn headers(&self, job: &Job, side: Side, upstream: &str) -> HeaderMap {
+        let mut headers = job.asked.headers().clone();
+        for name in [header::CONNECTION, header::ACCEPT_ENCODING, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE] {
+            headers.remove(name);
+        }
+        // The mirror wants the whole answer, whatever the client had of it already.
+        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE, header::UPGRADE] {
+            headers.remove(name);
+        }
+        headers.insert("x-ficus-shadow", HeaderValue::from_static("1"));
+        if side == Side::Modern {
+            if let Ok(path) = HeaderValue::from_str(&job.asked.path) {
+                headers.insert("x-ficus-original-path", path);
+            }
+        }
+        let set = |name: header::HeaderName, value| {
+            match value {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.identity.as_ref(), side, upstream, set);
+        headers
+    }
+
+    fn keep(&self, job: &Job, legacy: &Answer, modern: &Answer, differences: Vec<Difference>) {
+        tracing::debug!(capability = job.counters.name, path = job.asked.path, count = differences.len(), "answers differ");
+        self.gateway.shadow.differences.add(DifferenceSample {
+            capability: job.counters.name.clone(),
+            at: job.answered,
+            method: job.asked.method.clone(),
+            path: job.asked.path.clone(),
+            legacy_status: legacy.status,
+            modern_status: modern.status,
+            differences,
+        });
+    }
+}

@@ -1,0 +1,150 @@
+//! What is counted for each capability: traffic by side with its latency, writes in flight, shadow verdicts. Counters
+//! only grow while the process lives; the report carries them as they stand. Does not know Prometheus: `metrics` does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::wire::{GatewayCapability, LATENCY_BOUNDS_MS, ShadowCounts, Traffic};
+
+/// All capabilities that this gateway has met.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    by_capability: RwLock<BTreeMap<String, Arc<CapabilityCounters>>>,
+}
+
+impl Counters {
+    /// The counters of a capability, made at the first call.
+    pub(crate) fn of(&self, capability: &str) -> Arc<CapabilityCounters> {
+        let known = self.by_capability.read().unwrap_or_else(PoisonError::into_inner).get(capability).cloned();
+        known.unwrap_or_else(|| {
+            let mut all = self.by_capability.write().unwrap_or_else(PoisonError::into_inner);
+            all.entry(capability.to_owned()).or_insert_with(|| Arc::new(CapabilityCounters::new(capability))).clone()
+        })
+    }
+
+    /// Every capability that was met.
+    pub(crate) fn all(&self) -> Vec<Arc<CapabilityCounters>> {
+        self.by_capability.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// The counters of one capability.
+#[derive(Debug)]
+pub(crate) struct CapabilityCounters {
+    /// Its name.
+    pub(crate) name: String,
+    /// Writes sent to an upstream and not yet answered. Written by `fence` only.
+    pub(crate) inflight: AtomicU64,
+    legacy: SideCounters,
+    modern: SideCounters,
+    /// Mirrored requests.
+    pub(crate) shadow: ShadowCounters,
+}
+
+impl CapabilityCounters {
+    fn new(name: &str) -> CapabilityCounters {
+        CapabilityCounters {
+            name: name.to_owned(),
+            inflight: AtomicU64::new(0),
+            legacy: SideCounters::default(),
+            modern: SideCounters::default(),
+            shadow: ShadowCounters::default(),
+        }
+    }
+
+    /// One attempt on a side came to its end.
+    pub(crate) fn attempted(&self, side: Side, failed: bool, took: Duration) {
+        match side {
+            Side::Legacy => self.legacy.attempted(failed, took),
+            Side::Modern => self.modern.attempted(failed, took),
+        }
+    }
+
+    /// As the report carries it.
+    pub(crate) fn report(&self, held: u64) -> GatewayCapability {
+        GatewayCapability {
+            inflight_writes: self.inflight.load(Ordering::SeqCst),
+            held,
+            legacy: self.legacy.report(),
+            modern: self.modern.report(),
+            shadow: self.shadow.report(),
+        }
+    }
+}
+
+/// The counters of one side.
+#[derive(Debug, Default)]
+struct SideCounters {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    latency: [AtomicU64; LATENCY_BOUNDS_MS.len() + 1],
+}
+
+impl SideCounters {
+    fn attempted(&self, failed: bool, took: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let bucket = LATENCY_BOUNDS_MS.partition_point(|&bound| Duration::from_millis(bound) < took);
+        self.latency[bucket].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> Traffic {
+        Traffic {
+            requests: self.requests.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            latency: self.latency.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect(),
+        }
+    }
+}
+
+/// The counters of the shadow.
+#[derive(Debug, Default)]
+pub(crate) struct ShadowCounters {
+    /// Reads that could have been mirrored, for the even choice of a share of them.
+    pub(crate) candidates: AtomicU64,
+    /// Compared and equal.
+    pub(crate) same: AtomicU64,
+    /// Compared, looked at twice, and different.
+    pub(crate) different: AtomicU64,
+    /// Not compared for want of room or of a settled answer.
+    pub(crate) dropped: AtomicU64,
+    /// Mirrored, and no answer came.
+    pub(crate) failed: AtomicU64,
+}
+
+impl ShadowCounters {
+    fn report(&self) -> ShadowCounts {
+        ShadowCounts {
+            same: self.same.load(Ordering::Relaxed),
+            different: self.different.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ficus_rules::Side;
+
+    use super::Counters;
+
+    #[test]
+    fn latency_falls_into_the_bucket_of_its_upper_bound() {
+        let counters = Counters::default();
+        let users = counters.of("users");
+        users.attempted(Side::Modern, false, Duration::from_millis(1));
+        users.attempted(Side::Modern, true, Duration::from_micros(1_001));
+        users.attempted(Side::Modern, false, Duration::from_secs(40));
+        let modern = counters.of("users").report(0).modern;
+        assert_eq!((modern.requests, modern.errors), (3, 1));
+        assert_eq!((modern.latency[0], modern.latency[1], modern.latency[14]), (1, 1, 1));
+    }
+}

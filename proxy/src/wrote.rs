@@ -1,0 +1,26 @@
+//! Read your writes: markers of a caller's last writes, read from its request, added to its answers.
+
+use ficus_rules::Timestamp;
+use ficus_rules::marker::{self, COOKIE, HEADER, LIFETIME, Marker};
+use ficus_rules::route::Request as _;
+use pingora::http::ResponseHeader;
+
+use crate::asked::Asked;
+
+/// The genuine markers that a request brings, by cookie or by header.
+pub(crate) fn read(asked: &Asked, key: &[u8], now: Timestamp) -> Vec<Marker> {
+    let brought = [asked.cookie(COOKIE), asked.header(HEADER)];
+    let mut markers = Vec::new();
+    for brought in brought.into_iter().flatten().flat_map(|text| marker::open(text, key, now)) {
+        marker::add(&mut markers, brought);
+    }
+    markers
+}
+
+/// Puts a caller's markers into an answer.
+pub(crate) fn write(answer: &mut ResponseHeader, markers: &[Marker], key: &[u8]) -> pingora::Result<()> {
+    let text = marker::seal(markers, key);
+    let cookie = format!("{COOKIE}={text}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", LIFETIME.as_secs());
+    answer.append_header("set-cookie", cookie)?;
+    answer.insert_header(HEADER, text)
+}
