@@ -18,6 +18,7 @@
 //!
 //! Read next: `plan.rs` for the nouns, `decide.rs` for the request path, `migration.rs` for the procedure.
 
+pub mod api;
 pub mod bucket;
 pub mod decide;
 pub mod flag;
