@@ -18,13 +18,15 @@ pub struct Plan {
     pub users: u32,
     /// The rule files' directory to copy.
     pub rules: PathBuf,
-    /// Environment of `ficus run`.
+    /// Environment of `ficus run`, or of the agent where the parts are apart.
     pub environment: Vec<(String, String)>,
+    /// Orchestrator, gateway and agent are processes of their own.
+    pub apart: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new() }
+        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new(), apart: false }
     }
 }
 
@@ -33,8 +35,12 @@ impl Default for Plan {
 pub struct World {
     /// The directory with everything in it.
     pub directory: PathBuf,
-    /// `ficus run`.
+    /// `ficus run`, or the orchestrator where the parts are apart.
     pub ficus: Process,
+    /// The gateway, where the parts are apart.
+    pub gateway: Option<Process>,
+    /// The agent, where the parts are apart.
+    pub agent: Option<Process>,
     /// The users service.
     pub service: Process,
     /// gunicorn.
@@ -48,6 +54,7 @@ pub struct World {
 struct Ports {
     gateway: u16,
     admin: u16,
+    gateway_admin: u16,
     monolith: u16,
     service: u16,
 }
@@ -60,7 +67,7 @@ impl World {
     pub async fn start(directory: &Path, plan: Plan) -> Result<World> {
         std::fs::create_dir_all(directory.join("logs"))?;
         let directory = directory.canonicalize()?;
-        let ports = Ports { gateway: free_port()?, admin: free_port()?, monolith: free_port()?, service: free_port()? };
+        let ports = Ports { gateway: free_port()?, admin: free_port()?, gateway_admin: free_port()?, monolith: free_port()?, service: free_port()? };
         school::seed(&directory.join("school.sqlite3"), plan.users)?;
         school::migrate_service(&directory.join("users.sqlite3"))?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
@@ -68,10 +75,17 @@ impl World {
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);
         let monolith = school::start_monolith(&directory.join("school.sqlite3"), ports.monolith, &log("monolith.log"))?;
-        let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", ports.admin);
+        let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", if plan.apart { ports.gateway_admin } else { ports.admin });
         let service = school::start_service(&directory.join("users.sqlite3"), ports.service, &jwks, &log("users-service.log"))?;
-        let ficus = start_ficus(&directory, &plan.environment)?;
-        let world = World { directory, ficus, service, monolith, ports, plan };
+        let (ficus, gateway, agent) = match plan.apart {
+            false => (start_part(&directory, "run", &plan.environment)?, None, None),
+            true => (
+                start_part(&directory, "orchestrator", &[])?,
+                Some(start_part(&directory, "gateway", &[])?),
+                Some(start_part(&directory, "agent", &plan.environment)?),
+            ),
+        };
+        let world = World { directory, ficus, gateway, agent, service, monolith, ports, plan };
         world.until_up().await?;
         Ok(world)
     }
@@ -81,8 +95,17 @@ impl World {
     /// # Errors
     /// It does not come up.
     pub async fn restart_ficus(&mut self, environment: &[(String, String)]) -> Result<()> {
-        self.ficus = start_ficus(&self.directory, environment)?;
+        self.ficus = start_part(&self.directory, "run", environment)?;
         self.until_up().await
+    }
+
+    /// Starts the agent again, where the parts are apart.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn restart_agent(&mut self, environment: &[(String, String)]) -> Result<()> {
+        self.agent = Some(start_part(&self.directory, "agent", environment)?);
+        Ok(())
     }
 
     /// Starts the monolith again.
@@ -146,20 +169,22 @@ impl World {
     }
 }
 
-fn start_ficus(directory: &Path, environment: &[(String, String)]) -> Result<Process> {
+fn start_part(directory: &Path, part: &str, environment: &[(String, String)]) -> Result<Process> {
     let mut command = Command::new(school::binary("ficus")?);
-    command.args(["--config", "ficus.toml", "run"]).current_dir(directory);
+    command.args(["--config", "ficus.toml", part]).current_dir(directory);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    Process::start("ficus", &mut command, &directory.join("logs/ficus.log"))
+    let log = if part == "run" { "ficus.log".into() } else { format!("ficus-{part}.log") };
+    Process::start(&format!("ficus {part}"), &mut command, &directory.join("logs").join(log))
 }
 
 fn configuration(ports: Ports) -> String {
-    let Ports { gateway, admin, monolith, service } = ports;
+    let Ports { gateway, admin, gateway_admin, monolith, service } = ports;
     format!(
         r#"# The process: needs a restart. The rules in rules/ do not.
 
 [gateway]
 listen = ["127.0.0.1:{gateway}"]
+admin = "127.0.0.1:{gateway_admin}"
 default = "monolith"
 expose_side = true
 

@@ -83,6 +83,46 @@ async fn killed_in_a_revert() -> Result<()> {
     Ok(())
 }
 
+/// The agent alone dies, again and again; nobody at the gateway notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_agents_are_not_noticed() -> Result<()> {
+    let directory = Directory::new();
+    let plan = Plan { environment: crash_at("backfill_batch"), apart: true, ..Plan::default() };
+    let mut world = World::start(directory.path(), plan).await?;
+    let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
+    world.operator()?.type_in(&["advance", "users"]).await?;
+    agent_crashed(&mut world, "backfill_batch").await?;
+    for point in ["after_commit_before_confirm", "after_apply_before_commit", "before_apply"] {
+        world.restart_agent(&crash_at(point))?;
+        agent_crashed(&mut world, point).await?;
+    }
+    world.restart_agent(&[])?;
+    walk_in(&world).await?;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.agent.as_mut().context("apart")?.kill()?;
+        world.restart_agent(&[])?;
+    }
+    wish_until_accepted(&world, "cutover").await?;
+    world.operator()?.until_phase("users", "soaking", PATIENCE).await?;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.agent.as_mut().context("apart")?.kill()?;
+        world.restart_agent(&[])?;
+    }
+    wish_until_accepted(&world, "revert").await?;
+    world.operator()?.until_phase("users", "reverted", PATIENCE).await?;
+    let ledger = load.stop().await;
+    ensure!(ledger.failures().is_empty(), "somebody noticed: {:?} {:?}", ledger.failures(), ledger.samples());
+    settle(&world, ledger, "the agent alone").await
+}
+
+async fn agent_crashed(world: &mut World, point: &str) -> Result<()> {
+    let status = world.agent.as_mut().context("apart")?.wait(PATIENCE).with_context(|| format!("the point {point}"))?;
+    ensure!(!status.success(), "the agent ended well instead of crashing at {point}");
+    Ok(())
+}
+
 /// Until it streams, is verified, and may cut over.
 async fn walk_in(world: &World) -> Result<()> {
     let verified = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
