@@ -81,6 +81,7 @@ fn dependencies(capability: &CapabilityDocument, named: &BTreeMap<&str, &Capabil
             report.error(&other.at, format!("`{own}` depends on itself"), "remove it");
         } else if !named.contains_key(other.value.as_str()) && !documents.unreadable.contains(&other.value) {
             let hint = suggest(&other.value, named.keys().copied().filter(|name| name != own));
+            let hint = if hint.is_empty() { "add a file for it, or remove it here".to_owned() } else { hint };
             report.error(&other.at, format!("there is no capability `{}`", other.value), hint);
         }
     }

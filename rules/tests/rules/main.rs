@@ -1,5 +1,8 @@
 //! The rule language and what is decided by it, from outside the crate.
 
+mod broken;
+mod csrf;
 mod examples;
+mod properties;
 mod routing;
 mod support;

@@ -1,0 +1,285 @@
+//! Broken rule files: each is refused, with a complaint at the marked line that says what is wrong, and a hint.
+//! `#!` marks the line at which the complaint stands.
+
+use ficus_rules::spec::{Complaint, Known, load};
+use ficus_rules::wire::RuleFile;
+
+/// The head of a file that is right.
+const HEAD: &str = "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n";
+/// A file that is right, without warnings.
+const FINE: &str = "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n
+[[route]]\npath = \"/users/{*rest}\"\n
+[[step]]\ncutover = true\n[[step]]\nsoak = \"7d\"\n
+[gate.errors]\nmax_increase = \"1%\"\n
+[[test]]\nrequest = \"GET /users/1\"\nat = \"cutover\"\nexpect = \"modern\"\n";
+
+fn check(files: &[(&str, &str)]) -> Result<Vec<Complaint>, Vec<Complaint>> {
+    let files: Vec<RuleFile> = files.iter().map(|(name, text)| RuleFile { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
+    let known = Known { upstreams: ["monolith", "users-service", "courses-service"].map(str::to_owned).into() };
+    load(&files, &known).map(|checked| checked.warnings)
+}
+
+fn marked(files: &[(&str, &str)]) -> (String, usize) {
+    let lines = files.iter().flat_map(|(name, text)| text.lines().enumerate().map(move |(at, line)| (*name, at + 1, line)));
+    let mut marked = lines.filter(|(_, _, line)| line.contains("#!")).map(|(name, line, _)| (name.to_owned(), line));
+    let first = marked.next().expect("a marked line");
+    assert_eq!(marked.next(), None, "one mark each");
+    first
+}
+
+fn refused(files: &[(&str, &str)], fragment: &str) {
+    let (file, line) = marked(files);
+    let complaints = match check(files) {
+        Ok(warnings) => panic!("`{fragment}` was not found, the files may be served; warnings: {warnings:?}"),
+        Err(complaints) => complaints,
+    };
+    let fits = |c: &&Complaint| !c.warning && c.file == file && c.line == line && c.message.contains(fragment);
+    let found = complaints.iter().find(fits);
+    let shown: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+    let found = found.unwrap_or_else(|| panic!("no `{fragment}` at {file}:{line} among:\n{}", shown.join("\n")));
+    assert!(!found.hint.is_empty(), "{found} has no hint");
+    assert!(found.column >= 1);
+}
+
+/// What follows the head of a file, and a part of the message.
+const BODIES: &[(&str, &str)] = &[
+    // Spellings and types.
+    ("[[route]]\npath = \"/a\"\nmethdos = [\"GET\"] #!", "`methdos` is not a key of [[route]]"),
+    ("[[rout]] #!\npath = \"/a\"", "`rout` is not a key of the file"),
+    ("[cohort]\nbye = [\"user\"] #!", "`bye` is not a key of [cohort]"),
+    ("[gate.eror] #!\nmax_increase = \"1%\"", "`eror` is not a key"),
+    ("[gate.lag]\nmaxx = \"1s\" #!", "`maxx` is not a key"),
+    ("[[route]]\npath = 7 #!", "`path` is 7, not a string"),
+    ("[[route]]\npath = \"/a\"\ncsrf = \"no\" #!", "`csrf` is \"no\", not true or false"),
+    ("[[route]]\npath = \"/a\"\ntimeout = 30 #!", "`timeout` is 30, not a duration"),
+    ("[[route]]\npath = \"/a\"\ntimeout = \"30 s\" #!", "not a duration"),
+    ("[[route]]\npath = \"/a\"\ntimeout = \"0s\" #!", "fails every request"),
+    ("[route] #!\npath = \"/a\"", "`route` is a table, not a list of sections"),
+    ("[[cohort]] #!\nby = [\"user\"]", "`cohort` is a list, not a table"),
+    // Routes.
+    ("[[route]] #!\nmethods = [\"GET\"]", "[[route]] has no `path`"),
+    ("[[route]]\npath = \"\" #!", "`path` is empty"),
+    ("[[route]]\npath = \"users/\" #!", "not a path pattern"),
+    ("[[route]]\npath = \"/users/{*rest}/x\" #!", "nothing may follow"),
+    ("[[route]]\npath = \"/users/{id\" #!", "stands for a whole segment"),
+    ("[[route]]\npath = \"/users/x{id}\" #!", "stands for a whole segment"),
+    ("[[route]]\npath = \"/users/{}\" #!", "a name is made of"),
+    ("[[route]]\npath = \"/{a}/{a}\" #!", "stands in it twice"),
+    ("[[route]]\npath = \"/a/../b\" #!", "once it is normalised"),
+    ("[[route]]\npath = \"/a?b=c\" #!", "query or fragment"),
+    ("[[route]]\npath = \"/a\"\nmethods = [\"get\"] #!", "`get` is not a method"),
+    ("[[route]]\npath = \"/a\"\nmethods = [\"CONNECT\"] #!", "`CONNECT` is not a method"),
+    ("[[route]]\npath = \"/a\"\nhost = \"school.test:80\" #!", "not a host name"),
+    ("[[route]]\npath = \"/a\"\nhost = \"*.school.test\" #!", "not a host name"),
+    ("[[route]]\npath = \"/a\"\nheaders = { \"x y\" = \"1\" } #!", "not a header's name"),
+    ("[[route]]\npath = \"/a\"\n[route.headers]\nX-A = \"1\"\nx-b = \"1\"\nx-a = \"2\" #!", "stands in it twice"),
+    ("[[route]]\npath = \"/a\"\nheaders = { x-a = 1 } #!", "not a condition"),
+    ("[[route]]\npath = \"/a\"\nheaders = { x-a = { prefix = \"a\", present = true } } #!", "more than one condition"),
+    ("[[route]]\npath = \"/a\"\nquery = { a = { prefx = \"a\" } } #!", "`prefx` is not a key of a condition"),
+    ("[[route]]\npath = \"/a\"\nquery = { a = {} } #!", "`a` has no condition"),
+    ("[[route]]\npath = \"/a/{id}\"\nmodern_path = \"b/{id}\" #!", "does not begin with `/`"),
+    ("[[route]]\npath = \"/a/{id}\"\nmodern_path = \"/b/{uid}\" #!", "the path does not have `{uid}`"),
+    ("[[route]]\npath = \"/a/{id}\"\nmodern_path = \"/b/{id\" #!", "braces"),
+    ("[[route]]\npath = \"/a/{id}\"\nmodern_path = \"/b/{id}?x=1\" #!", "a path alone"),
+    ("[[route]]\npath = \"/a\"\npin = \"legcy\" #!", "not a side"),
+    ("[[route]]\npath = \"/a\"\npin = \"legacy\"\nmodern_path = \"/b\" #!", "never takes its `modern_path`"),
+    ("[[route]] #!\npath = \"/a\"\nwrites_tables = true", "only for pinned routes"),
+    ("[[route]]\npath = \"/a\"\nflag = \"nope\" #!", "there is no flag `nope`"),
+    ("[[route]]\npath = \"/a\"\npin = \"legacy\"\nflag = \"nope\" #!", "never looks at its flag"),
+    ("[[route]]\npath = \"/a/{x}\"\n[[route]] #!\npath = \"/a/{y}\"", "no request reaches this route"),
+    (
+        "[[route]]\npath = \"/a\"\nmethods = [\"GET\", \"POST\"]\n[[route]] #!\npath = \"/a\"\nmethods = [\"POST\"]",
+        "no request reaches this route",
+    ),
+    (
+        "[[route]]\npath = \"/a\"\nheaders = { x-a = { present = true } }\n[[route]] #!\npath = \"/a\"\nheaders = { x-a = \"1\" }",
+        "no request reaches",
+    ),
+    // Cohort.
+    ("[cohort] #!", "[cohort] has no `by`"),
+    ("[cohort]\nby = [\"usr\"] #!", "does not identify a caller"),
+    ("[cohort]\nby = [\"cookie:\"] #!", "does not identify a caller"),
+    ("[cohort]\nby = [\"user\", \"user\"] #!", "stands in it twice"),
+    // Steps.
+    ("[[step]] #!\nhold = \"1m\"", "the step does nothing"),
+    ("[[step]] #!\nreads = \"5%\"\nshadow = \"5%\"", "the step has `shadow` and `reads`"),
+    ("[[step]]\nreads = 5 #!", "not a percentage"),
+    ("[[step]]\nreads = \"5\" #!", "not a percentage"),
+    ("[[step]]\nreads = \"150%\" #!", "more than 100%"),
+    ("[[step]]\nreads = \"0%\" #!", "of nothing is no step"),
+    ("[[step]]\nreads = \"50%\"\n[[step]] #!\nreads = \"5%\"\n[[step]]\ncutover = true", "the reads shrink from 50% to 5%"),
+    ("[[step]]\ncutover = false #!", "a cutover that is none"),
+    ("[[step]]\ncutover = true\n[[step]] #!\ncutover = true", "a second cutover"),
+    ("[[step]]\ncutover = true\n[[step]] #!\nreads = \"100%\"", "after the cutover modern serves everything"),
+    ("[[step]] #!\nsoak = \"1d\"", "a soak without a cutover"),
+    ("[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\n[[step]] #!\nsoak = \"1d\"", "a step after the soak"),
+    ("[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\nhold = \"1h\" #!", "`hold` has no meaning"),
+    ("[[step]]\nshadow = \"100%\"\n[[step]] #!\nreads = \"100%\"", "no step has `cutover = true`"),
+    // Gates.
+    ("[gate.errors] #!\nmin_requests = 5", "[gate.errors] has no `max_increase`"),
+    ("[gate.latency_p99]\nmax_ratio = \"1.2\" #!", "`max_ratio` is \"1.2\", not a number"),
+    ("[gate.latency_p99]\nmax_ratio = 0 #!", "lets nothing pass"),
+    ("[gate.shadow]\nignore = [\"updated_at\"] #!", "not a JSON path"),
+    ("[gate.parity]\nmax_drift_rows = -1 #!", "not a whole number from 0 on"),
+    ("[gate.lag]\nmax = \"2 seconds\" #!", "not a duration"),
+    // Tables.
+    ("[[table]] #!\nmodern = \"users\"", "[[table]] has no `legacy`"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b; drop\" #!", "cannot name a table or column"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid4\" } #!", "`as` is \"uuid4\""),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nuser = { from = \"user_id\", as = \"uuid5\" } #!", "which table's key"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nuser = { from = \"user_id\", as = \"uuid5\", of = \"u\" } #!",
+        "does not map",
+    ),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { from = \"x\", map = { 1 = \"a\", 2 = \"a\" } } #!", "no way back"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { from = \"x\", map = {} } #!", "the map has no values"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { constant = 1, from = \"y\" } #!", "a constant, and something else"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { of = \"y\" } #!", "does not say where it comes from"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = 5 #!", "`x` is 5, not"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nlegacy_id = \"id\" #!", "keeps the legacy key"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = \"name\"\ny = \"name\" #!", "feeds two modern columns"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nkeep_legacy = [\"id\"] #!", "cannot stay behind"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nkeep_legacy = [\"x\"] #!\n[table.columns]\ny = \"x\"", "stays behind, and feeds"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nkeep_modern = [\"y\"] #!\n[table.columns]\ny = \"x\"", "has a counterpart"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[table]] #!\nlegacy = \"a\"\nmodern = \"c\"", "`a` is mapped twice"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"c\"\n[[table]] #!\nlegacy = \"b\"\nmodern = \"c\"", "nothing tells their rows apart"),
+    (
+        "[[table]] #!\nlegacy = \"a\"\nmodern = \"c\"\n[[table]]\nlegacy = \"b\"\nmodern = \"c\"\ncolumns.kind = { constant = 1 }",
+        "nothing tells their rows apart",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { from = \"p\", as = \"uuid5\", of = \"p\" } #!\n[[table]]\nlegacy = \"p\"\nmodern = \"q\"",
+        "mapped further down",
+    ),
+    // Tests.
+    ("[[test]]\nrequest = \"/users/1\" #!\nat = \"start\"\nexpect = \"legacy\"", "not a request"),
+    ("[[test]]\nrequest = \"GET /%2f\" #!\nat = \"start\"\nexpect = \"legacy\"", "the gateway refuses this request"),
+    ("[[test]]\nrequest = \"GET /\"\nat = \"begin\" #!\nexpect = \"legacy\"", "not a moment"),
+    ("[[test]]\nrequest = \"GET /\"\nat = \"reads 5\" #!\nexpect = \"legacy\"", "not a percentage"),
+    ("[[test]]\nrequest = \"GET /\"\nat = \"start\"\nexpect = \"monolith\" #!", "`expect` is \"monolith\""),
+    ("[[test]] #!\nrequest = \"GET /\"\nat = \"start\"", "[[test]] has no `expect`"),
+];
+
+#[test]
+fn every_broken_section_is_refused_at_its_line() {
+    for (body, fragment) in BODIES {
+        let route = if body.contains("[[route]]") || body.contains("[route]") || body.contains("rout]]") {
+            ""
+        } else {
+            "\n[[route]]\npath = \"/users/\"\n"
+        };
+        let text = format!("{HEAD}{body}\n{route}");
+        refused(&[("users.toml", &text)], fragment);
+    }
+    assert!(BODIES.len() > 80);
+}
+
+#[test]
+fn a_broken_head_is_refused() {
+    let route = "[[route]]\npath = \"/a\"\n";
+    for (head, fragment) in [
+        ("#!", "no section `[capability]`"),
+        ("[capability] #!\nlegacy = \"monolith\"\nmodern = \"users-service\"", "[capability] has no `name`"),
+        ("[capability] #!\nname = \"users\"\nmodern = \"users-service\"", "[capability] has no `legacy`"),
+        ("[capability]\nname = \"Users!\" #!\nlegacy = \"monolith\"\nmodern = \"users-service\"", "cannot name a capability"),
+        ("[capability]\nname = \"users\"\nlegacy = \"monolit\" #!\nmodern = \"users-service\"", "not an upstream of ficus.toml"),
+        ("[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"monolith\" #!", "the same upstream"),
+        (
+            "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\ndepends_on = [\"users\"] #!",
+            "depends on itself",
+        ),
+        (
+            "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\ndepends_on = [\"curses\"] #!",
+            "no capability `curses`",
+        ),
+        ("[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\nname = \"x\" #!", "duplicate key"),
+    ] {
+        let text = format!("{head}\n{route}");
+        refused(&[("users.toml", &text)], fragment);
+    }
+    refused(
+        &[("users.toml", "[capability] #!\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n")],
+        "`users` has no route",
+    );
+    refused(&[("users.toml", "#!")], "no section `[capability]`");
+}
+
+#[test]
+fn broken_flags_are_refused() {
+    for (flags, fragment) in [
+        ("[flag.Upper] #!", "cannot name a flag"),
+        ("[flag.a]\nkiled = true #!", "`kiled` is not a key"),
+        ("[flag.a]\npercentage = 5 #!", "not a percentage"),
+        ("[flag.a] #!\nusers_on = [1]\nusers_off = [\"1\"]", "both on and off for user `1`"),
+        ("[flag.a]\nusers_on = \"1\" #!", "not a list of user ids"),
+        ("[flag.a]\nheaders_on = { x = 1 } #!", "`x` is 1, not a string"),
+        ("flag = 1 #!", "`flag` is 1, not a table"),
+        ("[flags.a] #!", "`flags` is not a key"),
+    ] {
+        refused(&[("flags.toml", flags), ("users.toml", FINE)], fragment);
+    }
+}
+
+#[test]
+fn files_are_held_against_each_other() {
+    let courses = |more: &str| format!("[capability]\nname = \"courses\"\nlegacy = \"monolith\"\nmodern = \"courses-service\"\n{more}");
+    let twice = FINE.replace("name = \"users\"", "name = \"users\" #!").replace("/users/", "/people/");
+    refused(&[("a.toml", FINE), ("b.toml", &twice)], "named twice: also at a.toml:2");
+    refused(
+        &[("courses.toml", &courses("[[route]]\npath = \"/users/{*all}\"")), ("users.toml", &FINE.replace("[[route]]", "[[route]] #!"))],
+        "belong to the capability `courses` already, at courses.toml:5",
+    );
+    let circle = FINE.replace("legacy =", "depends_on = [\"courses\"]\nlegacy =");
+    refused(
+        &[("courses.toml", &courses("depends_on = [\"users\"] #!\n[[route]]\npath = \"/c\"")), ("users.toml", &circle)],
+        "courses → users → courses",
+    );
+}
+
+#[test]
+fn a_test_that_fails_says_what_was_decided() {
+    let test = |lines: &str| format!("{FINE}\n[[test]] #!\n{lines}");
+    refused(
+        &[("users.toml", &test("request = \"POST /users/1\"\nat = \"reads 100%\"\nexpect = \"modern\""))],
+        "expected on modern, but users.toml:6 of `users` sends it to legacy (because: owner_writes)",
+    );
+    refused(&[("users.toml", &test("request = \"GET /users\"\nat = \"start\"\nexpect = \"legacy\""))], "but no route matches it");
+    refused(&[("users.toml", &test("request = \"GET /users/\"\nat = \"start\"\nexpect = \"none\""))], "expected on no route");
+    refused(&[("users.toml", &test("request = \"GET /users/\"\nat = \"reads 50%\"\nexpect = \"modern\""))], "does not say who calls");
+}
+
+#[test]
+fn every_error_of_every_file_comes_at_once_and_in_order() {
+    let users =
+        "[capability]\nname = \"users\"\nlegacy = 1\nmodern = \"users-service\"\nnme = 2\n[[route]]\npath = \"x\"\npin = \"left\"\n";
+    let broken = "[capability]\nname = \"courses\"\n[[route]\npath = \"/c\"\n";
+    let grades =
+        "[capability]\nname = \"grades\"\nlegacy = \"monolith\"\nmodern = \"courses-service\"\ndepends_on = [\"courses\"]\n[[route]]\n";
+    let complaints = check(&[("courses.toml", broken), ("grades.toml", grades), ("users.toml", users)]).expect_err("all are broken");
+    let errors: Vec<(&str, usize)> = complaints.iter().filter(|c| !c.warning).map(|c| (c.file.as_str(), c.line)).collect();
+    let expected = [("courses.toml", 3), ("grades.toml", 6), ("users.toml", 3), ("users.toml", 5), ("users.toml", 7), ("users.toml", 8)];
+    let mut seen = errors.clone();
+    seen.dedup();
+    assert_eq!(seen, expected, "{errors:?}");
+}
+
+#[test]
+fn a_complaint_reads_like_a_compilers() {
+    let text = FINE.replace("[[test]]", "[[test]]\nusr = 1");
+    let complaints = check(&[("users.toml", &text)]).expect_err("a misspelt key");
+    assert_eq!(complaints[0].to_string(), "users.toml:18:1: error: `usr` is not a key of [[test]] (did you mean `user`?)");
+}
+
+#[test]
+fn what_is_right_is_served_and_what_is_thin_is_warned_of() {
+    assert_eq!(check(&[("users.toml", FINE)]), Ok(Vec::new()));
+    let thin = format!("{HEAD}[[route]]\npath = \"/a/{{id}}\"\nmodern_path = \"/a\"\n");
+    let warnings = check(&[("users.toml", &thin)]).expect("it may be served");
+    let shown: Vec<&str> = warnings.iter().map(|c| c.message.as_str()).collect();
+    assert!(warnings.iter().all(|c| c.warning) && shown.len() == 3, "{shown:?}");
+    assert!(
+        shown.iter().any(|m| m.contains("no tests"))
+            && shown.iter().any(|m| m.contains("never moves"))
+            && shown.iter().any(|m| m.contains("never sees `id`"))
+    );
+}
