@@ -48,14 +48,18 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus orchestrator")]
     Orchestrator,
     /// Check ficus.toml and the rule files, and run their tests.
-    #[command(after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'")]
+    #[command(
+        after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'"
+    )]
     Check {
         /// Check this directory instead of the configured one.
         #[arg(long)]
         rules: Option<PathBuf>,
     },
     /// Say which side would serve a request, and why.
-    #[command(after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved")]
+    #[command(
+        after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved"
+    )]
     Explain(Explain),
     /// Show every capability: phase, gates, lag, what it waits for.
     #[command(after_help = "Examples:\n  ficus status\n  ficus status --watch\n  ficus status --json | jq .capabilities.users.phase")]
@@ -88,7 +92,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus retire users")]
     Retire(Wish),
     /// Send the reads of everybody, or of one user, to a side.
-    #[command(after_help = "Examples:\n  ficus pin users modern --user 42 --for 1h\n  ficus pin users legacy --reason 'incident 7'\n  ficus pin users --clear")]
+    #[command(
+        after_help = "Examples:\n  ficus pin users modern --user 42 --for 1h\n  ficus pin users legacy --reason 'incident 7'\n  ficus pin users --clear"
+    )]
     Pin(Pin),
     /// Show or override feature flags.
     #[command(after_help = "Examples:\n  ficus flag new-profile on --for 1h\n  ficus flag new-profile off\n  ficus flag new-profile clear")]

@@ -88,7 +88,10 @@ impl Config {
     /// [`BadConfiguration`] with all faults.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Config> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            BadConfiguration(format!("cannot read {}: {error} (name the configuration with --config, or write one: see the README)", path.display()))
+            BadConfiguration(format!(
+                "cannot read {}: {error} (name the configuration with --config, or write one: see the README)",
+                path.display()
+            ))
         })?;
         let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
         Ok(Resolving { file: path.display().to_string(), directory, text: &text, faults: Vec::new() }.resolve()?)
@@ -114,18 +117,26 @@ impl Resolving<'_> {
             return Ok(config);
         }
         self.faults.sort();
-        let lines: Vec<String> = self.faults.iter().map(|(at, what)| {
-            let (line, column) = self.place(*at);
-            format!("{}:{line}:{column}: {what}", self.file)
-        }).collect();
+        let lines: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(at, what)| {
+                let (line, column) = self.place(*at);
+                format!("{}:{line}:{column}: {what}", self.file)
+            })
+            .collect();
         Err(BadConfiguration(lines.join("\n")))
     }
 
     fn config(&mut self, document: Document) -> Config {
-        let upstreams: BTreeMap<String, Upstream> = document.upstream.iter().map(|(name, upstream)| {
-            let database = upstream.database.as_ref().map(|database| self.database(database));
-            (name.clone(), Upstream { address: self.address(&upstream.address), database })
-        }).collect();
+        let upstreams: BTreeMap<String, Upstream> = document
+            .upstream
+            .iter()
+            .map(|(name, upstream)| {
+                let database = upstream.database.as_ref().map(|database| self.database(database));
+                (name.clone(), Upstream { address: self.address(&upstream.address), database })
+            })
+            .collect();
         let gateway = document.gateway;
         self.known(&upstreams, &gateway.default);
         let admin = document.orchestrator;
@@ -165,7 +176,10 @@ impl Resolving<'_> {
         self.known(upstreams, &django.upstream);
         let database = upstreams.get(django.upstream.get_ref()).and_then(|upstream| upstream.database.clone());
         if database.is_none() {
-            self.fault(django.upstream.span().start, format!("upstream `{}` has no database to read sessions from: give it one", django.upstream.get_ref()));
+            self.fault(
+                django.upstream.span().start,
+                format!("upstream `{}` has no database to read sessions from: give it one", django.upstream.get_ref()),
+            );
         }
         let mut secrets: Vec<String> = self.secret(&django.secret_key_file).into_iter().collect();
         secrets.extend(django.fallback_key_files.iter().filter_map(|file| self.secret(file)));
@@ -201,7 +215,10 @@ impl Resolving<'_> {
 
     fn database(&mut self, database: &Spanned<String>) -> String {
         let Some(path) = database.get_ref().strip_prefix("sqlite://") else {
-            self.fault(database.span().start, format!("`{}` is not a database that Ficus speaks: write it like \"sqlite://path/to/db.sqlite3\"", database.get_ref()));
+            self.fault(
+                database.span().start,
+                format!("`{}` is not a database that Ficus speaks: write it like \"sqlite://path/to/db.sqlite3\"", database.get_ref()),
+            );
             return String::new();
         };
         let path = self.directory.join(path);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
+use ficus_rules::api::Problem;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -32,10 +33,14 @@ impl Answer {
         serde_json::from_slice(&self.body).context("the orchestrator's answer is not what this version understands")
     }
 
-    /// What the server says is wrong.
+    /// What the server says is wrong, complaints about rule files included.
     pub(crate) fn detail(&self) -> String {
-        let value: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        value["detail"].as_str().map_or_else(|| format!("the orchestrator answered {}", self.status), str::to_owned)
+        let Ok(problem) = serde_json::from_slice::<Problem>(&self.body) else {
+            return format!("the orchestrator answered {}", self.status);
+        };
+        let mut lines = vec![problem.detail];
+        lines.extend(problem.complaints.iter().map(ToString::to_string));
+        lines.join("\n")
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
         };
         let serving = serve(&config.admin_listen, router).await?;
         info!(admin = %config.admin_listen, gateway = ?config.gateway.listen, "ficus runs");
-        let ended = until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
+        let ended =
+            until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
         agent.stop().await;
         orchestrator.stop().await;
         ended
@@ -145,7 +146,11 @@ fn keys_router(gateway: &Gateway) -> Router {
 }
 
 fn gateway(config: &Config) -> Result<Gateway> {
-    let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone() })).collect();
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|(name, upstream)| (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone() }))
+        .collect();
     let identity = config.django.as_ref().map(|django| ficus_proxy::DjangoIdentity {
         database: django.database.clone(),
         secrets: django.secrets.clone(),
@@ -158,18 +163,20 @@ fn gateway(config: &Config) -> Result<Gateway> {
         cache_for: django.cache_for,
     });
     let settings = &config.gateway;
+    let trusted_proxies: Result<Vec<ficus_proxy::Network>, String> =
+        settings.trusted_proxies.iter().map(|network| network.parse()).collect();
     let gateway = Gateway::new(ficus_proxy::Config {
         name: settings.name.clone(),
         listen: settings.listen.clone(),
         upstreams,
         default_upstream: settings.default_upstream.clone(),
-        trusted_proxies: settings.trusted_proxies.clone(),
+        trusted_proxies: trusted_proxies.map_err(|why| BadConfiguration(format!("[gateway] trusted_proxies: {why}")))?,
         identity,
         marker_key: keys::load_or_make(&config.state, "marker.key")?.to_vec(),
         token_key: keys::load_or_make(&config.state, "token.key")?,
         snapshot_file: Some(config.state.join("gateway-snapshot.json")),
-        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait },
-        timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
+        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait, ..Default::default() },
+        timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, idle: settings.answer_timeout, ..Default::default() },
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,

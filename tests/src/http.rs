@@ -41,7 +41,9 @@ impl Answer {
     pub fn json(&self) -> Result<serde_json::Value> {
         match serde_json::from_slice(&self.body) {
             Ok(value) => Ok(value),
-            Err(error) => bail!("{} with a body that is no JSON ({error}): {}", self.status, self.text().chars().take(300).collect::<String>()),
+            Err(error) => {
+                bail!("{} with a body that is no JSON ({error}): {}", self.status, self.text().chars().take(300).collect::<String>())
+            }
         }
     }
 

@@ -66,7 +66,9 @@ async fn echo(State(shared): State<Shared>, method: Method, uri: Uri, headers: H
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let headers: serde_json::Map<String, Value> =
         headers.iter().map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes())))).collect();
-    Json(json!({ "origin": shared.name, "method": method.as_str(), "path": uri.path(), "query": uri.query(), "headers": headers, "bytes": body.len() }))
+    Json(
+        json!({ "origin": shared.name, "method": method.as_str(), "path": uri.path(), "query": uri.query(), "headers": headers, "bytes": body.len() }),
+    )
 }
 
 /// So many bytes, a megabyte at a time.

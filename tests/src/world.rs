@@ -67,7 +67,13 @@ impl World {
     pub async fn start(directory: &Path, plan: Plan) -> Result<World> {
         std::fs::create_dir_all(directory.join("logs"))?;
         let directory = directory.canonicalize()?;
-        let ports = Ports { gateway: free_port()?, admin: free_port()?, gateway_admin: free_port()?, monolith: free_port()?, service: free_port()? };
+        let ports = Ports {
+            gateway: free_port()?,
+            admin: free_port()?,
+            gateway_admin: free_port()?,
+            monolith: free_port()?,
+            service: free_port()?,
+        };
         school::seed(&directory.join("school.sqlite3"), plan.users)?;
         school::migrate_service(&directory.join("users.sqlite3"))?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;

@@ -44,7 +44,8 @@ pub(crate) fn execute(args: &Args, rules: Option<&Path>) -> Result<()> {
 
 /// The rule files of a directory, by name.
 pub(crate) fn read(directory: &Path) -> Result<Vec<RuleFile>> {
-    let entries = std::fs::read_dir(directory).map_err(|error| BadConfiguration(format!("cannot read the rules in {}: {error}", directory.display())))?;
+    let entries = std::fs::read_dir(directory)
+        .map_err(|error| BadConfiguration(format!("cannot read the rules in {}: {error}", directory.display())))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry?.path();

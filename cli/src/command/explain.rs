@@ -94,10 +94,12 @@ impl<'a> Question<'a> {
         let path = path::normalise(raw).map_err(|why| anyhow!("the gateway answers 400: {why}"))?;
         let mut headers = BTreeMap::new();
         for header in &asked.headers {
-            let (name, value) = header.split_once(':').with_context(|| format!("`{header}` is not a header: write it like 'x-tenant: north'"))?;
+            let (name, value) =
+                header.split_once(':').with_context(|| format!("`{header}` is not a header: write it like 'x-tenant: north'"))?;
             headers.insert(name.trim().to_ascii_lowercase(), value.trim());
         }
-        let cookies = headers.get("cookie").copied().unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('=')).collect();
+        let cookies =
+            headers.get("cookie").copied().unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('=')).collect();
         Ok(Question { method: asked.method.to_ascii_uppercase(), host: asked.host.to_ascii_lowercase(), path, query, headers, cookies })
     }
 }

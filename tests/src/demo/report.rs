@@ -87,7 +87,8 @@ impl Report {
         let p99 = times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
         let longest = times.last().copied().unwrap_or_default();
         let fenced = switch.pause_ms.map_or("?".into(), |ms| format!("{ms:.0}"));
-        let measured = format!("{fenced} ms fenced; {} writes: p99 {} ms, longest {} ms", times.len(), p99.as_millis(), longest.as_millis());
+        let measured =
+            format!("{fenced} ms fenced; {} writes: p99 {} ms, longest {} ms", times.len(), p99.as_millis(), longest.as_millis());
         self.row(&format!("write pause at the {}", switch.name), measured, Some(switch.pause_ms.is_some() && p99 < PAUSE));
     }
 }

@@ -107,7 +107,12 @@ fn lines(status: &Value, ledger: &Ledger, rate: &str, memory: u64) -> Vec<String
     let failures: u64 = ledger.failures().values().sum();
     vec![
         String::new(),
-        format!("  users     {:<12} owner {:<7} reads on modern {reads:>3} %   {}", text(&status["phase"]), text(&status["owner"]), text(&status["stage"])),
+        format!(
+            "  users     {:<12} owner {:<7} reads on modern {reads:>3} %   {}",
+            text(&status["phase"]),
+            text(&status["owner"]),
+            text(&status["stage"])
+        ),
         format!("  copy      {} {done}/{total} rows", bar(done, total)),
         format!(
             "  lag       legacy→modern {:.3} s   modern→legacy {:.3} s",
@@ -115,7 +120,12 @@ fn lines(status: &Value, ledger: &Ledger, rate: &str, memory: u64) -> Vec<String
             agent["reverse"]["lag_seconds"].as_f64().unwrap_or(0.0)
         ),
         format!("  traffic   {rate}"),
-        format!("  ledger    {} requests, {failures} failed, {} writes acknowledged, {} stale", ledger.requests(), ledger.acknowledged(), ledger.stale_reads().len()),
+        format!(
+            "  ledger    {} requests, {failures} failed, {} writes acknowledged, {} stale",
+            ledger.requests(),
+            ledger.acknowledged(),
+            ledger.stale_reads().len()
+        ),
         format!("  memory    {} MB", memory / 1_000_000),
     ]
 }

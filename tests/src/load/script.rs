@@ -97,7 +97,8 @@ impl Person {
 
     async fn make_user(&mut self) {
         let username = self.ledger.token("made");
-        let body = json!({ "username": username, "password": "not-used-1", "role": "student", "email": "made@example.test", "address": "new" });
+        let body =
+            json!({ "username": username, "password": "not-used-1", "role": "student", "email": "made@example.test", "address": "new" });
         let answer = self.write(Method::POST, "/api/v1/users/", &body).await;
         let outcome = outcome(&answer, StatusCode::CREATED);
         self.ledger.wrote(Write::Create, &username, outcome);

@@ -103,7 +103,8 @@ async fn fifty_broken_files_change_nothing_and_say_where() -> Result<()> {
         std::fs::write(&file, &text)?;
         let printed = operator.try_type(&["reload"]).await?;
         assert_eq!(printed.code, 64, "{what}: accepted\n{text}\n{}{}", printed.out, printed.err);
-        let named = printed.err.lines().any(|line| line.contains("mix.toml:") && line.split(':').any(|part| part.trim().parse::<u32>().is_ok()));
+        let named =
+            printed.err.lines().any(|line| line.contains("mix.toml:") && line.split(':').any(|part| part.trim().parse::<u32>().is_ok()));
         assert!(named, "{what}: no file and line in\n{}", printed.err);
         let checked = operator.try_type(&["check"]).await?;
         assert_eq!(checked.code, 64, "{what}: `ficus check` accepts it");

@@ -40,7 +40,12 @@ async fn a_day(world: &World, staff: &mut Caller, admin: &mut Caller, side: &str
     let me = format!("/api/v1/users/{}/", staff.id);
 
     let page = staff.get("/accounts/profile/").await?;
-    ensure!(page.status == StatusCode::OK && page.header("x-ficus-side") == Some(side), "the profile page: {} {:?}", page.status, page.headers);
+    ensure!(
+        page.status == StatusCode::OK && page.header("x-ficus-side") == Some(side),
+        "the profile page: {} {:?}",
+        page.status,
+        page.headers
+    );
     let address = format!("{day} Form Street");
     let fields = [("first_name", "Ada"), ("last_name", "Ray"), ("email", "ada@example.test"), ("address", address.as_str())];
     let posted = staff.submit("/accounts/profile/", &page, &fields).await?;
@@ -69,7 +74,14 @@ async fn a_day(world: &World, staff: &mut Caller, admin: &mut Caller, side: &str
     ensure!(refused.status == StatusCode::FORBIDDEN, "staff at the admins' page: {}", refused.status);
     let form = admin.get("/manage/users/add/").await?;
     let name = format!("newcomer{day}");
-    let fields = [("username", name.as_str()), ("email", "n@example.test"), ("first_name", "N"), ("last_name", "C"), ("role", "student"), ("password", PASSWORD)];
+    let fields = [
+        ("username", name.as_str()),
+        ("email", "n@example.test"),
+        ("first_name", "N"),
+        ("last_name", "C"),
+        ("role", "student"),
+        ("password", PASSWORD),
+    ];
     let added = admin.submit("/manage/users/add/", &form, &fields).await?;
     ensure!(added.status == StatusCode::FOUND, "adding a user: {} {}", added.status, added.text());
     log_in_soon(world, &name).await.context("whoever was just added logs in at the monolith")?;
@@ -107,7 +119,12 @@ async fn the_admin_is_told_that_users_moved(admin: &mut Caller) -> Result<()> {
     let form = admin.get(path).await?;
     ensure!(form.status == StatusCode::OK, "the admin's form: {}", form.status);
     let posted = admin.submit(path, &form, &[("user", "1"), ("text", "by the admin")]).await?;
-    ensure!(posted.status == StatusCode::CONFLICT, "a write of the monolith's admin after the cutover: {} {}", posted.status, posted.text());
+    ensure!(
+        posted.status == StatusCode::CONFLICT,
+        "a write of the monolith's admin after the cutover: {} {}",
+        posted.status,
+        posted.text()
+    );
     Ok(())
 }
 

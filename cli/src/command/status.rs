@@ -1,0 +1,144 @@
+//! `ficus status`: every capability, what it is at and what it waits for.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use crossterm::terminal::{Clear, ClearType};
+use crossterm::{cursor, execute};
+use ficus_rules::api::{CapabilityStatus, Status};
+
+use crate::admin::Admin;
+use crate::args::Args;
+
+/// Prints it once, or again and again.
+pub(crate) async fn execute(args: &Args, capability: Option<&str>, watch: bool) -> Result<()> {
+    let admin = Admin::new(args)?;
+    loop {
+        let mut status: Status = match admin.get("/api/v1/status").await {
+            Ok(status) => status,
+            // Whoever watches wants to see it come back.
+            Err(error) if watch => {
+                clear()?;
+                println!("{error:#}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(name) = capability {
+            status.capabilities.retain(|key, _| key == name);
+            if status.capabilities.is_empty() {
+                bail!("no capability is called `{name}`");
+            }
+        }
+        if watch {
+            clear()?;
+        }
+        if args.json {
+            super::print_json(&status)?;
+        } else {
+            print!("{}", page(&status));
+        }
+        std::io::stdout().flush()?;
+        if !watch {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn clear() -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        execute!(std::io::stdout(), Clear(ClearType::All), cursor::MoveTo(0, 0))?;
+    }
+    Ok(())
+}
+
+fn page(status: &Status) -> String {
+    let mut page = String::new();
+    for (name, capability) in &status.capabilities {
+        page.push_str(&paragraph(name, capability));
+        page.push('\n');
+    }
+    if status.capabilities.is_empty() {
+        page.push_str("no capability yet: write one into the rules directory\n\n");
+    }
+    for gateway in &status.gateways {
+        let life = if gateway.live { "live" } else { "silent" };
+        let _ = writeln!(
+            page,
+            "gateway {}: {life}, generation {} of {}, {} writes under way, {} held",
+            gateway.name, gateway.generation, status.generation, gateway.inflight_writes, gateway.held
+        );
+        if let Some(trouble) = &gateway.trouble {
+            let _ = writeln!(page, "  trouble: {trouble}");
+        }
+    }
+    for agent in &status.agents {
+        let _ =
+            writeln!(page, "agent {}: {} s ago, {}", agent.name, status.at.since(agent.reported).as_secs(), agent.capabilities.join(", "));
+    }
+    for complaint in &status.rules.complaints {
+        let _ = writeln!(page, "rules: {complaint} (the last good ones serve)");
+    }
+    for pin in &status.overrides.pins {
+        let who = pin.user.as_ref().map_or("everybody".into(), |user| format!("user {user}"));
+        let _ = writeln!(page, "override: reads of {} for {who} go to {} {}", pin.capability, pin.side, pin.note);
+    }
+    for (name, flag) in &status.overrides.flags {
+        let _ = writeln!(page, "override: flag {name} is {} {}", if flag.on { "on" } else { "off" }, flag.note);
+    }
+    page
+}
+
+/// A capability on a few lines.
+pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
+    let mut text = format!("{name}: {}\n", line(capability));
+    for gate in &capability.gates {
+        let _ = writeln!(text, "  gate {:<12} {:<13} {}", gate.gate, gate.verdict.as_str(), gate.measured);
+    }
+    let mut facts = Vec::new();
+    if let Some(backfill) = capability.backfill.as_ref().filter(|backfill| !backfill.complete) {
+        facts.push(format!("copied {} of {} rows", backfill.done, backfill.total));
+    }
+    if let Some(lag) = capability.lag_seconds {
+        facts.push(format!("lag {lag:.3} s"));
+    }
+    if let Some(drift) = capability.drift_rows {
+        facts.push(format!("drift {drift} rows"));
+    }
+    if capability.quarantined > 0 {
+        facts.push(format!("{} rows in quarantine", capability.quarantined));
+    }
+    if let Some(pause) = capability.last_pause_ms {
+        facts.push(format!("last switch paused writes for {pause} ms"));
+    }
+    if !facts.is_empty() {
+        let _ = writeln!(text, "  {}", facts.join(", "));
+    }
+    if let Some(trouble) = &capability.trouble {
+        let _ = writeln!(text, "  trouble: {trouble}");
+    }
+    for waiting in &capability.waiting_for {
+        let _ = writeln!(text, "  waiting for: {}", waiting.text);
+    }
+    text
+}
+
+/// A capability on one line.
+pub(super) fn line(capability: &CapabilityStatus) -> String {
+    let mut line = capability.phase.as_str().to_owned();
+    if let Some(stage) = capability.stage {
+        let _ = write!(line, " ({})", stage.as_str());
+    }
+    if let Some(step) = capability.step {
+        let _ = write!(line, ", step {step} of {}", capability.steps);
+    }
+    let _ = write!(line, ", {} owns", capability.owner);
+    if capability.serving.reads.millionths() > 0 {
+        let _ = write!(line, ", {} of the reads on modern", capability.serving.reads);
+    }
+    line
+}

@@ -1,0 +1,107 @@
+//! The wishes about one capability: advance, hold, release, cutover, abort, revert, retire, verify, repair.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use ficus_rules::api::{CapabilityStatus, Status, WishRequest};
+use ficus_rules::migration::Phase;
+use http::Method;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::status;
+use crate::admin::Admin;
+use crate::args::{Args, Wish};
+use crate::exit::{Found, Refused};
+
+/// `verify` and `repair` are only of use with their result.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Wishes, and waits for the end if that was asked for.
+pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish) -> Result<()> {
+    let admin = Admin::new(args)?;
+    let request = WishRequest { by: whoami(), reason: Some(asked.reason.clone()).filter(|reason| !reason.is_empty()) };
+    let before = one(&admin, &asked.capability).await?;
+    let path = format!("/api/v1/capabilities/{}/{wish}", asked.capability);
+    let mut state: CapabilityStatus = admin.send(Method::POST, &path, &request).await?;
+    let wait = asked.wait.or(matches!(wish, "verify" | "repair").then_some(PATIENCE));
+    if let Some(patience) = wait {
+        state = until_done(&admin, wish, &asked.capability, &before, patience).await?;
+    }
+    if args.json {
+        super::print_json(&state)?;
+    } else {
+        print!("{}", status::paragraph(&asked.capability, &state));
+    }
+    if wish == "verify" && state.drift_rows.is_none_or(|rows| rows > 0) {
+        return Err(Found.into());
+    }
+    Ok(())
+}
+
+async fn one(admin: &Admin, capability: &str) -> Result<CapabilityStatus> {
+    let mut status: Status = admin.get("/api/v1/status").await?;
+    match status.capabilities.remove(capability) {
+        Some(state) => Ok(state),
+        None => {
+            let names: Vec<String> = status.capabilities.into_keys().collect();
+            bail!("no capability is called `{capability}` (there are: {})", names.join(", "))
+        }
+    }
+}
+
+async fn until_done(
+    admin: &Admin,
+    wish: &str,
+    capability: &str,
+    before: &CapabilityStatus,
+    patience: Duration,
+) -> Result<CapabilityStatus> {
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner().with_style(style);
+    let deadline = Instant::now() + patience;
+    loop {
+        let state = one(admin, capability).await?;
+        match done(wish, before, &state) {
+            Some(Ok(())) => {
+                spinner.finish_and_clear();
+                return Ok(state);
+            }
+            Some(Err(why)) => {
+                spinner.finish_and_clear();
+                bail!(Refused(why));
+            }
+            None if Instant::now() > deadline => {
+                spinner.finish_and_clear();
+                let missing: Vec<&str> = state.waiting_for.iter().map(|waiting| waiting.text.as_str()).collect();
+                bail!("`{wish}` was not done within {patience:?}; waiting for: {}", missing.join("; "));
+            }
+            None => {}
+        }
+        spinner.set_message(status::line(&state));
+        spinner.tick();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether what was wished for has come about, or will not.
+fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Option<std::result::Result<(), String>> {
+    let switched = |phase: Phase| match (state.phase == phase, state.stage) {
+        (true, None) => Some(Ok(())),
+        (false, None) => Some(Err(format!("aborted: {}", state.holds.join("; ")))),
+        _ => None,
+    };
+    match wish {
+        "cutover" => switched(Phase::Soaking),
+        "revert" if before.phase == Phase::Soaking => switched(Phase::Reverted),
+        "verify" => (!state.verifying && state.verified_at != before.verified_at).then_some(Ok(())),
+        "repair" => (!state.repairing).then_some(Ok(())),
+        "retire" => (state.phase == Phase::Retired).then_some(Ok(())),
+        "advance" => (state.phase != before.phase || state.step != before.step).then_some(Ok(())),
+        _ => Some(Ok(())),
+    }
+}
+
+/// Who wishes it, for the journal.
+pub(super) fn whoami() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into())
+}
