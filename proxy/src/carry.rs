@@ -21,6 +21,7 @@ use crate::answer::{self, Refusal};
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
+use crate::upstream::STREAM_SILENCE;
 use crate::{csrf, fallback, forward, harden, observe, validity, wrote};
 
 /// Carries requests.
@@ -38,7 +39,7 @@ impl Carrier {
         let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
         carried.streams = session.is_upgrade_req() || accepts_events;
         if session.is_upgrade_req() {
-            session.set_read_timeout(Some(gateway.config.timeouts.stream));
+            session.set_read_timeout(Some(STREAM_SILENCE));
         }
         carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));
         let anonymous = carried.asked.cookie(ANONYMOUS_COOKIE).filter(|id| id.len() <= 64 && !id.is_empty());

@@ -18,8 +18,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// The upstream of everything that no route matches.
     pub default_upstream: String,
-    /// Peers whose forwarding headers are believed.
-    pub trusted_proxies: Vec<Network>,
+    /// Peers whose forwarding headers are believed: addresses or networks like `10.0.0.0/8`.
+    pub trusted_proxies: Vec<String>,
     /// How to find out who calls; without it everybody is a stranger.
     pub identity: Option<DjangoIdentity>,
     /// Signs the read-your-writes markers; the same for all gateways of a fleet.
@@ -76,13 +76,11 @@ pub struct HoldLimits {
     pub max_requests: usize,
     /// Held for this long, a request is answered 503.
     pub max_wait: Duration,
-    /// Released and not yet answered at once.
-    pub concurrency: usize,
 }
 
 impl Default for HoldLimits {
     fn default() -> Self {
-        HoldLimits { max_requests: 1000, max_wait: Duration::from_secs(10), concurrency: 64 }
+        HoldLimits { max_requests: 1000, max_wait: Duration::from_secs(10) }
     }
 }
 
@@ -91,15 +89,14 @@ impl Default for HoldLimits {
 pub struct Timeouts {
     /// To accept a connection.
     pub connect: Duration,
-    /// To begin the answer, or to go on with it.
-    pub idle: Duration,
-    /// The same for WebSockets and event streams.
-    pub stream: Duration,
+    /// To begin the answer, or to go on with it. Routes may say otherwise; WebSockets and event streams may be silent for
+    /// an hour.
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts { connect: Duration::from_secs(2), idle: Duration::from_secs(60), stream: Duration::from_secs(3600) }
+        Timeouts { connect: Duration::from_secs(2), answer: Duration::from_secs(60) }
     }
 }
 
@@ -154,14 +151,14 @@ pub struct RoleColumn {
 
 /// An IP network: `10.0.0.0/8`, `::1`, `192.0.2.7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub(crate) struct Network {
     base: IpAddr,
     prefix: u8,
 }
 
 impl Network {
     /// Whether an address is inside. An IPv4 address that arrives mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let (base, address) = (bits(self.base), bits(address.to_canonical()));
         let shift = u32::from(base.1 - self.prefix);
         base.1 == address.1 && (shift >= u32::from(base.1) || base.0 >> shift == address.0 >> shift)

@@ -32,7 +32,7 @@ impl Peer {
     pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
         let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
         let port = session.server_addr().and_then(|address| Some(address.as_inet()?.port()));
-        let trusted = address.is_some_and(|address| gateway.config.trusted_proxies.iter().any(|net| net.contains(address)));
+        let trusted = address.is_some_and(|address| gateway.trusted.iter().any(|net| net.contains(address)));
         Peer { address, trusted, port }
     }
 }

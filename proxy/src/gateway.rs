@@ -12,10 +12,10 @@ use ficus_rules::wire::{GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
 use crate::asked::Asked;
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::fence;
 use crate::health::Around;
-use crate::hold::Holds;
+use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::{Identity, Sessions};
 use crate::metrics::{count_panics, metrics};
 use crate::serve::{self, Listeners};
@@ -35,10 +35,14 @@ pub struct Gateway {
 /// What all parts of a gateway share.
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// Peers whose forwarding headers are believed.
+    pub(crate) trusted: Vec<Network>,
     /// What requests are decided by.
     pub(crate) current: ArcSwap<Snapshot>,
     /// Taken while a state is published: one at a time.
-    publishing: Mutex<Trouble>,
+    publishing: Mutex<()>,
+    /// Why the newest state could not be taken.
+    trouble: Mutex<Option<String>>,
     pub(crate) validity: Validity,
     pub(crate) around: Around,
     pub(crate) counters: Counters,
@@ -51,10 +55,6 @@ pub(crate) struct Inner {
     file: Option<SnapshotFile>,
     incarnation: String,
 }
-
-/// Why the newest state could not be taken.
-#[derive(Debug, Default)]
-struct Trouble(Option<String>);
 
 impl Gateway {
     /// Binds the addresses and loads the last good snapshot, if there is one. Writes of migrating capabilities wait for
@@ -69,14 +69,17 @@ impl Gateway {
             return Err(Error::Name(config.default_upstream));
         }
         let file = config.snapshot_file.clone().map(SnapshotFile::open).transpose().map_err(Error::Runtime)?;
+        let trusted = config.trusted_proxies.iter().map(|text| text.parse().map_err(Error::Network)).collect::<Result<_, _>>()?;
         let inner = Inner {
+            trusted,
             listeners: Listeners::bind(&config.listen)?,
             current: ArcSwap::default(),
             publishing: Mutex::default(),
+            trouble: Mutex::default(),
             validity: Validity::default(),
             around: Around::new(),
             counters: Counters::default(),
-            holds: Arc::new(Holds::new(config.hold.clone())),
+            holds: Arc::new(Holds::new(config.hold.clone(), CONCURRENCY)),
             sessions: config.identity.clone().map(Sessions::new).transpose()?,
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
@@ -97,26 +100,26 @@ impl Gateway {
     /// Every complaint about the rule files. What was served before goes on being served.
     pub fn publish(&self, published: Published) -> Result<(), Vec<Complaint>> {
         let inner = &self.inner;
-        let mut trouble = inner.publishing();
+        let _one_at_a_time = inner.publishing();
         let last = inner.current.load_full();
         if published.generation < last.published.generation {
             let message = format!("generation {} is older than {}, which is served", published.generation, last.published.generation);
             return Err(vec![complaint(message, "ask for the published state again")]);
         }
         if published == last.published {
-            trouble.0 = None;
+            inner.set_trouble(None);
             return Ok(());
         }
         let known = Known { upstreams: inner.config.upstreams.keys().cloned().collect() };
         match compile(published, Some(&last), &known) {
             Ok(snapshot) => {
-                trouble.0 = None;
+                inner.set_trouble(None);
                 inner.swap(snapshot);
                 Ok(())
             }
             Err(complaints) => {
                 metrics().reload_failures.inc();
-                trouble.0 = complaints.iter().find(|complaint| !complaint.warning).map(|c| format!("{}:{}: {}", c.file, c.line, c.message));
+                inner.set_trouble(complaints.iter().find(|complaint| !complaint.warning).map(ToString::to_string));
                 Err(complaints)
             }
         }
@@ -132,7 +135,7 @@ impl Gateway {
     pub fn report(&self) -> GatewayReport {
         let inner = &self.inner;
         inner.validity.reported(Instant::now());
-        let trouble = inner.publishing().0.clone();
+        let trouble = inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let snapshot = fence::settled(&inner.current);
         let all = inner.counters.all();
         GatewayReport {
@@ -227,7 +230,11 @@ impl Inner {
         }
     }
 
-    fn publishing(&self) -> std::sync::MutexGuard<'_, Trouble> {
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn publishing(&self) -> std::sync::MutexGuard<'_, ()> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -82,7 +82,8 @@ mod tests {
         let headers = [("host", "a"), ("x-ficus-side", "modern"), ("x_forwarded_for", "1.2.3.4"), ("ficus-wrote", "x"), ("accept", "y")];
         let mut head = head("GET", "//x/./y", &headers);
         assert_eq!(harden(&mut head).map_err(|refusal| refusal.status), Ok("/x/y".to_owned()));
-        let left: Vec<&str> = head.headers.keys().map(|name| name.as_str()).collect();
-        assert_eq!(left, ["host", "ficus-wrote", "accept"]);
+        let mut left: Vec<&str> = head.headers.keys().map(|name| name.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "ficus-wrote", "host"]);
     }
 }

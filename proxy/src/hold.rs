@@ -8,10 +8,15 @@ use tokio::sync::oneshot;
 
 use crate::config::HoldLimits;
 
+/// Released writes that are under way at once.
+pub(crate) const CONCURRENCY: usize = 64;
+
 /// The waiting room of all capabilities.
 #[derive(Debug)]
 pub(crate) struct Holds {
     limits: HoldLimits,
+    /// Released and not yet answered at once.
+    concurrency: usize,
     room: Mutex<Room>,
 }
 
@@ -31,8 +36,8 @@ struct Queue {
 }
 
 impl Holds {
-    pub(crate) fn new(limits: HoldLimits) -> Holds {
-        Holds { limits, room: Mutex::default() }
+    pub(crate) fn new(limits: HoldLimits, concurrency: usize) -> Holds {
+        Holds { limits, concurrency, room: Mutex::default() }
     }
 
     /// The limits.
@@ -69,7 +74,7 @@ impl Holds {
         let mut room = self.lock();
         if let Some(queue) = room.queues.get_mut(capability) {
             queue.open = open;
-            queue.release(self.limits.concurrency);
+            queue.release(self.concurrency);
         }
     }
 
@@ -120,7 +125,7 @@ impl Drop for Held {
             queue.waiting.remove(&self.place);
             if released {
                 queue.running = queue.running.saturating_sub(1);
-                queue.release(self.holds.limits.concurrency);
+                queue.release(self.holds.concurrency);
             }
         }
     }
@@ -137,7 +142,7 @@ mod tests {
     use crate::config::HoldLimits;
 
     fn holds(max_requests: usize, concurrency: usize) -> Arc<Holds> {
-        Arc::new(Holds::new(HoldLimits { max_requests, max_wait: Duration::from_secs(1), concurrency }))
+        Arc::new(Holds::new(HoldLimits { max_requests, max_wait: Duration::from_secs(1) }, concurrency))
     }
 
     #[test]

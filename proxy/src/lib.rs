@@ -22,7 +22,7 @@ mod answer;
 mod asked;
 mod carried;
 mod carry;
-pub mod config;
+mod config;
 mod csrf;
 mod fallback;
 mod fence;
@@ -43,7 +43,7 @@ mod upstream;
 mod validity;
 mod wrote;
 
-pub use config::{Config, DjangoIdentity, HoldLimits, Network, RoleColumn, Timeouts, Upstream};
+pub use config::{Config, DjangoIdentity, HoldLimits, RoleColumn, Timeouts, Upstream};
 pub use gateway::Gateway;
 
 /// Why a gateway cannot be made, or run.
@@ -68,6 +68,9 @@ pub enum Error {
     /// A name of an upstream, a table or a column.
     #[error("`{0}` is not a name that can be used here, or is not known")]
     Name(String),
+    /// A trusted proxy that is no address or network.
+    #[error("{0}")]
+    Network(String),
     /// A thread or runtime could not be started.
     #[error("cannot start a thread")]
     Runtime(#[source] std::io::Error),

@@ -18,6 +18,8 @@ use crate::config::{Config, Upstream};
 
 /// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
 const IDLE: Duration = Duration::from_secs(15);
+/// For how long a WebSocket or an event stream may be silent.
+pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3600);
 /// For how long the address of a name is believed.
 const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
@@ -40,8 +42,8 @@ impl Upstreams {
         let name = carried.upstream(&config.default_upstream);
         let address = self.address(name).await.ok_or_else(|| unknown(name))?;
         let mut peer = HttpPeer::new(address, false, String::new());
-        let silence = carried.decision.as_ref().and_then(|decision| decision.timeout).unwrap_or(config.timeouts.idle);
-        let silence = if carried.streams { config.timeouts.stream } else { silence };
+        let silence = carried.decision.as_ref().and_then(|decision| decision.timeout).unwrap_or(config.timeouts.answer);
+        let silence = if carried.streams { STREAM_SILENCE } else { silence };
         peer.options.connection_timeout = Some(config.timeouts.connect);
         peer.options.total_connection_timeout = Some(config.timeouts.connect);
         peer.options.read_timeout = Some(silence);

@@ -1,0 +1,97 @@
+//! Upstreams that fail: honest answers for writes, the other side for reads.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ficus_proxy::Upstream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::support::{World, full, ramping, soaking};
+
+fn without_modern(upstreams: &mut BTreeMap<String, Upstream>) {
+    // Port 9 of loopback: nobody listens there.
+    upstreams.insert("users-service".into(), Upstream { address: "127.0.0.1:9".into() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_502_and_silence_is_504() {
+    let world = World::with(|config| without_modern(&mut config.upstreams)).await;
+    world.serve(soaking());
+    let json = world.get("/api/v1/users/1/").await;
+    assert_eq!((json.status, json.header("content-type")), (502, "application/json"));
+    assert_eq!(json.json()["request_id"].as_str(), Some(json.header("x-request-id")));
+    let page = world.send("GET", "/api/v1/users/1/", &[("accept", "text/html,*/*")], full("")).await;
+    assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=utf-8"));
+    let write = world.post("/api/v1/users/1/").await;
+    assert_eq!(write.status, 502);
+    let world = World::start().await;
+    world.serve(soaking());
+    let start = Instant::now();
+    assert_eq!(world.get("/brief/slow/2000").await.status, 504);
+    assert!(start.elapsed() < Duration::from_millis(1500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_modern_fails_are_answered_by_legacy_and_writes_are_not() {
+    let world = World::start().await;
+    world.serve(ramping(100));
+    for status in [500, 502, 503, 504] {
+        let path = format!("/api/v1/users/status/{status}");
+        let read = world.get(&path).await;
+        assert_eq!((read.status, read.side()), (status, "legacy"), "legacy says the same here, but legacy says it");
+    }
+    assert_eq!(world.modern.seen("/status/").len(), 4);
+    let slow = world.get("/brief/slow/400").await;
+    assert_eq!((slow.status, world.modern.seen("/slow/").len()), (504, 1), "both sides were asked, both are slow");
+    assert_eq!(world.get("/stubborn/status/503").await.side(), "modern", "fallback = false");
+    let users = world.users();
+    assert_eq!((users.modern.errors, users.modern.requests), (6, 6));
+    assert_eq!(users.legacy.errors, 5);
+    world.serve(soaking());
+    assert_eq!(world.get("/api/v1/users/status/503").await.side(), "modern", "legacy no longer owns");
+    let legacy = world.legacy.seen("/status/").len();
+    assert_eq!(world.post("/api/v1/users/status/503").await.side(), "modern");
+    assert_eq!(world.legacy.seen("/status/").len(), legacy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modern_side_that_is_down_is_left_alone_for_a_moment() {
+    let world = World::with(|config| without_modern(&mut config.upstreams)).await;
+    world.serve(ramping(100));
+    for _ in 0..10 {
+        let read = world.get("/api/v1/users/1/").await;
+        assert_eq!((read.status, read.side()), (200, "legacy"));
+    }
+    let tried = world.users().modern.requests;
+    assert_eq!(tried, 3, "after three failures in a row it is not tried again at once");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    world.get("/api/v1/users/1/").await;
+    assert_eq!(world.users().modern.requests, tried + 1, "it is probed");
+}
+
+/// An upstream that reads a request and closes the connection without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_breaks_off_is_reported_and_never_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let connections = tokio::spawn(async move {
+        let mut writes = 0;
+        while let Ok(Ok((mut socket, _))) = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await {
+            let mut head = [0; 4096];
+            let read = socket.read(&mut head).await.unwrap();
+            if head[..read].starts_with(b"POST") {
+                writes += 1;
+            } else {
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+        writes
+    });
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream { address }))).await;
+    world.serve(soaking());
+    assert_eq!(world.get("/api/v1/users/1/").await.status, 200);
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 502);
+    assert_eq!(connections.await.unwrap(), 1);
+    assert_eq!(world.users().inflight_writes, 0);
+}

@@ -1,0 +1,141 @@
+//! Held writes, counted writes, and a gateway that has lost touch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ficus_proxy::HoldLimits;
+use ficus_rules::wire::{ReportAnswer, Serving};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::support::{World, eventually, full, ramping, soaking};
+
+fn fenced() -> Serving {
+    Serving { fenced: true, ..ramping(100) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_writes_go_to_the_new_owner_once_it_is_published() {
+    let world = Arc::new(World::start().await);
+    world.serve(fenced());
+    let writes: Vec<_> = (0..20)
+        .map(|n| {
+            let world = world.clone();
+            tokio::spawn(async move { world.post(&format!("/api/v1/users/held-{n}")).await })
+        })
+        .collect();
+    eventually("all are held", || world.users().held == 20).await;
+    assert_eq!(world.get("/api/v1/users/1/").await.side(), "modern", "reads go on");
+    assert_eq!(world.users().inflight_writes, 0);
+    assert_eq!(world.legacy.seen("held").len() + world.modern.seen("held").len(), 0);
+    world.serve(soaking());
+    for write in writes {
+        let write = write.await.unwrap();
+        assert_eq!((write.status, write.side(), write.json()["size"].as_u64()), (200, "modern", Some(4)));
+    }
+    assert_eq!(world.modern.seen("held").len(), 20, "each once");
+    assert_eq!((world.users().held, world.users().inflight_writes), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_abort_held_writes_go_to_the_old_owner() {
+    let world = Arc::new(World::start().await);
+    world.serve(fenced());
+    let theirs = world.clone();
+    let pinned = tokio::spawn(async move { theirs.post("/admin/users/1/").await });
+    eventually("the pinned write is held too", || world.users().held == 1).await;
+    world.serve(ramping(100));
+    assert_eq!(pinned.await.unwrap().side(), "legacy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_bounded_in_number_and_in_time() {
+    let limits = HoldLimits { max_requests: 1, max_wait: Duration::from_millis(400) };
+    let world = Arc::new(World::with(|config| config.hold = limits).await);
+    world.serve(fenced());
+    let theirs = world.clone();
+    let first = tokio::spawn(async move { theirs.post("/api/v1/users/first").await });
+    eventually("one is held", || world.users().held == 1).await;
+    let second = world.post("/api/v1/users/second").await;
+    assert_eq!((second.status, second.header("retry-after")), (503, "1"));
+    let first = first.await.unwrap();
+    assert_eq!((first.status, first.header("retry-after")), (503, "1"));
+    assert_eq!(world.legacy.seen.lock().unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_write_whose_client_leaves_is_never_sent() {
+    let world = World::start().await;
+    world.serve(fenced());
+    for (what, length) in [("small", 4), ("large", 1_000_000)] {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        let head = format!("POST /api/v1/users/gone-{what} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\nbody");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        eventually("it is held", || world.users().held == 1).await;
+        drop(socket);
+        eventually("its place is free", || world.users().held == 0).await;
+    }
+    world.serve(soaking());
+    world.post("/api/v1/users/after").await;
+    assert_eq!(world.modern.seen("gone").len() + world.legacy.seen("gone").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_streams_through_after_a_hold() {
+    let world = Arc::new(World::start().await);
+    world.serve(fenced());
+    let theirs = world.clone();
+    let body = super::support::streamed(8, 1 << 20, Duration::ZERO);
+    let upload = tokio::spawn(async move { theirs.send("POST", "/api/v1/users/upload", &[], body).await });
+    eventually("it is held", || world.users().held == 1).await;
+    world.serve(soaking());
+    assert_eq!(upload.await.unwrap().json()["size"].as_u64(), Some(8 << 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_counts_as_in_flight_until_its_upstream_has_answered() {
+    let world = Arc::new(World::start().await);
+    world.serve(ramping(100));
+    let theirs = world.clone();
+    let slow = tokio::spawn(async move { theirs.post("/api/v1/users/slow/400").await });
+    eventually("it is in flight", || world.users().inflight_writes == 1).await;
+    world.serve(fenced());
+    assert_eq!(world.users().inflight_writes, 1, "the fence does not hide what was sent before it");
+    assert_eq!(slow.await.unwrap().status, 200);
+    assert_eq!(world.users().inflight_writes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_does_not_end_the_count() {
+    let world = World::start().await;
+    world.serve(ramping(100));
+    let mut socket = TcpStream::connect(world.address).await.unwrap();
+    socket.write_all(b"POST /api/v1/users/slow/300 HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    eventually("it is in flight", || world.users().inflight_writes == 1).await;
+    socket.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.users().inflight_writes, 1);
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_out_of_touch_refuses_writes_of_what_is_moving_and_nothing_else() {
+    let world = World::start().await;
+    world.publish(ramping(0));
+    let write = world.post("/api/v1/users/1/").await;
+    assert_eq!((write.status, write.header("retry-after")), (503, "1"), "no report was ever answered");
+    assert!(write.json()["detail"].as_str().unwrap().contains("orchestrator"));
+    assert_eq!(world.get("/api/v1/users/1/").await.status, 200);
+    assert_eq!(world.post("/other/").await.status, 200);
+    let answer = |generation, valid_for_ms| ReportAnswer { generation, valid_for_ms, ..ReportAnswer::default() };
+    world.gateway.answered(&answer(99, 60_000));
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 503, "there is a newer state than ours");
+    world.gateway.answered(&answer(1, 200));
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 200);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 503, "it has lapsed");
+    world.publish(Serving::untouched());
+    assert_eq!(world.send("POST", "/api/v1/users/1/", &[], full("")).await.status, 200, "a draft does not move");
+}

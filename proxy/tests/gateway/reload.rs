@@ -1,0 +1,89 @@
+//! Publishing while requests are served, starting without anybody, stopping in good order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ficus_rules::wire::RuleFile;
+
+use super::support::{World, eventually, full, published, ramping, send, soaking};
+use super::upgrade::{echo, open};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_generations_pass_without_a_failed_request() {
+    let world = Arc::new(World::start().await);
+    world.serve(ramping(50));
+    let mut socket = open(&world, "/api/v1/users/ws").await;
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..4)
+        .map(|n| {
+            let (world, stop, sent) = (world.clone(), stop.clone(), sent.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let got = if n % 2 == 0 { world.get("/api/v1/users/1/").await } else { world.post("/api/v1/users/1/").await };
+                    assert_eq!(got.status, 200);
+                    let expected = if got.side() == "modern" { "users-service" } else { "monolith" };
+                    assert_eq!(got.json()["origin"], expected);
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for n in 0..200 {
+        world.serve(ramping(n % 101));
+        echo(&mut socket, b"still here").await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(world.gateway.generation(), 201);
+    assert!(sent.load(Ordering::Relaxed) > 100, "{sent:?}");
+    assert_eq!(world.users().inflight_writes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_rule_file_or_an_older_generation_changes_nothing() {
+    let world = World::start().await;
+    world.serve(ramping(100));
+    let mut bad = published(2, ramping(0));
+    bad.rules = vec![RuleFile { name: "users.toml".into(), text: "[capability]\nnmae = 'users'".into() }];
+    let complaints = world.gateway.publish(bad).unwrap_err();
+    assert_eq!(complaints[0].file, "users.toml");
+    let report = world.gateway.report();
+    assert!(report.trouble.unwrap().contains("users.toml"));
+    assert_eq!((report.generation, world.get("/api/v1/users/1/").await.side()), (1, "modern"));
+    world.gateway.publish(published(3, ramping(100))).unwrap();
+    assert_eq!(world.gateway.report().trouble, None);
+    assert!(world.gateway.publish(published(2, ramping(0))).is_err());
+    assert_eq!(world.gateway.generation(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_starts_from_its_last_good_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot.json");
+    let mut world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+    world.serve(soaking());
+    world.stop();
+    let world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+    assert_eq!(world.gateway.generation(), 1);
+    assert_eq!(world.get("/api/v1/users/1/").await.side(), "modern");
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 503, "until the orchestrator has confirmed it");
+    world.confirm();
+    assert_eq!(world.post("/api/v1/users/1/").await.side(), "modern");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_finishes_what_is_under_way_and_no_more() {
+    let mut world = World::start().await;
+    let (client, address) = (world.client.clone(), world.address);
+    let slow = tokio::spawn(async move { send(&client, address, "GET", "/slow/300", &[], full("")).await });
+    eventually("it is under way", || !world.legacy.seen("/slow/").is_empty()).await;
+    let start = Instant::now();
+    tokio::task::block_in_place(|| world.stop());
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+    assert_eq!(slow.await.unwrap().status, 200);
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}

@@ -1,0 +1,40 @@
+//! Connections that become tunnels.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::support::{World, soaking};
+
+pub async fn open(world: &World, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: a.test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(socket.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    socket
+}
+
+pub async fn echo(socket: &mut TcpStream, text: &[u8]) {
+    socket.write_all(text).await.unwrap();
+    let mut back = vec![0; text.len()];
+    tokio::time::timeout(std::time::Duration::from_secs(5), socket.read_exact(&mut back)).await.unwrap().unwrap();
+    assert_eq!(back, text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_both_ways_on_either_side() {
+    let world = World::start().await;
+    let mut on_legacy = open(&world, "/live/ws").await;
+    echo(&mut on_legacy, b"one").await;
+    world.serve(soaking());
+    let mut on_modern = open(&world, "/api/v1/users/ws").await;
+    echo(&mut on_modern, b"two").await;
+    echo(&mut on_legacy, b"three").await;
+    assert_eq!(world.modern.seen("/users/ws").len(), 1);
+}
