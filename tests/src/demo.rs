@@ -59,6 +59,17 @@ pub async fn run(directory: &Path, keep: bool) -> Result<bool> {
     Ok(report.kept())
 }
 
+/// Walks the capability as the demo does, and says what happens.
+///
+/// # Errors
+/// A step did not come about.
+pub async fn walk(world: &World, ledger: &Ledger) -> Result<()> {
+    let screen = Screen::start(world.operator()?, ledger.clone(), world.ficus.id());
+    let walked = walk::walk(world, ledger, &screen).await;
+    screen.stop().await;
+    walked.map(drop)
+}
+
 async fn conclude(world: &World, ledger: &Ledger, direct: Direct, switches: Vec<walk::Switch>, memory: u64) -> Result<Report> {
     let operator = world.operator()?;
     let quiet = |status: &Value| status["agent"]["reverse"]["lag_entries"] == 0 && status["agent"]["forward"]["lag_entries"] == 0;

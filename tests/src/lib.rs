@@ -21,5 +21,6 @@ pub mod load;
 pub mod operator;
 pub mod origin;
 pub mod process;
+pub mod prometheus;
 pub mod school;
 pub mod world;
