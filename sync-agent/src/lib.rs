@@ -1,1 +1,37 @@
-//! sync-agent
+//! The sync agent: keeps the databases of both sides equal, capability by capability, while either of them is written.
+//!
+//! It never decides: what to run, which database to fence, when to look for an end, is ordered
+//! ([`ficus_rules::wire::Orders`]) and reported ([`ficus_rules::wire::AgentReport`]) as levels. It never writes a row
+//! that no rule file maps, and never holds a lock while it waits.
+//!
+//! The life of a row:
+//!
+//! 1. the application writes it; a trigger logs its key ([`sqlite`]);
+//! 2. [`stream`] wakes up, folds the log and reads the newest state of every touched key in one transaction;
+//! 3. its [`ficus_rules::mapping::Plan`] maps it to the other side ([`apply`]);
+//! 4. it is written together with the position and the mark that keeps it from flowing back; what a constraint refuses
+//!    is set aside with its reason, and tried again with the next change of its key;
+//! 5. only then the source is told, and prunes its log.
+//!
+//! Before the first change, [`backfill`] copies everything in one exact snapshot; afterwards [`verify`] compares both
+//! sides while writes go on, and repairs by pretending that the owner's rows were touched.
+//!
+//! Read next: `port.rs` (what a database must be able to do), `capability.rs` (one capability from start to end).
+
+mod agent;
+mod apply;
+mod backfill;
+mod capability;
+mod crash;
+mod error;
+mod metrics;
+pub mod port;
+mod quarantine;
+mod session;
+mod sqlite;
+mod state;
+mod stream;
+mod verify;
+
+pub use agent::{Agent, Config, Resolved};
+pub use error::Error;

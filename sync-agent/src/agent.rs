@@ -1,0 +1,295 @@
+//! The handle that the rest of the process holds: orders in, reports out. Starts and stops capabilities; does nothing to
+//! a database itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ficus_rules::mapping::TableMap;
+use ficus_rules::spec::{self, Known};
+use ficus_rules::wire::{AgentReport, CapabilityOrders, CapabilityReport, Orders, RuleFile};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+use crate::capability;
+use crate::error::Error;
+use crate::session::{Context, stopped};
+use crate::state::State;
+
+/// How an agent is set up. `Config::new` has the defaults.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name in reports.
+    pub name: String,
+    /// Databases by the name of their upstream, as URLs: `sqlite:///path/to/file`.
+    pub databases: BTreeMap<String, String>,
+    /// Names of all upstreams, for the rule files.
+    pub known_upstreams: Vec<String>,
+    /// How often a quiet source is asked whether it was written to (default 10 ms).
+    pub poll: Duration,
+    /// Rows of a backfill batch, and log entries of a stream batch at most (default 2,000).
+    pub batch_rows: usize,
+}
+
+impl Config {
+    /// A configuration with the defaults.
+    pub fn new(name: &str, databases: BTreeMap<String, String>) -> Config {
+        let known_upstreams = databases.keys().cloned().collect();
+        Config { name: name.to_owned(), databases, known_upstreams, poll: Duration::from_millis(10), batch_rows: 2_000 }
+    }
+}
+
+/// A capability whose names are resolved: both databases and the table pairs between them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The upstream of the monolith.
+    pub legacy: String,
+    /// Its database.
+    pub legacy_url: String,
+    /// The upstream of the new service.
+    pub modern: String,
+    /// Its database.
+    pub modern_url: String,
+    /// The table pairs, parents before children.
+    pub tables: Vec<TableMap>,
+}
+
+/// A running agent. Clones are handles of the same one; it ends with [`Agent::stop`], or with its last handle.
+pub struct Agent {
+    inner: Arc<Inner>,
+    seen: tokio::sync::Mutex<watch::Receiver<u64>>,
+}
+
+struct Inner {
+    name: String,
+    orders: watch::Sender<Orders>,
+    changed: watch::Sender<u64>,
+    states: Arc<Mutex<States>>,
+    stop: watch::Sender<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What is reported: the generation worked by, and every capability.
+#[derive(Default)]
+struct States {
+    generation: u64,
+    capabilities: BTreeMap<String, Arc<State>>,
+    /// Capabilities that cannot even be started, with the reason.
+    refused: BTreeMap<String, String>,
+}
+
+impl Agent {
+    /// Starts an agent. It touches no database before it has orders.
+    ///
+    /// # Errors
+    /// When a database has a URL that no engine knows.
+    pub async fn start(config: Config) -> Result<Agent, Error> {
+        let (known, databases) = (Known { upstreams: config.known_upstreams.clone() }, config.databases.clone());
+        if let Some((name, url)) = databases.iter().find(|(_, url)| !url.starts_with("sqlite:")) {
+            return Err(Error::Refused(format!("database of {name}: no engine for {url}; use sqlite:///path/to/file")));
+        }
+        Agent::start_with(config, move |files: &[RuleFile]| resolve(files, &known, &databases)).await
+    }
+
+    /// Starts an agent for capabilities that are resolved already; rule files in orders are not looked at.
+    ///
+    /// # Errors
+    /// None today; the signature is the one of [`Agent::start`].
+    pub async fn start_resolved(config: Config, capabilities: BTreeMap<String, Resolved>) -> Result<Agent, Error> {
+        Agent::start_with(config, move |_: &[RuleFile]| Ok(capabilities.clone())).await
+    }
+
+    async fn start_with(
+        config: Config,
+        resolve: impl Fn(&[RuleFile]) -> Result<BTreeMap<String, Resolved>, String> + Send + 'static,
+    ) -> Result<Agent, Error> {
+        let (orders, received) = watch::channel(Orders::default());
+        let (changed, seen) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let states = Arc::default();
+        let name = config.name.clone();
+        let supervisor =
+            Supervisor { config, states: Arc::clone(&states), changed: changed.clone(), running: BTreeMap::new(), tasks: JoinSet::new() };
+        let task = tokio::spawn(supervisor.run(received, stopped, resolve));
+        let inner = Inner { name, orders, changed, states, stop, task: Mutex::new(Some(task)) };
+        Ok(Agent { inner: Arc::new(inner), seen: tokio::sync::Mutex::new(seen) })
+    }
+
+    /// Says how things should be. Orders of an older generation than the last ones are refused; equal ones may be repeated.
+    pub fn order(&self, orders: Orders) {
+        self.inner.orders.send_if_modified(|known| {
+            let newer = orders.generation >= known.generation && *known != orders;
+            if newer {
+                *known = orders;
+            }
+            newer
+        });
+    }
+
+    /// How things are.
+    pub fn report(&self) -> AgentReport {
+        let states = self.inner.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut capabilities: BTreeMap<String, CapabilityReport> =
+            states.capabilities.iter().map(|(name, state)| (name.clone(), state.report())).collect();
+        for (name, trouble) in &states.refused {
+            capabilities.entry(name.clone()).or_default().trouble = Some(trouble.clone());
+        }
+        AgentReport { agent: self.inner.name.clone(), generation: states.generation, capabilities }
+    }
+
+    /// Resolves when something changed that matters for a switch since the last call on this handle: a fence, an end that
+    /// was reached, a verification, progress of a backfill, trouble. Rows that just flow do not count.
+    pub async fn changed(&self) {
+        if self.seen.lock().await.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stops between two transactions.
+    pub async fn stop(self) {
+        self.inner.stop.send_replace(true);
+        let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // It only fails when it panicked or was aborted: stopped either way.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Clone for Agent {
+    fn clone(&self) -> Agent {
+        Agent { inner: Arc::clone(&self.inner), seen: tokio::sync::Mutex::new(self.inner.changed.subscribe()) }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
+/// Keeps one task per ordered capability.
+struct Supervisor {
+    config: Config,
+    states: Arc<Mutex<States>>,
+    changed: watch::Sender<u64>,
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    resolved: Resolved,
+    orders: watch::Sender<CapabilityOrders>,
+    stop: watch::Sender<bool>,
+    task: AbortHandle,
+}
+
+impl Supervisor {
+    async fn run(
+        mut self,
+        mut orders: watch::Receiver<Orders>,
+        mut stop: watch::Receiver<bool>,
+        resolve: impl Fn(&[RuleFile]) -> Result<BTreeMap<String, Resolved>, String>,
+    ) {
+        let mut rules: Option<(Vec<RuleFile>, Result<BTreeMap<String, Resolved>, String>)> = None;
+        loop {
+            tokio::select! {
+                changed = orders.changed() => if changed.is_err() { break },
+                () = stopped(&mut stop) => break,
+            }
+            let wish = orders.borrow_and_update().clone();
+            if rules.as_ref().is_none_or(|(files, _)| *files != wish.rules) {
+                rules = Some((wish.rules.clone(), resolve(&wish.rules)));
+            }
+            if let Some((_, resolved)) = &rules {
+                self.follow(wish, resolved).await;
+            }
+        }
+        let names: Vec<String> = self.running.keys().cloned().collect();
+        for running in self.running.values() {
+            running.stop.send_replace(true);
+        }
+        for name in names {
+            self.end(&name).await;
+        }
+    }
+
+    async fn follow(&mut self, wish: Orders, resolved: &Result<BTreeMap<String, Resolved>, String>) {
+        let mut refused = BTreeMap::new();
+        let gone: Vec<String> = self.running.keys().filter(|name| !wish.capabilities.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.end(&name).await;
+            self.states().capabilities.remove(&name);
+        }
+        for (name, orders) in wish.capabilities {
+            let found = resolved.as_ref().map_err(Clone::clone).and_then(|known| {
+                known.get(&name).cloned().ok_or_else(|| format!("no rule file describes the capability {name}; add one, or take it out"))
+            });
+            match found {
+                Ok(resolved) => self.keep(name, resolved, orders).await,
+                // What runs goes on by the last good rules.
+                Err(error) => match self.running.get(&name) {
+                    Some(running) => drop(running.orders.send_replace(orders)),
+                    None => drop(refused.insert(name, error)),
+                },
+            }
+        }
+        let mut states = self.states();
+        states.generation = wish.generation;
+        states.refused = refused;
+        drop(states);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Makes sure that a capability runs by these orders.
+    async fn keep(&mut self, name: String, resolved: Resolved, orders: CapabilityOrders) {
+        if let Some(running) = self.running.get(&name).filter(|running| running.resolved == resolved && !running.task.is_finished()) {
+            running.orders.send_if_modified(|known| {
+                let other = *known != orders;
+                *known = orders;
+                other
+            });
+            return;
+        }
+        self.end(&name).await;
+        let state = Arc::new(State::new(&name, self.changed.clone()));
+        state.note(|report| report.epoch = orders.epoch);
+        self.states().capabilities.insert(name.clone(), Arc::clone(&state));
+        let context = Arc::new(Context { config: self.config.clone(), resolved: resolved.clone(), state });
+        let (orders, received) = watch::channel(orders);
+        let (stop, stopped) = watch::channel(false);
+        let task = self.tasks.spawn(capability::run(context, received, stopped));
+        self.running.insert(name, Running { resolved, orders, stop, task });
+    }
+
+    /// Ends a capability's task, and waits for it.
+    async fn end(&mut self, name: &str) {
+        let Some(running) = self.running.remove(name) else { return };
+        running.stop.send_replace(true);
+        while !running.task.is_finished() {
+            let _ = self.tasks.join_next().await;
+        }
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names of the rule files to databases.
+fn resolve(files: &[RuleFile], known: &Known, databases: &BTreeMap<String, String>) -> Result<BTreeMap<String, Resolved>, String> {
+    let checked = spec::load(files, known).map_err(|complaints| {
+        let first = complaints.into_iter().find(|complaint| !complaint.warning);
+        first.map_or_else(String::new, |c| format!("{}:{}:{}: {}; {}", c.file, c.line, c.column, c.message, c.hint))
+    })?;
+    let url = |name: &String| databases.get(name).cloned().unwrap_or_else(|| format!("the upstream {name} has no database in ficus.toml"));
+    let resolved = checked.rules.capabilities.into_iter().map(|(name, capability)| {
+        let (legacy_url, modern_url) = (url(&capability.legacy), url(&capability.modern));
+        let resolved =
+            Resolved { legacy: capability.legacy, legacy_url, modern: capability.modern, modern_url, tables: capability.tables };
+        (name, resolved)
+    });
+    Ok(resolved.collect())
+}

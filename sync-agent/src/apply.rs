@@ -1,0 +1,107 @@
+//! One folded batch to its target: mapped, written, and if a constraint refuses it, written in a more patient way.
+//! Names no engine. Does not decide when; the stream does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
+
+use crate::error::Error;
+use crate::port::{Applied, Batch, Changes, Direction, Effort, Position, Rejected, Shared, Touched};
+use crate::quarantine;
+
+/// How often rows that hold a contested unique value are pulled into the batch, before rows are set aside.
+const ROUNDS: usize = 8;
+
+/// Carries batches of one direction.
+pub(crate) struct Applier {
+    pub(crate) source: Shared,
+    pub(crate) sink: Shared,
+    pub(crate) plans: Arc<Vec<Plan>>,
+    pub(crate) direction: Direction,
+}
+
+/// What came of a batch.
+pub(crate) struct Outcome {
+    /// The batch as it was applied in the end.
+    pub(crate) batch: Batch,
+    /// Rows written or removed, by pair.
+    pub(crate) rows: Vec<u64>,
+    /// Set aside in all.
+    pub(crate) quarantined: u64,
+}
+
+impl Applier {
+    /// Applies what was read after a position. When it returns, rows and position are durable.
+    pub(crate) async fn apply(&self, after: Position, limit: usize, mut batch: Batch) -> Result<Outcome, Error> {
+        let mut effort = Effort::Plain;
+        let mut also: Vec<Touched> = Vec::new();
+        for round in 0.. {
+            let (changes, aside) = self.map(&batch);
+            match self.sink.apply(&changes, batch.upto, effort, &aside).await? {
+                Applied::Done { rejected, quarantined } => {
+                    for Rejected { row, reason, .. } in aside.iter().chain(&rejected) {
+                        tracing::warn!(capability = %self.plans[row.pair].capability, table = %self.plans[row.pair].pair, %reason, "row set aside");
+                    }
+                    let rows = changes.iter().map(|changes| (changes.upserts.len() + changes.deletes.len()) as u64).collect();
+                    return Ok(Outcome { batch, rows, quarantined });
+                }
+                Applied::Refused { holders } => {
+                    effort = match effort {
+                        Effort::Plain => Effort::Parked,
+                        _ if !holders.is_empty() && round < ROUNDS => Effort::Parked,
+                        _ => Effort::Isolated,
+                    };
+                    also.extend(holders);
+                    batch = self.source.read(after, limit, &also).await?;
+                }
+            }
+        }
+        unreachable!("an isolated batch is never refused")
+    }
+
+    /// The batch in the target's shape, and what has no counterpart there.
+    fn map(&self, batch: &Batch) -> (Vec<Changes>, Vec<Rejected>) {
+        let mut changes = vec![Changes::default(); self.plans.len()];
+        let mut aside = Vec::new();
+        let mut found: HashMap<(usize, String), &Row> = HashMap::new();
+        for (pair, rows) in batch.rows.iter().enumerate() {
+            found.extend(rows.iter().map(|row| ((pair, identity(&row.key)), row)));
+        }
+        for touched in &batch.touched {
+            let Some(row) = found.get(&(touched.pair, identity(&touched.key))) else {
+                changes[touched.pair].deletes.push(touched.key.clone());
+                continue;
+            };
+            let plan = &self.plans[touched.pair];
+            match convert(plan, self.direction, row) {
+                Ok(row) => changes[touched.pair].upserts.push(row),
+                Err(error) => aside.push(rejected(plan, self.direction, touched.pair, row, &error)),
+            }
+        }
+        (changes, aside)
+    }
+}
+
+/// A row in the target's shape.
+pub(crate) fn convert(plan: &Plan, direction: Direction, row: &Row) -> Result<Row, RowError> {
+    match direction {
+        Direction::Forward => plan.forward(row),
+        Direction::Reverse => plan.back(row),
+    }
+}
+
+/// A row that has no counterpart.
+pub(crate) fn rejected(plan: &Plan, direction: Direction, pair: usize, row: &Row, error: &RowError) -> Rejected {
+    let Shape { key, columns, .. } = match direction {
+        Direction::Forward => &plan.legacy,
+        Direction::Reverse => &plan.modern,
+    };
+    let image = Some(quarantine::image(key, columns, row));
+    Rejected { row: Touched { pair, key: row.key.clone() }, image, reason: error.to_string() }
+}
+
+/// Something to find a key by.
+fn identity(key: &Value) -> String {
+    format!("{key:?}")
+}

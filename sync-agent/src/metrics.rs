@@ -1,0 +1,42 @@
+//! What Prometheus sees of the agent, in the default registry.
+
+use std::sync::LazyLock;
+
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
+    let collector = collector.expect("the names and labels below are valid");
+    // A second registration of the same name only happens when two copies of this crate share a process.
+    let _ = prometheus::register(Box::new(collector.clone()));
+    collector
+}
+
+/// Rows applied.
+pub(crate) static ROWS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_sync_rows_total", "Rows that the agent applied");
+    registered(IntCounterVec::new(opts, &["capability", "direction", "table"]))
+});
+
+/// Age of the oldest change that is not applied.
+pub(crate) static LAG_SECONDS: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_sync_lag_seconds", "Age of the oldest change that is not applied");
+    registered(GaugeVec::new(opts, &["capability", "direction"]))
+});
+
+/// Log entries that are not applied.
+pub(crate) static LAG_ENTRIES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_sync_lag_entries", "Entries of the source's log that are not applied");
+    registered(IntGaugeVec::new(opts, &["capability", "direction"]))
+});
+
+/// Rows that differ, as of the last verification.
+pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_drift_rows", "Rows that differed between the sides at the last verification");
+    registered(IntGaugeVec::new(opts, &["capability", "table"]))
+});
+
+/// Rows set aside.
+pub(crate) static QUARANTINED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_quarantined_rows", "Rows set aside because they could not be applied");
+    registered(IntGaugeVec::new(opts, &["capability"]))
+});

@@ -1,0 +1,280 @@
+//! What the agent needs of a database, whatever its engine. The loops above ([`crate::stream`], [`crate::backfill`],
+//! [`crate::verify`]) name no engine; an engine is a set of files that implements these traits and passes the contract
+//! in `contract.rs`.
+//!
+//! One value of [`Database`] stands for one side of one capability: it knows the shapes of that side's tables, in the
+//! order of the plans (parents before children); `pair` is an index into them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{Plan, Row, Tables, Value};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+
+/// A place in a source's log. Only grows; how it is read off the engine is the engine's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position(pub u64);
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which way a stream flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Legacy to modern.
+    Forward,
+    /// Modern to legacy.
+    Reverse,
+}
+
+impl Direction {
+    /// The stream that leaves a side.
+    pub fn from(side: Side) -> Direction {
+        match side {
+            Side::Legacy => Direction::Forward,
+            Side::Modern => Direction::Reverse,
+        }
+    }
+
+    /// The side that it leaves.
+    pub fn source(self) -> Side {
+        match self {
+            Direction::Forward => Side::Legacy,
+            Direction::Reverse => Side::Modern,
+        }
+    }
+
+    /// The word in labels and in the checkpoint.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Forward => "forward",
+            Direction::Reverse => "reverse",
+        }
+    }
+}
+
+/// A row that was touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The pair.
+    pub pair: usize,
+    /// The legacy key.
+    pub key: Value,
+}
+
+/// A folded piece of a source's log: the keys that were touched, and their newest state.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Everything up to here is in the batch.
+    pub upto: Position,
+    /// The end of the log in the same transaction.
+    pub end: Position,
+    /// Entries of the log that were folded.
+    pub entries: u64,
+    /// Entries after `upto`.
+    pub left: u64,
+    /// Age in seconds of the oldest entry.
+    pub age: f64,
+    /// The keys, each once.
+    pub touched: Vec<Touched>,
+    /// By pair, the rows of these keys that exist.
+    pub rows: Vec<Vec<Row>>,
+}
+
+/// What to do to one table of the target.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Rows that shall be as given.
+    pub upserts: Vec<Row>,
+    /// Keys that shall not be.
+    pub deletes: Vec<Value>,
+}
+
+/// A row that could not be applied.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// Which.
+    pub row: Touched,
+    /// The row that was to be written, by column; `None`: it was to be removed.
+    pub image: Option<serde_json::Value>,
+    /// Why; names columns, never values.
+    pub reason: String,
+}
+
+/// How hard a sink tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Write the rows; any refusal refuses the whole.
+    Plain,
+    /// First move unique values of the rows that are about to change out of each other's way.
+    Parked,
+    /// Like `Parked`, in ever smaller parts; what is refused alone is set aside, the rest is written.
+    Isolated,
+}
+
+/// What became of [`Sink::apply`].
+#[derive(Debug)]
+pub enum Applied {
+    /// It is durable, with the position. The rows that were set aside, and how many are set aside in all.
+    Done {
+        /// Set aside now.
+        rejected: Vec<Rejected>,
+        /// Set aside in all.
+        quarantined: u64,
+    },
+    /// A constraint refused it; nothing was written. Rows of the target outside the batch that hold a unique value
+    /// that the batch brings: their newest state belongs into the batch.
+    Refused {
+        /// These rows.
+        holders: Vec<Touched>,
+    },
+}
+
+/// What a target remembers of the stream that ends in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Checkpoint {
+    /// Applied so far; `None`: never begun.
+    pub position: Option<Position>,
+    /// The initial copy is complete.
+    pub backfilled: bool,
+    /// The turn that was taken.
+    pub turn: i64,
+}
+
+/// One piece of a snapshot.
+#[derive(Debug)]
+pub enum Piece {
+    /// Sent first: rows in all.
+    Total(u64),
+    /// Some rows of a pair.
+    Rows(usize, Vec<Row>),
+}
+
+/// Bounds of a walk by key: `after` is outside, `through` inside.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRange {
+    /// Lower bound.
+    pub after: Option<Value>,
+    /// Upper bound.
+    pub through: Option<Value>,
+}
+
+/// Reads rows in the shape of the side's plans.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// The rows of these keys that exist, in any order.
+    async fn rows(&self, pair: usize, keys: &[Value]) -> Result<Vec<Row>, Error>;
+
+    /// Rows inside a range, by key, at most `limit`. Rows without a key are none of the pair.
+    async fn chunk(&self, pair: usize, range: &KeyRange, limit: usize) -> Result<Vec<Row>, Error>;
+
+    /// How many rows of the pair have no key, so that nothing can correlate them.
+    async fn keyless(&self, pair: usize) -> Result<u64, Error>;
+
+    /// References of the side's own tables that lead nowhere, in words; empty when there are none.
+    async fn orphans(&self) -> Result<Vec<String>, Error>;
+}
+
+/// A database that changes are read from.
+#[async_trait]
+pub trait Source: Reader {
+    /// Makes capture complete: log, triggers, fence (open). Idempotent. Pairs whose capture was missing or outdated are
+    /// remembered as gaps in the same transaction.
+    async fn prepare(&self) -> Result<(), Error>;
+
+    /// The pairs that may have changed without an entry in the log.
+    async fn gaps(&self) -> Result<Vec<usize>, Error>;
+
+    /// These pairs have been compared since.
+    async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
+
+    /// All rows and the position that they stand for, exactly; parents first. Ends when the receiver is gone.
+    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error>;
+
+    /// Whether anything may have been committed since the last call. Cheap: it is asked every few milliseconds.
+    async fn changed(&self) -> Result<bool, Error>;
+
+    /// Folds at most `limit` entries after a position; `also` are read as if they had been touched. Rows and position
+    /// are of one transaction.
+    ///
+    /// # Errors
+    /// [`Error::SchemaChanged`] when capture is no longer complete.
+    async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error>;
+
+    /// Everything up to here is durable in the target: the log below it may go. At most a small write.
+    async fn confirm(&self, position: Position) -> Result<(), Error>;
+
+    /// The end of the log. With the fence on: nothing but the agent writes after it.
+    async fn end_position(&self) -> Result<Position, Error>;
+
+    /// Appends entries to the log, as if the rows had been written.
+    async fn touch(&self, rows: &[Touched]) -> Result<(), Error>;
+}
+
+/// A database that changes are written to.
+#[async_trait]
+pub trait Sink: Reader {
+    /// Takes the stream over from whichever agent had it. From here on, that agent's writes fail with
+    /// [`Error::Superseded`]. An agent that has had a turn before names it, and is refused when another came between.
+    /// Refuses when the stream came from another database than `source_id`.
+    async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error>;
+
+    /// Rows, position and quarantine in one transaction.
+    async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error>;
+
+    /// Writes rows of the initial copy.
+    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error>;
+
+    /// Removes the rows of all pairs, in small transactions, and forgets the checkpoint.
+    async fn empty(&self) -> Result<(), Error>;
+
+    /// Sets the position, and says whether the initial copy is complete.
+    async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error>;
+
+    /// How many rows are set aside.
+    async fn quarantined(&self) -> Result<u64, Error>;
+
+    /// The highest number that the pair's sequence has given out, or that a row bears.
+    async fn sequence(&self, pair: usize) -> Result<i64, Error>;
+
+    /// Makes the pair's sequence go on above a number. A pair without a sequence on this side: nothing.
+    async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error>;
+}
+
+/// One side of a capability.
+#[async_trait]
+pub trait Database: Source + Sink {
+    /// Identifies the database: another one after a restore from elsewhere.
+    async fn id(&self) -> Result<String, Error>;
+
+    /// Refuses every writer but the agent, or stops refusing. Durable; no schema change.
+    async fn fence(&self, on: bool) -> Result<(), Error>;
+
+    /// Whether it refuses.
+    async fn is_fenced(&self) -> Result<bool, Error>;
+}
+
+/// An opened database, before anything is compiled for it.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// The columns of the named tables.
+    async fn columns(&self, tables: &[String]) -> Result<Tables, Error>;
+
+    /// One side of a capability's plans in it.
+    async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error>;
+
+    /// Takes everything of a capability out again. Idempotent; works on a database that never had it.
+    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error>;
+
+    /// Closes its connections.
+    async fn close(&self);
+}
+
+/// A shared side.
+pub type Shared = Arc<dyn Database>;

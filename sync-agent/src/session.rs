@@ -1,0 +1,359 @@
+//! One capability between two errors: both databases open, streams running, wishes carried out. Whoever wants something
+//! else (another rule set, a changed schema, a stop) ends the session and begins another.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::mapping::{Plan, compile};
+use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::agent::{Config, Resolved};
+use crate::apply::Applier;
+use crate::backfill::Backfill;
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Checkpoint, Direction, Engine, Position, Shared};
+use crate::sqlite;
+use crate::state::State;
+use crate::stream::Stream;
+use crate::verify::Verifier;
+
+/// How long a stream may take to finish its batch when the session ends.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a session is made of.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) resolved: Resolved,
+    pub(crate) state: Arc<State>,
+}
+
+/// Opens the database behind a URL. The one place that knows which engines there are.
+pub(crate) async fn open(url: &str, label: &str) -> Result<Box<dyn Engine>, Error> {
+    match url.split_once(':') {
+        Some(("sqlite", _)) => Ok(Box::new(sqlite::File::open(url, label).await?)),
+        _ => Err(Error::Refused(format!("{label}: no engine for {url}; use sqlite:///path/to/file"))),
+    }
+}
+
+/// Resolves when it is time to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone: stop as well.
+    drop(stop.wait_for(|stop| *stop).await.map(|stop| *stop));
+}
+
+/// A session that is set up.
+struct Session<'a> {
+    context: &'a Context,
+    legacy: Shared,
+    modern: Shared,
+    plans: Arc<Vec<Plan>>,
+    /// Both directions, once they run.
+    streams: JoinSet<Result<(), Error>>,
+    /// Everything else; safe to end anywhere.
+    tasks: JoinSet<Result<Done, Error>>,
+    stop: watch::Sender<bool>,
+    streaming: bool,
+    /// Pairs being compared because their capture had a gap.
+    gaps: bool,
+    verifying: Option<u64>,
+    repairing: Option<u64>,
+}
+
+/// What a task of the session has finished.
+enum Done {
+    Backfilled(Position, Position),
+    Compared,
+    GapsClosed,
+}
+
+impl Context {
+    /// Runs until told otherwise.
+    pub(crate) async fn session(
+        &self,
+        orders: &mut watch::Receiver<CapabilityOrders>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let legacy = open(&self.resolved.legacy_url, &format!("{} (legacy)", self.resolved.legacy)).await?;
+        let modern = match open(&self.resolved.modern_url, &format!("{} (modern)", self.resolved.modern)).await {
+            Ok(modern) => modern,
+            Err(error) => {
+                legacy.close().await;
+                return Err(error);
+            }
+        };
+        let ended = self.opened(legacy.as_ref(), modern.as_ref(), orders, stop).await;
+        legacy.close().await;
+        modern.close().await;
+        ended
+    }
+
+    async fn opened(
+        &self,
+        legacy: &dyn Engine,
+        modern: &dyn Engine,
+        orders: &mut watch::Receiver<CapabilityOrders>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let capability = &self.state.capability;
+        let maps = &self.resolved.tables;
+        let legacy_columns = legacy.columns(&maps.iter().map(|map| map.legacy.clone()).collect::<Vec<_>>()).await?;
+        let modern_columns = modern.columns(&maps.iter().map(|map| map.modern.clone()).collect::<Vec<_>>()).await?;
+        let plans = compile(capability, maps, &legacy_columns, &modern_columns).map_err(Error::Mapping)?;
+        let mut session = Session {
+            context: self,
+            legacy: legacy.side(capability, Side::Legacy, &plans).await?,
+            modern: modern.side(capability, Side::Modern, &plans).await?,
+            plans: Arc::new(plans),
+            streams: JoinSet::new(),
+            tasks: JoinSet::new(),
+            stop: watch::Sender::new(false),
+            streaming: false,
+            gaps: false,
+            verifying: None,
+            repairing: None,
+        };
+        let ended = session.run(orders, stop).await;
+        session.end().await;
+        ended
+    }
+}
+
+impl Session<'_> {
+    async fn run(&mut self, orders: &mut watch::Receiver<CapabilityOrders>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+        self.state().forget_end();
+        self.legacy.prepare().await?;
+        self.modern.prepare().await?;
+        let forward = self.claim(Side::Modern).await?;
+        let reverse = self.claim(Side::Legacy).await?;
+        self.note_fences().await?;
+        let wish = orders.borrow_and_update().clone();
+        self.fence(&wish).await?;
+        match (forward.position, reverse.position, forward.backfilled) {
+            (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
+            _ if wish.owner == Side::Legacy => self.backfill(),
+            _ => {
+                return Err(Error::Refused(
+                    "modern owns the rows, and its copy was never completed; revert to legacy first, or put the databases back that belong together".to_owned(),
+                ));
+            }
+        }
+        loop {
+            let wish = orders.borrow_and_update().clone();
+            if wish.sync == SyncOrder::Remove {
+                return Ok(());
+            }
+            self.carry_out(&wish).await?;
+            tokio::select! {
+                changed = orders.changed() => if changed.is_err() { return Ok(()) },
+                () = stopped(stop) => return Ok(()),
+                Some(ended) = self.streams.join_next() => {
+                    ended.map_err(|error| Error::Task(error.to_string()))??;
+                    return Err(Error::Task("a stream ended".to_owned()));
+                }
+                Some(done) = self.tasks.join_next() => self.done(done, &wish).await?,
+            }
+        }
+    }
+
+    /// Lets the streams finish their batch, and ends the rest where it stands: nothing of it is half done.
+    async fn end(&mut self) {
+        self.stop.send_replace(true);
+        self.tasks.shutdown().await;
+        let streams = &mut self.streams;
+        let batches = async { while streams.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, batches).await.is_err() {
+            self.streams.shutdown().await;
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            self.state().stream(direction, |stream| stream.live = false);
+        }
+    }
+
+    async fn done(&mut self, done: Result<Result<Done, Error>, tokio::task::JoinError>, wish: &CapabilityOrders) -> Result<(), Error> {
+        match done.map_err(|error| Error::Task(error.to_string()))?? {
+            Done::Backfilled(forward, reverse) => self.stream(forward, reverse, wish).await?,
+            Done::Compared => {}
+            Done::GapsClosed => {
+                self.gaps = false;
+                for flow in [&self.state().forward, &self.state().reverse] {
+                    flow.frozen.store(false, Ordering::Release);
+                }
+                self.state().update(|report| report.trouble = None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim(&self, target: Side) -> Result<Checkpoint, Error> {
+        let source = self.side(target.other()).id().await?;
+        let checkpoint = self.side(target).claim(&source, self.state().turn(target)).await?;
+        self.state().set_turn(target, checkpoint.turn);
+        Ok(checkpoint)
+    }
+
+    fn backfill(&mut self) {
+        let backfill = Backfill {
+            legacy: Arc::clone(&self.legacy),
+            modern: Arc::clone(&self.modern),
+            plans: Arc::clone(&self.plans),
+            state: Arc::clone(&self.context.state),
+            batch_rows: self.context.config.batch_rows,
+        };
+        self.tasks.spawn(async move { backfill.run().await.map(|(forward, reverse)| Done::Backfilled(forward, reverse)) });
+    }
+
+    /// Starts both streams, and the comparison of what capture may have missed.
+    async fn stream(&mut self, forward: Position, reverse: Position, wish: &CapabilityOrders) -> Result<(), Error> {
+        self.streaming = true;
+        self.state().update(|report| {
+            report.backfill.complete = true;
+            report.trouble = None;
+        });
+        let mut gaps = self.legacy.gaps().await?;
+        gaps.extend(self.modern.gaps().await?);
+        gaps.sort_unstable();
+        gaps.dedup();
+        if !gaps.is_empty() {
+            self.close(gaps, wish.owner);
+        }
+        for (direction, position) in [(Direction::Forward, forward), (Direction::Reverse, reverse)] {
+            let applier = Applier {
+                source: Arc::clone(self.side(direction.source())),
+                sink: Arc::clone(self.side(direction.source().other())),
+                plans: Arc::clone(&self.plans),
+                direction,
+            };
+            let stream = Stream {
+                applier,
+                state: Arc::clone(&self.context.state),
+                position,
+                poll: self.context.config.poll,
+                batch_rows: self.context.config.batch_rows,
+                stop: self.stop.subscribe(),
+            };
+            self.streams.spawn(stream.run());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, gaps: Vec<usize>, owner: Side) {
+        self.gaps = true;
+        let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
+        let trouble = format!(
+            "capture of {} was missing or outdated (table remade, or other rules); it is back, and both sides are being compared; wait until this is over",
+            tables.join(", ")
+        );
+        tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
+        for flow in [&self.state().forward, &self.state().reverse] {
+            flow.frozen.store(true, Ordering::Release);
+        }
+        self.state().update(|report| report.trouble = Some(trouble));
+        let verifier = self.verifier(owner);
+        let (legacy, modern) = (Arc::clone(&self.legacy), Arc::clone(&self.modern));
+        self.tasks.spawn(async move {
+            verifier.repair(&gaps).await?;
+            legacy.close_gaps(&gaps).await?;
+            modern.close_gaps(&gaps).await?;
+            Ok(Done::GapsClosed)
+        });
+    }
+
+    /// What is wished, as far as it is not so already.
+    async fn carry_out(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
+        self.state().note(|report| {
+            report.epoch = wish.epoch;
+            report.removed = false;
+        });
+        self.fence(wish).await?;
+        if !self.streaming || self.gaps {
+            return Ok(());
+        }
+        if let Some(mark) = wish.mark_end.filter(|mark| !self.state().knows_end(*mark)) {
+            crash::point("mark_end");
+            let end = self.side(mark.side).end_position().await?;
+            self.state().set_end(mark, end);
+        }
+        if let Some(token) = wish.raise_sequences.filter(|token| self.state().report().sequences_raised != Some(*token)) {
+            self.raise_sequences().await?;
+            self.state().update(|report| report.sequences_raised = Some(token));
+        }
+        if let Some(verify) = wish.verify.filter(|verify| self.verifying != Some(verify.token)) {
+            self.verifying = Some(verify.token);
+            let known = self.state().report().verified.is_some_and(|known| known.token == verify.token && known.done);
+            if !known {
+                let verifier = self.verifier(wish.owner);
+                self.tasks.spawn(async move { verifier.run(verify.token, verify.scope).await.map(|()| Done::Compared) });
+            }
+        }
+        if let Some(token) = wish.repair.filter(|token| self.repairing != Some(*token)) {
+            self.repairing = Some(token);
+            let known = self.state().report().repaired.is_some_and(|known| known.token == token && known.done);
+            if !known {
+                self.repair(token, wish.owner);
+            }
+        }
+        Ok(())
+    }
+
+    async fn fence(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
+        let holds = self.state().report().fenced;
+        for side in Side::BOTH.into_iter().filter(|side| holds.of(*side) != wish.fenced.of(*side)) {
+            self.side(side).fence(wish.fenced.of(side)).await?;
+            self.note_fences().await?;
+        }
+        Ok(())
+    }
+
+    async fn note_fences(&self) -> Result<(), Error> {
+        let (legacy, modern) = (self.legacy.is_fenced().await?, self.modern.is_fenced().await?);
+        self.state().update(|report| report.fenced = ficus_rules::wire::Fences { legacy, modern });
+        Ok(())
+    }
+
+    async fn raise_sequences(&self) -> Result<(), Error> {
+        for pair in 0..self.plans.len() {
+            let above = self.legacy.sequence(pair).await?.max(self.modern.sequence(pair).await?);
+            self.legacy.raise_sequence(pair, above).await?;
+            crash::point("sequences");
+            self.modern.raise_sequence(pair, above).await?;
+        }
+        Ok(())
+    }
+
+    fn repair(&mut self, token: u64, owner: Side) {
+        let state = Arc::clone(&self.context.state);
+        state.update(|report| report.repaired = Some(RepairReport { token, done: false, rows: 0 }));
+        let (verifier, pairs): (Verifier, Vec<usize>) = (self.verifier(owner), (0..self.plans.len()).collect());
+        self.tasks.spawn(async move {
+            let rows = verifier.repair(&pairs).await?;
+            state.update(|report| report.repaired = Some(RepairReport { token, done: true, rows }));
+            Ok(Done::Compared)
+        });
+    }
+
+    fn verifier(&self, owner: Side) -> Verifier {
+        Verifier {
+            legacy: Arc::clone(&self.legacy),
+            modern: Arc::clone(&self.modern),
+            plans: Arc::clone(&self.plans),
+            state: Arc::clone(&self.context.state),
+            owner,
+        }
+    }
+
+    fn side(&self, side: Side) -> &Shared {
+        match side {
+            Side::Legacy => &self.legacy,
+            Side::Modern => &self.modern,
+        }
+    }
+
+    fn state(&self) -> &State {
+        &self.context.state
+    }
+}

@@ -1,0 +1,359 @@
+//! SQLite as a sink: rows, position, quarantine and the loop mark in one transaction.
+//!
+//! The transaction claims its turn first (the checkpoint's epoch), then sets the context row that keeps the triggers
+//! quiet, and clears it last. Deletes go children first, upserts parents first.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use ficus_rules::mapping::{Row, Value};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::parts::Place;
+use super::{Endpoint, sql};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink, Touched};
+
+/// Rows that one transaction of [`Sink::empty`] removes at most.
+const EMPTY: i64 = 2_000;
+
+/// A refusal, or an error that is nobody's fault.
+enum Failure {
+    Blame(sql::Blame),
+    Other(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        match sql::blame(&error) {
+            Some(blame) => Failure::Blame(blame),
+            None => Failure::Other(error),
+        }
+    }
+}
+
+impl Endpoint {
+    /// A write transaction that only the agent whose turn it is gets.
+    pub(super) async fn guarded(&self) -> Result<Transaction<'static, Sqlite>, Error> {
+        let mut tx = self.file.begin().await?;
+        let turn = "UPDATE \"_ficus_checkpoint\" SET \"epoch\" = \"epoch\" WHERE \"stream\" = ?1 AND \"epoch\" = ?2";
+        let values = [Value::Text(self.stream()), Value::Int(self.epoch.load(Ordering::Acquire))];
+        match sql::run_with(&mut tx, turn, &values).await.map_err(|e| self.failed(e))? {
+            0 => Err(Error::Superseded),
+            _ => Ok(tx),
+        }
+    }
+
+    /// The same, with the loop mark set and, if given, the position moved.
+    async fn marked(&self, position: Option<Position>) -> Result<Transaction<'static, Sqlite>, Error> {
+        let mut tx = self.file.begin().await?;
+        let turn = "UPDATE \"_ficus_checkpoint\" SET \"position\" = coalesce(?3, \"position\") WHERE \"stream\" = ?1 AND \"epoch\" = ?2";
+        let position = position.map_or(Value::Null, |position| Value::Int(i64::try_from(position.0).unwrap_or(i64::MAX)));
+        let values = [Value::Text(self.stream()), Value::Int(self.epoch.load(Ordering::Acquire)), position];
+        if sql::run_with(&mut tx, turn, &values).await.map_err(|e| self.failed(e))? == 0 {
+            return Err(Error::Superseded);
+        }
+        sql::run(&mut tx, "UPDATE \"_ficus_context\" SET \"writer\" = 'agent'").await.map_err(|e| self.failed(e))?;
+        Ok(tx)
+    }
+
+    async fn commit(&self, mut tx: Transaction<'static, Sqlite>) -> Result<(), Error> {
+        sql::run(&mut tx, "UPDATE \"_ficus_context\" SET \"writer\" = NULL").await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn write(&self, tx: &mut SqliteConnection, changes: &[Changes], parked: bool) -> Result<(), Failure> {
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            self.delete(tx, pair, &changes.deletes).await?;
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            if parked {
+                self.park(tx, pair, &changes.upserts).await?;
+            }
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            self.upsert(tx, pair, &changes.upserts).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, tx: &mut SqliteConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
+        for keys in keys.chunks(2_000) {
+            sql::run_with(tx, &self.pairs[pair].sql.delete, &[sql::json_keys(keys.iter())]).await?;
+        }
+        Ok(())
+    }
+
+    async fn park(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+        if let Some(park) = &self.pairs[pair].sql.park
+            && !rows.is_empty()
+        {
+            sql::run_with(tx, park, &[sql::json_keys(rows.iter().map(|row| &row.key))]).await?;
+        }
+        Ok(())
+    }
+
+    async fn upsert(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+        let statements = &self.pairs[pair].sql;
+        let mut left = rows;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(statements.size(left.len()));
+            let mut arguments = sqlx::sqlite::SqliteArguments::default();
+            for row in now {
+                sql::bind(&mut arguments, &row.key);
+                row.values.iter().for_each(|value| sql::bind(&mut arguments, value));
+            }
+            sql::query(&statements.upsert(now.len()), arguments).execute(&mut *tx).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
+    async fn isolate(&self, tx: &mut SqliteConnection, changes: &[Changes]) -> Result<Vec<Rejected>, sqlx::Error> {
+        let mut rejected = Vec::new();
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            for key in &changes.deletes {
+                if let Some(blame) = self.attempt(tx, pair, &[], std::slice::from_ref(key)).await? {
+                    rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason });
+                }
+            }
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
+            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
+            while let Some(rows) = parts.pop() {
+                let Some(blame) = self.attempt(tx, pair, rows, &[]).await? else { continue };
+                match rows {
+                    [row] if blame.unique => {
+                        contested.push(row.clone());
+                        reasons.push(blame.reason);
+                    }
+                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
+                    _ => {
+                        let (first, second) = rows.split_at(rows.len() / 2);
+                        parts.push(second);
+                        parts.push(first);
+                    }
+                }
+            }
+            // Rows that only stood in each other's way fit when they are written together.
+            if contested.is_empty() || self.attempt(tx, pair, &contested, &[]).await?.is_none() {
+                continue;
+            }
+            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
+        }
+        Ok(rejected)
+    }
+
+    /// One part inside a savepoint; what refused it.
+    async fn attempt(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<sql::Blame>, sqlx::Error> {
+        sql::run(tx, "SAVEPOINT part").await?;
+        let written = async {
+            self.delete(tx, pair, deletes).await?;
+            self.park(tx, pair, rows).await?;
+            self.upsert(tx, pair, rows).await
+        };
+        let blame = match written.await {
+            Ok(()) => None,
+            Err(Failure::Blame(blame)) => Some(blame),
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        if blame.is_some() {
+            sql::run(tx, "ROLLBACK TO part").await?;
+        }
+        sql::run(tx, "RELEASE part").await?;
+        Ok(blame)
+    }
+
+    fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
+        let shape = &self.pairs[pair].shape;
+        Rejected { row: Touched { pair, key: row.key.clone() }, image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)), reason }
+    }
+
+    /// Sets rows aside, and takes those back that have been written.
+    async fn quarantine(&self, tx: &mut SqliteConnection, changes: &[Changes], rejected: &[&Rejected]) -> Result<u64, sqlx::Error> {
+        if rejected.is_empty() && self.quarantined.load(Ordering::Acquire) == 0 {
+            return Ok(0);
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            let keys = sql::json_keys(changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes));
+            let heal = "DELETE FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1 AND \"pair\" = ?2 AND \"key\" IN (SELECT value FROM json_each(?3))";
+            let values = [Value::Text(self.stream()), Value::Text(self.pairs[pair].name.clone()), keys];
+            sql::run_with(tx, heal, &values).await?;
+        }
+        for Rejected { row, image, reason } in rejected {
+            let shape = &self.pairs[row.pair].shape;
+            let there = self.rows_in(tx, row.pair, std::slice::from_ref(&row.key)).await?;
+            let there = there.first().map(|row| crate::quarantine::image(&shape.key, &shape.columns, row));
+            let text = |image: Option<&serde_json::Value>| image.map_or(Value::Null, |image| Value::Text(image.to_string()));
+            let insert = "INSERT OR REPLACE INTO \"_ficus_quarantine\" VALUES (?1, ?2, ?3, ?4, ?5, ?6, datetime('now'))";
+            let pair = Value::Text(self.pairs[row.pair].name.clone());
+            let values =
+                [Value::Text(self.stream()), pair, row.key.clone(), text(image.as_ref()), text(there.as_ref()), Value::Text(reason.clone())];
+            sql::run_with(tx, insert, &values).await?;
+        }
+        self.count_quarantine(tx).await
+    }
+
+    async fn count_quarantine(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+        let count = "SELECT count(*) FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1";
+        match sql::one(connection, count, &[Value::Text(self.stream())]).await? {
+            Some(Value::Int(rows)) => Ok(u64::try_from(rows).unwrap_or(0)),
+            _ => Ok(0),
+        }
+    }
+
+    /// Rows outside the batch that hold a unique value that it brings.
+    async fn holders(&self, changes: &[Changes]) -> Result<Vec<Touched>, sqlx::Error> {
+        let mut connection = self.file.read.acquire().await?;
+        let mut holders: Vec<Touched> = Vec::new();
+        for (brings, Changes { upserts, .. }) in changes.iter().enumerate() {
+            let table = &self.pairs[brings].shape.table;
+            for (pair, other) in self.pairs.iter().enumerate().filter(|(_, other)| other.shape.table == *table) {
+                for (places, terms) in self.pairs[brings].sql.unique.iter().zip(&self.pairs[brings].sql.holder) {
+                    let query = format!("{} AND {terms}", other.sql.keys);
+                    for row in upserts {
+                        let value = |place: &Place| match place {
+                            Place::Key => row.key.clone(),
+                            Place::Column(index) => row.values[*index].clone(),
+                        };
+                        let values: Vec<Value> = places.iter().map(value).collect();
+                        let Some(key) = sql::one(&mut connection, &query, &values).await? else { continue };
+                        let inside = changes[pair].deletes.contains(&key) || changes[pair].upserts.iter().any(|row| row.key == key);
+                        let holder = Touched { pair, key };
+                        if !inside && !holders.contains(&holder) {
+                            holders.push(holder);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(holders)
+    }
+}
+
+#[async_trait]
+impl Sink for Endpoint {
+    async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
+        let mut tx = self.file.begin().await?;
+        let claim = "INSERT INTO \"_ficus_checkpoint\" (\"stream\", \"source_id\", \"epoch\") VALUES (?1, ?2, 1) ON CONFLICT (\"stream\") DO UPDATE SET \"epoch\" = \"epoch\" + 1";
+        let stream = Value::Text(self.stream());
+        sql::run_with(&mut tx, claim, &[stream.clone(), Value::Text(source_id.to_owned())]).await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"source_id\", \"epoch\", \"position\", \"backfilled\" FROM \"_ficus_checkpoint\" WHERE \"stream\" = ?1";
+        let rows = sql::all(&mut tx, query, &[stream]).await.map_err(|e| self.failed(e))?;
+        let Some([Value::Text(known), Value::Int(epoch), position, Value::Int(backfilled)]) = rows.first().map(Vec::as_slice) else {
+            return Err(Error::Refused(format!("{}: the checkpoint cannot be read", self.file.label)));
+        };
+        if held.is_some_and(|held| *epoch != held + 1 && *epoch != 1) {
+            return Err(Error::Superseded);
+        }
+        if known != source_id {
+            return Err(Error::Refused(format!(
+                "{}: its copy was made from another {} database (file replaced?); put the known one back, or order a new start: remove the capability from sync, then add it again",
+                self.file.label,
+                self.side.other()
+            )));
+        }
+        let position = match position {
+            Value::Int(position) => Some(Position(u64::try_from(*position).unwrap_or(0))),
+            _ => None,
+        };
+        let checkpoint = Checkpoint { position, backfilled: *backfilled == 1, turn: *epoch };
+        let quarantined = self.count_quarantine(&mut tx).await.map_err(|e| self.failed(e))?;
+        let epoch = *epoch;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.epoch.store(epoch, Ordering::Release);
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(checkpoint)
+    }
+
+    async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error> {
+        crash::point("before_apply");
+        let mut tx = self.marked(Some(position)).await?;
+        let written = match effort {
+            Effort::Plain => self.write(&mut tx, changes, false).await.map(|()| Vec::new()),
+            Effort::Parked => self.write(&mut tx, changes, true).await.map(|()| Vec::new()),
+            Effort::Isolated => self.isolate(&mut tx, changes).await.map_err(Failure::Other),
+        };
+        let rejected = match written {
+            Ok(rejected) => rejected,
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
+            Err(Failure::Blame(_)) => {
+                tx.rollback().await.map_err(|e| self.failed(e))?;
+                return Ok(Applied::Refused { holders: self.holders(changes).await.map_err(|e| self.failed(e))? });
+            }
+        };
+        let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
+        let quarantined = self.quarantine(&mut tx, changes, &all).await.map_err(|e| self.failed(e))?;
+        crash::point("after_apply_before_commit");
+        self.commit(tx).await?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(Applied::Done { rejected, quarantined })
+    }
+
+    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
+        let mut tx = self.marked(None).await?;
+        let mut changes = vec![Changes::default(); self.pairs.len()];
+        let rejected = match self.upsert(&mut tx, pair, rows).await {
+            Ok(()) => Vec::new(),
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
+            Err(Failure::Blame(_)) => {
+                tx.rollback().await.map_err(|e| self.failed(e))?;
+                tx = self.marked(None).await?;
+                changes[pair].upserts = rows.to_vec();
+                self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?
+            }
+        };
+        let all: Vec<&Rejected> = rejected.iter().collect();
+        if !all.is_empty() {
+            let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
+            self.quarantined.store(quarantined, Ordering::Release);
+        }
+        self.commit(tx).await?;
+        Ok(rejected)
+    }
+
+    async fn empty(&self) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let stream = [Value::Text(self.stream())];
+        let forget = "UPDATE \"_ficus_checkpoint\" SET \"position\" = NULL, \"backfilled\" = 0 WHERE \"stream\" = ?1";
+        sql::run_with(&mut tx, forget, &stream).await.map_err(|e| self.failed(e))?;
+        sql::run_with(&mut tx, "DELETE FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1", &stream).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(0, Ordering::Release);
+        for pair in self.pairs.iter().rev() {
+            loop {
+                let mut tx = self.marked(None).await?;
+                let removed = sql::run_with(&mut tx, &pair.sql.delete_some, &[Value::Int(EMPTY)]).await.map_err(|e| self.failed(e))?;
+                self.commit(tx).await?;
+                if removed == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let update = "UPDATE \"_ficus_checkpoint\" SET \"position\" = ?2, \"backfilled\" = ?3 WHERE \"stream\" = ?1";
+        let position = Value::Int(i64::try_from(position.0).unwrap_or(i64::MAX));
+        let values = [Value::Text(self.stream()), position, Value::Int(i64::from(backfilled))];
+        sql::run_with(&mut tx, update, &values).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn quarantined(&self) -> Result<u64, Error> {
+        Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn sequence(&self, pair: usize) -> Result<i64, Error> {
+        self.highest(pair).await
+    }
+
+    async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error> {
+        self.raise(pair, above).await
+    }
+}

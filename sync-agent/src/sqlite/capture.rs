@@ -1,0 +1,248 @@
+//! SQLite as a source: the log that triggers write, read and pruned.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use ficus_rules::mapping::Value;
+use sqlx::SqliteConnection;
+use tokio::sync::mpsc;
+
+use super::schema;
+use super::triggers::{self, Captured, Trigger};
+use super::{Endpoint, objects, sql};
+use crate::error::Error;
+use crate::port::{Batch, Piece, Position, Source, Touched};
+
+/// Entries that one pruning removes at most: it is a write transaction on the application's database.
+const PRUNE: i64 = 2_000;
+
+impl Endpoint {
+    /// The end of the log: the highest number ever given out, pruned or not.
+    pub(super) async fn end_in(&self, connection: &mut SqliteConnection) -> Result<Position, sqlx::Error> {
+        let end = sql::one(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_ficus_log'", &[]).await?;
+        Ok(match end {
+            Some(Value::Int(end)) => Position(u64::try_from(end).unwrap_or(0)),
+            _ => Position(0),
+        })
+    }
+
+    /// Refuses when a trigger is missing or not the one that it should be. Costs one pragma while nothing changed.
+    pub(super) async fn intact(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        let version = schema::version(connection).await.map_err(|e| self.failed(e))?;
+        if version == self.schema.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if !self.outdated(connection).await?.is_empty() {
+            return Err(Error::SchemaChanged);
+        }
+        self.schema.store(version, Ordering::Release);
+        Ok(())
+    }
+
+    /// Triggers by table, as they should be.
+    fn triggers(&self) -> Vec<(&String, Vec<Trigger>)> {
+        let captured = self.tables.iter().map(|(name, table)| {
+            let pairs: Vec<Captured<'_>> =
+                self.pairs.iter().filter(|pair| pair.shape.table == *name).map(|pair| (pair.name.as_str(), &pair.shape)).collect();
+            (name, triggers::all(&self.scope, table, &pairs))
+        });
+        captured.collect()
+    }
+
+    /// Tables that lack a trigger, have another one, or one too many.
+    async fn outdated(&self, connection: &mut SqliteConnection) -> Result<Vec<(&String, Vec<Trigger>)>, Error> {
+        let query = "SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1";
+        let found = sql::all(connection, query, &[Value::Text(triggers::prefix(&self.scope))]).await.map_err(|e| self.failed(e))?;
+        let found: HashSet<(String, String, String)> = found
+            .into_iter()
+            .filter_map(|row| match <[Value; 3]>::try_from(row) {
+                Ok([Value::Text(name), Value::Text(sql), Value::Text(table)]) => Some((name, sql, table)),
+                _ => None,
+            })
+            .collect();
+        let complete = |table: &String, wanted: &[Trigger]| {
+            wanted.len() == found.iter().filter(|(_, _, on)| on == table).count()
+                && wanted.iter().all(|(name, sql)| found.contains(&(name.clone(), sql.clone(), table.clone())))
+        };
+        Ok(self.triggers().into_iter().filter(|(table, wanted)| !complete(table, wanted)).collect())
+    }
+
+    /// Replaces the triggers of outdated tables, and remembers what may have been missed.
+    async fn install(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        for (table, wanted) in self.outdated(connection).await? {
+            let prefix = format!("{}%", triggers::prefix(&self.scope).replace('_', "\\_"));
+            let query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 AND name LIKE ?2 ESCAPE '\\'";
+            let old = sql::all(connection, query, &[Value::Text(table.clone()), Value::Text(prefix)]).await.map_err(|e| self.failed(e))?;
+            for row in old {
+                if let [Value::Text(name)] = row.as_slice() {
+                    let drop = format!("DROP TRIGGER {}", sql::name(name));
+                    sql::run(connection, &drop).await.map_err(|e| self.failed(e))?;
+                }
+            }
+            for (_, create) in &wanted {
+                sql::run(connection, create).await.map_err(|e| self.failed(e))?;
+            }
+            for pair in self.pairs.iter().filter(|pair| pair.shape.table == *table) {
+                let gap = "INSERT OR IGNORE INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)";
+                let values = [self.scope_value(), Value::Text(pair.name.clone())];
+                sql::run_with(connection, gap, &values).await.map_err(|e| self.failed(e))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fold(&self, connection: &mut SqliteConnection, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, sqlx::Error> {
+        let end = self.end_in(connection).await?;
+        let mut batch = Batch { upto: end, end, rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
+        if end <= after && also.is_empty() {
+            return Ok(batch);
+        }
+        let query = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let entries = sql::all(connection, query, &[number(after), self.scope_value(), Value::Int(limit)]).await?;
+        batch.entries = entries.len() as u64;
+        let mut keys: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
+        let mut seen: HashSet<(usize, String)> = HashSet::new();
+        let mut add = |pair: usize, key: Value| {
+            if seen.insert((pair, sql::literal(&key))) {
+                keys[pair].push(key);
+            }
+        };
+        let mut last = after;
+        for (index, entry) in entries.into_iter().enumerate() {
+            let Ok([Value::Int(seq), Value::Text(pair), key, age]) = <[Value; 4]>::try_from(entry) else { continue };
+            last = Position(u64::try_from(seq).unwrap_or(0));
+            if let (0, Value::Real(age)) = (index, age) {
+                batch.age = age.max(0.0);
+            }
+            if let Some(pair) = self.pair_index(&pair) {
+                add(pair, key);
+            }
+        }
+        for touched in also {
+            add(touched.pair, touched.key.clone());
+        }
+        if batch.entries >= u64::try_from(limit).unwrap_or(u64::MAX) {
+            batch.upto = last;
+            let left = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
+            if let Some(Value::Int(left)) = sql::one(connection, left, &[number(last), self.scope_value()]).await? {
+                batch.left = u64::try_from(left).unwrap_or(0);
+            }
+        }
+        for (pair, keys) in keys.into_iter().enumerate() {
+            batch.rows[pair] = self.rows_in(connection, pair, &keys).await?;
+            batch.touched.extend(keys.into_iter().map(|key| Touched { pair, key }));
+        }
+        Ok(batch)
+    }
+}
+
+#[async_trait]
+impl Source for Endpoint {
+    async fn prepare(&self) -> Result<(), Error> {
+        let mut connection = self.file.write.acquire().await.map_err(|e| self.failed(e))?;
+        let mode = sql::one(&mut connection, "PRAGMA journal_mode", &[]).await.map_err(|e| self.failed(e))?;
+        if mode != Some(Value::Text("wal".into())) {
+            return Err(Error::Refused(format!(
+                "{}: not in WAL mode, where a reader never blocks a writer; run once on the database: PRAGMA journal_mode = WAL;",
+                self.file.label
+            )));
+        }
+        drop(connection);
+        let mut tx = self.file.begin().await?;
+        objects::create(&mut tx, &self.scope).await.map_err(|e| self.failed(e))?;
+        self.install(&mut tx).await?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        self.intact(&mut connection).await
+    }
+
+    async fn gaps(&self) -> Result<Vec<usize>, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"pair\" FROM \"_ficus_gap\" WHERE \"scope\" = ?1";
+        let rows = sql::all(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        let names = rows.iter().filter_map(|row| match row.as_slice() {
+            [Value::Text(name)] => self.pair_index(name),
+            _ => None,
+        });
+        Ok(names.collect())
+    }
+
+    async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        for pair in pairs {
+            let delete = "DELETE FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND \"pair\" = ?2";
+            let values = [self.scope_value(), Value::Text(self.pairs[*pair].name.clone())];
+            sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+        }
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
+        self.read_snapshot(batch_rows, pieces).await
+    }
+
+    async fn changed(&self) -> Result<bool, Error> {
+        let mut watch = self.watch.lock().await;
+        let connection = match &mut watch.connection {
+            Some(connection) => connection,
+            empty => empty.insert(self.file.read.acquire().await.map_err(|e| self.failed(e))?),
+        };
+        let version = match sql::one(connection, "PRAGMA data_version", &[]).await.map_err(|e| self.failed(e))? {
+            Some(Value::Int(version)) => Some(version),
+            _ => None,
+        };
+        let changed = watch.version != version || version.is_none();
+        watch.version = version;
+        Ok(changed)
+    }
+
+    async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
+        let mut tx = self.file.read.begin().await.map_err(|e| self.failed(e))?;
+        self.intact(&mut tx).await?;
+        let batch = self.fold(&mut tx, after, limit, also).await.map_err(|e| self.failed(e))?;
+        tx.rollback().await.map_err(|e| self.failed(e))?;
+        if batch.end < after {
+            return Err(Error::Refused(format!(
+                "{}: its log ends at {} and {after} is already applied: an older copy of the database was put in place; put the newer one back, or start over with a new backfill",
+                self.file.label, batch.end
+            )));
+        }
+        Ok(batch)
+    }
+
+    async fn confirm(&self, position: Position) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let delete = "DELETE FROM \"_ficus_log\" WHERE \"seq\" IN (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
+        let values = [number(position), self.scope_value(), Value::Int(PRUNE)];
+        sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn end_position(&self) -> Result<Position, Error> {
+        let mut tx = self.file.read.begin().await.map_err(|e| self.failed(e))?;
+        self.intact(&mut tx).await?;
+        let end = self.end_in(&mut tx).await.map_err(|e| self.failed(e))?;
+        tx.rollback().await.map_err(|e| self.failed(e))?;
+        Ok(end)
+    }
+
+    async fn touch(&self, rows: &[Touched]) -> Result<(), Error> {
+        for rows in rows.chunks(1_000) {
+            let mut tx = self.guarded().await?;
+            for pair in 0..self.pairs.len() {
+                let keys = sql::json_keys(rows.iter().filter(|row| row.pair == pair).map(|row| &row.key));
+                let insert = "INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") SELECT ?1, ?2, value, julianday('now') FROM json_each(?3)";
+                let values = [self.scope_value(), Value::Text(self.pairs[pair].name.clone()), keys];
+                sql::run_with(&mut tx, insert, &values).await.map_err(|e| self.failed(e))?;
+            }
+            tx.commit().await.map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+}
+
+fn number(position: Position) -> Value {
+    Value::Int(i64::try_from(position.0).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,95 @@
+//! One side as a whole: its identity, its fence, its sequences, and taking everything out again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{Plan, Tables, Value};
+
+use super::{Endpoint, File, objects, schema, scope, sql, stream};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Database, Engine, Shared};
+
+impl Endpoint {
+    /// The highest number that a row of the pair bears, or that the sequence has given out.
+    pub(super) async fn highest(&self, pair: usize) -> Result<i64, Error> {
+        let pair = &self.pairs[pair];
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = format!("{} ORDER BY {} DESC LIMIT 1", pair.sql.keys, pair.sql.key);
+        let integer = |value| match value {
+            Some(Value::Int(number)) => number,
+            _ => 0,
+        };
+        let row = integer(sql::one(&mut connection, &query, &[]).await.map_err(|e| self.failed(e))?);
+        let Some(sequence) = &pair.sequence else { return Ok(row) };
+        let query = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
+        let given = sql::one(&mut connection, query, &[Value::Text(sequence.clone())]).await.map_err(|e| self.failed(e))?;
+        Ok(row.max(integer(given)))
+    }
+
+    /// SQLite keeps the last number of an AUTOINCREMENT table in `sqlite_sequence`; no row until the first insert.
+    pub(super) async fn raise(&self, pair: usize, above: i64) -> Result<(), Error> {
+        let Some(sequence) = &self.pairs[pair].sequence else { return Ok(()) };
+        let mut tx = self.guarded().await?;
+        let values = [Value::Text(sequence.clone()), Value::Int(above)];
+        let create = "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)";
+        sql::run_with(&mut tx, create, &values[..1]).await.map_err(|e| self.failed(e))?;
+        let update = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+        sql::run_with(&mut tx, update, &values).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+}
+
+#[async_trait]
+impl Database for Endpoint {
+    async fn id(&self) -> Result<String, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let id = sql::one(&mut connection, "SELECT \"database_id\" FROM \"_ficus_context\"", &[]).await.map_err(|e| self.failed(e))?;
+        match id {
+            Some(Value::Text(id)) => Ok(id),
+            _ => Err(Error::SchemaChanged),
+        }
+    }
+
+    async fn fence(&self, on: bool) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.intact(&mut tx).await?;
+        let update = "UPDATE \"_ficus_fence\" SET \"fenced\" = ?2 WHERE \"scope\" = ?1";
+        sql::run_with(&mut tx, update, &[self.scope_value(), Value::Int(i64::from(on))]).await.map_err(|e| self.failed(e))?;
+        crash::point("fence");
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn is_fenced(&self) -> Result<bool, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = ?1";
+        let fenced = sql::one(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        Ok(fenced == Some(Value::Int(1)))
+    }
+}
+
+#[async_trait]
+impl Engine for File {
+    async fn columns(&self, tables: &[String]) -> Result<Tables, Error> {
+        let mut connection = self.read.acquire().await.map_err(|e| self.failed(e))?;
+        let tables = schema::tables(&mut connection, tables.iter()).await.map_err(|e| self.failed(e))?;
+        Ok(tables.into_iter().map(|(name, table)| (name, table.columns)).collect())
+    }
+
+    async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {
+        Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
+    }
+
+    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        objects::remove(&mut tx, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.failed(e))?;
+        crash::point("remove");
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}

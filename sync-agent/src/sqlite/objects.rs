@@ -1,0 +1,60 @@
+//! The tables that Ficus keeps in a database, made and taken away. All of them can be shared by several capabilities.
+
+use ficus_rules::mapping::Value;
+use sqlx::SqliteConnection;
+
+use super::{sql, triggers};
+
+/// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
+const TABLES: [&str; 6] = [
+    "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_checkpoint\" (\"stream\" TEXT PRIMARY KEY, \"source_id\" TEXT NOT NULL, \"position\" INTEGER, \"epoch\" INTEGER NOT NULL, \"backfilled\" INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_quarantine\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"source_row\" TEXT, \"target_row\" TEXT, \"reason\" TEXT NOT NULL, \"at\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"pair\", \"key\"))",
+];
+
+const NAMES: [&str; 6] =
+    ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_checkpoint", "_ficus_quarantine"];
+
+/// Makes what is missing, inside the caller's transaction.
+pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Result<(), sqlx::Error> {
+    for table in TABLES {
+        sql::run(connection, table).await?;
+    }
+    sql::run(connection, "INSERT OR IGNORE INTO \"_ficus_context\" VALUES (1, NULL, lower(hex(randomblob(16))))").await?;
+    sql::run_with(connection, "INSERT OR IGNORE INTO \"_ficus_fence\" (\"scope\") VALUES (?1)", &[text(scope)]).await?;
+    Ok(())
+}
+
+/// Takes away what belongs to a scope, and the tables themselves with the last one.
+pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, stream: &str) -> Result<(), sqlx::Error> {
+    let mine = [text(&triggers::prefix(scope))];
+    let found = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1";
+    for row in sql::all(connection, found, &mine).await? {
+        if let [Value::Text(trigger)] = row.as_slice() {
+            sql::run(connection, &format!("DROP TRIGGER {}", sql::name(trigger))).await?;
+        }
+    }
+    let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_ficus_fence'";
+    if sql::one(connection, exists, &[]).await?.is_none() {
+        return Ok(());
+    }
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap"] {
+        sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
+    }
+    for table in ["_ficus_checkpoint", "_ficus_quarantine"] {
+        sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"stream\" = ?1"), &[text(stream)]).await?;
+    }
+    if sql::one(connection, "SELECT 1 FROM \"_ficus_fence\" LIMIT 1", &[]).await?.is_none() {
+        for name in NAMES {
+            sql::run(connection, &format!("DROP TABLE IF EXISTS \"{name}\"")).await?;
+        }
+    }
+    Ok(())
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}

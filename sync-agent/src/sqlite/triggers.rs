@@ -1,0 +1,180 @@
+//! The triggers on a captured table, as text. Pure.
+//!
+//! They only insert keys into the log, or raise when the fence is on; they never fail by themselves, and they leave
+//! `changes()` and `last_insert_rowid()` as they are. Rows that a `REPLACE` displaces fire no trigger of their own, so the
+//! BEFORE triggers look for whoever holds one of the new row's unique values.
+
+use ficus_rules::mapping::{Shape, Value};
+use sha2::{Digest, Sha256};
+
+use super::schema::Table;
+use super::sql::{belongs, name, text};
+
+/// A pair that is captured from a table, and its shape there.
+pub(super) type Captured<'a> = (&'a str, &'a Shape);
+
+/// A trigger: its name and the statement that makes it.
+pub(super) type Trigger = (String, String);
+
+/// What all triggers of a capability on one side begin with.
+pub(super) fn prefix(scope: &str) -> String {
+    format!("_ficus_{}_", digest(scope))
+}
+
+/// All triggers on one table. `scope` names capability and side.
+pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>]) -> Vec<Trigger> {
+    let Some((_, shape)) = pairs.first() else { return Vec::new() };
+    Text { scope, table: &shape.table, known: table, pairs }.all()
+}
+
+struct Text<'a> {
+    scope: &'a str,
+    table: &'a str,
+    known: &'a Table,
+    pairs: &'a [Captured<'a>],
+}
+
+const OTHERS: &str = "(SELECT \"writer\" FROM \"_ficus_context\") IS NULL";
+
+impl Text<'_> {
+    fn all(&self) -> Vec<Trigger> {
+        let columns = self.columns();
+        let of = columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
+        let update = format!("UPDATE OF {of}");
+        let mut triggers = vec![
+            self.trigger("fi", "BEFORE INSERT", &self.fenced(), &self.refuse()),
+            self.trigger("fu", &format!("BEFORE {update}"), &self.fenced(), &self.refuse()),
+            self.trigger("fd", "BEFORE DELETE", &self.fenced(), &self.refuse()),
+            self.trigger("ai", "AFTER INSERT", OTHERS, &self.log(self.each(|shape| self.row(shape, "NEW", "1")))),
+            self.trigger("ad", "AFTER DELETE", OTHERS, &self.log(self.each(|shape| self.row(shape, "OLD", "1")))),
+            self.trigger("au", &format!("AFTER {update}"), OTHERS, &self.log(self.updated())),
+        ];
+        let displaced = self.displaced("1");
+        if !displaced.is_empty() {
+            triggers.push(self.trigger("bi", "BEFORE INSERT", OTHERS, &self.log(displaced)));
+            let other = format!("t.{key} IS NOT OLD.{key}", key = name(&self.pairs[0].1.key));
+            triggers.push(self.trigger("bu", &format!("BEFORE {}", self.update_of_unique()), OTHERS, &self.log(self.displaced(&other))));
+        }
+        triggers
+    }
+
+    fn trigger(&self, kind: &str, event: &str, when: &str, body: &str) -> Trigger {
+        let trigger = format!("{}{}_{kind}", prefix(self.scope), digest(self.table));
+        let sql = format!(
+            "CREATE TRIGGER {} {event} ON {} WHEN {when} BEGIN /* ficus: {} */ {body}; END",
+            name(&trigger),
+            name(self.table),
+            self.scope.replace("*/", ""),
+        );
+        (trigger, sql)
+    }
+
+    fn fenced(&self) -> String {
+        format!("{OTHERS} AND (SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = {}) = 1", text(self.scope))
+    }
+
+    fn refuse(&self) -> String {
+        let why = format!(
+            "ficus: table {} refuses writes: its capability ({}) is fenced, because it moves or has moved to the other side; write through the gateway",
+            self.table, self.scope
+        );
+        format!("SELECT RAISE(ABORT, {})", text(&why))
+    }
+
+    /// One selection per pair.
+    fn each(&self, select: impl Fn(&Captured<'_>) -> String) -> Vec<String> {
+        self.pairs.iter().map(select).collect()
+    }
+
+    fn log(&self, selections: Vec<String>) -> String {
+        format!("INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") {}", selections.join(" UNION ALL "))
+    }
+
+    /// The key of the trigger's row, if it belongs to the pair.
+    fn row(&self, (pair, shape): &Captured<'_>, row: &str, condition: &str) -> String {
+        let key = format!("{row}.{}", name(&shape.key));
+        let belongs = belongs(&shape.filter, row);
+        format!(
+            "SELECT {}, {}, {key}, julianday('now') WHERE {key} IS NOT NULL AND {belongs} AND ({condition})",
+            text(self.scope),
+            text(pair)
+        )
+    }
+
+    fn updated(&self) -> Vec<String> {
+        let mut selections = self.each(|captured| self.row(captured, "NEW", "1"));
+        selections.extend(self.each(|captured| {
+            let key = name(&captured.1.key);
+            let left = format!("OLD.{key} IS NOT NEW.{key} OR NOT ({})", belongs(&captured.1.filter, "NEW"));
+            self.row(captured, "OLD", &left)
+        }));
+        selections
+    }
+
+    /// Keys of the rows that hold a unique value of the new row. An index on the key itself needs none: the new row
+    /// has the key of the row that it displaces.
+    fn displaced(&self, condition: &str) -> Vec<String> {
+        let mut selections = Vec::new();
+        for (pair, shape) in self.pairs {
+            for unique in self.known.unique.iter().filter(|unique| !is_exactly_key(unique.names().as_deref(), shape)) {
+                let Some(terms) = unique.columns.iter().map(|column| column.as_ref().map(term)).collect::<Option<Vec<_>>>() else {
+                    continue;
+                };
+                selections.push(format!(
+                    "SELECT {}, {}, t.{key}, julianday('now') FROM {} AS t WHERE {} AND {} AND t.{key} IS NOT NULL AND ({condition})",
+                    text(self.scope),
+                    text(pair),
+                    name(self.table),
+                    terms.join(" AND "),
+                    belongs(&shape.filter, "t"),
+                    key = name(&shape.key),
+                ));
+            }
+        }
+        selections
+    }
+
+    fn update_of_unique(&self) -> String {
+        let mut columns: Vec<String> = Vec::new();
+        for (column, _) in self.known.unique.iter().flat_map(|unique| unique.columns.iter().flatten()) {
+            if !columns.contains(&name(column)) {
+                columns.push(name(column));
+            }
+        }
+        format!("UPDATE OF {}", columns.join(", "))
+    }
+
+    /// What the agent reads or writes of the table; nothing else is captured or fenced.
+    fn columns(&self) -> Vec<&String> {
+        let mut columns: Vec<&String> = Vec::new();
+        for (_, shape) in self.pairs {
+            for column in std::iter::once(&shape.key).chain(&shape.columns) {
+                if !columns.contains(&column) {
+                    columns.push(column);
+                }
+            }
+        }
+        columns
+    }
+}
+
+/// Whether an index tells rows apart by nothing but the pair's key.
+pub(super) fn is_of_key(index: Option<&[&str]>, shape: &Shape) -> bool {
+    index.is_some_and(|names| {
+        names.contains(&shape.key.as_str())
+            && names.iter().all(|name| *name == shape.key || shape.filter.iter().any(|(column, _): &(String, Value)| column == name))
+    })
+}
+
+/// Whether the row that holds the same values in this index is the pair's row of the same key.
+fn is_exactly_key(index: Option<&[&str]>, shape: &Shape) -> bool {
+    is_of_key(index, shape) && index.is_some_and(|names| shape.filter.iter().all(|(column, _)| names.contains(&column.as_str())))
+}
+
+fn term((column, collation): &(String, String)) -> String {
+    format!("t.{column} = NEW.{column} COLLATE {}", name(collation), column = name(column))
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,228 @@
+//! What is known of one capability while it runs: its report, how far each stream is, which rows were touched since the
+//! last clean verification. Shared by its tasks; no lock is held across an await.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ficus_rules::mapping::Value;
+use ficus_rules::wire::{CapabilityReport, EndReport, MarkEnd, StreamReport};
+use ficus_rules::{Side, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use crate::metrics;
+use crate::port::{Direction, Position, Touched};
+
+/// More touched rows than this are not remembered one by one: the next verification looks at everything.
+const MOST_DIRTY: usize = 200_000;
+
+/// The state of one capability.
+pub(crate) struct State {
+    /// Its name.
+    pub(crate) capability: String,
+    /// Legacy to modern.
+    pub(crate) forward: Flow,
+    /// Modern to legacy.
+    pub(crate) reverse: Flow,
+    report: Mutex<CapabilityReport>,
+    end: Mutex<Option<(MarkEnd, Position)>>,
+    dirty: Mutex<Dirty>,
+    quarantined: Mutex<(u64, u64)>,
+    turns: Mutex<HashMap<Side, i64>>,
+    changed: watch::Sender<u64>,
+}
+
+/// One stream, as others see it.
+pub(crate) struct Flow {
+    /// Look now.
+    pub(crate) wake: Notify,
+    /// Some change may be missing in the source's log: no freshness is claimed.
+    pub(crate) frozen: AtomicBool,
+    applied: watch::Sender<Position>,
+}
+
+/// Keys touched since the last verification that found no drift. `None`: too many, or unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty(pub(crate) Option<HashMap<(usize, String), Value>>);
+
+impl Dirty {
+    /// The keys by pair.
+    pub(crate) fn by_pair(&self) -> Option<BTreeMap<usize, Vec<Value>>> {
+        let mut keys: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
+        for ((pair, _), key) in self.0.as_ref()? {
+            keys.entry(*pair).or_default().push(key.clone());
+        }
+        Some(keys)
+    }
+
+    fn add(&mut self, touched: impl IntoIterator<Item = (usize, Value)>) {
+        let Some(keys) = &mut self.0 else { return };
+        keys.extend(touched.into_iter().map(|(pair, key)| ((pair, format!("{key:?}")), key)));
+        if keys.len() > MOST_DIRTY {
+            self.0 = None;
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(capability: &str, changed: watch::Sender<u64>) -> State {
+        let flow = || Flow { wake: Notify::new(), frozen: AtomicBool::new(false), applied: watch::Sender::default() };
+        State {
+            capability: capability.to_owned(),
+            forward: flow(),
+            reverse: flow(),
+            report: Mutex::default(),
+            end: Mutex::default(),
+            dirty: Mutex::default(),
+            quarantined: Mutex::default(),
+            turns: Mutex::default(),
+            changed,
+        }
+    }
+
+    /// The report as it is now.
+    pub(crate) fn report(&self) -> CapabilityReport {
+        lock(&self.report).clone()
+    }
+
+    /// Changes the report, and tells whoever waits for something to happen.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut CapabilityReport)) {
+        change(&mut lock(&self.report));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Changes the report without telling anybody: for what moves all the time.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut CapabilityReport)) {
+        change(&mut lock(&self.report));
+    }
+
+    /// The stream of a direction.
+    pub(crate) fn flow(&self, direction: Direction) -> &Flow {
+        match direction {
+            Direction::Forward => &self.forward,
+            Direction::Reverse => &self.reverse,
+        }
+    }
+
+    /// The report of a direction's stream changes.
+    pub(crate) fn stream(&self, direction: Direction, change: impl FnOnce(&mut StreamReport)) {
+        let mut report = lock(&self.report);
+        let stream = match direction {
+            Direction::Forward => &mut report.forward,
+            Direction::Reverse => &mut report.reverse,
+        };
+        change(stream);
+        let labels = [self.capability.as_str(), direction.as_str()];
+        metrics::LAG_SECONDS.with_label_values(&labels).set(stream.lag_seconds);
+        metrics::LAG_ENTRIES.with_label_values(&labels).set(i64::try_from(stream.lag_entries).unwrap_or(i64::MAX));
+    }
+
+    /// Everything up to here is applied; everything that was committed at `through`, if it is known.
+    pub(crate) fn advance(&self, direction: Direction, position: Position, through: Option<Timestamp>) {
+        let flow = self.flow(direction);
+        let through = through.filter(|_| !flow.frozen.load(Ordering::Acquire));
+        self.stream(direction, |stream| {
+            stream.applied = Some(position.to_string());
+            stream.through = through.unwrap_or(stream.through).max(stream.through);
+        });
+        flow.applied.send_if_modified(|applied| std::mem::replace(applied, position) != position);
+        self.look_at_end();
+    }
+
+    /// An end was read: from now on it is watched for.
+    pub(crate) fn set_end(&self, wish: MarkEnd, position: Position) {
+        *lock(&self.end) = Some((wish, position));
+        self.update(|report| {
+            report.end = Some(EndReport { token: wish.token, position: position.to_string(), reached: false });
+        });
+        self.look_at_end();
+        self.flow(Direction::from(wish.side)).wake.notify_one();
+    }
+
+    /// Whether this wish has been looked at.
+    pub(crate) fn knows_end(&self, wish: MarkEnd) -> bool {
+        lock(&self.end).as_ref().is_some_and(|(known, _)| *known == wish)
+    }
+
+    /// What was read is not to be trusted any more.
+    pub(crate) fn forget_end(&self) {
+        *lock(&self.end) = None;
+        self.note(|report| report.end = None);
+    }
+
+    fn look_at_end(&self) {
+        let Some((wish, position)) = *lock(&self.end) else { return };
+        let reached = *self.flow(Direction::from(wish.side)).applied.borrow() >= position;
+        if reached && lock(&self.report).end.as_ref().is_some_and(|end| !end.reached) {
+            self.update(|report| {
+                if let Some(end) = &mut report.end {
+                    end.reached = true;
+                }
+            });
+        }
+    }
+
+    /// Waits until a stream has applied a position; `false` when it takes too long.
+    pub(crate) async fn applied(&self, side: Side, position: Position, patience: Duration) -> bool {
+        let flow = self.flow(Direction::from(side));
+        let mut applied = flow.applied.subscribe();
+        flow.wake.notify_one();
+        tokio::time::timeout(patience, applied.wait_for(|applied| *applied >= position)).await.is_ok_and(|found| found.is_ok())
+    }
+
+    /// The turn that this agent had last at the stream into a side.
+    pub(crate) fn turn(&self, target: Side) -> Option<i64> {
+        lock(&self.turns).get(&target).copied()
+    }
+
+    /// This agent's turn at the stream into a side.
+    pub(crate) fn set_turn(&self, target: Side, turn: i64) {
+        lock(&self.turns).insert(target, turn);
+    }
+
+    /// Remembers rows for the next verification.
+    pub(crate) fn touched(&self, rows: Vec<Touched>) {
+        lock(&self.dirty).add(rows.into_iter().map(|row| (row.pair, row.key)));
+    }
+
+    /// Takes what is remembered, and begins anew.
+    pub(crate) fn take_dirty(&self) -> Dirty {
+        std::mem::replace(&mut lock(&self.dirty), Dirty(Some(HashMap::new())))
+    }
+
+    /// The verification did not come out clean: what it was to look at stays to be looked at.
+    pub(crate) fn keep_dirty(&self, looked_at: Dirty) {
+        let mut dirty = lock(&self.dirty);
+        match looked_at.0 {
+            Some(keys) => dirty.add(keys.into_iter().map(|((pair, _), key)| (pair, key))),
+            None => dirty.0 = None,
+        }
+    }
+
+    /// Rows set aside by the stream of a direction.
+    pub(crate) fn set_quarantined(&self, direction: Direction, rows: u64) {
+        let sum = {
+            let mut quarantined = lock(&self.quarantined);
+            match direction {
+                Direction::Forward => quarantined.0 = rows,
+                Direction::Reverse => quarantined.1 = rows,
+            }
+            quarantined.0 + quarantined.1
+        };
+        metrics::QUARANTINED.with_label_values(&[&self.capability]).set(i64::try_from(sum).unwrap_or(i64::MAX));
+        if lock(&self.report).quarantined != sum {
+            self.update(|report| report.quarantined = sum);
+        }
+    }
+}
+
+/// A poisoned lock only means that some other task panicked between two assignments of plain values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}

@@ -1,0 +1,259 @@
+//! Are both sides equal? Walks the pairs by key while writes go on, and rechecks whatever differs until it agrees, keeps
+//! changing, or stays wrong. Reads only; repairing means touching the rows that it found ([`Verifier::repair`]).
+//!
+//! Rows are compared in modern's shape: mapping forward loses nothing, and a UUID that does not belong to its kept key
+//! is found, which mapping back would hide.
+
+mod hash;
+mod recheck;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ficus_rules::mapping::{Plan, Row, Value};
+use ficus_rules::wire::{TableVerified, VerifyReport, VerifyScope};
+use ficus_rules::{Side, Timestamp};
+
+use self::hash::Root;
+use crate::crash;
+use crate::error::Error;
+use crate::metrics;
+use crate::port::{KeyRange, Shared, Touched};
+use crate::state::{State, now};
+
+/// Rows read at a time.
+const CHUNK: usize = 1_000;
+
+/// Samples of differing keys in a report.
+const SAMPLES: usize = 10;
+
+/// Compares both sides of a capability.
+pub(crate) struct Verifier {
+    pub(crate) legacy: Shared,
+    pub(crate) modern: Shared,
+    pub(crate) plans: Arc<Vec<Plan>>,
+    pub(crate) state: Arc<State>,
+    /// Whose rows are right.
+    pub(crate) owner: Side,
+}
+
+/// The comparison of one pair.
+#[derive(Default)]
+pub(crate) struct Compared {
+    legacy_rows: u64,
+    modern_rows: u64,
+    legacy_root: Root,
+    modern_root: Root,
+    /// What differs and stays so: the key, and how it differs.
+    drift: Vec<(Value, String)>,
+    /// Rows of modern that nothing correlates.
+    keyless: u64,
+}
+
+/// One row of both sides. Legacy's is already in modern's shape; if it has none, why.
+pub(crate) struct Both {
+    legacy: Option<Result<Row, String>>,
+    modern: Option<Row>,
+}
+
+impl Verifier {
+    /// Compares, and reports under the token of the wish.
+    pub(crate) async fn run(&self, token: u64, scope: VerifyScope) -> Result<(), Error> {
+        self.state.update(|report| {
+            report.verified = Some(VerifyReport { token, done: false, at: Timestamp::default(), tables: Vec::new() });
+        });
+        let dirty = self.state.take_dirty();
+        let keys = if scope == VerifyScope::Changed { dirty.by_pair() } else { None };
+        let mut tables = Vec::new();
+        for pair in 0..self.plans.len() {
+            let compared = match &keys {
+                Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await,
+                None => self.all(pair).await,
+            };
+            match compared {
+                Ok(compared) => tables.push(self.table(pair, compared)),
+                Err(error) => {
+                    self.state.keep_dirty(dirty);
+                    return Err(error);
+                }
+            }
+        }
+        if keys.is_none() {
+            self.note_orphans(&mut tables).await?;
+        }
+        crash::point("verify");
+        let report = VerifyReport { token, done: true, at: now(), tables };
+        if report.drift_rows() > 0 {
+            self.state.keep_dirty(dirty);
+        }
+        self.state.update(|state| {
+            // A later wish may have overtaken this one.
+            if state.verified.as_ref().is_none_or(|known| known.token == token) {
+                state.verified = Some(report);
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes the owner's rows over everything that differs, through its log and the stream. The number of rows.
+    pub(crate) async fn repair(&self, pairs: &[usize]) -> Result<u64, Error> {
+        let owner = self.side(self.owner);
+        let mut rows = 0;
+        for pair in pairs {
+            let drift = self.all(*pair).await?.drift;
+            let touched: Vec<Touched> = drift.into_iter().map(|(key, _)| Touched { pair: *pair, key }).collect();
+            crash::point("repair");
+            owner.touch(&touched).await?;
+            rows += touched.len() as u64;
+        }
+        let end = owner.end_position().await?;
+        while !self.state.applied(self.owner, end, std::time::Duration::from_secs(5)).await {
+            tracing::info!(capability = %self.state.capability, "repair waits for the stream");
+        }
+        Ok(rows)
+    }
+
+    fn side(&self, side: Side) -> &Shared {
+        match side {
+            Side::Legacy => &self.legacy,
+            Side::Modern => &self.modern,
+        }
+    }
+
+    /// Every row of a pair.
+    async fn all(&self, pair: usize) -> Result<Compared, Error> {
+        let mut compared = Compared { keyless: self.modern.keyless(pair).await?, ..Compared::default() };
+        let mut after: Option<Value> = None;
+        loop {
+            let legacy = self.legacy.chunk(pair, &KeyRange { after: after.clone(), through: None }, CHUNK).await?;
+            let through = (legacy.len() == CHUNK).then(|| legacy.last().map(|row| row.key.clone())).flatten();
+            let mut modern = Vec::new();
+            let mut from = after;
+            loop {
+                let rows = self.modern.chunk(pair, &KeyRange { after: from, through: through.clone() }, CHUNK).await?;
+                from = rows.last().map(|row| row.key.clone());
+                let more = rows.len() == CHUNK;
+                modern.extend(rows);
+                if !more {
+                    break;
+                }
+            }
+            self.compare(pair, legacy, modern, &mut compared).await?;
+            match through {
+                Some(through) => after = Some(through),
+                None => return Ok(compared),
+            }
+        }
+    }
+
+    /// These rows of a pair.
+    async fn some(&self, pair: usize, keys: &[Value]) -> Result<Compared, Error> {
+        let mut compared = Compared::default();
+        for keys in keys.chunks(CHUNK) {
+            let (legacy, modern) = (self.legacy.rows(pair, keys).await?, self.modern.rows(pair, keys).await?);
+            self.compare(pair, legacy, modern, &mut compared).await?;
+        }
+        Ok(compared)
+    }
+
+    async fn compare(&self, pair: usize, legacy: Vec<Row>, modern: Vec<Row>, compared: &mut Compared) -> Result<(), Error> {
+        compared.legacy_rows += legacy.len() as u64;
+        compared.modern_rows += modern.len() as u64;
+        let mut suspects = Vec::new();
+        for (key, both) in self.join(pair, legacy, modern) {
+            match self.difference(pair, &both) {
+                None => compared.agree(&both),
+                Some(_) => suspects.push(key),
+            }
+        }
+        self.recheck(pair, suspects, compared).await
+    }
+
+    /// Rows of both sides by key, legacy's in modern's shape.
+    fn join(&self, pair: usize, legacy: Vec<Row>, modern: Vec<Row>) -> Vec<(Value, Both)> {
+        let plan = &self.plans[pair];
+        let mut rows: BTreeMap<Vec<u8>, (Value, Both)> = BTreeMap::new();
+        for row in legacy {
+            let mapped = plan.forward(&row).map_err(|error| error.to_string());
+            rows.insert(hash::key(&row.key), (row.key, Both { legacy: Some(mapped), modern: None }));
+        }
+        for mut row in modern {
+            row.values.truncate(plan.modern.columns.len());
+            let entry = rows.entry(hash::key(&row.key)).or_insert_with(|| (row.key.clone(), Both { legacy: None, modern: None }));
+            entry.1.modern = Some(row);
+        }
+        rows.into_values().collect()
+    }
+
+    /// How the two differ; names a column at most.
+    fn difference(&self, pair: usize, both: &Both) -> Option<String> {
+        match (&both.legacy, &both.modern) {
+            (None, None) => None,
+            (Some(Err(why)), _) => Some(why.clone()),
+            (Some(Ok(_)), None) => Some("missing on modern".to_owned()),
+            (None, Some(_)) => Some("missing on legacy".to_owned()),
+            (Some(Ok(legacy)), Some(modern)) => self.plans[pair].differing_column(legacy, modern).map(str::to_owned),
+        }
+    }
+
+    fn table(&self, pair: usize, compared: Compared) -> TableVerified {
+        let plan = &self.plans[pair];
+        let drift_rows = compared.drift.len() as u64 + compared.keyless;
+        let labels = [self.state.capability.as_str(), plan.pair.as_str()];
+        metrics::DRIFT.with_label_values(&labels).set(i64::try_from(drift_rows).unwrap_or(i64::MAX));
+        let mut samples: Vec<String> = compared
+            .drift
+            .iter()
+            .take(SAMPLES)
+            .map(|(key, how)| format!("{}={}: {how}", plan.legacy.key, hash::show(key)))
+            .collect();
+        if compared.keyless > 0 {
+            samples.insert(0, format!("{} rows of modern table {} have no {}", compared.keyless, plan.modern.table, plan.modern.key));
+        }
+        TableVerified {
+            legacy: plan.legacy.table.clone(),
+            modern: plan.modern.table.clone(),
+            legacy_rows: compared.legacy_rows,
+            modern_rows: compared.modern_rows,
+            drift_rows,
+            legacy_root: compared.legacy_root.to_string(),
+            modern_root: compared.modern_root.to_string(),
+            samples,
+        }
+    }
+
+    /// References that lead nowhere are worth knowing, and are no drift: both sides have them.
+    async fn note_orphans(&self, tables: &mut [TableVerified]) -> Result<(), Error> {
+        let orphans = self.legacy.orphans().await?.into_iter().chain(self.modern.orphans().await?);
+        for orphan in orphans {
+            tracing::warn!(capability = %self.state.capability, %orphan, "references that lead nowhere");
+            if let Some(table) = tables.first_mut().filter(|table| table.samples.len() < SAMPLES) {
+                table.samples.push(format!("no drift, but: {orphan}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Compared {
+    /// Both sides have the same row, or the same nothing.
+    fn agree(&mut self, both: &Both) {
+        if let Some(row) = &both.modern {
+            self.legacy_root.add(row);
+            self.modern_root.add(row);
+        }
+    }
+
+    /// They differ, and it is no write in flight.
+    fn differ(&mut self, key: Value, both: &Both, how: String) {
+        match &both.legacy {
+            Some(Ok(row)) => self.legacy_root.add(row),
+            Some(Err(_)) => self.legacy_root.add(&Row { key: key.clone(), values: Vec::new() }),
+            None => {}
+        }
+        if let Some(row) = &both.modern {
+            self.modern_root.add(row);
+        }
+        self.drift.push((key, how));
+    }
+}
