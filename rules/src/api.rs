@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Judged;
 use crate::migration::advance::JournalLine;
 use crate::migration::waiting::Waiting;
-use crate::migration::{Phase, Stage};
+use crate::migration::{Phase, Stage, Switch};
 use crate::spec::Complaint;
-use crate::wire::{Backfill, DifferenceSample, Overrides, Serving};
+use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Overrides, Serving};
 use crate::{Side, Timestamp};
 
 /// Answer of `GET /api/v1/status`.
@@ -52,10 +52,13 @@ pub struct CapabilityStatus {
     pub step: Option<usize>,
     /// How many steps the rule file has.
     pub steps: usize,
-    /// The stage of a running cutover or revert.
+    /// What that step does: `shadow`, `reads`, `cutover`, `soak`. Once only an operator is missing for the next step, what
+    /// that one does.
+    pub step_action: Option<String>,
+    /// A running cutover or revert.
+    pub switch: Option<Switch>,
+    /// Its stage.
     pub stage: Option<Stage>,
-    /// Who shall own after it.
-    pub switching_to: Option<Side>,
     /// When it entered the phase or step.
     pub since: Timestamp,
     /// Who owns the writes.
@@ -84,6 +87,8 @@ pub struct CapabilityStatus {
     pub repairing: bool,
     /// Rows set aside.
     pub quarantined: u64,
+    /// What the agent last reported.
+    pub agent: Option<CapabilityReport>,
     /// How long the last finished switch held the writes, in milliseconds.
     pub last_pause_ms: Option<u64>,
     /// Why it stands still.

@@ -1,0 +1,69 @@
+//! For operators: wishes for a capability, and the reload of the rules.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::Json;
+use ficus_rules::api::{Problem, Reloaded, WishRequest};
+use ficus_rules::migration::advance::Wish;
+use tokio::sync::oneshot;
+
+use super::Shares;
+use super::answer::{ok, parse_or_default, problem, refused};
+use crate::fleet::now;
+use crate::reconcile::{self, Command, Refusal};
+use crate::{Shared, status};
+
+pub(super) async fn wish(State(shared): State<Shares>, Path((name, word)): Path<(String, String)>, body: Bytes) -> Response {
+    let request: WishRequest = match parse_or_default(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
+    let Some(wish) = wish_of(&word, &request) else {
+        return problem(StatusCode::NOT_FOUND, format!("no wish is called `{word}`"));
+    };
+    let done = send(&shared, |reply| Command::Wish { capability: name.clone(), wish, by: request.by, reason: request.reason, reply });
+    if let Err(refusal) = done.await {
+        return refused(refusal);
+    }
+    let view = shared.publisher.view();
+    match view.capability(&name) {
+        Some((plan, stored)) => ok(&status::capability(&shared, &view, plan, stored, now())),
+        None => problem(StatusCode::NOT_FOUND, format!("no capability is called `{name}`")),
+    }
+}
+
+pub(super) async fn reload(State(shared): State<Shares>) -> Response {
+    match reconcile::reload(&shared).await {
+        Ok(rules_generation) => ok(&Reloaded { rules_generation }),
+        Err(complaints) => {
+            let errors = complaints.iter().filter(|c| !c.warning).count();
+            let detail = format!("the rules have {errors} errors; the last good ones serve on");
+            (StatusCode::UNPROCESSABLE_ENTITY, Json(Problem { detail, complaints })).into_response()
+        }
+    }
+}
+
+/// Sends a command to the reconciler and waits for its answer.
+pub(super) async fn send(shared: &Shared, command: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Command) -> Result<(), Refusal> {
+    let (reply, answer) = oneshot::channel();
+    let ending = || Refusal::Failed("the orchestrator is ending".to_owned());
+    shared.commands.send(command(reply)).await.map_err(|_| ending())?;
+    answer.await.map_err(|_| ending())?
+}
+
+fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
+    Some(match word {
+        "advance" => Wish::Advance,
+        "hold" => Wish::Hold(request.reason.clone().unwrap_or_default()),
+        "release" => Wish::Release(request.reason.clone()),
+        "cutover" => Wish::Cutover,
+        "abort" => Wish::Abort,
+        "revert" => Wish::Revert,
+        "retire" => Wish::Retire,
+        "verify" => Wish::Verify,
+        "repair" => Wish::Repair,
+        _ => return None,
+    })
+}

@@ -1,0 +1,121 @@
+//! For operators: pins and flags that win over the files.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use ficus_rules::Timestamp;
+use ficus_rules::api::{FlagRequest, PinRequest};
+use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::wire::{FlagOverride, PinOverride};
+use serde_json::json;
+
+use super::Shares;
+use super::answer::{ok, parse, problem, refused};
+use super::operators::send;
+use crate::fleet::now;
+use crate::reconcile::{Command, OverrideChange, Refusal};
+use crate::status;
+
+pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
+    let request: PinRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
+    let Some(side) = request.side else {
+        return problem(StatusCode::BAD_REQUEST, "the body is not as expected: a pin needs a `side`");
+    };
+    let new = PinOverride {
+        capability: request.capability,
+        user: request.user,
+        side,
+        expires: expires(request.for_seconds),
+        note: note(&request.by, request.reason.as_deref()),
+    };
+    let change: OverrideChange = Box::new(move |view, overrides| {
+        if view.capability(&new.capability).is_none() {
+            return Err(Refusal::Unknown(format!("no capability is called `{}`", new.capability)));
+        }
+        overrides.pins.retain(|pin| (&pin.capability, &pin.user) != (&new.capability, &new.user));
+        overrides.pins.push(new.clone());
+        let text = format!("reads of {} are pinned to {}", who(new.user.as_deref()), new.side);
+        Ok((Some(new.capability.clone()), line("pin", text, json!(new))))
+    });
+    changed(&shared, change, request.by).await
+}
+
+pub(super) async fn unpin(State(shared): State<Shares>, body: Bytes) -> Response {
+    let request: PinRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
+    let (capability, user) = (request.capability, request.user);
+    let change: OverrideChange = Box::new(move |_, overrides| {
+        let before = overrides.pins.len();
+        overrides.pins.retain(|pin| (&pin.capability, &pin.user) != (&capability, &user));
+        if overrides.pins.len() == before {
+            return Err(Refusal::Unknown(format!("reads of {} are not pinned in `{capability}`", who(user.as_deref()))));
+        }
+        let text = format!("reads of {} are no longer pinned", who(user.as_deref()));
+        Ok((Some(capability), line("pin", text, json!({ "user": user }))))
+    });
+    changed(&shared, change, request.by).await
+}
+
+pub(super) async fn set_flag(State(shared): State<Shares>, Path(name): Path<String>, body: Bytes) -> Response {
+    let request: FlagRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
+    let new = FlagOverride {
+        on: request.on,
+        expires: expires(request.for_seconds),
+        note: note(&request.by, request.reason.as_deref()),
+    };
+    let change: OverrideChange = Box::new(move |view, overrides| {
+        if !view.rulebook.rules.flags.contains_key(&name) {
+            return Err(Refusal::Unknown(format!("no flag is called `{name}`")));
+        }
+        let text = format!("flag {name} is {} for everybody", if new.on { "on" } else { "off" });
+        let detail = json!({ "flag": name, "override": new });
+        overrides.flags.insert(name, new);
+        Ok((None, line("flag", text, detail)))
+    });
+    changed(&shared, change, request.by).await
+}
+
+pub(super) async fn unset_flag(State(shared): State<Shares>, Path(name): Path<String>) -> Response {
+    let change: OverrideChange = Box::new(move |_, overrides| {
+        if overrides.flags.remove(&name).is_none() {
+            return Err(Refusal::Unknown(format!("flag `{name}` is not overridden")));
+        }
+        Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name }))))
+    });
+    changed(&shared, change, String::new()).await
+}
+
+/// Answers with the overrides as they are now.
+async fn changed(shared: &Shares, change: OverrideChange, by: String) -> Response {
+    match send(shared, |reply| Command::Override { change, by, reply }).await {
+        Ok(()) => ok(&status::live(&shared.publisher.view().overrides, now())),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+fn expires(seconds: Option<u64>) -> Option<Timestamp> {
+    seconds.map(|seconds| now().plus(Duration::from_secs(seconds)))
+}
+
+fn note(by: &str, reason: Option<&str>) -> String {
+    [by, reason.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+fn who(user: Option<&str>) -> String {
+    user.map_or_else(|| "everybody".to_owned(), |user| format!("user {user}"))
+}
+
+fn line(kind: &str, text: String, detail: serde_json::Value) -> JournalLine {
+    JournalLine { kind: kind.to_owned(), text, detail }
+}

@@ -1,0 +1,61 @@
+//! What the process tells the orchestrator. Needs a restart to change.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ficus_rules::migration::observation::Limits;
+use ficus_rules::spec::Known;
+
+/// Settings; every duration has a default.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory of the rule files.
+    pub rules_dir: PathBuf,
+    /// The SQLite file of the states.
+    pub state: PathBuf,
+    /// What `ficus.toml` makes known to the rules.
+    pub known: Known,
+    /// Bearer token of the admin API; `None`: anybody who reaches it.
+    pub token: Option<String>,
+    /// For how long after a report a gateway may forward writes (default 5 s).
+    pub validity: Duration,
+    /// How often to look at the clock when nothing is reported (default 250 ms).
+    pub tick: Duration,
+    /// A switch that has not flipped the owner after this long is aborted (default 10 s).
+    pub switch_deadline: Duration,
+    /// After an abort, no automatic try for this long (default 1 min).
+    pub cool_down: Duration,
+    /// An agent that has not reported for this long is silent (default 10 s).
+    pub agent_silent: Duration,
+    /// How often to look at the rules directory even if nothing was notified (default 2 s).
+    pub rules_poll: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Config {
+            rules_dir: PathBuf::from("rules"),
+            state: PathBuf::from("orchestrator.sqlite3"),
+            known: Known::default(),
+            token: None,
+            validity: Duration::from_secs(5),
+            tick: Duration::from_millis(250),
+            switch_deadline: limits.switch_deadline,
+            cool_down: limits.cool_down,
+            agent_silent: limits.agent_silent,
+            rules_poll: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            switch_deadline: self.switch_deadline,
+            cool_down: self.cool_down,
+            agent_silent: self.agent_silent,
+            ..Limits::default()
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What gateways and agents were last seen to do. Lives in memory: after a restart every gateway whose name is stored is
+//! taken to be there, working by something old, until it reports or its validity has surely ended.
+//!
+//! Gives out validities. A gateway may forward writes of migrating capabilities only while its validity lasts, and gets a
+//! new one only when it has taken the last fence of every capability. That, and the raising of that floor, happen under
+//! one lock: no validity can slip in between "every gateway holds" and its writing down.
+
+mod window;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ficus_rules::Timestamp;
+use ficus_rules::api::{AgentStatus, GatewayStatus};
+use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
+use ficus_rules::plan::Capability;
+use ficus_rules::wire::{AgentReport, DifferenceSample, Freshness, GatewayReport};
+
+use crate::publish::View;
+use crate::store::Stored;
+
+use self::window::Window;
+
+/// A validity counts from its receipt: the answer may have been on its way for so long. Clients give up earlier.
+pub(crate) const MARGIN: Duration = Duration::from_secs(2);
+/// A gateway that has been silent for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(600);
+/// Samples of differences kept for each capability.
+const SAMPLES: usize = 100;
+
+/// The fleet.
+pub(crate) struct Fleet {
+    validity: Duration,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    gateways: BTreeMap<String, Gateway>,
+    agents: BTreeMap<String, (Timestamp, AgentReport)>,
+    /// By capability: who works by an older generation gets no validity.
+    floors: BTreeMap<String, u64>,
+    windows: BTreeMap<String, Window>,
+    lag_beyond_since: BTreeMap<String, Timestamp>,
+    samples: BTreeMap<String, VecDeque<DifferenceSample>>,
+}
+
+#[derive(Default)]
+struct Gateway {
+    counts_until: Timestamp,
+    reported: Option<Timestamp>,
+    report: GatewayReport,
+}
+
+/// The system's clock; the only place of this crate that reads it.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
+
+impl Fleet {
+    /// A fleet of which only names are known.
+    pub(crate) fn new(validity: Duration, gateways: Vec<String>) -> Fleet {
+        let counts_until = now().plus(validity).plus(MARGIN);
+        let unseen = |name: String| {
+            let report = GatewayReport { gateway: name.clone(), ..GatewayReport::default() };
+            (name, Gateway { counts_until, reported: None, report })
+        };
+        let inner = Inner { gateways: gateways.into_iter().map(unseen).collect(), ..Inner::default() };
+        Fleet { validity, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a gateway's name is stored already.
+    pub(crate) fn knows(&self, gateway: &str) -> bool {
+        self.inner().gateways.contains_key(gateway)
+    }
+
+    /// Takes a report in. Returns for how long the gateway may forward writes from now on.
+    pub(crate) fn hear_gateway(&self, report: GatewayReport, now: Timestamp) -> Duration {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let known = inner.gateways.entry(report.gateway.clone()).or_default();
+        let late = known.report.incarnation == report.incarnation && report.generation < known.report.generation;
+        let granted = !late && inner.floors.values().all(|floor| report.generation >= *floor);
+        if late {
+            return Duration::ZERO;
+        }
+        for (capability, counts) in &report.capabilities {
+            inner.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);
+        }
+        for sample in &report.differences {
+            let kept = inner.samples.entry(sample.capability.clone()).or_default();
+            kept.push_back(sample.clone());
+            kept.drain(..kept.len().saturating_sub(SAMPLES));
+        }
+        known.reported = Some(now);
+        known.report = GatewayReport { differences: Vec::new(), ..report };
+        if !granted {
+            return Duration::ZERO;
+        }
+        known.counts_until = now.plus(self.validity).plus(MARGIN);
+        self.validity
+    }
+
+    /// Takes a report in.
+    pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
+        self.inner().agents.insert(report.agent.clone(), (now, report));
+    }
+
+    /// From now on, nobody who works by an older generation gets a validity for this capability; `false`, and no change,
+    /// when somebody still has one.
+    pub(crate) fn raise_floor(&self, capability: &str, floor: u64, now: Timestamp) -> bool {
+        let mut inner = self.inner();
+        let behind = inner.gateways.values().any(|g| now < g.counts_until && g.report.generation < floor);
+        if !behind {
+            inner.floors.insert(capability.to_owned(), floor);
+        }
+        !behind
+    }
+
+    /// Sets a floor that is stored: it was checked when it was written.
+    pub(crate) fn restore_floor(&self, capability: &str, floor: u64) {
+        self.inner().floors.insert(capability.to_owned(), floor);
+    }
+
+    /// Moves the windows of a capability on.
+    pub(crate) fn note(&self, plan: &Capability, stored: &Stored, now: Timestamp) {
+        let mut inner = self.inner();
+        let lag = inner.agent_of(&plan.name).map(|(_, agent)| agent.capabilities[&plan.name].stream_from(stored.state.owner).lag_seconds);
+        // A lag that is no number is beyond every limit.
+        match lag {
+            Some(lag) if lag <= plan.gates.lag.max.as_secs_f64() => drop(inner.lag_beyond_since.remove(&plan.name)),
+            Some(_) => drop(inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now)),
+            None => {}
+        }
+        inner.windows.entry(plan.name.clone()).or_default().note(&stored.state, now);
+    }
+
+    /// The world round one capability.
+    pub(crate) fn observe(&self, plan: &Capability, stored: &Stored, view: &View, limits: Limits) -> Observation {
+        let inner = self.inner();
+        let name = &plan.name;
+        let window = inner.windows.get(name);
+        let (step, shadow) = window.map(Window::of_step).unwrap_or_default();
+        let recent = window.map(Window::recent).unwrap_or_default();
+        let gateways = inner.gateways.iter().map(|(gateway, known)| {
+            let counts = known.report.capabilities.get(name);
+            GatewaySeen {
+                name: gateway.clone(),
+                counts_until: known.counts_until,
+                generation: known.report.generation,
+                inflight_writes: counts.map_or(0, |c| c.inflight_writes),
+                held: counts.map_or(0, |c| c.held),
+            }
+        });
+        let agent = inner.agent_of(name).map(|(at, agent)| AgentSeen {
+            name: agent.agent.clone(),
+            generation: agent.generation,
+            at: *at,
+            report: agent.capabilities[name].clone(),
+        });
+        Observation {
+            gateways: gateways.collect(),
+            serving_generation: stored.serving_generation,
+            orders_generation: stored.orders_generation,
+            agent,
+            traffic: TrafficSeen { step, recent, shadow, lag_beyond_since: inner.lag_beyond_since.get(name).copied() },
+            joined: joined(plan, view),
+            limits,
+        }
+    }
+
+    /// How fresh the copies are, for reads of one's own writes.
+    pub(crate) fn freshness(&self, view: &View) -> BTreeMap<String, Freshness> {
+        let inner = self.inner();
+        let fresh = view.capabilities().filter_map(|(plan, stored)| {
+            let report = &inner.agent_of(&plan.name)?.1.capabilities[&plan.name];
+            // A report of another epoch speaks of the other stream.
+            let stream = Some(report.stream_from(stored.state.owner)).filter(|_| report.epoch == stored.state.epoch)?;
+            Some((plan.name.clone(), Freshness { epoch: report.epoch, through: stream.through }))
+        });
+        fresh.collect()
+    }
+
+    /// Gateways for the status.
+    pub(crate) fn gateways(&self, now: Timestamp) -> Vec<GatewayStatus> {
+        let sum = |report: &GatewayReport, of: fn(&ficus_rules::wire::GatewayCapability) -> u64| report.capabilities.values().map(of).sum();
+        let status = |(name, known): (&String, &Gateway)| GatewayStatus {
+            name: name.clone(),
+            live: now < known.counts_until,
+            generation: known.report.generation,
+            reported: known.reported,
+            inflight_writes: sum(&known.report, |c| c.inflight_writes),
+            held: sum(&known.report, |c| c.held),
+            trouble: known.report.trouble.clone(),
+        };
+        self.inner().gateways.iter().map(status).collect()
+    }
+
+    /// Agents for the status.
+    pub(crate) fn agents(&self) -> Vec<AgentStatus> {
+        let status = |(at, report): &(Timestamp, AgentReport)| AgentStatus {
+            name: report.agent.clone(),
+            generation: report.generation,
+            reported: *at,
+            capabilities: report.capabilities.keys().cloned().collect(),
+        };
+        self.inner().agents.values().map(status).collect()
+    }
+
+    /// Samples of differences, of one capability or of all.
+    pub(crate) fn samples(&self, capability: Option<&str>) -> Vec<DifferenceSample> {
+        let inner = self.inner();
+        let wanted = inner.samples.iter().filter(|(name, _)| capability.is_none_or(|c| c == name.as_str()));
+        let mut samples: Vec<_> = wanted.flat_map(|(_, samples)| samples.iter().cloned()).collect();
+        samples.sort_by_key(|sample| sample.at);
+        samples
+    }
+
+    /// Drops gateways that are long gone, and names them.
+    pub(crate) fn forget(&self, now: Timestamp) -> Vec<String> {
+        let mut inner = self.inner();
+        let gone = |g: &Gateway| now.since(g.counts_until) > FORGET;
+        let names: Vec<_> = inner.gateways.iter().filter(|(_, g)| gone(g)).map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| drop(inner.gateways.remove(name)));
+        names
+    }
+}
+
+impl Inner {
+    /// The agent that last reported a capability.
+    fn agent_of(&self, capability: &str) -> Option<&(Timestamp, AgentReport)> {
+        self.agents.values().filter(|(_, report)| report.capabilities.contains_key(capability)).max_by_key(|(at, _)| *at)
+    }
+}
+
+/// The phases of those whose tables this one joins, and of those that join its.
+fn joined(plan: &Capability, view: &View) -> BTreeMap<String, ficus_rules::migration::Phase> {
+    let related = |other: &Capability| plan.depends_on.contains(&other.name) || other.depends_on.contains(&plan.name);
+    let others = view.capabilities().filter(|(other, _)| other.name != plan.name && related(other));
+    others.map(|(other, stored)| (other.name.clone(), stored.state.phase)).collect()
+}

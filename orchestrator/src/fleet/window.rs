@@ -1,0 +1,144 @@
+//! Counters of gateways over windows: since the present step began, and the last minutes. Gateways count from their
+//! start; what they count is added up here over all of them and over their restarts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ficus_rules::Timestamp;
+use ficus_rules::gate::{self, Sides};
+use ficus_rules::migration::{Phase, State};
+use ficus_rules::wire::{GatewayCapability, ShadowCounts};
+
+/// The last minutes.
+const RECENT: Duration = Duration::from_secs(300);
+/// How finely the last minutes move on.
+const GRAIN: Duration = Duration::from_secs(10);
+
+/// The counters of one capability.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// By gateway: its incarnation and what it had counted.
+    seen: BTreeMap<String, (String, Counts)>,
+    total: Counts,
+    /// The total at some moments of the last minutes, oldest first, none before the step began.
+    marks: VecDeque<(Timestamp, Counts)>,
+    step: Option<(Phase, usize)>,
+    at_step: Counts,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    sides: Sides,
+    shadow: ShadowCounts,
+}
+
+impl Window {
+    /// Adds what a gateway counted since its last report. The first report of one that was not known only sets where its
+    /// counting is: it may have counted long before this process began.
+    pub(crate) fn absorb(&mut self, gateway: &str, incarnation: &str, report: &GatewayCapability) {
+        let now = Counts {
+            sides: Sides { legacy: report.legacy.clone(), modern: report.modern.clone() },
+            shadow: report.shadow.clone(),
+        };
+        let before = self.seen.insert(gateway.to_owned(), (incarnation.to_owned(), now.clone()));
+        let more = match before {
+            Some((same, before)) if same == incarnation => now.since(&before),
+            // It was restarted under our eyes: it has counted from zero.
+            Some(_) => now,
+            None => return,
+        };
+        gate::add(&mut self.total.sides.legacy, &more.sides.legacy);
+        gate::add(&mut self.total.sides.modern, &more.sides.modern);
+        let (sum, more) = (&mut self.total.shadow, &more.shadow);
+        sum.same += more.same;
+        sum.different += more.different;
+        sum.dropped += more.dropped;
+        sum.failed += more.failed;
+    }
+
+    /// Time passes, and the state may have gone on.
+    pub(crate) fn note(&mut self, state: &State, now: Timestamp) {
+        if self.step != Some((state.phase, state.step)) {
+            self.step = Some((state.phase, state.step));
+            self.at_step = self.total.clone();
+            self.marks = VecDeque::from([(now, self.total.clone())]);
+        }
+        if self.marks.back().is_none_or(|(at, _)| now.since(*at) >= GRAIN) {
+            self.marks.push_back((now, self.total.clone()));
+        }
+        while self.marks.get(1).is_some_and(|(at, _)| now.since(*at) >= RECENT) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Since the step began.
+    pub(crate) fn of_step(&self) -> (Sides, ShadowCounts) {
+        let counts = self.total.since(&self.at_step);
+        (counts.sides, counts.shadow)
+    }
+
+    /// The last minutes of the step.
+    pub(crate) fn recent(&self) -> Sides {
+        self.marks.front().map(|(_, then)| self.total.since(then).sides).unwrap_or_default()
+    }
+}
+
+impl Counts {
+    fn since(&self, before: &Counts) -> Counts {
+        let (now, then) = (&self.shadow, &before.shadow);
+        Counts {
+            sides: Sides {
+                legacy: gate::minus(&self.sides.legacy, &before.sides.legacy),
+                modern: gate::minus(&self.sides.modern, &before.sides.modern),
+            },
+            shadow: ShadowCounts {
+                same: now.same.saturating_sub(then.same),
+                different: now.different.saturating_sub(then.different),
+                dropped: now.dropped.saturating_sub(then.dropped),
+                failed: now.failed.saturating_sub(then.failed),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ficus_rules::wire::Traffic;
+
+    use super::*;
+
+    fn counted(requests: u64) -> GatewayCapability {
+        GatewayCapability { modern: Traffic { requests, errors: 0, latency: vec![requests] }, ..GatewayCapability::default() }
+    }
+
+    #[test]
+    fn counters_survive_restarts_of_gateways() {
+        let mut window = Window::default();
+        let state = State::draft("users", Timestamp(0));
+        window.note(&state, Timestamp(0));
+        window.absorb("gw-1", "a", &counted(1_000));
+        assert_eq!(window.of_step().0.modern.requests, 0, "what was counted before we looked");
+        window.absorb("gw-1", "a", &counted(1_010));
+        window.absorb("gw-1", "b", &counted(5));
+        window.absorb("gw-1", "b", &counted(7));
+        window.absorb("gw-1", "b", &counted(7));
+        assert_eq!(window.of_step().0.modern, Traffic { requests: 17, errors: 0, latency: vec![17] });
+    }
+
+    #[test]
+    fn a_new_step_counts_anew_and_minutes_pass() {
+        let mut window = Window::default();
+        let mut state = State::draft("users", Timestamp(0));
+        window.note(&state, Timestamp(0));
+        window.absorb("gw-1", "a", &counted(0));
+        window.absorb("gw-1", "a", &counted(10));
+        for second in 0..=400 {
+            window.note(&state, Timestamp(second * 1_000));
+        }
+        window.absorb("gw-1", "a", &counted(13));
+        assert_eq!((window.of_step().0.modern.requests, window.recent().modern.requests), (13, 3));
+        state.step = 1;
+        window.note(&state, Timestamp(401_000));
+        assert_eq!((window.of_step().0.modern.requests, window.recent().modern.requests), (0, 0));
+    }
+}

@@ -1,0 +1,252 @@
+//! The loop: observe, advance, compare-and-swap, publish. The only writer of states, rules and overrides in this process;
+//! another process on the same store is noticed by the compare-and-swap, and what it wrote is taken over.
+
+mod overrides;
+mod rules;
+
+use std::sync::Arc;
+
+use ficus_rules::Timestamp;
+use ficus_rules::migration::advance::{Event, JournalLine, Outcome, Wish, advance};
+use ficus_rules::migration::{State, desired};
+use ficus_rules::plan::Capability;
+use ficus_rules::spec::Complaint;
+use ficus_rules::wire::Overrides;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use crate::publish::View;
+use crate::store::{Change, Note, StoreError, Stored};
+use crate::{Error, Shared, crash, fleet, metrics, status};
+
+pub(crate) use rules::reload;
+
+/// Transitions of one capability in one go; a state machine that turns in a circle must not stop the others.
+const MOST_TRANSITIONS: usize = 32;
+
+/// Something that only the reconciler may do.
+pub(crate) enum Command {
+    /// An operator wishes something for a capability.
+    Wish { capability: String, wish: Wish, by: String, reason: Option<String>, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// An operator changes an override.
+    Override { change: OverrideChange, by: String, reply: oneshot::Sender<Result<(), Refusal>> },
+    /// The rules directory is read again.
+    Reload { reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
+}
+
+/// A change of the overrides: what to do to them, and what to write into the journal.
+pub(crate) type OverrideChange = Box<dyn FnOnce(&View, &mut Overrides) -> Result<(Option<String>, JournalLine), Refusal> + Send>;
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no such thing.
+    Unknown(String),
+    /// Not now, and why.
+    Refused(String),
+    /// The store failed, or the orchestrator is ending.
+    Failed(String),
+}
+
+/// The loop's own state: what is known to be written.
+pub(crate) struct Reconciler {
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Command>,
+    view: View,
+}
+
+enum Step {
+    /// Written; look again.
+    Moved,
+    /// Nothing to do.
+    Quiet,
+    /// The wish is refused.
+    Refused(String),
+}
+
+impl Reconciler {
+    /// Loads what is written, reads the rules, and publishes.
+    pub(crate) async fn begin(shared: Arc<Shared>, queue: mpsc::Receiver<Command>) -> Result<Reconciler, Error> {
+        let loaded = shared.store.load().await?;
+        for stored in loaded.states.values() {
+            shared.fleet.restore_floor(&stored.state.capability, stored.state.floor);
+        }
+        let view = View {
+            states: loaded.states,
+            overrides: loaded.overrides,
+            overrides_generation: loaded.overrides_generation,
+            ..View::default()
+        };
+        let last_good = loaded.rules.map(|files| (files, loaded.rules_generation, loaded.rules_published));
+        let mut reconciler = Reconciler { shared, queue, view };
+        reconciler.first_rules(last_good).await?;
+        Ok(reconciler)
+    }
+
+    /// Runs until the orchestrator stops.
+    pub(crate) async fn run(mut self) {
+        let mut stopping = self.shared.stopping.subscribe();
+        let shared = Arc::clone(&self.shared);
+        loop {
+            self.reconcile().await;
+            tokio::select! {
+                biased;
+                () = crate::stopped(&mut stopping) => break,
+                Some(command) = self.queue.recv() => self.obey(command).await,
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep(shared.config.tick) => {}
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Wish { capability, wish, by, reason, reply } => {
+                let done = self.grant(&capability, wish, by, reason).await;
+                let _ = reply.send(done);
+            }
+            Command::Override { change, by, reply } => {
+                let done = self.change_overrides(change, by).await;
+                let _ = reply.send(done);
+            }
+            Command::Reload { reply } => {
+                let done = self.reload().await;
+                let _ = reply.send(done);
+            }
+        }
+    }
+
+    async fn reconcile(&mut self) {
+        let names: Vec<String> = self.view.capabilities().map(|(plan, _)| plan.name.clone()).collect();
+        for name in &names {
+            for _ in 0..MOST_TRANSITIONS {
+                match self.step(name, &Event::Tick, None, None).await {
+                    Ok(Step::Moved) => {}
+                    Ok(_) => break,
+                    Err(failed) => {
+                        error!(capability = name, error = %failed, "a transition could not be written, it is tried again");
+                        break;
+                    }
+                }
+            }
+        }
+        self.drop_expired().await;
+        for gateway in self.shared.fleet.forget(fleet::now()) {
+            if let Err(failed) = self.shared.store.forget_gateway(&gateway).await {
+                warn!(gateway, error = %failed, "a gateway's name could not be dropped");
+            }
+        }
+        self.show_metrics();
+    }
+
+    async fn grant(&mut self, capability: &str, wish: Wish, by: String, reason: Option<String>) -> Result<(), Refusal> {
+        let event = Event::Wish(wish);
+        for _ in 0..MOST_TRANSITIONS {
+            let before = self.version(capability)?;
+            let step = self.step(capability, &event, Some(&by), reason.as_deref()).await;
+            match step.map_err(|failed| Refusal::Failed(failed.to_string()))? {
+                Step::Refused(why) => {
+                    info!(capability, by, why, "a wish is refused");
+                    return Err(Refusal::Refused(why));
+                }
+                Step::Quiet => return Ok(()),
+                Step::Moved if self.version(capability)? == before + 1 => return Ok(()),
+                // Somebody else was faster; the wish is judged anew on what they wrote.
+                Step::Moved => {}
+            }
+        }
+        Err(Refusal::Failed("the state changed all the time".to_owned()))
+    }
+
+    fn version(&self, capability: &str) -> Result<u64, Refusal> {
+        let unknown = || Refusal::Unknown(format!("no capability is called `{capability}`"));
+        self.view.capability(capability).map(|(_, stored)| stored.state.version).ok_or_else(unknown)
+    }
+
+    /// One transition of one capability.
+    async fn step(&mut self, name: &str, event: &Event, by: Option<&str>, reason: Option<&str>) -> Result<Step, StoreError> {
+        let Some((plan, stored)) = self.view.capability(name) else { return Ok(Step::Quiet) };
+        let now = fleet::now();
+        self.shared.fleet.note(plan, stored, now);
+        let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits());
+        let outcome = advance(&stored.state, plan, &seen, event, now);
+        if let Some(why) = outcome.refused {
+            return Ok(Step::Refused(why));
+        }
+        if outcome.state == stored.state && outcome.journal.is_empty() {
+            return Ok(Step::Quiet);
+        }
+        if outcome.state.floor > stored.state.floor && !self.shared.fleet.raise_floor(name, outcome.state.floor, now) {
+            return Ok(Step::Quiet);
+        }
+        let (plan, stored) = (plan.clone(), stored.clone());
+        self.write(&plan, &stored, outcome, by, reason, now).await?;
+        Ok(Step::Moved)
+    }
+
+    async fn write(
+        &mut self,
+        plan: &Capability,
+        stored: &Stored,
+        outcome: Outcome,
+        by: Option<&str>,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (before, after) = (&stored.state, &outcome.state);
+        let journal: Vec<Note> = outcome.journal.iter().map(|line| note_of(after, line, by, reason, now)).collect();
+        let change = Change {
+            from: before.version,
+            state: after,
+            serving: desired::serving(before, plan) != desired::serving(after, plan),
+            orders: desired::orders(before, plan) != desired::orders(after, plan),
+            journal: &journal,
+        };
+        let Some(written) = self.shared.store.compare_and_swap(&change).await? else {
+            return self.take_over().await;
+        };
+        crash::after_write(before, &written.state);
+        self.view.states.insert(plan.name.clone(), written);
+        self.publish();
+        for note in &journal {
+            info!(capability = %plan.name, kind = %note.line.kind, phase = after.phase.as_str(), by, "{}", note.line.text);
+            if let ("switched", Some(pause)) = (note.line.kind.as_str(), after.last_pause_ms) {
+                let direction = note.line.detail["direction"].as_str().unwrap_or("cutover");
+                metrics::paused(&plan.name, direction, pause as f64 / 1000.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Another process wrote: its states count.
+    async fn take_over(&mut self) -> Result<(), StoreError> {
+        warn!("another orchestrator writes to this store, its states are taken over");
+        let loaded = self.shared.store.load().await?;
+        for stored in loaded.states.values() {
+            self.shared.fleet.restore_floor(&stored.state.capability, stored.state.floor);
+        }
+        self.view.states = loaded.states;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        self.shared.publisher.show(&self.view);
+        metrics::generation(self.shared.publisher.generation());
+    }
+
+    fn show_metrics(&self) {
+        let now = fleet::now();
+        for (plan, stored) in self.view.capabilities() {
+            metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now));
+        }
+    }
+}
+
+fn note_of(state: &State, line: &JournalLine, by: Option<&str>, reason: Option<&str>, now: Timestamp) -> Note {
+    let mut line = line.clone();
+    if let (Some(reason), Some(detail)) = (reason, line.detail.as_object_mut()) {
+        detail.insert("reason".to_owned(), reason.into());
+    }
+    Note { at: now, capability: Some(state.capability.clone()), by: by.filter(|by| !by.is_empty()).map(str::to_owned), line }
+}

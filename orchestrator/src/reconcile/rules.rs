@@ -1,0 +1,130 @@
+//! Rules come in: at the start, and whenever the directory changes. Bad ones leave the last good ones serving, and say so
+//! in the log, the metric and the status.
+
+use std::sync::Arc;
+
+use ficus_rules::migration::State;
+use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::spec::{Checked, Complaint};
+use ficus_rules::wire::RuleFile;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::{Command, Reconciler};
+use crate::rulebook::{self, Rulebook};
+use crate::store::{Change, Note, StoreError};
+use crate::{Error, Shared, fleet, metrics};
+
+/// Asks the reconciler to read the rules now.
+pub(crate) async fn reload(shared: &Shared) -> Result<u64, Vec<Complaint>> {
+    let (reply, answer) = oneshot::channel();
+    let ending = || vec![about_store("the orchestrator is ending")];
+    shared.commands.send(Command::Reload { reply }).await.map_err(|_| ending())?;
+    answer.await.map_err(|_| ending())?
+}
+
+impl Reconciler {
+    /// The rules of the start: those of the directory, or the last good ones if these are bad.
+    pub(super) async fn first_rules(&mut self, last_good: Option<(Vec<RuleFile>, u64, u64)>) -> Result<(), Error> {
+        let config = &self.shared.config;
+        let read = rulebook::read_or_complain(&config.rules_dir);
+        self.view.attempted = read.as_ref().ok().cloned();
+        let judged = read.and_then(|files| {
+            let checked = rulebook::check(&files, &config.known, &self.view.states)?;
+            Ok((files, checked))
+        });
+        let before = last_good.and_then(|(files, generation, published)| {
+            let checked = rulebook::check(&files, &config.known, &self.view.states).ok()?;
+            Some(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published })
+        });
+        match (judged, before) {
+            (Ok((files, _)), Some(before)) if files == before.files => self.view.rulebook = Arc::new(before),
+            (Ok((files, checked)), _) => self.adopt(files, checked).await?,
+            (Err(complaints), Some(before)) => {
+                self.complain(complaints);
+                self.view.rulebook = Arc::new(before);
+            }
+            (Err(complaints), None) => return Err(Error::Rules(complaints)),
+        }
+        self.draft_new_ones().await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Reads, judges, and takes the rules or keeps the old ones.
+    pub(super) async fn reload(&mut self) -> Result<u64, Vec<Complaint>> {
+        let read = rulebook::read_or_complain(&self.shared.config.rules_dir);
+        if let Ok(files) = &read {
+            self.view.attempted = Some(files.clone());
+        }
+        let judged = read.and_then(|files| {
+            let checked = rulebook::check(&files, &self.shared.config.known, &self.view.states)?;
+            Ok((files, checked))
+        });
+        let taken = match judged {
+            Ok((files, _)) if files == self.view.rulebook.files => {
+                self.view.complaints.clear();
+                Ok(())
+            }
+            Ok((files, checked)) => {
+                let taken = async {
+                    self.adopt(files, checked).await?;
+                    self.draft_new_ones().await
+                };
+                taken.await.map_err(|failed| vec![about_store(&failed.to_string())])
+            }
+            Err(complaints) => Err(complaints),
+        };
+        if let Err(complaints) = &taken {
+            self.complain(complaints.clone());
+        }
+        self.publish();
+        taken.map(|()| self.view.rulebook.generation)
+    }
+
+    async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked) -> Result<(), StoreError> {
+        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+        let line = JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
+        let note = Note { at: fleet::now(), capability: None, by: None, line };
+        let (generation, published) = self.shared.store.save_rules(&files, &note).await?;
+        for stored in self.view.states.values_mut() {
+            (stored.serving_generation, stored.orders_generation) = (published, published);
+        }
+        for warning in &checked.warnings {
+            warn!("{warning}");
+        }
+        info!(generation, files = files.len(), capabilities = checked.rules.capabilities.len(), "rules taken");
+        self.view.rulebook = Arc::new(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published });
+        self.view.complaints.clear();
+        Ok(())
+    }
+
+    /// Capabilities that the rules name for the first time begin as drafts.
+    async fn draft_new_ones(&mut self) -> Result<(), StoreError> {
+        let rulebook = Arc::clone(&self.view.rulebook);
+        for name in rulebook.rules.capabilities.keys().filter(|name| !self.view.states.contains_key(*name)).cloned().collect::<Vec<_>>() {
+            let state = State::draft(&name, fleet::now());
+            let change = Change { from: 0, state: &state, serving: true, orders: true, journal: &[] };
+            match self.shared.store.compare_and_swap(&change).await? {
+                Some(stored) => drop(self.view.states.insert(name, stored)),
+                None => self.take_over().await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, complaints: Vec<Complaint>) {
+        metrics::reload_failed();
+        for complaint in &complaints {
+            warn!("{complaint}");
+        }
+        warn!(complaints = complaints.len(), "the rules are bad, the last good ones serve on");
+        self.view.complaints = complaints;
+    }
+}
+
+fn about_store(message: &str) -> Complaint {
+    let hint = "the rule files were not at fault".to_owned();
+    Complaint { file: String::new(), line: 1, column: 1, message: message.to_owned(), hint, warning: false }
+}

@@ -1,0 +1,118 @@
+//! Where states, journal and overrides are kept. A port: SQLite here; another backend passes the same contract test.
+//!
+//! The law for every backend: what a call answered `Ok` to survives a crash of the machine. Calls may come concurrently.
+//! Every change that is published takes a new generation from one counter that never goes back, in the same transaction.
+
+#[cfg(test)]
+mod contract;
+pub(crate) mod sqlite;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use ficus_rules::Timestamp;
+use ficus_rules::api::JournalEntry;
+use ficus_rules::migration::State;
+use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::wire::{Overrides, RuleFile};
+
+/// A store that failed. The caller may try again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error("the state database failed")]
+    Database(#[from] sqlx::Error),
+    /// What was stored is not what this version writes.
+    #[error("the state database holds something that can't be read")]
+    Garbled(#[from] serde_json::Error),
+    /// A newer version wrote it.
+    #[error("the state database is of format {0}, newer than this program")]
+    Newer(i64),
+}
+
+/// A state and the generations at which it was last published.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) state: State,
+    /// When what gateways see of it last changed.
+    pub(crate) serving_generation: u64,
+    /// When what the agent sees of it last changed.
+    pub(crate) orders_generation: u64,
+}
+
+/// Everything but the journal.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Loaded {
+    pub(crate) states: BTreeMap<String, Stored>,
+    pub(crate) overrides: Overrides,
+    /// The generation at which the overrides last changed.
+    pub(crate) overrides_generation: u64,
+    /// The last good rule files.
+    pub(crate) rules: Option<Vec<RuleFile>>,
+    /// Counts the changes of the rule files.
+    pub(crate) rules_generation: u64,
+    /// The generation at which they were last published.
+    pub(crate) rules_published: u64,
+    /// Gateways that may hold a validity.
+    pub(crate) gateways: Vec<String>,
+}
+
+/// A transition.
+#[derive(Debug, Clone)]
+pub(crate) struct Change<'a> {
+    /// The version that must be there; 0: none.
+    pub(crate) from: u64,
+    /// What is to be there, with version `from + 1`.
+    pub(crate) state: &'a State,
+    /// What gateways see has changed.
+    pub(crate) serving: bool,
+    /// What the agent sees has changed.
+    pub(crate) orders: bool,
+    pub(crate) journal: &'a [Note],
+}
+
+/// A line for the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Note {
+    pub(crate) at: Timestamp,
+    pub(crate) capability: Option<String>,
+    pub(crate) by: Option<String>,
+    pub(crate) line: JournalLine,
+}
+
+/// What to read of the journal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JournalQuery {
+    pub(crate) capability: Option<String>,
+    /// Only entries with a greater id. Without it, the newest ones.
+    pub(crate) after: Option<u64>,
+    pub(crate) limit: u32,
+}
+
+#[async_trait]
+pub(crate) trait Store: Send + Sync {
+    /// Everything but the journal.
+    async fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Writes a state and its journal lines, if the version is still `from`; `None`: somebody was faster, nothing is written.
+    async fn compare_and_swap(&self, change: &Change<'_>) -> Result<Option<Stored>, StoreError>;
+
+    /// Keeps rule files as the last good ones. Every capability counts as published anew, since rules shape what is
+    /// published of it. Returns the generation of the rules and the one that they are published at.
+    async fn save_rules(&self, rules: &[RuleFile], note: &Note) -> Result<(u64, u64), StoreError>;
+
+    /// Replaces the overrides. Returns the generation that they are published at.
+    async fn save_overrides(&self, overrides: &Overrides, note: &Note) -> Result<u64, StoreError>;
+
+    /// Entries in the order of their ids.
+    async fn journal(&self, query: &JournalQuery) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// Keeps a gateway's name, before it is given its first validity.
+    async fn remember_gateway(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Drops a gateway's name, long after its validity has ended.
+    async fn forget_gateway(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Ends; calls that are under way finish.
+    async fn close(&self);
+}

@@ -1,0 +1,210 @@
+//! The store on one SQLite file: write-ahead log, every commit on disk before it is answered.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ficus_rules::Timestamp;
+use ficus_rules::api::JournalEntry;
+use ficus_rules::migration::State;
+use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::wire::{Overrides, RuleFile};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row as _, Sqlite, Transaction};
+
+use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
+
+/// The format of the tables below.
+const FORMAT: i64 = 1;
+
+const TABLES: [&str; 4] = [
+    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL, text TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS state (capability TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, \
+     serving_generation INTEGER NOT NULL, orders_generation INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, capability TEXT, \
+     actor TEXT, line TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS gateway (name TEXT PRIMARY KEY) WITHOUT ROWID",
+];
+
+/// The store.
+pub(crate) struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it when it is missing.
+    pub(crate) async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().max_connections(4).min_connections(1).connect_with(options).await?;
+        for table in TABLES {
+            sqlx::query(table).execute(&pool).await?;
+        }
+        sqlx::query("INSERT OR IGNORE INTO meta (key, number) VALUES ('format', ?)").bind(FORMAT).execute(&pool).await?;
+        let format: i64 = sqlx::query_scalar("SELECT number FROM meta WHERE key = 'format'").fetch_one(&pool).await?;
+        if format > FORMAT {
+            return Err(StoreError::Newer(format));
+        }
+        Ok(SqliteStore { pool })
+    }
+
+    /// A transaction that holds the write lock from its beginning: no upgrade can fail later.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let mut read = self.pool.begin().await?;
+        let mut loaded = Loaded::default();
+        for row in sqlx::query("SELECT capability, state, serving_generation, orders_generation FROM state").fetch_all(&mut *read).await? {
+            let stored = Stored {
+                state: serde_json::from_str(row.get(1))?,
+                serving_generation: unsigned(&row, 2),
+                orders_generation: unsigned(&row, 3),
+            };
+            loaded.states.insert(row.get(0), stored);
+        }
+        if let Some((number, text)) = meta(&mut read, "overrides").await? {
+            (loaded.overrides_generation, loaded.overrides) = (number, serde_json::from_str(&text)?);
+        }
+        if let Some((number, text)) = meta(&mut read, "rules").await? {
+            (loaded.rules_published, loaded.rules) = (number, Some(serde_json::from_str(&text)?));
+        }
+        loaded.rules_generation = meta(&mut read, "rules_generation").await?.map_or(0, |(number, _)| number);
+        loaded.gateways = sqlx::query_scalar("SELECT name FROM gateway ORDER BY name").fetch_all(&mut *read).await?;
+        Ok(loaded)
+    }
+
+    async fn compare_and_swap(&self, change: &Change<'_>) -> Result<Option<Stored>, StoreError> {
+        let mut write = self.begin().await?;
+        let found = sqlx::query("SELECT version, serving_generation, orders_generation FROM state WHERE capability = ?")
+            .bind(&change.state.capability)
+            .fetch_optional(&mut *write)
+            .await?;
+        let (version, mut serving, mut orders) = found.map_or((0, 0, 0), |row| (unsigned(&row, 0), unsigned(&row, 1), unsigned(&row, 2)));
+        if version != change.from {
+            return Ok(None);
+        }
+        if change.serving || change.orders {
+            let generation = next_generation(&mut write).await?;
+            serving = if change.serving { generation } else { serving };
+            orders = if change.orders { generation } else { orders };
+        }
+        let state = State { version: change.from + 1, ..change.state.clone() };
+        sqlx::query("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?, ?)")
+            .bind(&state.capability)
+            .bind(signed(state.version))
+            .bind(serde_json::to_string(&state)?)
+            .bind(signed(serving))
+            .bind(signed(orders))
+            .execute(&mut *write)
+            .await?;
+        for note in change.journal {
+            append(&mut write, note).await?;
+        }
+        write.commit().await?;
+        Ok(Some(Stored { state, serving_generation: serving, orders_generation: orders }))
+    }
+
+    async fn save_rules(&self, rules: &[RuleFile], note: &Note) -> Result<(u64, u64), StoreError> {
+        let mut write = self.begin().await?;
+        let generation = next_generation(&mut write).await?;
+        let rules_generation = meta(&mut write, "rules_generation").await?.map_or(0, |(number, _)| number) + 1;
+        put_meta(&mut write, "rules", generation, &serde_json::to_string(rules)?).await?;
+        put_meta(&mut write, "rules_generation", rules_generation, "").await?;
+        sqlx::query("UPDATE state SET serving_generation = ?1, orders_generation = ?1").bind(signed(generation)).execute(&mut *write).await?;
+        append(&mut write, note).await?;
+        write.commit().await?;
+        Ok((rules_generation, generation))
+    }
+
+    async fn save_overrides(&self, overrides: &Overrides, note: &Note) -> Result<u64, StoreError> {
+        let mut write = self.begin().await?;
+        let generation = next_generation(&mut write).await?;
+        put_meta(&mut write, "overrides", generation, &serde_json::to_string(overrides)?).await?;
+        append(&mut write, note).await?;
+        write.commit().await?;
+        Ok(generation)
+    }
+
+    async fn journal(&self, query: &JournalQuery) -> Result<Vec<JournalEntry>, StoreError> {
+        let newest_first = query.after.is_none();
+        let text = if newest_first {
+            "SELECT id, at, capability, actor, line FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id DESC LIMIT ?3"
+        } else {
+            "SELECT id, at, capability, actor, line FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id LIMIT ?3"
+        };
+        let rows = sqlx::query(text)
+            .bind(signed(query.after.unwrap_or(0)))
+            .bind(&query.capability)
+            .bind(i64::from(query.limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        if newest_first {
+            entries.reverse();
+        }
+        Ok(entries)
+    }
+
+    async fn remember_gateway(&self, name: &str) -> Result<(), StoreError> {
+        sqlx::query("INSERT OR IGNORE INTO gateway VALUES (?)").bind(name).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn forget_gateway(&self, name: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM gateway WHERE name = ?").bind(name).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn next_generation(write: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let generation = meta(write, "generation").await?.map_or(0, |(number, _)| number) + 1;
+    put_meta(write, "generation", generation, "").await?;
+    Ok(generation)
+}
+
+async fn meta(read: &mut SqliteConnection, key: &str) -> Result<Option<(u64, String)>, StoreError> {
+    let row = sqlx::query("SELECT number, text FROM meta WHERE key = ?").bind(key).fetch_optional(read).await?;
+    Ok(row.map(|row| (unsigned(&row, 0), row.get(1))))
+}
+
+async fn put_meta(write: &mut SqliteConnection, key: &str, number: u64, text: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)").bind(key).bind(signed(number)).bind(text).execute(write).await?;
+    Ok(())
+}
+
+async fn append(write: &mut SqliteConnection, note: &Note) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO journal (at, capability, actor, line) VALUES (?, ?, ?, ?)")
+        .bind(signed(note.at.0))
+        .bind(&note.capability)
+        .bind(&note.by)
+        .bind(serde_json::to_string(&note.line)?)
+        .execute(write)
+        .await?;
+    Ok(())
+}
+
+fn entry(row: &SqliteRow) -> Result<JournalEntry, StoreError> {
+    let line: JournalLine = serde_json::from_str(row.get(4))?;
+    Ok(JournalEntry { id: unsigned(row, 0), at: Timestamp(unsigned(row, 1)), capability: row.get(2), by: row.get(3), line })
+}
+
+fn unsigned(row: &SqliteRow, at: usize) -> u64 {
+    u64::try_from(row.get::<i64, _>(at)).unwrap_or(0)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

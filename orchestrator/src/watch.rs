@@ -1,0 +1,59 @@
+//! Watches the rules directory: notifications of the operating system, and a slow look in case there are none (network
+//! file systems, a swapped link above the directory). Compares contents, so that touching a file is no change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher as _};
+use tracing::debug;
+
+use crate::{Shared, reconcile, rulebook};
+
+/// An editor writes a file in several goes; a deployment writes several files. Quiet for this long means done.
+const QUIET: Duration = Duration::from_millis(60);
+/// Never wait longer than this for the quiet.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts to watch; the future watches until the orchestrator stops.
+pub(crate) fn begin(shared: Arc<Shared>) -> Result<impl Future<Output = ()> + Send + use<>, notify::Error> {
+    let (tell, changed) = tokio::sync::mpsc::channel::<()>(1);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let read_only = event.is_ok_and(|event| event.kind.is_access());
+        if !read_only {
+            // Full: somebody is told already.
+            let _ = tell.try_send(());
+        }
+    })?;
+    // A directory that is missing now may be there later: the slow look finds it.
+    if let Err(error) = watcher.watch(&shared.config.rules_dir, RecursiveMode::NonRecursive) {
+        debug!(%error, "the rules directory cannot be watched, looking at it now and then");
+    }
+    Ok(watch(shared, watcher, changed))
+}
+
+async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut changed: tokio::sync::mpsc::Receiver<()>) {
+    let mut stopping = shared.stopping.subscribe();
+    let mut attempted = shared.publisher.view().attempted.clone();
+    loop {
+        tokio::select! {
+            () = crate::stopped(&mut stopping) => break,
+            told = changed.recv() => {
+                if told.is_none() { break }
+                quiet(&mut changed).await;
+            }
+            () = tokio::time::sleep(shared.config.rules_poll) => {}
+        }
+        let files = rulebook::read(&shared.config.rules_dir).ok();
+        if files.is_some() && files != attempted {
+            // Complaints are logged and kept by the reconciler.
+            let _ = reconcile::reload(&shared).await;
+        }
+        attempted = shared.publisher.view().attempted.clone();
+    }
+    drop(watcher);
+}
+
+async fn quiet(changed: &mut tokio::sync::mpsc::Receiver<()>) {
+    let until_quiet = async { while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|told| told.is_some()) {} };
+    let _ = tokio::time::timeout(PATIENCE, until_quiet).await;
+}
