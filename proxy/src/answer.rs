@@ -1,10 +1,19 @@
 //! What the gateway answers itself: refusals and failures, as JSON or as a small page, whichever the client asked for.
 //! The one place where such answers are written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+
+/// How much of a body that nobody wants is read before the answer, so that its connection can be used again.
+const DRAINED: usize = 256 * 1024;
+/// How much is read after the answer, so that the client gets to read it.
+const LINGERED: usize = 16 * 1024 * 1024;
+/// How long either may take.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a request is not forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +39,7 @@ impl Refusal {
     }
 }
 
-/// Writes an answer, unless one has begun. A request body that nobody read is left behind with its connection.
+/// Writes an answer, unless one has begun.
 pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, request_id: &str) -> pingora::Result<()> {
     if session.response_written().is_some() {
         return Ok(());
@@ -47,11 +56,32 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, 
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header("allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")?;
     }
-    if !session.is_body_done() {
+    drain(session, DRAINED).await;
+    let unread = !session.is_body_done();
+    if unread {
         session.set_keepalive(None);
     }
     session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.write_response_body(Some(body), true).await?;
+    if unread {
+        drain(session, LINGERED).await;
+    }
+    Ok(())
+}
+
+/// Reads and forgets the request body, up to a number of bytes and for a moment. A connection that is closed with unread
+/// bytes is reset, and a reset can overtake the answer.
+async fn drain(session: &mut Session, most: usize) {
+    let read = async {
+        let mut read = 0;
+        while read < most && !session.is_body_done() {
+            match session.read_request_body().await {
+                Ok(Some(chunk)) => read += chunk.len(),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_LIMIT, read).await;
 }
 
 fn body(refusal: &Refusal, json: bool, request_id: &str) -> (&'static str, Bytes) {

@@ -240,6 +240,8 @@ impl ProxyHttp for Carrier {
             "a request failed"
         );
         carried.status = Some(refusal.status);
+        // Pingora closes the connection after a failure; the client must know, or it sends its next request there.
+        session.set_keepalive(None);
         let written = answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await;
         if written.is_err() {
             tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");

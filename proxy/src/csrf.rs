@@ -23,12 +23,11 @@ const BUFFERED: usize = 64 * 1024;
 pub(crate) async fn verify(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Refusal> {
     let by_header = carried.asked.header("x-csrftoken").map(ToOwned::to_owned);
     let mut verdict = accepts(gateway, carried, by_header.as_deref());
-    if verdict.is_err() && carried.asked.method == "POST" {
-        if let Some(form) = Form::of(carried.asked.header("content-type").unwrap_or_default()) {
-            let by_field = find(session, carried, form).await?;
-            if by_field.is_some() || by_header.is_none() {
-                verdict = accepts(gateway, carried, by_field.as_deref());
-            }
+    let form = Form::of(carried.asked.header("content-type").unwrap_or_default()).filter(|_| carried.asked.method == "POST");
+    if let Some(form) = form.filter(|_| verdict.is_err()) {
+        let by_field = find(session, carried, form).await?;
+        if by_field.is_some() || by_header.is_none() {
+            verdict = accepts(gateway, carried, by_field.as_deref());
         }
     }
     verdict.map_err(|why| Refusal::new(StatusCode::FORBIDDEN, "csrf", &format!("CSRF verification failed: {why}")))

@@ -50,7 +50,10 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     let identity = carried.identity.as_ref();
     identify(gateway, &carried.asked, identity, carried.side, upstream, |name, value| match value {
         Some(value) => head.insert_header(name, value),
-        None => Ok(drop(head.remove_header(&name))),
+        None => {
+            head.remove_header(&name);
+            Ok(())
+        }
     })?;
     forwarded(Peer::of(gateway, session), &carried.asked, head)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;

@@ -54,12 +54,12 @@ pub fn compare(legacy: &Answer, modern: &Answer, ignore: &[String]) -> Vec<Diffe
     if matches!(theirs.as_str(), "text/html" | "application/xhtml+xml") || legacy.body == modern.body {
         return Vec::new();
     }
-    if theirs == "application/json" || theirs.ends_with("+json") {
-        if let (Ok(theirs), Ok(ours)) = (serde_json::from_slice(&legacy.body), serde_json::from_slice(&modern.body)) {
-            let mut walk = Walk { ignore: ignore.iter().map(|path| Pattern::parse(path)).collect(), place: Vec::new(), found: Vec::new() };
-            walk.values(&theirs, &ours);
-            return walk.found;
-        }
+    let json = theirs == "application/json" || theirs.ends_with("+json");
+    let parsed = |answer: &Answer| serde_json::from_slice::<Value>(&answer.body).ok().filter(|_| json);
+    if let (Some(theirs), Some(ours)) = (parsed(legacy), parsed(modern)) {
+        let mut walk = Walk { ignore: ignore.iter().map(|path| Pattern::parse(path)).collect(), place: Vec::new(), found: Vec::new() };
+        walk.values(&theirs, &ours);
+        return walk.found;
     }
     vec![difference("body", &format!("{} bytes", legacy.body.len()), &format!("{} bytes, other ones", modern.body.len()))]
 }

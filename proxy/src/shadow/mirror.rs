@@ -186,10 +186,8 @@ impl Mirror {
             headers.remove(name);
         }
         headers.insert("x-ficus-shadow", HeaderValue::from_static("1"));
-        if side == Side::Modern {
-            if let Ok(path) = HeaderValue::from_str(&job.asked.path) {
-                headers.insert("x-ficus-original-path", path);
-            }
+        if let Some(path) = HeaderValue::from_str(&job.asked.path).ok().filter(|_| side == Side::Modern) {
+            headers.insert("x-ficus-original-path", path);
         }
         let set = |name: header::HeaderName, value| {
             match value {

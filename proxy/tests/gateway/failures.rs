@@ -7,7 +7,7 @@ use ficus_proxy::Upstream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::support::{World, full, ramping, soaking};
+use super::support::{World, eventually, full, ramping, soaking};
 
 fn without_modern(upstreams: &mut BTreeMap<String, Upstream>) {
     // Port 9 of loopback: nobody listens there.
@@ -45,9 +45,8 @@ async fn reads_that_modern_fails_are_answered_by_legacy_and_writes_are_not() {
     let slow = world.get("/brief/slow/400").await;
     assert_eq!((slow.status, world.modern.seen("/slow/").len()), (504, 1), "both sides were asked, both are slow");
     assert_eq!(world.get("/stubborn/status/503").await.side(), "modern", "fallback = false");
-    let users = world.users();
-    assert_eq!((users.modern.errors, users.modern.requests), (6, 6));
-    assert_eq!(users.legacy.errors, 5);
+    let errors = || (world.users().modern.errors, world.users().modern.requests, world.users().legacy.errors);
+    eventually("all are counted", || errors() == (6, 6, 5)).await;
     world.serve(soaking());
     assert_eq!(world.get("/api/v1/users/status/503").await.side(), "modern", "legacy no longer owns");
     let legacy = world.legacy.seen("/status/").len();
@@ -94,4 +93,16 @@ async fn a_write_that_breaks_off_is_reported_and_never_sent_again() {
     assert_eq!(world.post("/api/v1/users/1/").await.status, 502);
     assert_eq!(connections.await.unwrap(), 1);
     assert_eq!(world.users().inflight_writes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let world = World::with(|config| without_modern(&mut config.upstreams)).await;
+    world.serve(soaking());
+    for size in [1_000, 200_000, 4 << 20] {
+        let sent = world.send("POST", "/api/v1/users/1/", &[], full(vec![b'x'; size])).await;
+        assert_eq!(sent.status, 502, "{size}");
+        let sent = world.send("POST", "/forms/1/", &[], full(vec![b'x'; size])).await;
+        assert_eq!(sent.status, 403, "{size}");
+    }
 }

@@ -83,7 +83,6 @@ pub fn streamed(pieces: usize, size: usize, pause: Duration) -> Body {
 /// A request as an origin saw it.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    pub method: String,
     pub target: String,
     pub headers: HeaderMap,
     pub size: usize,
@@ -134,7 +133,7 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     let (head, mut body) = request.into_parts();
     let at = {
         let mut all = seen.lock().unwrap();
-        all.push(Seen { method: head.method.to_string(), target: head.uri.to_string(), headers: head.headers.clone(), size: 0 });
+        all.push(Seen { target: head.uri.to_string(), headers: head.headers.clone(), size: 0 });
         all.len() - 1
     };
     while let Some(frame) = body.frame().await {
