@@ -90,8 +90,8 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
     reach::lint(&documents, &report);
     for capability in &documents.capabilities {
         steps::lint(capability, &report);
-        tables::lint(capability, &report);
     }
+    tables::lint(&documents, &report);
     let rules = documents.resolve();
     if !report.has_errors() {
         expectations::run(&documents, &rules, &report);

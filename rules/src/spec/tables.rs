@@ -3,9 +3,10 @@
 
 mod columns;
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{CapabilityDocument, TableDocument};
+use super::document::{CapabilityDocument, Documents, TableDocument};
 use super::fields::Fields;
 use super::source::{Located, Place, Report};
 use crate::mapping::{ColumnMap, ColumnSource, TableMap, Value};
@@ -53,8 +54,36 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
     Some(TableDocument { at, columns: places, map })
 }
 
-/// Pairs against each other, and references between them.
-pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
+/// Pairs against each other, within each capability and across all.
+pub(super) fn lint(documents: &Documents, report: &Report) {
+    let mut owners: BTreeMap<(&str, &str), (&CapabilityDocument, &TableDocument)> = BTreeMap::new();
+    for capability in &documents.capabilities {
+        within(capability, report);
+        let Some(legacy) = &capability.legacy else { continue };
+        for table in &capability.tables {
+            match owners.entry((&legacy.value, &table.map.legacy)) {
+                Entry::Vacant(free) => {
+                    free.insert((capability, table));
+                }
+                Entry::Occupied(taken) => {
+                    let (owner, first) = taken.get();
+                    if owner.name.value != capability.name.value {
+                        let message = format!(
+                            "`{}` belongs to the capability `{}` already, at {}",
+                            table.map.legacy,
+                            owner.name.value,
+                            first.at.source()
+                        );
+                        report.error(&table.at, message, "a table has one owner: remove one of the two");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pairs of one capability, and references between them.
+fn within(capability: &CapabilityDocument, report: &Report) {
     for (index, table) in capability.tables.iter().enumerate() {
         let earlier = &capability.tables[..index];
         if let Some(twice) = earlier.iter().find(|other| other.map.legacy == table.map.legacy) {

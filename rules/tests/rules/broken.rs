@@ -229,6 +229,9 @@ fn files_are_held_against_each_other() {
         &[("courses.toml", &courses("[[route]]\npath = \"/users/{*all}\"")), ("users.toml", &FINE.replace("[[route]]", "[[route]] #!"))],
         "belong to the capability `courses` already, at courses.toml:5",
     );
+    let table = "[[route]]\npath = \"/c\"\n[[table]]\nlegacy = \"accounts\"\nmodern = \"a\"\n";
+    let again = format!("{FINE}\n[[table]] #!\nlegacy = \"accounts\"\nmodern = \"a\"\n");
+    refused(&[("courses.toml", &courses(table)), ("users.toml", &again)], "`accounts` belongs to the capability `courses` already");
     let circle = FINE.replace("legacy =", "depends_on = [\"courses\"]\nlegacy =");
     refused(
         &[("courses.toml", &courses("depends_on = [\"users\"] #!\n[[route]]\npath = \"/c\"")), ("users.toml", &circle)],

@@ -8,9 +8,12 @@ use ficus_rules::plan::{Condition, Route, RuleSet};
 use ficus_rules::route::{Matched, PlainRequest, Request, Router};
 use proptest::prelude::*;
 
+/// Kinds of the pattern's segments, fewest conditions last, order.
+type Rank = (Vec<u8>, std::cmp::Reverse<usize>, usize);
+
 /// All routes are looked at; the most specific whose path and conditions match wins.
 fn reference(rules: &RuleSet, request: &dyn Request) -> Option<Matched> {
-    let mut best: Option<((Vec<u8>, std::cmp::Reverse<usize>, usize), Matched)> = None;
+    let mut best: Option<(Rank, Matched)> = None;
     let routes = rules.capabilities.iter().flat_map(|(name, c)| c.routes.iter().enumerate().map(move |(index, r)| (name, index, r)));
     for (order, (name, index, route)) in routes.enumerate() {
         let Some((kinds, params)) = match_path(&route.path, request.path()) else { continue };
