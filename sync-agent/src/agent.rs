@@ -287,8 +287,7 @@ fn resolve(files: &[RuleFile], known: &Known, databases: &BTreeMap<String, Strin
     let url = |name: &String| databases.get(name).cloned().unwrap_or_else(|| format!("the upstream {name} has no database in ficus.toml"));
     let resolved = checked.rules.capabilities.into_iter().map(|(name, capability)| {
         let (legacy_url, modern_url) = (url(&capability.legacy), url(&capability.modern));
-        let resolved =
-            Resolved { legacy: capability.legacy, legacy_url, modern: capability.modern, modern_url, tables: capability.tables };
+        let resolved = Resolved { legacy: capability.legacy, legacy_url, modern: capability.modern, modern_url, tables: capability.tables };
         (name, resolved)
     });
     Ok(resolved.collect())

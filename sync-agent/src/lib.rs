@@ -22,6 +22,8 @@ mod agent;
 mod apply;
 mod backfill;
 mod capability;
+#[cfg(test)]
+mod contract;
 mod crash;
 mod error;
 mod metrics;

@@ -82,10 +82,12 @@ struct Watch {
 impl File {
     /// Opens an existing file. `label` names it in errors.
     pub(crate) async fn open(url: &str, label: &str) -> Result<File, Error> {
-        let refused = |error: sqlx::Error| Error::Refused(format!("{label}: {url} cannot be opened ({error}); check the path in ficus.toml"));
+        let refused =
+            |error: sqlx::Error| Error::Refused(format!("{label}: {url} cannot be opened ({error}); check the path in ficus.toml"));
         let options = SqliteConnectOptions::from_str(url).map_err(refused)?;
         let options = options.create_if_missing(false).foreign_keys(false).busy_timeout(BUSY).statement_cache_capacity(200);
-        let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).idle_timeout(None).max_lifetime(None);
+        let pool =
+            |most: u32| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let read = pool(6).connect_with(options.clone()).await.map_err(refused)?;
         let write = pool(1).connect_with(options).await.map_err(refused)?;
         Ok(File { label: label.to_owned(), read, write })

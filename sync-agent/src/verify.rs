@@ -201,12 +201,8 @@ impl Verifier {
         let drift_rows = compared.drift.len() as u64 + compared.keyless;
         let labels = [self.state.capability.as_str(), plan.pair.as_str()];
         metrics::DRIFT.with_label_values(&labels).set(i64::try_from(drift_rows).unwrap_or(i64::MAX));
-        let mut samples: Vec<String> = compared
-            .drift
-            .iter()
-            .take(SAMPLES)
-            .map(|(key, how)| format!("{}={}: {how}", plan.legacy.key, hash::show(key)))
-            .collect();
+        let mut samples: Vec<String> =
+            compared.drift.iter().take(SAMPLES).map(|(key, how)| format!("{}={}: {how}", plan.legacy.key, hash::show(key))).collect();
         if compared.keyless > 0 {
             samples.insert(0, format!("{} rows of modern table {} have no {}", compared.keyless, plan.modern.table, plan.modern.key));
         }

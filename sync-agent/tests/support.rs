@@ -69,7 +69,8 @@ pub fn tables() -> Vec<TableMap> {
     let column = |name: &str| ColumnSource::Column(name.into());
     let user = || ("user_id", uuid("user_id", "accounts_customuser"));
     let constant = |kind: &str| ("kind", ColumnSource::Constant(Value::Text(kind.into())));
-    let roles = ["admin", "staff", "student"].into_iter().zip(1..).map(|(role, number)| (Value::Int(number), Value::Text(role.into()))).collect();
+    let roles =
+        ["admin", "staff", "student"].into_iter().zip(1..).map(|(role, number)| (Value::Int(number), Value::Text(role.into()))).collect();
     let mut users = map(
         "accounts_customuser",
         "users",
@@ -87,8 +88,18 @@ pub fn tables() -> Vec<TableMap> {
     photos.legacy_key = "user_id".into();
     vec![
         users,
-        map("accounts_staff", "profiles", Some("seq_profiles_staff"), vec![("id", uuid("id", "accounts_staff")), user(), constant("staff")]),
-        map("accounts_student", "profiles", Some("seq_profiles_student"), vec![("id", uuid("id", "accounts_student")), user(), constant("student")]),
+        map(
+            "accounts_staff",
+            "profiles",
+            Some("seq_profiles_staff"),
+            vec![("id", uuid("id", "accounts_staff")), user(), constant("staff")],
+        ),
+        map(
+            "accounts_student",
+            "profiles",
+            Some("seq_profiles_student"),
+            vec![("id", uuid("id", "accounts_student")), user(), constant("student")],
+        ),
         map("accounts_usernote", "notes", Some("seq_notes"), vec![("id", uuid("id", "accounts_usernote")), user()]),
         photos,
     ]
@@ -152,6 +163,13 @@ impl World {
     }
 
     pub async fn agent(&self) -> Agent {
+        let mut config = Config::new("test", BTreeMap::new());
+        config.poll = Duration::from_millis(2);
+        config.batch_rows = 200;
+        self.agent_with(config).await
+    }
+
+    pub async fn agent_with(&self, config: Config) -> Agent {
         let url = |side| format!("sqlite://{}", self.path(side).display());
         let resolved = Resolved {
             legacy: "monolith".into(),
@@ -160,9 +178,6 @@ impl World {
             modern_url: url(Side::Modern),
             tables: self.tables.clone(),
         };
-        let mut config = Config::new("test", BTreeMap::new());
-        config.poll = Duration::from_millis(2);
-        config.batch_rows = 200;
         let agent = Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap();
         agent.order(self.orders.clone());
         agent

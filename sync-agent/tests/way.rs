@@ -48,7 +48,11 @@ async fn over_and_back_with_writes_on_each_side() {
     let id = number(&mut modern, "SELECT max(id) FROM seq_users").await;
     assert_eq!(id, 21);
     let uuid = ficus_rules::mapping::uuid_of("users", "accounts_customuser", id);
-    exec(&mut modern, &format!("INSERT INTO users VALUES ('{uuid}', {id}, 'born', 'e', 'p', 'g', 'f', 'staff', 1, 0, 0, '2026-01-01', 'nick')")).await;
+    exec(
+        &mut modern,
+        &format!("INSERT INTO users VALUES ('{uuid}', {id}, 'born', 'e', 'p', 'g', 'f', 'staff', 1, 0, 0, '2026-01-01', 'nick')"),
+    )
+    .await;
     exec(&mut modern, "DELETE FROM users WHERE legacy_id = 3").await;
     world.settle(&agent, Side::Modern).await;
     assert_eq!(number(&mut legacy, "SELECT user_type FROM accounts_customuser WHERE id = 21").await, 2);
@@ -64,7 +68,11 @@ async fn over_and_back_with_writes_on_each_side() {
     assert_eq!(number(&mut legacy, "SELECT max(id) FROM accounts_customuser").await, 22);
     world.settle(&agent, Side::Legacy).await;
     world.must_be_equal(&agent).await;
-    assert_eq!(text(&mut modern, "SELECT nickname FROM users WHERE legacy_id = 21").await.as_deref(), Some("nick"), "unmapped columns stay");
+    assert_eq!(
+        text(&mut modern, "SELECT nickname FROM users WHERE legacy_id = 21").await.as_deref(),
+        Some("nick"),
+        "unmapped columns stay"
+    );
     agent.stop().await;
 }
 

@@ -69,10 +69,7 @@ impl Pair<'_> {
         let mut legacy_columns: Vec<String> = Vec::new();
         for name in from_names.into_iter().filter(|name| **name != map.legacy_key) {
             if map.keep_legacy.contains(name) {
-                self.error(
-                    format!("column {name} of {} is mapped and listed in keep_legacy", map.legacy),
-                    "take it out of one of the two",
-                );
+                self.error(format!("column {name} of {} is mapped and listed in keep_legacy", map.legacy), "take it out of one of the two");
             }
             if !legacy_columns.contains(name) {
                 legacy_columns.push(name.clone());
@@ -166,9 +163,10 @@ impl Pair<'_> {
             );
             return None;
         };
-        let id = target.columns.iter().find(
-            |c| matches!(&c.from, ColumnSource::Uuid5 { column, of: own } if *column == target.legacy_key && own == of),
-        );
+        let id = target
+            .columns
+            .iter()
+            .find(|c| matches!(&c.from, ColumnSource::Uuid5 { column, of: own } if *column == target.legacy_key && own == of));
         let Some(id) = id else {
             self.error(
                 format!("column {} of {} is a uuid of {of}, whose key is not mapped to a uuid", column.modern, self.map.modern),
@@ -176,12 +174,7 @@ impl Pair<'_> {
             );
             return None;
         };
-        Some(Lookup {
-            column: column.modern.clone(),
-            table: target.modern.clone(),
-            id: id.modern.clone(),
-            key: target.modern_key.clone(),
-        })
+        Some(Lookup { column: column.modern.clone(), table: target.modern.clone(), id: id.modern.clone(), key: target.modern_key.clone() })
     }
 
     fn must_be_invertible(&mut self, column: &ColumnMap, values: &[(Value, Value)]) {
@@ -198,7 +191,10 @@ impl Pair<'_> {
     fn must_exist<'n>(&mut self, side: &str, table: &str, columns: &[ColumnInfo], names: impl Iterator<Item = &'n String>) {
         for name in names {
             if !columns.iter().any(|column| column.name == *name) {
-                self.error(format!("{side} table {table} has no column {name}"), "name an existing column, or take it out of the rule file");
+                self.error(
+                    format!("{side} table {table} has no column {name}"),
+                    "name an existing column, or take it out of the rule file",
+                );
             }
         }
     }

@@ -97,9 +97,16 @@ pub(super) enum Place {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
     Copy(Place),
-    Map { from: Place, values: Vec<(Value, Value)> },
+    Map {
+        from: Place,
+        values: Vec<(Value, Value)>,
+    },
     /// `lookup` is the index among the lookups; the key needs none.
-    Uuid { from: Place, of: String, lookup: Option<usize> },
+    Uuid {
+        from: Place,
+        of: String,
+        lookup: Option<usize>,
+    },
     Constant(Value),
 }
 
@@ -140,9 +147,7 @@ impl Plan {
             let (place, legacy) = match rule {
                 Rule::Constant(_) => continue,
                 Rule::Copy(from) => (from, modern.clone()),
-                Rule::Map { from, values } => {
-                    (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?)
-                }
+                Rule::Map { from, values } => (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?),
                 Rule::Uuid { from, of, lookup } => {
                     let id = match lookup {
                         Some(lookup) => &row.values[self.modern.columns.len() + lookup],

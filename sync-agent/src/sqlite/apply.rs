@@ -148,7 +148,13 @@ impl Endpoint {
     }
 
     /// One part inside a savepoint; what refused it.
-    async fn attempt(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<sql::Blame>, sqlx::Error> {
+    async fn attempt(
+        &self,
+        tx: &mut SqliteConnection,
+        pair: usize,
+        rows: &[Row],
+        deletes: &[Value],
+    ) -> Result<Option<sql::Blame>, sqlx::Error> {
         sql::run(tx, "SAVEPOINT part").await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
@@ -169,7 +175,11 @@ impl Endpoint {
 
     fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
         let shape = &self.pairs[pair].shape;
-        Rejected { row: Touched { pair, key: row.key.clone() }, image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)), reason }
+        Rejected {
+            row: Touched { pair, key: row.key.clone() },
+            image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)),
+            reason,
+        }
     }
 
     /// Sets rows aside, and takes those back that have been written.
@@ -190,8 +200,14 @@ impl Endpoint {
             let text = |image: Option<&serde_json::Value>| image.map_or(Value::Null, |image| Value::Text(image.to_string()));
             let insert = "INSERT OR REPLACE INTO \"_ficus_quarantine\" VALUES (?1, ?2, ?3, ?4, ?5, ?6, datetime('now'))";
             let pair = Value::Text(self.pairs[row.pair].name.clone());
-            let values =
-                [Value::Text(self.stream()), pair, row.key.clone(), text(image.as_ref()), text(there.as_ref()), Value::Text(reason.clone())];
+            let values = [
+                Value::Text(self.stream()),
+                pair,
+                row.key.clone(),
+                text(image.as_ref()),
+                text(there.as_ref()),
+                Value::Text(reason.clone()),
+            ];
             sql::run_with(tx, insert, &values).await?;
         }
         self.count_quarantine(tx).await

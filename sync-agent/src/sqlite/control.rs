@@ -33,7 +33,8 @@ impl Endpoint {
         let Some(sequence) = &self.pairs[pair].sequence else { return Ok(()) };
         let mut tx = self.guarded().await?;
         let values = [Value::Text(sequence.clone()), Value::Int(above)];
-        let create = "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)";
+        let create =
+            "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)";
         sql::run_with(&mut tx, create, &values[..1]).await.map_err(|e| self.failed(e))?;
         let update = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
         sql::run_with(&mut tx, update, &values).await.map_err(|e| self.failed(e))?;

@@ -15,8 +15,7 @@ const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_quarantine\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"source_row\" TEXT, \"target_row\" TEXT, \"reason\" TEXT NOT NULL, \"at\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"pair\", \"key\"))",
 ];
 
-const NAMES: [&str; 6] =
-    ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_checkpoint", "_ficus_quarantine"];
+const NAMES: [&str; 6] = ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_checkpoint", "_ficus_quarantine"];
 
 /// Makes what is missing, inside the caller's transaction.
 pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Result<(), sqlx::Error> {

@@ -114,7 +114,8 @@ fn insert(shape: &Shape) -> String {
 
 /// Only mapped columns are set: what else stands in the row stays.
 fn conflict(shape: &Shape, target: &[String]) -> String {
-    let set: Vec<String> = shape.columns.iter().filter(|column| !target.contains(column)).map(|c| format!("{0}=excluded.{0}", name(c))).collect();
+    let set: Vec<String> =
+        shape.columns.iter().filter(|column| !target.contains(column)).map(|c| format!("{0}=excluded.{0}", name(c))).collect();
     let target: Vec<String> = target.iter().map(|column| name(column)).collect();
     let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(",")) };
     format!("ON CONFLICT ({}) DO {action}", target.join(","))
@@ -162,9 +163,11 @@ fn unique(shape: &Shape, table: &Table) -> (Vec<Vec<Place>>, Vec<String>) {
         let columns: Option<Vec<(Place, String)>> = unique
             .columns
             .iter()
-            .map(|column| column.as_ref().and_then(|(column, collation)| {
-                Some((place(column)?, format!("t.{} = ? COLLATE {}", name(column), name(collation))))
-            }))
+            .map(|column| {
+                column
+                    .as_ref()
+                    .and_then(|(column, collation)| Some((place(column)?, format!("t.{} = ? COLLATE {}", name(column), name(collation)))))
+            })
             .collect();
         if let Some(columns) = columns {
             let (where_found, terms): (Vec<Place>, Vec<String>) = columns.into_iter().unzip();

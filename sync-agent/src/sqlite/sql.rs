@@ -27,8 +27,7 @@ pub(super) fn literal(value: &Value) -> String {
 
 /// The condition that a row, called `alias`, belongs to a pair; `1` when all do.
 pub(super) fn belongs(filter: &[(String, Value)], alias: &str) -> String {
-    let terms: Vec<String> =
-        filter.iter().map(|(column, value)| format!("{alias}.{} IS {}", name(column), literal(value))).collect();
+    let terms: Vec<String> = filter.iter().map(|(column, value)| format!("{alias}.{} IS {}", name(column), literal(value))).collect();
     if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") }
 }
 

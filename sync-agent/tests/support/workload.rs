@@ -37,7 +37,10 @@ pub async fn step(connection: &mut SqliteConnection, side: Side, random: &mut Ra
 async fn legacy(connection: &mut SqliteConnection, random: &mut Random) {
     let (id, other, word) = (1 + random.below(IDS), 1 + random.below(IDS), random.next() % 1000);
     let user = |id: u64, name: String| {
-        format!("VALUES ({id}, 'p{word}', NULL, 0, '{name}', 'f{word}', 'l', 'e{word}@x', 0, 1, '2026-01-02 03:04:05.{word:06}', {})", 1 + id % 3)
+        format!(
+            "VALUES ({id}, 'p{word}', NULL, 0, '{name}', 'f{word}', 'l', 'e{word}@x', 0, 1, '2026-01-02 03:04:05.{word:06}', {})",
+            1 + id % 3
+        )
     };
     let sql = match random.below(16) {
         0 | 1 => format!("INSERT INTO accounts_customuser {}", user(id, format!("user{id}"))),
@@ -64,7 +67,10 @@ async fn legacy(connection: &mut SqliteConnection, random: &mut Random) {
              DELETE FROM accounts_staff WHERE user_id = {id}; DELETE FROM accounts_student WHERE user_id = {id};
              DELETE FROM accounts_customuser WHERE id = {id}; COMMIT"
         ),
-        12 => format!("INSERT OR REPLACE INTO accounts_staff SELECT {id}, 'c', 'u{word}', 'a{word}', id FROM accounts_customuser WHERE id = {other}"),
+        12 => format!(
+            "BEGIN; DELETE FROM accounts_student WHERE user_id = {other};
+             INSERT OR REPLACE INTO accounts_staff SELECT {id}, 'c', 'u{word}', 'a{word}', id FROM accounts_customuser WHERE id = {other}; COMMIT"
+        ),
         13 => format!(
             "BEGIN; DELETE FROM accounts_staff WHERE user_id = {other};
              INSERT OR REPLACE INTO accounts_student SELECT {id}, 'c', 'u', 'g', 'a{word}', {word}, NULL, id FROM accounts_customuser WHERE id = {other}; COMMIT"
@@ -95,7 +101,9 @@ async fn modern(connection: &mut SqliteConnection, random: &mut Random) {
         4 => format!("UPDATE OR REPLACE users SET username = 'user{other}' WHERE legacy_id = {id}"),
         5 => format!("DELETE FROM users WHERE legacy_id = {id}"),
         6 => format!("INSERT OR REPLACE INTO notes SELECT '{note}', {id}, id, 't{word}', 'c' FROM users WHERE legacy_id = {other}"),
-        7 => format!("INSERT OR REPLACE INTO profiles SELECT '{staff}', 'staff', {id}, id, 'a{word}', NULL, NULL, NULL, 'c', 'u' FROM users WHERE legacy_id = {other}"),
+        7 => format!(
+            "INSERT OR REPLACE INTO profiles SELECT '{staff}', 'staff', {id}, id, 'a{word}', NULL, NULL, NULL, 'c', 'u' FROM users WHERE legacy_id = {other}"
+        ),
         8 => format!("DELETE FROM profiles WHERE legacy_id = {id}"),
         _ => format!("INSERT OR REPLACE INTO photos SELECT id, {id}, 't', 's', x'00{word:04}', 'u' FROM users WHERE legacy_id = {id}"),
     };

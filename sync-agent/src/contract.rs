@@ -1,0 +1,176 @@
+//! What every engine must pass, whatever it is: the promises of [`crate::port`] that the loops lean on. An engine hands
+//! in a [`Bed`]: two databases with the tables below, and a way to write to them as a stranger.
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{ColumnMap, ColumnSource, Plan, Row, TableMap, Value, compile};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::port::{Applied, Changes, Effort, Engine, KeyRange, Piece, Position, Shared};
+
+/// Legacy has `item (id, name UNIQUE, kept)`, modern `things (id text key, legacy_id UNIQUE, title UNIQUE)`.
+#[async_trait]
+pub(crate) trait Bed: Send + Sync {
+    fn engine(&self, side: Side) -> &dyn Engine;
+    /// Runs a statement as an application would.
+    async fn stranger(&self, side: Side, sql: &str) -> Result<(), String>;
+}
+
+pub(crate) async fn holds(bed: &dyn Bed) {
+    let legacy_side = side(bed, Side::Legacy).await;
+    let modern_side = side(bed, Side::Modern).await;
+    let (source, sink) = (&legacy_side, &modern_side);
+    bed.stranger(Side::Legacy, "INSERT INTO item VALUES (1, 'one', 'k'), (2, 'two', 'k')").await.expect("no fence yet");
+    for database in [source, sink] {
+        database.prepare().await.expect("prepares");
+        database.prepare().await.expect("prepares twice");
+    }
+
+    // A snapshot is exact: what is in it is not in the log after it.
+    let (sender, mut pieces) = mpsc::channel(8);
+    let position = source.snapshot(100, sender).await.expect("a snapshot");
+    let mut rows = 0;
+    while let Some(piece) = pieces.recv().await {
+        rows += if let Piece::Rows(_, piece) = piece { piece.len() } else { 0 };
+    }
+    assert_eq!(rows, 2);
+    assert_eq!(source.read(position, 10, &[]).await.expect("reads").entries, 0);
+
+    // Whoever claims last has the turn.
+    let id = source.id().await.expect("an id");
+    let first = sink.claim(&id, None).await.expect("a turn");
+    assert_eq!((first.position, first.backfilled), (None, false));
+    assert!(matches!(sink.claim("another database", None).await, Err(Error::Refused(_))));
+    sink.claim(&id, None).await.expect("a turn");
+    sink.begin_at(position, true).await.expect("begins");
+
+    // Keys are logged whoever is displaced; kept columns are not.
+    bed.stranger(Side::Legacy, "REPLACE INTO item VALUES (3, 'two', 'k')").await.expect("open");
+    bed.stranger(Side::Legacy, "UPDATE item SET kept = 'other' WHERE id = 1").await.expect("open");
+    let batch = source.read(position, 10, &[]).await.expect("reads");
+    let mut keys: Vec<String> = batch.touched.iter().map(|touched| format!("{:?}", touched.key)).collect();
+    keys.sort();
+    assert_eq!(keys, ["Int(2)", "Int(3)"]);
+    assert_eq!((batch.rows[0].len(), batch.upto), (1, batch.end));
+
+    // Rows and position are one; unique values may change hands inside a batch.
+    let plan = &plans(bed).await[0];
+    let thing = |id: i64, name: &str| plan.forward(&Row { key: Value::Int(id), values: vec![Value::Text(name.into())] }).expect("maps");
+    let apply = async |upserts: Vec<Row>, effort, at| sink.apply(&[Changes { upserts, deletes: Vec::new() }], at, effort, &[]).await;
+    let done = apply(vec![thing(1, "one"), thing(3, "two")], Effort::Plain, batch.upto).await;
+    assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })));
+    let swap = || vec![thing(1, "two"), thing(3, "one")];
+    assert!(matches!(apply(swap(), Effort::Plain, Position(90)).await, Ok(Applied::Refused { .. })));
+    let held = sink.claim(&id, None).await.expect("a turn");
+    assert_eq!(held.position, Some(batch.upto), "a refused batch moves nothing");
+    assert!(matches!(apply(swap(), Effort::Parked, batch.upto).await, Ok(Applied::Done { .. })));
+    let contested = vec![thing(7, "one"), thing(8, "eight")];
+    match apply(contested, Effort::Isolated, batch.upto).await {
+        Ok(Applied::Done { rejected, quarantined: 1 }) => assert_eq!(rejected[0].row.key, Value::Int(7)),
+        other => panic!("one row set aside: {other:?}"),
+    }
+    let titles = sink.chunk(0, &KeyRange { after: Some(Value::Int(1)), through: Some(Value::Int(8)) }, 10).await.expect("a chunk");
+    assert_eq!(titles.iter().map(|row| row.key.clone()).collect::<Vec<_>>(), [Value::Int(3), Value::Int(8)]);
+
+    // The agent's writes are no changes.
+    assert_eq!(sink.end_position().await.expect("an end"), Position(0));
+
+    // The fence stops strangers only.
+    sink.fence(true).await.expect("fences");
+    assert!(sink.is_fenced().await.expect("asks"));
+    let refused = bed.stranger(Side::Modern, "DELETE FROM things").await.expect_err("fenced");
+    assert!(refused.contains("ficus: "), "{refused}");
+    assert!(matches!(apply(vec![thing(1, "still")], Effort::Plain, batch.upto).await, Ok(Applied::Done { .. })));
+    sink.fence(false).await.expect("opens");
+    bed.stranger(Side::Modern, "DELETE FROM things WHERE legacy_id = 8").await.expect("open");
+    assert_eq!(sink.read(Position(0), 10, &[]).await.expect("reads").touched.len(), 1);
+
+    // Numbers never return after the log was pruned.
+    let back = sink.id().await.expect("an id");
+    source.claim(&back, None).await.expect("a turn");
+    source.confirm(batch.upto).await.expect("prunes");
+    assert_eq!(source.end_position().await.expect("an end"), batch.end);
+    bed.stranger(Side::Legacy, "INSERT INTO item VALUES (9, 'nine', 'k')").await.expect("open");
+    assert!(source.end_position().await.expect("an end") > batch.end);
+
+    for (engine, side) in [(bed.engine(Side::Legacy), Side::Legacy), (bed.engine(Side::Modern), Side::Modern)] {
+        engine.remove("contract", side).await.expect("removes");
+        engine.remove("contract", side).await.expect("removes twice");
+    }
+    assert!(apply(vec![thing(1, "late")], Effort::Plain, batch.upto).await.is_err());
+}
+
+async fn side(bed: &dyn Bed, side: Side) -> Shared {
+    bed.engine(side).side("contract", side, &plans(bed).await).await.expect("a side")
+}
+
+async fn plans(bed: &dyn Bed) -> Vec<Plan> {
+    let map = TableMap {
+        source: "contract.toml:1".into(),
+        legacy: "item".into(),
+        modern: "things".into(),
+        legacy_key: "id".into(),
+        modern_key: "legacy_id".into(),
+        sequence: None,
+        columns: vec![
+            ColumnMap { modern: "title".into(), from: ColumnSource::Column("name".into()) },
+            ColumnMap { modern: "id".into(), from: ColumnSource::Uuid5 { column: "id".into(), of: "item".into() } },
+        ],
+        only: false,
+        keep_legacy: vec!["kept".into()],
+        keep_modern: Vec::new(),
+    };
+    let legacy = bed.engine(Side::Legacy).columns(&["item".into()]).await.expect("columns");
+    let modern = bed.engine(Side::Modern).columns(&["things".into()]).await.expect("columns");
+    compile("contract", &[map], &legacy, &modern).expect("compiles")
+}
+
+mod sqlite {
+    use super::{Bed, Engine, Side, async_trait, holds};
+    use crate::sqlite::File;
+    use sqlx::ConnectOptions;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+
+    struct Files {
+        dir: tempfile::TempDir,
+        legacy: File,
+        modern: File,
+    }
+
+    fn options(dir: &tempfile::TempDir, side: Side) -> SqliteConnectOptions {
+        SqliteConnectOptions::new().filename(dir.path().join(side.as_str())).create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
+    }
+
+    #[async_trait]
+    impl Bed for Files {
+        fn engine(&self, side: Side) -> &dyn Engine {
+            match side {
+                Side::Legacy => &self.legacy,
+                Side::Modern => &self.modern,
+            }
+        }
+
+        async fn stranger(&self, side: Side, sql: &str) -> Result<(), String> {
+            let mut connection = options(&self.dir, side).connect().await.map_err(|e| e.to_string())?;
+            let sql = sqlx::AssertSqlSafe(sql.to_owned());
+            sqlx::raw_sql(sql).execute(&mut connection).await.map(drop).map_err(|e| e.to_string())
+        }
+    }
+
+    #[tokio::test]
+    async fn passes_the_contract() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (side, ddl) in [
+            (Side::Legacy, "CREATE TABLE item (id integer PRIMARY KEY, name text UNIQUE, kept text)"),
+            (Side::Modern, "CREATE TABLE things (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, title text NOT NULL UNIQUE)"),
+        ] {
+            let mut connection = options(&dir, side).connect().await.expect("connects");
+            sqlx::raw_sql(ddl).execute(&mut connection).await.expect("creates");
+        }
+        let open =
+            async |side: Side| File::open(&format!("sqlite://{}", dir.path().join(side.as_str()).display()), "test").await.expect("opens");
+        let (legacy, modern) = (open(Side::Legacy).await, open(Side::Modern).await);
+        holds(&Files { dir, legacy, modern }).await;
+    }
+}

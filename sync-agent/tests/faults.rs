@@ -1,0 +1,278 @@
+//! What goes wrong: agents that die, agents that meet, tables that are remade, rows that do not fit, writers that do not
+//! stop while both sides are compared.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::wire::VerifyScope;
+use support::workload::{Random, step};
+use support::{World, exec, legacy_user, number, report, streaming, text, until};
+
+/// Random work on whichever side owns, with agents dropped at random moments.
+async fn random_work(seed: u64, kills: bool) {
+    let mut world = World::new().await;
+    let mut random = Random(seed);
+    let mut legacy = world.app(Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    for id in 1..=20 {
+        legacy_user(&mut legacy, id).await;
+    }
+    let mut agent = world.agent().await;
+    for (round, owner) in [Side::Legacy, Side::Modern, Side::Legacy, Side::Modern].into_iter().enumerate() {
+        for _ in 0..120 {
+            let app = if owner == Side::Legacy { &mut legacy } else { &mut modern };
+            step(app, owner, &mut random).await;
+            if kills && random.below(25) == 0 {
+                drop(agent);
+                agent = world.agent().await;
+                tokio::time::sleep(Duration::from_millis(random.below(12))).await;
+            }
+        }
+        streaming(&agent).await;
+        world.settle(&agent, owner).await;
+        world.must_be_equal(&agent).await;
+        assert_eq!(report(&agent).quarantined, 0, "seed {seed}, round {round}");
+        world.switch(&agent, owner.other()).await;
+        let tables = world.verify(&agent, VerifyScope::Changed).await;
+        assert!(tables.iter().all(|table| table.drift_rows == 0), "seed {seed}, round {round}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn random_work_arrives_both_ways() {
+    for seed in 1..=6 {
+        random_work(seed, false).await;
+    }
+}
+
+#[tokio::test]
+async fn random_work_survives_agents_that_die() {
+    for seed in 11..=16 {
+        random_work(seed, true).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backfill_that_died_begins_anew() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=800 {
+        legacy_user(&mut legacy, id).await;
+    }
+    for pause in [5, 20, 40, 80] {
+        let agent = world.agent().await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        drop(agent);
+        // What is gone by the next start must not survive in the copy.
+        exec(&mut legacy, &format!("DELETE FROM accounts_usernote WHERE user_id = {pause}")).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_agents_the_later_one_works() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let first = world.agent().await;
+    streaming(&first).await;
+    let second = world.agent().await;
+    streaming(&second).await;
+    legacy_user(&mut legacy, 1).await;
+    let seen = until(&first, "stopped", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.unwrap().contains("another agent"));
+    world.settle(&second, Side::Legacy).await;
+    world.must_be_equal(&second).await;
+    assert!(!report(&first).forward.live);
+    first.stop().await;
+    second.stop().await;
+}
+
+/// As Django does for most ALTERs: a new table, the rows, the old name. Triggers are gone afterwards.
+const REMAKE: &str = "BEGIN;
+    CREATE TABLE new__accounts_usernote (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, text text NOT NULL, created_at datetime NOT NULL, user_id bigint NOT NULL, pinned bool NULL);
+    INSERT INTO new__accounts_usernote (id, text, created_at, user_id) SELECT id, text, created_at, user_id FROM accounts_usernote;
+    DROP TABLE accounts_usernote; ALTER TABLE new__accounts_usernote RENAME TO accounts_usernote;
+    UPDATE accounts_usernote SET text = 'unseen' WHERE id = 3; DELETE FROM accounts_usernote WHERE id = 4;
+    INSERT INTO accounts_usernote (id, text, created_at, user_id) VALUES (99, 'unseen', 'c', 1); COMMIT";
+
+#[tokio::test]
+async fn a_remade_table_is_captured_again_and_compared() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=10 {
+        legacy_user(&mut legacy, id).await;
+    }
+    exec(&mut legacy, "ALTER TABLE accounts_usernote ADD COLUMN pinned bool NULL").await;
+    world.tables[3].keep_legacy.push("pinned".into());
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    exec(&mut legacy, "PRAGMA foreign_keys = OFF").await;
+    exec(&mut legacy, REMAKE).await;
+    until(&agent, "trouble is said", |report| report.trouble.as_ref().is_some_and(|t| t.contains("accounts_usernote"))).await;
+    until(&agent, "trouble is over", |report| report.trouble.is_none() && report.forward.live).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM notes WHERE text = 'unseen'").await, 2);
+    exec(&mut legacy, "UPDATE accounts_usernote SET text = 'seen' WHERE id = 5").await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_remade_while_no_agent_runs_is_found_at_the_start() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=10 {
+        legacy_user(&mut legacy, id).await;
+    }
+    exec(&mut legacy, "ALTER TABLE accounts_usernote ADD COLUMN pinned bool NULL").await;
+    world.tables[3].keep_legacy.push("pinned".into());
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    agent.stop().await;
+    exec(&mut legacy, "PRAGMA foreign_keys = OFF").await;
+    exec(&mut legacy, REMAKE).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "trouble is over", |report| report.trouble.is_none()).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_vanished_column_stops_the_capability_with_a_remedy() {
+    let world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    exec(
+        &mut legacy,
+        "PRAGMA foreign_keys = OFF; BEGIN; DROP TABLE accounts_usernote;
+         CREATE TABLE accounts_usernote (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, created_at datetime NOT NULL, user_id bigint NOT NULL); COMMIT",
+    )
+    .await;
+    let seen = until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    let trouble = seen.trouble.unwrap();
+    assert!(trouble.contains("column text of modern table notes is not mapped"), "{trouble}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_is_set_aside_and_heals() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=3 {
+        legacy_user(&mut legacy, id).await;
+    }
+    let mut modern = world.app(Side::Modern).await;
+    exec(&mut modern, "CREATE TRIGGER strict BEFORE INSERT ON notes WHEN NEW.text = 'poison' BEGIN SELECT RAISE(ABORT, 'no poison'); END")
+        .await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    exec(
+        &mut legacy,
+        "BEGIN; UPDATE accounts_customuser SET user_type = 9 WHERE id = 1; UPDATE accounts_customuser SET email = 'good' WHERE id = 2;
+         INSERT INTO accounts_usernote VALUES (50, 'poison', 'c', 2), (51, 'fine', 'c', 2); COMMIT",
+    )
+    .await;
+    until(&agent, "set aside", |report| report.quarantined == 2).await;
+    assert_eq!(text(&mut modern, "SELECT email FROM users WHERE legacy_id = 2").await.as_deref(), Some("good"));
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM notes WHERE text = 'fine'").await, 1);
+    let reasons =
+        text(&mut modern, "SELECT group_concat(reason, '|') FROM (SELECT reason FROM _ficus_quarantine ORDER BY pair)").await.unwrap();
+    assert_eq!(reasons, "column role: the value is not in its map; add it to the map in the rule file|no poison");
+    let images =
+        text(&mut modern, "SELECT source_row || target_row FROM _ficus_quarantine WHERE pair = 'accounts_customuser'").await.unwrap();
+    assert!(images.contains("\"user_type\":9") && images.contains("\"role\":\"student\""), "{images}");
+    let drift: u64 = world.verify(&agent, VerifyScope::Changed).await.iter().map(|table| table.drift_rows).sum();
+    assert_eq!(drift, 2);
+    exec(&mut legacy, "UPDATE accounts_customuser SET user_type = 1 WHERE id = 1; DELETE FROM accounts_usernote WHERE id = 50").await;
+    until(&agent, "healed", |report| report.quarantined == 0).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn no_false_alarm_under_load_and_a_planted_change_is_found() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=60 {
+        legacy_user(&mut legacy, id).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let running = Arc::new(AtomicBool::new(true));
+    let writer = tokio::spawn({
+        let running = Arc::clone(&running);
+        async move {
+            let mut random = Random(7);
+            while running.load(Ordering::Relaxed) {
+                step(&mut legacy, Side::Legacy, &mut random).await;
+                tokio::time::sleep(Duration::from_micros(500)).await;
+            }
+        }
+    });
+    for run in 0..20 {
+        let scope = if run % 4 == 3 { VerifyScope::Changed } else { VerifyScope::Full };
+        for table in world.verify(&agent, scope).await {
+            assert_eq!((table.drift_rows, &table.samples), (0, &Vec::new()), "run {run}: {}", table.legacy);
+        }
+    }
+    let mut modern = world.app(Side::Modern).await;
+    // Behind the agent's back, as if the agent had written it.
+    let plant = "BEGIN IMMEDIATE; UPDATE _ficus_context SET writer = 'planted';
+         INSERT INTO users VALUES ('x', 5000, 'planted', 'e', 'p', 'g', 'f', 'staff', 1, 0, 0, 'j', NULL);
+         UPDATE _ficus_context SET writer = NULL; COMMIT";
+    exec(&mut modern, plant).await;
+    let tables = world.verify(&agent, VerifyScope::Full).await;
+    assert_eq!((tables[0].drift_rows, tables[0].samples.first().map(String::as_str)), (1, Some("id=5000: missing on legacy")));
+    running.store(false, Ordering::Relaxed);
+    writer.await.unwrap();
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_planted_bit_is_found_and_repaired() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=2_500 {
+        legacy_user(&mut legacy, id).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let mut modern = world.app(Side::Modern).await;
+    // Behind the agent's back: as if the agent had written it.
+    exec(
+        &mut modern,
+        "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE; UPDATE _ficus_context SET writer = 'planted';
+         UPDATE users SET email = 't' || substr(email, 2) WHERE legacy_id = 1234;
+         DELETE FROM notes WHERE legacy_id = 77; UPDATE notes SET user_id = 'nobody' WHERE legacy_id = 78;
+         INSERT INTO notes VALUES ('n', 90000, 'nobody', 't', 'c');
+         UPDATE _ficus_context SET writer = NULL; COMMIT",
+    )
+    .await;
+    let tables = world.verify(&agent, VerifyScope::Full).await;
+    assert_eq!(tables[0].samples[0], "id=1234: email");
+    assert_eq!(tables[3].samples[..3], ["id=77: missing on modern", "id=78: user_id", "id=90000: missing on legacy"]);
+    assert_eq!(tables.iter().map(|table| table.drift_rows).collect::<Vec<_>>(), [1, 0, 0, 3, 0]);
+    assert_ne!(tables[0].legacy_root, tables[0].modern_root);
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    let seen = until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|r| r.token == token && r.done)).await;
+    assert_eq!(seen.repaired.unwrap().rows, 4);
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
