@@ -163,20 +163,18 @@ fn gateway(config: &Config) -> Result<Gateway> {
         cache_for: django.cache_for,
     });
     let settings = &config.gateway;
-    let trusted_proxies: Result<Vec<ficus_proxy::Network>, String> =
-        settings.trusted_proxies.iter().map(|network| network.parse()).collect();
     let gateway = Gateway::new(ficus_proxy::Config {
         name: settings.name.clone(),
         listen: settings.listen.clone(),
         upstreams,
         default_upstream: settings.default_upstream.clone(),
-        trusted_proxies: trusted_proxies.map_err(|why| BadConfiguration(format!("[gateway] trusted_proxies: {why}")))?,
+        trusted_proxies: settings.trusted_proxies.clone(),
         identity,
         marker_key: keys::load_or_make(&config.state, "marker.key")?.to_vec(),
         token_key: keys::load_or_make(&config.state, "token.key")?,
         snapshot_file: Some(config.state.join("gateway-snapshot.json")),
-        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait, ..Default::default() },
-        timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, idle: settings.answer_timeout, ..Default::default() },
+        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait},
+        timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,
@@ -206,14 +204,13 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
 
 async fn agent(config: &Config) -> Result<Agent> {
     let databases = config.upstreams.iter().filter_map(|(name, upstream)| Some((name.clone(), upstream.database.clone()?))).collect();
-    let started = Agent::start(ficus_sync_agent::Config {
-        name: format!("{}-agent", config.gateway.name),
-        databases,
+    let settings = ficus_sync_agent::Config {
         known_upstreams: known(config).upstreams,
         poll: config.agent_poll,
         batch_rows: config.agent_batch,
-        ..Default::default()
-    });
+        ..ficus_sync_agent::Config::new(&format!("{}-agent", config.gateway.name), databases)
+    };
+    let started = Agent::start(settings);
     started.await.map_err(|error| anyhow!(error).context("cannot start the agent"))
 }
 
