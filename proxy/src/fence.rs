@@ -5,6 +5,11 @@
 //! snapshot either looked again before the newer one was stored, and then its count is visible to that report, or it
 //! saw the newer one and stepped back. The fences of the memory model between the two steps of either side make this
 //! hold on machines that would reorder them.
+//!
+//! A count ends when the upstream has answered or failed. A client that closes its half of the connection does not end
+//! it; one that resets the connection does, because pingora then drops the upstream's connection too. Such a write may
+//! still be carried out, unacknowledged; the fence in the database, which closes before the end of the log is read,
+//! takes care of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, Ordering};
