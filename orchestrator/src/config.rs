@@ -51,11 +51,6 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            switch_deadline: self.switch_deadline,
-            cool_down: self.cool_down,
-            agent_silent: self.agent_silent,
-            ..Limits::default()
-        }
+        Limits { switch_deadline: self.switch_deadline, cool_down: self.cool_down, agent_silent: self.agent_silent, ..Limits::default() }
     }
 }

@@ -70,11 +70,7 @@ pub(crate) struct Publisher {
 
 impl Default for Publisher {
     fn default() -> Self {
-        Publisher {
-            view: ArcSwap::default(),
-            published: watch::Sender::new(Arc::default()),
-            orders: watch::Sender::new(Arc::default()),
-        }
+        Publisher { view: ArcSwap::default(), published: watch::Sender::new(Arc::default()), orders: watch::Sender::new(Arc::default()) }
     }
 }
 

@@ -18,11 +18,7 @@ pub(crate) fn whole(shared: &Shared, now: Timestamp) -> Status {
     Status {
         generation: shared.publisher.generation(),
         at: now,
-        rules: RulesStatus {
-            generation: rulebook.generation,
-            complaints: view.complaints.clone(),
-            warnings: rulebook.warnings.clone(),
-        },
+        rules: RulesStatus { generation: rulebook.generation, complaints: view.complaints.clone(), warnings: rulebook.warnings.clone() },
         capabilities: view.capabilities().map(|(plan, stored)| (plan.name.clone(), capability(shared, &view, plan, stored, now))).collect(),
         gateways: shared.fleet.gateways(now),
         agents: shared.fleet.agents(),

@@ -1,9 +1,9 @@
 //! How answers look: JSON, and problems with a sentence. The only place where errors become statuses.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use ficus_rules::api::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,7 +38,8 @@ pub(super) fn store_failed(failed: &StoreError) -> Response {
 
 /// Reads a JSON body; `Err` is the answer.
 pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
-    serde_json::from_slice(body).map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, format!("the body is not as expected: {error}"))))
+    serde_json::from_slice(body)
+        .map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, format!("the body is not as expected: {error}"))))
 }
 
 /// As [`parse`], where no body means the default.

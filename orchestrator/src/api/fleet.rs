@@ -69,12 +69,7 @@ pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> R
 }
 
 /// 200 with what is newer than `after`, as soon as there is such a thing; 204 when there is none in time.
-async fn long_poll<T: Serialize>(
-    shared: &Shared,
-    mut newest: watch::Receiver<Arc<T>>,
-    poll: &Poll,
-    generation: fn(&T) -> u64,
-) -> Response {
+async fn long_poll<T: Serialize>(shared: &Shared, mut newest: watch::Receiver<Arc<T>>, poll: &Poll, generation: fn(&T) -> u64) -> Response {
     let wait = Duration::from_millis(poll.wait_ms).min(LONGEST_WAIT);
     let mut stopping = shared.stopping.subscribe();
     let after = poll.after;

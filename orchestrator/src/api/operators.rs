@@ -1,10 +1,10 @@
 //! For operators: wishes for a capability, and the reload of the rules.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use ficus_rules::api::{Problem, Reloaded, WishRequest};
 use ficus_rules::migration::advance::Wish;
 use tokio::sync::oneshot;

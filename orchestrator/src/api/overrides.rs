@@ -69,11 +69,7 @@ pub(super) async fn set_flag(State(shared): State<Shares>, Path(name): Path<Stri
         Ok(request) => request,
         Err(answer) => return *answer,
     };
-    let new = FlagOverride {
-        on: request.on,
-        expires: expires(request.for_seconds),
-        note: note(&request.by, request.reason.as_deref()),
-    };
+    let new = FlagOverride { on: request.on, expires: expires(request.for_seconds), note: note(&request.by, request.reason.as_deref()) };
     let change: OverrideChange = Box::new(move |view, overrides| {
         if !view.rulebook.rules.flags.contains_key(&name) {
             return Err(Refusal::Unknown(format!("no flag is called `{name}`")));

@@ -36,10 +36,7 @@ impl Window {
     /// Adds what a gateway counted since its last report. The first report of one that was not known only sets where its
     /// counting is: it may have counted long before this process began.
     pub(crate) fn absorb(&mut self, gateway: &str, incarnation: &str, report: &GatewayCapability) {
-        let now = Counts {
-            sides: Sides { legacy: report.legacy.clone(), modern: report.modern.clone() },
-            shadow: report.shadow.clone(),
-        };
+        let now = Counts { sides: Sides { legacy: report.legacy.clone(), modern: report.modern.clone() }, shadow: report.shadow.clone() };
         let before = self.seen.insert(gateway.to_owned(), (incarnation.to_owned(), now.clone()));
         let more = match before {
             Some((same, before)) if same == incarnation => now.since(&before),

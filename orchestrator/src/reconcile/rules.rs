@@ -85,7 +85,8 @@ impl Reconciler {
 
     async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked) -> Result<(), StoreError> {
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
-        let line = JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
+        let line =
+            JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
         let note = Note { at: fleet::now(), capability: None, by: None, line };
         let (generation, published) = self.shared.store.save_rules(&files, &note).await?;
         for stored in self.view.states.values_mut() {

@@ -9,7 +9,9 @@ use ficus_rules::api::JournalEntry;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{Overrides, RuleFile};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
@@ -119,7 +121,10 @@ impl Store for SqliteStore {
         let rules_generation = meta(&mut write, "rules_generation").await?.map_or(0, |(number, _)| number) + 1;
         put_meta(&mut write, "rules", generation, &serde_json::to_string(rules)?).await?;
         put_meta(&mut write, "rules_generation", rules_generation, "").await?;
-        sqlx::query("UPDATE state SET serving_generation = ?1, orders_generation = ?1").bind(signed(generation)).execute(&mut *write).await?;
+        sqlx::query("UPDATE state SET serving_generation = ?1, orders_generation = ?1")
+            .bind(signed(generation))
+            .execute(&mut *write)
+            .await?;
         append(&mut write, note).await?;
         write.commit().await?;
         Ok((rules_generation, generation))

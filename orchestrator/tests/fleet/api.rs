@@ -1,0 +1,76 @@
+//! The API's manners.
+
+use std::time::{Duration, Instant};
+
+use ficus_rules::wire::Published;
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_is_asked_for() {
+    let world = World::start(|config| config.token = Some("sesame".into())).await;
+    for (token, path, expected) in [
+        (Some("sesame"), "/api/v1/status", StatusCode::OK),
+        (Some("sesam"), "/api/v1/status", StatusCode::UNAUTHORIZED),
+        (None, "/api/v1/status", StatusCode::UNAUTHORIZED),
+        (None, "/api/v1/openapi.json", StatusCode::UNAUTHORIZED),
+        (None, "/health", StatusCode::OK),
+        (None, "/ready", StatusCode::OK),
+    ] {
+        *world.http.token.lock().expect("not poisoned") = token.map(Into::into);
+        assert_eq!(world.http.send(Method::GET, path, None).await.0, expected, "{path} with {token:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_say_why() {
+    let world = World::start(|_| {}).await;
+    let post = async |path: &str, body: serde_json::Value| world.http.send(Method::POST, path, Some(body.to_string())).await;
+    let (status, body) = world.wish("cutover").await;
+    assert_eq!((status, body), (StatusCode::CONFLICT, json!({ "detail": "no cutover from phase draft" })));
+    assert_eq!(world.wish("dance").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(post("/api/v1/capabilities/nobody/advance", json!({})).await.0, StatusCode::NOT_FOUND);
+    let (status, body) = post("/api/v1/capabilities/users/hold", json!({ "resaon": "typo" })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body["detail"].as_str().is_some_and(|d| d.contains("resaon")), "{body}");
+    let (status, body) = post("/api/v1/capabilities/users/hold", json!({ "by": "ada", "reason": "holidays" })).await;
+    assert_eq!((status, &body["holds"]), (StatusCode::OK, &json!(["holidays"])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overrides_are_published_and_expire() {
+    let mut world = World::start(|_| {}).await;
+    let pin = json!({ "capability": "users", "user": "42", "side": "modern", "by": "ada", "reason": "tries it" });
+    let (status, body) = world.http.send(Method::POST, "/api/v1/pins", Some(pin.to_string())).await;
+    assert_eq!((status, &body["pins"][0]["note"]), (StatusCode::OK, &json!("ada: tries it")));
+    world.down().await;
+    world.up().await;
+    let published: Published = world.http.get("/api/v1/published").await;
+    assert_eq!(published.overrides.pins[0].user.as_deref(), Some("42"), "it survives a restart");
+    let (status, _) = world.http.send(Method::DELETE, "/api/v1/pins", Some(pin.to_string())).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(world.http.send(Method::DELETE, "/api/v1/pins", Some(pin.to_string())).await.0, StatusCode::NOT_FOUND);
+    let short = json!({ "capability": "users", "side": "modern", "for_seconds": 0 });
+    assert_eq!(world.http.send(Method::POST, "/api/v1/pins", Some(short.to_string())).await.0, StatusCode::OK);
+    let begun = Instant::now();
+    while !world.http.get::<Published>("/api/v1/published").await.overrides.pins.is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it never expires");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let flag = world.http.send(Method::PUT, "/api/v1/flags/nothing", Some(json!({ "on": true }).to_string())).await;
+    assert_eq!(flag.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_waits_for_something_newer() {
+    let world = World::start(|_| {}).await;
+    let generation = world.http.get::<Published>("/api/v1/published").await.generation;
+    let path = format!("/api/v1/published?after={generation}&wait_ms=30");
+    assert_eq!(world.http.send(Method::GET, &path, None).await.0, StatusCode::NO_CONTENT);
+    let path = format!("/api/v1/published?after={generation}&wait_ms=20000");
+    let begun = Instant::now();
+    let (polled, ()) = tokio::join!(world.http.send(Method::GET, &path, None), world.must("advance"));
+    assert!(polled.1["generation"].as_u64() > Some(generation) && begun.elapsed() < Duration::from_secs(5), "{polled:?}");
+}

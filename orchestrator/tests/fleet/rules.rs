@@ -1,0 +1,101 @@
+//! Rules that change, and rules that are bad.
+
+use std::time::{Duration, Instant};
+
+use ficus_orchestrator::{Error, Orchestrator};
+use ficus_rules::wire::Published;
+use hyper::{Method, StatusCode};
+
+use crate::support::{RULES, World};
+
+async fn until(world: &World, what: &str, done: impl Fn(&ficus_rules::api::Status) -> bool) -> ficus_rules::api::Status {
+    let begun = Instant::now();
+    loop {
+        let status = world.status().await;
+        if done(&status) {
+            return status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "never: {what}; {:?}", status.rules);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_leaves_the_last_good_ones() {
+    let mut world = World::start(|_| {}).await;
+    let first = world.status().await;
+    std::fs::write(world.rules_file(), "[capability]\nname = \"users\"\nlegacy = 3\n").expect("it writes");
+    let bad = until(&world, "complaints", |s| !s.rules.complaints.is_empty()).await;
+    assert_eq!((bad.rules.generation, bad.generation), (first.rules.generation, first.generation));
+    assert!(bad.rules.complaints.iter().any(|c| c.file == "users.toml" && c.line == 3), "{:?}", bad.rules.complaints);
+    let (status, body) = world.http.send(Method::POST, "/api/v1/reload", None).await;
+    assert_eq!((status, body["complaints"][0]["file"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("users.toml")));
+    let served: Published = world.http.get("/api/v1/published").await;
+    assert_eq!(served.rules[0].text, RULES);
+
+    // A restart with bad files serves by the last good ones.
+    world.down().await;
+    world.up().await;
+    let status = world.status().await;
+    assert_eq!((status.rules.generation, status.rules.complaints.is_empty()), (first.rules.generation, false));
+    assert!(status.capabilities.contains_key("users"));
+
+    // A good file is found by itself, whether written in place or swapped in.
+    let other = world.directory.path().join("users.toml.new");
+    std::fs::write(&other, RULES.replace("50%", "60%")).expect("it writes");
+    std::fs::rename(&other, world.rules_file()).expect("it renames");
+    let good = until(&world, "new rules", |s| s.rules.complaints.is_empty()).await;
+    assert_eq!(good.rules.generation, first.rules.generation + 1);
+    assert!(good.generation > first.generation);
+    assert_eq!(world.orchestrator().reload().await, Ok(good.rules.generation), "nothing new");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swapped_link_is_noticed_as_kubernetes_does_it() {
+    let mut world = World::start(|config| config.rules_poll = Duration::from_secs(60)).await;
+    world.down().await;
+    let rules = world.config.rules_dir.clone();
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(rules.join(name)).expect("a directory");
+        std::fs::write(rules.join(name).join("users.toml"), text).expect("it writes");
+    };
+    version("..v1", RULES);
+    version("..v2", &RULES.replace("50%", "60%"));
+    std::fs::remove_file(world.rules_file()).expect("it goes");
+    std::os::unix::fs::symlink("..v1", rules.join("..data")).expect("a link");
+    std::os::unix::fs::symlink("..data/users.toml", world.rules_file()).expect("a link");
+    world.up().await;
+    let before = world.status().await.rules.generation;
+    std::os::unix::fs::symlink("..v2", rules.join("..data_tmp")).expect("a link");
+    std::fs::rename(rules.join("..data_tmp"), rules.join("..data")).expect("a swap");
+    until(&world, "the new version", |s| s.rules.generation == before + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_keeps_its_rules() {
+    let world = World::start(|_| {}).await;
+    world.must("advance").await;
+    let courses = RULES.replace("users", "courses").replace("courses-service", "users-service").replace("accounts_customuser", "courses");
+    std::fs::write(world.config.rules_dir.join("courses.toml"), courses).expect("it writes");
+    until(&world, "a second capability", |s| s.capabilities.contains_key("courses")).await;
+    std::fs::remove_file(world.rules_file()).expect("it goes");
+    let status = until(&world, "a complaint", |s| !s.rules.complaints.is_empty()).await;
+    assert!(status.rules.complaints.iter().any(|c| c.message.contains("has no rules any more")), "{:?}", status.rules.complaints);
+    assert!(status.capabilities.contains_key("users"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_very_first_rules_must_be_good() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("users.toml"), "[capability\n").expect("it writes");
+    let config = ficus_orchestrator::Config {
+        rules_dir: directory.path().to_owned(),
+        state: directory.path().join("state.sqlite3"),
+        ..ficus_orchestrator::Config::default()
+    };
+    match Orchestrator::start(config).await {
+        Err(Error::Rules(complaints)) => assert_eq!(complaints[0].file, "users.toml"),
+        other => panic!("{:?}", other.err()),
+    }
+}

@@ -1,0 +1,150 @@
+//! The way of a capability.
+
+use std::sync::atomic::Ordering;
+
+use ficus_rules::Side;
+use ficus_rules::migration::{Phase, Stage};
+
+use crate::support::World;
+
+/// As far as the approval of the cutover.
+async fn walk_in(world: &World) {
+    world.must("advance").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_and_back_and_there_again() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    assert_eq!(world.users().await.waiting_for[0].text, "step 3 waits for approval: `ficus release`");
+    world.must("release").await;
+    let soaking = world.until("soaking", |s| s.phase == Phase::Soaking).await;
+    assert_eq!((soaking.owner, soaking.epoch), (Side::Modern, 1));
+    println!("pause of the cutover: {:?} ms", soaking.last_pause_ms);
+    world.must("revert").await;
+    let reverted = world.until("reverted", |s| s.phase == Phase::Reverted).await;
+    assert_eq!((reverted.owner, reverted.epoch), (Side::Legacy, 2));
+    println!("pause of the revert: {:?} ms", reverted.last_pause_ms);
+    assert!(reverted.last_pause_ms.is_some_and(|ms| ms < 1_000), "{:?}", reverted.last_pause_ms);
+    world.must("cutover").await;
+    world.until("soaking again", |s| s.phase == Phase::Soaking && s.epoch == 3).await;
+    world.must("retire").await;
+    world.until("retired", |s| s.phase == Phase::Retired && s.waiting_for.is_empty()).await;
+
+    let journal = world.journal().await;
+    let kinds: Vec<_> = journal.iter().map(|e| e.line.kind.as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "flipped").count(), 3, "{kinds:?}");
+    assert!(journal.iter().any(|e| e.by.as_deref() == Some("ada")), "operators are named");
+    let answers = world.gateway.answers.lock().expect("not poisoned");
+    let last = answers.last().expect("answers");
+    assert_eq!((last.valid_for_ms, last.freshness["users"].epoch), (1_000, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_stage_before_the_flip_can_be_aborted() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    for stage in stages() {
+        spoil(&world, stage, Side::Modern, true).await;
+        world.must("cutover").await;
+        world.until(stage.as_str(), |s| s.stage == Some(stage)).await;
+        world.must("abort").await;
+        spoil(&world, stage, Side::Modern, false).await;
+        let back = world.until("back", |s| s.switch.is_none()).await;
+        assert_eq!((back.phase, back.owner, back.epoch, back.serving.fenced), (Phase::Ramping, Side::Legacy, 0, false), "{stage:?}");
+        assert_eq!(back.holds, ["cutover: aborted by an operator"]);
+    }
+    world.must("cutover").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_orchestrator_restarts_at_every_stage() {
+    let mut world = World::start(|config| config.switch_deadline = std::time::Duration::from_secs(30)).await;
+    walk_in(&world).await;
+    for stage in stages().into_iter().chain([Stage::Open, Stage::Release]) {
+        for (wish, to, phase) in [("cutover", Side::Modern, Phase::Soaking), ("revert", Side::Legacy, Phase::Reverted)] {
+            let first = if stage == Stage::Release { Stage::Open } else { stage };
+            spoil(&world, first, to, true).await;
+            world.must(wish).await;
+            world.until(first.as_str(), |s| s.stage == Some(first)).await;
+            if stage == Stage::Release {
+                spoil(&world, Stage::Release, to, true).await;
+                spoil(&world, Stage::Open, to, false).await;
+                world.until("release", |s| s.stage == Some(Stage::Release)).await;
+            }
+            world.down().await;
+            world.up().await;
+            assert_eq!(world.users().await.stage, Some(stage), "it is where it was");
+            spoil(&world, stage, to, false).await;
+            world.until("the end of the switch", |s| s.phase == phase).await;
+        }
+    }
+    assert_eq!(world.users().await.epoch, 16);
+}
+
+fn stages() -> [Stage; 6] {
+    [Stage::Fence, Stage::Drain, Stage::FenceDatabase, Stage::CatchUp, Stage::Verify, Stage::Sequences]
+}
+
+/// Makes a stage last, or lets it end.
+async fn spoil(world: &World, stage: Stage, to: Side, on: bool) {
+    let agent = |what| {
+        let mut refuses = world.agent.refuses.lock().expect("not poisoned");
+        refuses.clear();
+        refuses.extend(Some(what).filter(|_| on));
+    };
+    match (stage, to) {
+        (Stage::Fence | Stage::Release, _) => {
+            world.gateway.deaf.store(on, Ordering::SeqCst);
+            // A poll that is under way still hears.
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        }
+        (Stage::Drain, _) => world.gateway.inflight.store(u64::from(on), Ordering::SeqCst),
+        (Stage::FenceDatabase, Side::Modern) | (Stage::Open, Side::Legacy) => agent("fence of legacy"),
+        (Stage::FenceDatabase, Side::Legacy) | (Stage::Open, Side::Modern) => agent("fence of modern"),
+        (Stage::CatchUp, _) => agent("end"),
+        (Stage::Verify, _) => agent("verify"),
+        (Stage::Sequences, _) => agent("sequences"),
+        (Stage::Lift, _) => unreachable!("nothing keeps it"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_and_drift_abort() {
+    let world = World::start(|config| config.switch_deadline = std::time::Duration::from_millis(300)).await;
+    walk_in(&world).await;
+    spoil(&world, Stage::CatchUp, Side::Modern, true).await;
+    world.must("cutover").await;
+    let back = world.until("back", |s| s.switch.is_none() && !s.holds.is_empty()).await;
+    assert!(back.holds[0].starts_with("cutover: the deadline has passed: end "), "{:?}", back.holds);
+    spoil(&world, Stage::CatchUp, Side::Modern, false).await;
+    world.agent.drift.store(2, Ordering::SeqCst);
+    world.must("cutover").await;
+    let back = world.until("back", |s| s.switch.is_none() && s.holds.iter().any(|h| h.contains("differ"))).await;
+    assert!(back.holds.contains(&"cutover: 2 rows differ".to_owned()), "{:?}", back.holds);
+    let back = world.until("streaming", |s| s.holds.contains(&"gate:parity".to_owned())).await;
+    assert_eq!(back.phase, Phase::Streaming, "the same rows fail the gate");
+    world.must("repair").await;
+    world.must("release").await;
+    world.must("cutover").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_on_modern_take_the_reads_back_and_later_the_writes() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    world.gateway.errors.store(20, Ordering::SeqCst);
+    let back = world.until("streaming", |s| s.phase == Phase::Streaming).await;
+    assert_eq!((back.holds, back.serving.reads.millionths()), (vec!["gate:errors".to_owned()], 0));
+    world.gateway.errors.store(0, Ordering::SeqCst);
+    world.must("release").await;
+    world.until("the cutover step again", |s| s.step_action.as_deref() == Some("cutover")).await;
+    world.must("cutover").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+    world.gateway.errors.store(20, Ordering::SeqCst);
+    let back = world.until("reverted", |s| s.phase == Phase::Reverted).await;
+    assert_eq!((back.owner, back.holds), (Side::Legacy, vec!["gate:errors".to_owned()]));
+}
