@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::screen::Screen;
@@ -31,16 +31,15 @@ pub(crate) async fn walk(world: &World, ledger: &Ledger, screen: &Screen) -> Res
     way.say("serving from the monolith");
     tokio::time::sleep(Duration::from_secs(3)).await;
     way.type_in(&["advance", "users"]).await?;
-    way.operator.until_phase("users", "shadowing", PATIENCE).await?;
+    way.until("shadowing", |status| status["phase"] == "shadowing").await?;
     way.say("backfilled, verified, streaming; reads are mirrored and compared");
-    way.operator.until_phase("users", "ramping", PATIENCE).await?;
+    way.until("ramping", |status| status["phase"] == "ramping").await?;
     for share in [50_000, 500_000, 1_000_000] {
         let there = move |status: &Value| status["serving"]["reads"] == share;
-        way.operator.until("users", "the next share of reads", PATIENCE, there).await?;
+        way.until("the next share of reads", there).await?;
         way.say(&format!("{} % of the callers read from the new service", share / 10_000));
     }
-    let waits = |status: &Value| status["step_action"] == "cutover";
-    way.operator.until("users", "the cutover step", PATIENCE, waits).await?;
+    way.until("the cutover step", |status| status["step_action"] == "cutover").await?;
     let mut switches = vec![way.switch("cutover", "cutover", "soaking").await?];
     way.soak("the new service owns the users; reverse sync keeps the monolith right").await;
     switches.push(way.switch("revert", "revert", "reverted").await?);
@@ -59,6 +58,17 @@ struct Way<'a> {
 impl Way<'_> {
     fn say(&self, text: &str) {
         self.screen.say(text);
+    }
+
+    /// Waits for a status; a hold means that a gate failed, and nothing will come of waiting.
+    async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+        let held = |status: &Value| status["holds"].as_array().is_some_and(|holds| !holds.is_empty());
+        let status = self.operator.until("users", what, PATIENCE, |status| wanted(status) || held(status)).await?;
+        if !wanted(&status) {
+            let diffs = self.operator.try_type(&["diffs", "users"]).await?.out;
+            bail!("a gate held the capability back while waiting for {what}: {}\n{diffs}", status["holds"]);
+        }
+        Ok(())
     }
 
     async fn type_in(&self, arguments: &[&str]) -> Result<String> {
