@@ -179,6 +179,9 @@ struct Supervisor {
     tasks: JoinSet<()>,
 }
 
+/// What rule files resolve to, or the first thing that is wrong with them.
+type Capabilities = Result<BTreeMap<String, Resolved>, String>;
+
 struct Running {
     resolved: Resolved,
     orders: watch::Sender<CapabilityOrders>,
@@ -193,7 +196,7 @@ impl Supervisor {
         mut stop: watch::Receiver<bool>,
         resolve: impl Fn(&[RuleFile]) -> Result<BTreeMap<String, Resolved>, String>,
     ) {
-        let mut rules: Option<(Vec<RuleFile>, Result<BTreeMap<String, Resolved>, String>)> = None;
+        let mut rules: Option<(Vec<RuleFile>, Capabilities)> = None;
         loop {
             tokio::select! {
                 changed = orders.changed() => if changed.is_err() { break },
@@ -216,7 +219,7 @@ impl Supervisor {
         }
     }
 
-    async fn follow(&mut self, wish: Orders, resolved: &Result<BTreeMap<String, Resolved>, String>) {
+    async fn follow(&mut self, wish: Orders, resolved: &Capabilities) {
         let mut refused = BTreeMap::new();
         let gone: Vec<String> = self.running.keys().filter(|name| !wish.capabilities.contains_key(*name)).cloned().collect();
         for name in gone {

@@ -84,7 +84,7 @@ async fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<T
         if !not_null && !(key && (integer_key || !table.rowid)) {
             table.nullable.push(column.clone());
         }
-        let required = ((not_null && !(key && integer_key)) || (key && !integer_key)) && !default;
+        let required = !default && if key { !integer_key } else { not_null };
         table.columns.push(ColumnInfo { name: column, required });
     }
     if integer_key {
