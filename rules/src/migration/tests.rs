@@ -15,6 +15,9 @@ use crate::wire::{
 };
 use crate::{Share, Side, Timestamp};
 
+/// Makes one thing bad in a world in which everything is well.
+type Spoil = fn(&mut Observation);
+
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn later(seconds: u64) -> Timestamp {
@@ -270,7 +273,7 @@ fn a_cutover_goes_through_every_stage_and_flips_once() {
 /// What keeps each stage from ending.
 #[test]
 fn no_stage_ends_before_its_condition_holds() {
-    let spoil: [(Stage, fn(&mut Observation)); 8] = [
+    let spoil: [(Stage, Spoil); 8] = [
         (Stage::Fence, |s| s.gateways[0].generation = 8),
         (Stage::Drain, |s| s.gateways[0].inflight_writes = 1),
         (Stage::FenceDatabase, |s| report(s).fenced.legacy = false),
@@ -390,7 +393,7 @@ fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_
 
 #[test]
 fn a_cutover_is_refused_with_the_reason() {
-    let spoil: [(&str, fn(&mut Observation)); 9] = [
+    let spoil: [(&str, Spoil); 9] = [
         ("no agent", |s| s.agent = None),
         ("disk full", |s| report(s).trouble = Some("disk full".into())),
         ("stream from modern", |s| report(s).reverse.live = false),

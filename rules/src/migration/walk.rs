@@ -198,7 +198,7 @@ fn span(time: Duration) -> String {
     match seconds {
         0 => format!("{}ms", time.as_millis()),
         1..60 => format!("{seconds}s"),
-        60..3600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60..3600 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
         3600..172_800 if seconds % 3600 < 60 => format!("{}h", seconds / 3600),
         3600..172_800 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),

@@ -38,6 +38,8 @@ struct Agent {
     end: Option<(u64, Side, usize)>,
 }
 
+// A model's messages: few of them, and their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone)]
 enum Message {
     Publish(usize, u64, Serving),
@@ -301,10 +303,11 @@ impl World {
             Message::Orders(generation, orders) if generation > self.agent_generation() => {
                 self.agent.orders = orders.map(|orders| (generation, orders));
             }
-            Message::AgentReport(generation, report) => {
-                if self.agent_seen.as_ref().is_none_or(|seen| seen.generation <= generation) || self.below(2) == 0 {
-                    self.agent_seen = Some(AgentSeen { name: "agent".into(), generation, at: self.now, report });
-                }
+            // A late one may overwrite a newer one, or not.
+            Message::AgentReport(generation, report)
+                if self.agent_seen.as_ref().is_none_or(|seen| seen.generation <= generation) || self.below(2) == 0 =>
+            {
+                self.agent_seen = Some(AgentSeen { name: "agent".into(), generation, at: self.now, report });
             }
             _ => {}
         }
