@@ -10,6 +10,9 @@ use prometheus::{
     register_int_counter, register_int_gauge, register_int_gauge_vec,
 };
 
+/// All gates, by their label.
+const GATES: [&str; 5] = ["errors", "latency_p99", "shadow", "lag", "parity"];
+
 const ONCE: &str = "a metric of this name is registered once";
 
 static PHASE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -46,6 +49,10 @@ pub(crate) fn capability(name: &str, status: &CapabilityStatus) {
     };
     RAMP.with_label_values(&[name]).set(ramp);
     HOLDS.with_label_values(&[name]).set(status.holds.len() as i64);
+    for gate in GATES.iter().filter(|gate| !status.gates.iter().any(|judged| judged.gate == **gate)) {
+        // A gate that is not judged any more has no verdict.
+        let _ = VERDICT.remove_label_values(&[name, gate]);
+    }
     for judged in &status.gates {
         VERDICT.with_label_values(&[name, &judged.gate]).set(i64::from(judged.verdict.severity()));
     }

@@ -17,7 +17,7 @@ pub(crate) fn instead(carried: &mut Carried, session: &Session, error: &mut Erro
         && !session.retry_buffer_truncated();
     if may {
         carried.fall_back();
-        metrics().fallbacks.with_label_values(&[carried.capability().unwrap_or_default()]).inc();
+        metrics().fallbacks.with_label_values(&[carried.capability().unwrap_or("none")]).inc();
         error.set_retry(true);
     }
     may

@@ -17,7 +17,7 @@ use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::{Identity, Sessions};
-use crate::metrics::{count_panics, metrics};
+use crate::metrics::{self, count_panics, metrics};
 use crate::serve::{self, Listeners};
 use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
@@ -118,7 +118,7 @@ impl Gateway {
                 Ok(())
             }
             Err(complaints) => {
-                metrics().reload_failures.inc();
+                metrics().refused.inc();
                 inner.set_trouble(complaints.iter().find(|complaint| !complaint.warning).map(ToString::to_string));
                 Err(complaints)
             }
@@ -219,6 +219,7 @@ impl Inner {
     /// Serves by a snapshot from here on, and lets go of whom its fences no longer hold.
     fn swap(&self, snapshot: Snapshot) {
         let published = snapshot.published.clone();
+        snapshot.rules.capabilities.keys().for_each(|capability| metrics::begin(capability));
         self.current.store(Arc::new(snapshot));
         for capability in self.holds.capabilities() {
             let fenced = published.capabilities.get(&capability).is_some_and(|serving| serving.fenced);

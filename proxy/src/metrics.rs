@@ -16,7 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) hold: HistogramVec,
     pub(crate) inflight: IntGaugeVec,
     pub(crate) generation: IntGauge,
-    pub(crate) reload_failures: IntCounter,
+    pub(crate) refused: IntCounter,
     pub(crate) panics: IntCounter,
 }
 
@@ -60,9 +60,24 @@ impl Metrics {
             hold: histograms("ficus_hold_seconds", "How long writes were held", &["capability"]),
             inflight: gauges("ficus_inflight_writes", "Writes sent and not yet answered", &["capability"]),
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
-            reload_failures: kept(IntCounter::new("ficus_rules_reload_failures_total", "Published states that could not be taken")),
+            refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),
             panics: kept(IntCounter::new("ficus_panics_total", "Panics, each of which ended one request or task")),
         }
+    }
+}
+
+/// Shows a capability's counters from zero on: a graph of what never happened is a line, not a gap.
+pub(crate) fn begin(capability: &str) {
+    let metrics = metrics();
+    for counter in [&metrics.fallbacks, &metrics.shadow_dropped] {
+        let _ = counter.with_label_values(&[capability]);
+    }
+    for gauge in [&metrics.held, &metrics.inflight] {
+        let _ = gauge.with_label_values(&[capability]);
+    }
+    let _ = metrics.hold.with_label_values(&[capability]);
+    for verdict in ["same", "different", "failed"] {
+        let _ = metrics.shadow.with_label_values(&[capability, verdict]);
     }
 }
 

@@ -11,6 +11,16 @@ fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prome
     collector
 }
 
+/// Shows a capability from zero on: a graph of what never happened is a line, not a gap.
+pub(crate) fn begin<'a>(capability: &str, pairs: impl Iterator<Item = &'a str>) {
+    QUARANTINED.with_label_values(&[capability]).set(0);
+    for pair in pairs {
+        for direction in ["forward", "reverse"] {
+            let _ = ROWS.with_label_values(&[capability, direction, pair]);
+        }
+    }
+}
+
 /// Rows applied.
 pub(crate) static ROWS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_sync_rows_total", "Rows that the agent applied");

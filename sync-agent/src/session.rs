@@ -16,6 +16,7 @@ use crate::apply::Applier;
 use crate::backfill::Backfill;
 use crate::crash;
 use crate::error::Error;
+use crate::metrics;
 use crate::port::{Checkpoint, Direction, Engine, Position, Shared};
 use crate::sqlite;
 use crate::state::State;
@@ -104,6 +105,7 @@ impl Context {
         let legacy_columns = legacy.columns(&maps.iter().map(|map| map.legacy.clone()).collect::<Vec<_>>()).await?;
         let modern_columns = modern.columns(&maps.iter().map(|map| map.modern.clone()).collect::<Vec<_>>()).await?;
         let plans = compile(capability, maps, &legacy_columns, &modern_columns).map_err(Error::Mapping)?;
+        metrics::begin(capability, plans.iter().map(|plan| plan.pair.as_str()));
         let mut session = Session {
             context: self,
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,

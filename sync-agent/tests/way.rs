@@ -138,12 +138,19 @@ async fn remove_leaves_nothing() {
         assert_eq!(number(&mut app, "SELECT count(*) FROM sqlite_master WHERE sql LIKE '%ficus%'").await, 0, "{side}");
     }
     exec(&mut legacy, "UPDATE accounts_customuser SET email = 'free'").await;
-    // And again from the beginning.
+    // And again from the beginning: whose rows these are is forgotten, so somebody has to say that they may go.
     world.order(&agent, |orders, _| {
         orders.sync = SyncOrder::Run;
         orders.fenced.legacy = false;
         orders.mark_end = None;
     });
+    let seen = until(&agent, "a refusal", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.is_some_and(|why| why.contains("has rows already") && why.contains("DELETE FROM")));
+    let mut modern = world.app(Side::Modern).await;
+    assert!(number(&mut modern, "SELECT count(*) FROM users").await > 0, "nothing was removed");
+    for table in ["photos", "notes", "profiles", "users"] {
+        exec(&mut modern, &format!("DELETE FROM {table}")).await;
+    }
     streaming(&agent).await;
     world.must_be_equal(&agent).await;
     agent.stop().await;

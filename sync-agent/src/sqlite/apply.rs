@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use ficus_rules::Side;
 use ficus_rules::mapping::{Row, Value};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
@@ -248,6 +249,19 @@ impl Endpoint {
         }
         Ok(holders)
     }
+
+    /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
+    async fn uninhabited(&self, tx: &mut SqliteConnection) -> Result<(), Error> {
+        for pair in &self.pairs {
+            if sql::one(tx, &format!("{} LIMIT 1", pair.sql.keys), &[]).await.map_err(|e| self.failed(e))?.is_some() {
+                return Err(Error::Refused(format!(
+                    "{}: table {} has rows already, and the first copy would remove them; empty it (DELETE FROM \"{}\") if they are not needed",
+                    self.file.label, pair.shape.table, pair.shape.table
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -264,6 +278,9 @@ impl Sink for Endpoint {
         };
         if held.is_some_and(|held| *epoch != held + 1 && *epoch != 1) {
             return Err(Error::Superseded);
+        }
+        if *epoch == 1 && self.side == Side::Modern {
+            self.uninhabited(&mut tx).await?;
         }
         if known != source_id {
             return Err(Error::Refused(format!(
