@@ -92,7 +92,11 @@ fn cohort(file: &mut Fields<'_>) -> Vec<Unit> {
     let Some(mut section) = file.table("cohort", "[cohort]") else { return default };
     section.require("by", "[\"user\", \"cookie:sessionid\", \"anonymous\"]");
     let mut units: Vec<Unit> = Vec::new();
-    for word in section.strings("by") {
+    let words = section.strings("by");
+    if words.is_empty() && section.has("by") {
+        section.error("`by` names nothing: nobody could be told from anybody", "leave `[cohort]` out for the default");
+    }
+    for word in words {
         let report = section.text.report;
         match unit(&word.value) {
             Some(unit) if units.contains(&unit) => report.error(&word.at, format!("`{}` stands in it twice", word.value), "remove one"),

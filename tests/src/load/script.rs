@@ -20,8 +20,8 @@ pub(super) struct Person {
     ledger: Ledger,
     dice: StdRng,
     admin: bool,
-    /// The address that the person set last, unless it is not known what became of it.
-    address: Option<String>,
+    /// The address that the person set last and the side that took it, unless it is not known what became of it.
+    address: Option<(String, String)>,
     /// The last note's text.
     note: Option<String>,
     /// Users that this admin made and may remove.
@@ -69,6 +69,8 @@ impl Person {
         let sent = Instant::now();
         let answer = self.caller.submit("/accounts/profile/", &page, &fields).await;
         let answer = self.answered("POST /accounts/profile/", sent, true, answer);
+        // A redirect to the log-in is no acknowledgement.
+        let answer = answer.filter(|answer| answer.status != StatusCode::FOUND || answer.header("location") == Some("/accounts/profile/"));
         self.settled_address(address, &answer, StatusCode::FOUND);
         self.read_self().await;
     }
@@ -77,7 +79,10 @@ impl Person {
         let outcome = outcome(answer, done);
         self.ledger.wrote(Write::Address { user: self.caller.id }, &address, outcome);
         match outcome {
-            Outcome::Acknowledged => self.address = Some(address),
+            Outcome::Acknowledged => {
+                let side = answer.as_ref().and_then(|answer| answer.header("x-ficus-side")).unwrap_or("?");
+                self.address = Some((address, side.to_owned()));
+            }
             Outcome::Refused => {}
             Outcome::Unknown => self.address = None,
         }
@@ -131,11 +136,11 @@ impl Person {
 
     async fn read_self(&mut self) {
         let Some(answer) = self.fetch(&format!("/api/v1/users/{}/", self.caller.id)).await else { return };
-        let (Some(expected), Ok(user)) = (&self.address, answer.json()) else { return };
+        let (Some((expected, written)), Ok(user)) = (&self.address, answer.json()) else { return };
         if answer.status == StatusCode::OK && user["profile"]["address"] != json!(expected) {
             let found = &user["profile"]["address"];
-            let because = answer.header("x-ficus-side").unwrap_or("?");
-            self.ledger.stale(format!("user {} wrote {expected} and read {found} from {because}", self.caller.id));
+            let read = answer.header("x-ficus-side").unwrap_or("?");
+            self.ledger.stale(format!("user {} wrote {expected} to {written} and read {found} from {read}", self.caller.id));
         }
     }
 

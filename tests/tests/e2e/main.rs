@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A directory for a world; kept and named when the test fails, so that its logs can be read.
+/// A directory for a world; kept and named unless the test says that it passed, so that its logs can be read.
 struct Directory(Option<TempDir>);
 
 impl Directory {
@@ -21,14 +21,17 @@ impl Directory {
     fn path(&self) -> &Path {
         self.0.as_ref().expect("kept until dropped").path()
     }
+
+    /// Nobody needs the logs.
+    fn passed(mut self) {
+        drop(self.0.take());
+    }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Some(directory) = self.0.take() {
-                eprintln!("the world of this test is in {}", directory.keep().display());
-            }
+        if let Some(directory) = self.0.take() {
+            eprintln!("the world of this test is in {}", directory.keep().display());
         }
     }
 }

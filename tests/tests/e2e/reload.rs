@@ -65,6 +65,7 @@ async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
     let [by_a, by_b] = seen.map(|count| count.load(Ordering::Relaxed));
     println!("{requests} requests during {RELOADS} reloads, {by_a} by a, {by_b} by b, 0 failed");
     assert!(by_a > 50 && by_b > 50, "both rule sets served: {by_a} by a, {by_b} by b");
+    directory.passed();
     Ok(())
 }
 
@@ -113,6 +114,7 @@ async fn fifty_broken_files_change_nothing_and_say_where() -> Result<()> {
     }
     std::fs::write(&file, mix("a"))?;
     operator.type_in(&["reload"]).await?;
+    directory.passed();
     Ok(())
 }
 

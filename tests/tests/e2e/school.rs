@@ -32,7 +32,10 @@ async fn the_school_works_on_both_sides_and_back() -> Result<()> {
     operator.type_in(&["revert", "users"]).await?;
     operator.until_phase("users", "reverted", PATIENCE).await?;
     a_day(&world, &mut staff, &mut admin, "legacy", 3).await.context("back on the monolith")?;
-    a_log_out_is_one_on_both_sides(&world, &mut staff).await
+    a_log_out_is_one_on_both_sides(&world, &mut staff).await?;
+    drop(world);
+    directory.passed();
+    Ok(())
 }
 
 /// Log-in, HTML form with CSRF, JSON, upload, redirect, admin.
