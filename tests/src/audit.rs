@@ -89,22 +89,28 @@ fn check_users(rows: &Rows, entries: &[Entry], findings: &mut Findings) {
     }
 }
 
-/// The last acknowledged address of each user stands, or one that was sent after it and whose outcome is open.
+/// The last acknowledged address of each user stands, or one whose outcome is open: that one may take effect at any time
+/// after it was sent.
 fn check_addresses(rows: &Rows, entries: &[Entry], findings: &mut Findings) {
-    let mut allowed: HashMap<i64, Vec<&str>> = HashMap::new();
+    #[derive(Debug, Default)]
+    struct Possible<'a> {
+        acknowledged: Option<&'a str>,
+        open: Vec<&'a str>,
+    }
+    let mut allowed: HashMap<i64, Possible<'_>> = HashMap::new();
     for entry in entries {
         let Write::Address { user } = entry.write else { continue };
         let possible = allowed.entry(user).or_default();
         match entry.outcome {
-            Outcome::Acknowledged => *possible = vec![entry.token.as_str()],
-            Outcome::Unknown => possible.push(entry.token.as_str()),
+            Outcome::Acknowledged => possible.acknowledged = Some(&entry.token),
+            Outcome::Unknown => possible.open.push(&entry.token),
             Outcome::Refused => {}
         }
     }
     for (user, possible) in allowed {
-        let acknowledged = entries.iter().any(|entry| entry.write == Write::Address { user } && entry.outcome == Outcome::Acknowledged);
         let found = rows.addresses.get(&user).map(String::as_str).unwrap_or_default();
-        if acknowledged && !possible.contains(&found) {
+        let Some(acknowledged) = possible.acknowledged else { continue };
+        if found != acknowledged && !possible.open.contains(&found) {
             findings.lost.push(format!("{}: address of user {user} is `{found}`, not {possible:?}", rows.side));
         }
     }
@@ -126,4 +132,61 @@ async fn read(side: &'static str, database: &Path, notes: &str, users: &str, add
 async fn texts(connection: &mut SqliteConnection, query: &str) -> Result<Vec<String>> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(connection).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(write: Write, token: &str, outcome: Outcome) -> Entry {
+        Entry { write, token: token.into(), outcome, order: 0 }
+    }
+
+    fn rows(notes: &[(&str, u64)], users: &[&str], addresses: &[(i64, &str)]) -> Rows {
+        Rows {
+            side: "legacy",
+            notes: notes.iter().map(|(text, times)| ((*text).into(), *times)).collect(),
+            users: users.iter().map(|name| (*name).into()).collect(),
+            addresses: addresses.iter().map(|(user, address)| (*user, (*address).into())).collect(),
+        }
+    }
+
+    fn findings(rows: &Rows, entries: &[Entry]) -> (usize, usize) {
+        let mut findings = Findings::default();
+        check_notes(rows, entries, &["direct".into()], &mut findings);
+        check_users(rows, entries, &mut findings);
+        check_addresses(rows, entries, &mut findings);
+        (findings.lost.len(), findings.doubled.len())
+    }
+
+    #[test]
+    fn what_is_as_it_was_acknowledged_is_fine() {
+        let entries = [
+            entry(Write::Note, "n", Outcome::Acknowledged),
+            entry(Write::Note, "open", Outcome::Unknown),
+            entry(Write::Create, "u", Outcome::Acknowledged),
+            entry(Write::Create, "gone", Outcome::Acknowledged),
+            entry(Write::Delete, "gone", Outcome::Acknowledged),
+            entry(Write::Address { user: 1 }, "a", Outcome::Unknown),
+            entry(Write::Address { user: 1 }, "b", Outcome::Acknowledged),
+        ];
+        for address in ["a", "b"] {
+            let rows = rows(&[("n", 1), ("direct", 1)], &["u"], &[(1, address)]);
+            assert_eq!(findings(&rows, &entries), (0, 0), "address {address}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_loss_and_doubling_is_found() {
+        let entries = [
+            entry(Write::Note, "n", Outcome::Acknowledged),
+            entry(Write::Create, "u", Outcome::Acknowledged),
+            entry(Write::Address { user: 1 }, "a", Outcome::Acknowledged),
+            entry(Write::Address { user: 1 }, "b", Outcome::Acknowledged),
+        ];
+        assert_eq!(findings(&rows(&[], &[], &[(1, "a")]), &entries), (4, 0), "two notes, a user and an address are lost");
+        assert_eq!(findings(&rows(&[("n", 2), ("direct", 2)], &["u"], &[(1, "b")]), &entries), (0, 2));
+        let refused = [entry(Write::Note, "r", Outcome::Refused), entry(Write::Create, "r", Outcome::Refused)];
+        assert_eq!(findings(&rows(&[("r", 1), ("direct", 1)], &["r"], &[]), &refused), (0, 2));
+    }
 }
