@@ -28,6 +28,7 @@ lint:
 
 bench: packages python release ## Measure; one JSON object a line
 	@$(CARGO) run --release --quiet -p ficus-sync-agent --example backfill_bench
+	@target/release/bench
 
 soak: packages-test python debug ## The long runs: more kills, more seeds (hours)
 	FICUS_SOAK=1 PROPTEST_CASES=100000 $(CARGO) test --workspace -- --include-ignored

@@ -105,6 +105,24 @@ impl World {
         self.until_up().await
     }
 
+    /// Starts the gateway again, where the parts are apart, and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart_gateway(&mut self) -> Result<()> {
+        self.gateway = Some(start_part(&self.directory, "gateway", &[])?);
+        school::until_up(&self.gateway_url(), "/health/").await
+    }
+
+    /// Starts the orchestrator again, where the parts are apart.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart_orchestrator(&mut self) -> Result<()> {
+        self.ficus = start_part(&self.directory, "orchestrator", &[])?;
+        school::until_up(&self.admin_url(), "/health").await
+    }
+
     /// Starts the agent again, where the parts are apart.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! End to end: real binaries, a real Django, real databases. Each test has a world of its own.
 
+mod apart;
 mod explain;
 mod kills;
+mod process;
 mod reload;
 mod school;
 mod streaming;

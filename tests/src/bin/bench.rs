@@ -1,0 +1,57 @@
+//! `make bench`: measurements that need a whole world. Prints one JSON object a line.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ficus_tests::load::{Load, Shape};
+use ficus_tests::world::{Plan, World};
+use serde_json::json;
+
+const SWITCHES: usize = 20;
+/// Milliseconds.
+const BAR: u64 = 250;
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(pauses())
+}
+
+/// Cutovers and reverts in turn, under load: how long writes were fenced, and how long the writes of that time took.
+async fn pauses() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let world = World::start(directory.path(), Plan { users: 2_000, ..Plan::default() }).await?;
+    let operator = world.operator()?;
+    let load = Load::start(&world.http(), Shape::default()).await?;
+    operator.type_in(&["advance", "users"]).await?;
+    operator.until_phase("users", "shadowing", Duration::from_secs(60)).await?;
+    let (mut fenced, mut windows) = (Vec::new(), Vec::new());
+    for number in 0..SWITCHES {
+        let (wish, phase) = if number % 2 == 0 { ("cutover", "soaking") } else { ("revert", "reverted") };
+        let from = Instant::now();
+        operator.type_in(&[wish, "users", "--wait", "30s"]).await?;
+        let status = operator.until_phase("users", phase, Duration::from_secs(5)).await?;
+        windows.push((from, Instant::now()));
+        fenced.push(status["last_pause_ms"].as_u64().unwrap_or(u64::MAX));
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+    let ledger = load.stop().await;
+    ensure!(ledger.failures().is_empty(), "requests failed: {:?} {:?}", ledger.failures(), ledger.samples());
+    let mut writes: Vec<u64> = Vec::new();
+    for timing in ledger.timings().iter().filter(|timing| timing.write) {
+        let overlaps = windows.iter().any(|(from, to)| timing.sent < *to && timing.sent + timing.took > *from);
+        if overlaps {
+            writes.push(u64::try_from(timing.took.as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+    for (metric, mut values) in [("fenced_p99", fenced), ("write_p99", writes)] {
+        values.sort_unstable();
+        let p99 = values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(u64::MAX);
+        let median = values.get(values.len() / 2).copied().unwrap_or(u64::MAX);
+        println!(
+            "{}",
+            json!({ "bench": "switch_pause", "metric": metric, "value": p99, "median": median, "samples": values.len(), "unit": "ms",
+                    "peer": null, "peer_value": null, "ratio": null, "bar": BAR, "ok": p99 < BAR })
+        );
+    }
+    Ok(())
+}
