@@ -17,6 +17,8 @@ pub struct Findings {
     pub lost: Vec<String>,
     /// There more than once, or there although it was refused.
     pub doubled: Vec<String>,
+    /// Took effect after a later write of the same person was acknowledged; it had no answer, so nothing was promised.
+    pub late: Vec<String>,
 }
 
 /// What one database says.
@@ -96,13 +98,18 @@ fn check_addresses(rows: &Rows, entries: &[Entry], findings: &mut Findings) {
     struct Possible<'a> {
         acknowledged: Option<&'a str>,
         open: Vec<&'a str>,
+        /// How many of the open ones were sent before the acknowledged one.
+        overtaken: usize,
     }
     let mut allowed: HashMap<i64, Possible<'_>> = HashMap::new();
     for entry in entries {
         let Write::Address { user } = entry.write else { continue };
         let possible = allowed.entry(user).or_default();
         match entry.outcome {
-            Outcome::Acknowledged => possible.acknowledged = Some(&entry.token),
+            Outcome::Acknowledged => {
+                possible.acknowledged = Some(&entry.token);
+                possible.overtaken = possible.open.len();
+            }
             Outcome::Unknown => possible.open.push(&entry.token),
             Outcome::Refused => {}
         }
@@ -112,6 +119,8 @@ fn check_addresses(rows: &Rows, entries: &[Entry], findings: &mut Findings) {
         let Some(acknowledged) = possible.acknowledged else { continue };
         if found != acknowledged && !possible.open.contains(&found) {
             findings.lost.push(format!("{}: address of user {user} is `{found}`, not {possible:?}", rows.side));
+        } else if possible.open[..possible.overtaken].contains(&found) {
+            findings.late.push(format!("{}: address of user {user} is `{found}`, after {acknowledged} was acknowledged", rows.side));
         }
     }
 }

@@ -217,6 +217,12 @@ async fn settle(world: &World, ledger: Ledger, point: &str) -> Result<()> {
     ensure!(findings.lost.is_empty(), "a crash at {point} lost {:?}", findings.lost);
     ensure!(findings.doubled.is_empty(), "a crash at {point} doubled {:?}", findings.doubled);
     ensure!(ledger.stale_reads().is_empty(), "a crash at {point}: stale {:?}", ledger.stale_reads());
+    for late in &findings.late {
+        println!("{point}: late: {late}");
+        for entry in ledger.entries() {
+            println!("{entry:?}");
+        }
+    }
     println!("{point}: {} acknowledged writes, all there once on both sides", ledger.acknowledged());
     Ok(())
 }
