@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide};
+use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide, is_safe};
 use ficus_rules::migration::Phase;
 use ficus_rules::plan::Unit;
 use ficus_rules::route::Request as _;
@@ -43,6 +43,7 @@ impl From<Refusal> for Stop {
 
 /// Lets a request through, at once or when the fence opens. Afterwards its decision is final, and a write is counted.
 pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
+    gateway.standing.admit(!is_safe(&carried.asked.method))?;
     let mut held: Option<(Held, Instant)> = None;
     loop {
         let snapshot = gateway.current.load_full();

@@ -21,6 +21,7 @@ use crate::metrics::{self, count_panics, metrics};
 use crate::serve::{self, Listeners};
 use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
+use crate::standing::Standing;
 use crate::token::Tokens;
 use crate::traffic::Counters;
 use crate::upstream::Upstreams;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     publishing: Mutex<()>,
     /// Why the newest state could not be taken.
     trouble: Mutex<Option<String>>,
+    pub(crate) standing: Standing,
     pub(crate) validity: Validity,
     pub(crate) around: Around,
     pub(crate) counters: Counters,
@@ -61,8 +63,9 @@ impl Gateway {
     /// the first report that is answered.
     ///
     /// # Errors
-    /// An address cannot be bound, or the configuration makes no sense. A snapshot file that cannot be read is logged and
-    /// left: a gateway without one serves everything from the default upstream.
+    /// An address cannot be bound, or the configuration makes no sense. A snapshot file that cannot be used is logged and
+    /// left: until a state is published, everything is answered 503; without any file, reads go to the default upstream
+    /// and only writes are.
     pub fn new(config: Config) -> Result<Gateway, Error> {
         count_panics();
         if !config.upstreams.contains_key(&config.default_upstream) {
@@ -76,6 +79,7 @@ impl Gateway {
             current: ArcSwap::default(),
             publishing: Mutex::default(),
             trouble: Mutex::default(),
+            standing: Standing::default(),
             validity: Validity::default(),
             around: Around::new(),
             counters: Counters::default(),
@@ -108,6 +112,7 @@ impl Gateway {
         }
         if published == last.published {
             inner.set_trouble(None);
+            inner.standing.inform();
             return Ok(());
         }
         let known = Known { upstreams: inner.config.upstreams.keys().cloned().collect() };
@@ -164,6 +169,11 @@ impl Gateway {
         self.inner.current.load().published.generation
     }
 
+    /// Waits until a state is served: one that was published, or the last good one from disk.
+    pub async fn informed(&self) {
+        self.inner.standing.informed().await;
+    }
+
     /// The key set by which new services check identity tokens.
     pub fn jwks(&self) -> serde_json::Value {
         self.inner.tokens.jwks()
@@ -190,11 +200,17 @@ impl Gateway {
                 let generation = published.generation;
                 match self.publish(published) {
                     Ok(()) => tracing::info!(generation, "serving the last good snapshot until the orchestrator answers"),
-                    Err(complaints) => tracing::warn!(generation, errors = complaints.len(), "the snapshot on disk is no longer valid"),
+                    Err(complaints) => {
+                        tracing::warn!(generation, errors = complaints.len(), "the snapshot on disk is no longer valid");
+                        self.inner.standing.missed_something();
+                    }
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the snapshot on disk cannot be read"),
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot on disk cannot be read");
+                self.inner.standing.missed_something();
+            }
         }
     }
 }
@@ -221,6 +237,7 @@ impl Inner {
         let published = snapshot.published.clone();
         snapshot.rules.capabilities.keys().for_each(|capability| metrics::begin(capability));
         self.current.store(Arc::new(snapshot));
+        self.standing.inform();
         for capability in self.holds.capabilities() {
             let fenced = published.capabilities.get(&capability).is_some_and(|serving| serving.fenced);
             self.holds.set_open(&capability, !fenced);

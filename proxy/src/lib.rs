@@ -37,6 +37,7 @@ mod observe;
 mod serve;
 mod shadow;
 mod snapshot;
+mod standing;
 mod token;
 mod traffic;
 mod upstream;

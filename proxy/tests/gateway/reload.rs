@@ -76,6 +76,35 @@ async fn a_gateway_starts_from_its_last_good_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_was_never_told_anything_refuses_writes() {
+    let world = World::start().await;
+    assert!(tokio::time::timeout(Duration::from_millis(20), world.gateway.informed()).await.is_err());
+    assert_eq!(world.get("/api/v1/users/1/").await.side(), "legacy");
+    let write = world.post("/api/v1/users/1/").await;
+    assert_eq!((write.status, write.header("retry-after")), (503, "1"), "the owner may have changed long ago");
+    assert_eq!(world.legacy.seen("/1/").len(), 1);
+    world.serve(soaking());
+    world.gateway.informed().await;
+    assert_eq!(world.post("/api/v1/users/1/").await.side(), "modern");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_snapshot_is_of_no_use_refuses_everything_until_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot.json");
+    let mut outdated = published(7, soaking());
+    outdated.rules[0].text = "[capability]\nnmae = 'users'".into();
+    for text in ["{half".to_owned(), serde_json::to_string(&outdated).unwrap()] {
+        std::fs::write(&file, text).unwrap();
+        let world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+        assert_eq!(world.post("/api/v1/users/1/").await.status, 503);
+        assert_eq!(world.get("/api/v1/users/1/").await.status, 503, "a stale read is no better");
+        world.serve(soaking());
+        assert_eq!(world.get("/api/v1/users/1/").await.side(), "modern");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_finishes_what_is_under_way_and_no_more() {
     let mut world = World::start().await;
     let (client, address) = (world.client.clone(), world.address);
