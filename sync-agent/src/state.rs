@@ -47,6 +47,11 @@ pub(crate) struct Flow {
 pub(crate) struct Dirty(pub(crate) Option<HashMap<(usize, String), Value>>);
 
 impl Dirty {
+    /// No key at all.
+    pub(crate) fn nothing() -> Dirty {
+        Dirty(Some(HashMap::new()))
+    }
+
     /// The keys by pair.
     pub(crate) fn by_pair(&self) -> Option<BTreeMap<usize, Vec<Value>>> {
         let mut keys: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
@@ -56,7 +61,7 @@ impl Dirty {
         Some(keys)
     }
 
-    fn add(&mut self, touched: impl IntoIterator<Item = (usize, Value)>) {
+    pub(crate) fn add(&mut self, touched: impl IntoIterator<Item = (usize, Value)>) {
         let Some(keys) = &mut self.0 else { return };
         keys.extend(touched.into_iter().map(|(pair, key)| ((pair, format!("{key:?}")), key)));
         if keys.len() > MOST_DIRTY {
@@ -188,7 +193,7 @@ impl State {
 
     /// Takes what is remembered, and begins anew.
     pub(crate) fn take_dirty(&self) -> Dirty {
-        std::mem::replace(&mut lock(&self.dirty), Dirty(Some(HashMap::new())))
+        std::mem::replace(&mut lock(&self.dirty), Dirty::nothing())
     }
 
     /// The verification did not come out clean: what it was to look at stays to be looked at.

@@ -19,7 +19,7 @@ use crate::crash;
 use crate::error::Error;
 use crate::metrics;
 use crate::port::{KeyRange, Shared, Touched};
-use crate::state::{State, now};
+use crate::state::{Dirty, State, now};
 
 /// Rows read at a time.
 const CHUNK: usize = 1_000;
@@ -65,13 +65,17 @@ impl Verifier {
         let dirty = self.state.take_dirty();
         let keys = if scope == VerifyScope::Changed { dirty.by_pair() } else { None };
         let mut tables = Vec::new();
+        let mut wrong = Dirty::nothing();
         for pair in 0..self.plans.len() {
             let compared = match &keys {
                 Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await,
                 None => self.all(pair).await,
             };
             match compared {
-                Ok(compared) => tables.push(self.table(pair, compared)),
+                Ok(compared) => {
+                    compared.remember(pair, &mut wrong);
+                    tables.push(self.table(pair, compared));
+                }
                 Err(error) => {
                     self.state.keep_dirty(dirty);
                     return Err(error);
@@ -84,7 +88,9 @@ impl Verifier {
         crash::point("verify");
         let report = VerifyReport { token, done: true, at: now(), tables };
         if report.drift_rows() > 0 {
+            // What was to be looked at, and what a look at everything found besides.
             self.state.keep_dirty(dirty);
+            self.state.keep_dirty(wrong);
         }
         self.state.update(|state| {
             // A later wish may have overtaken this one.
@@ -232,6 +238,15 @@ impl Verifier {
 }
 
 impl Compared {
+    /// What the next verification has to look at again, whatever its scope. Rows without a key have no other handle than
+    /// everything.
+    fn remember(&self, pair: usize, wrong: &mut Dirty) {
+        wrong.add(self.drift.iter().map(|(key, _)| (pair, key.clone())));
+        if self.keyless > 0 {
+            *wrong = Dirty::default();
+        }
+    }
+
     /// Both sides have the same row, or the same nothing.
     fn agree(&mut self, both: &Both) {
         if let Some(row) = &both.modern {

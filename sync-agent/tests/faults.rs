@@ -254,6 +254,7 @@ async fn a_planted_bit_is_found_and_repaired() {
     }
     let agent = world.agent().await;
     streaming(&agent).await;
+    world.must_be_equal(&agent).await;
     let mut modern = world.app(Side::Modern).await;
     // Behind the agent's back: as if the agent had written it.
     exec(
@@ -270,6 +271,9 @@ async fn a_planted_bit_is_found_and_repaired() {
     assert_eq!(tables[3].samples[..3], ["id=77: missing on modern", "id=78: user_id", "id=90000: missing on legacy"]);
     assert_eq!(tables.iter().map(|table| table.drift_rows).collect::<Vec<_>>(), [1, 0, 0, 3, 0]);
     assert_ne!(tables[0].legacy_root, tables[0].modern_root);
+    // Nothing has changed since, and it is still wrong.
+    let tables = world.verify(&agent, VerifyScope::Changed).await;
+    assert_eq!(tables.iter().map(|table| table.drift_rows).collect::<Vec<_>>(), [1, 0, 0, 3, 0]);
     let token = world.order(&agent, |orders, token| orders.repair = Some(token));
     let seen = until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|r| r.token == token && r.done)).await;
     assert_eq!(seen.repaired.unwrap().rows, 4);
