@@ -17,9 +17,19 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     /// The raw query, without `?`.
     pub(crate) query: String,
-    /// The cookies, in order.
-    pub(crate) cookies: Vec<(String, String)>,
+    /// The cookies of all `Cookie` lines, in order.
+    pub(crate) cookies: Vec<Cookie>,
     headers: HeaderMap,
+}
+
+/// A cookie as it was sent. Bytes that are no text stay what they were on the way through.
+#[derive(Debug, Clone)]
+pub(crate) struct Cookie {
+    /// Its name.
+    pub(crate) name: String,
+    /// Name and value, as they were sent.
+    pub(crate) pair: Vec<u8>,
+    value: String,
 }
 
 impl Asked {
@@ -72,7 +82,8 @@ impl Request for Asked {
     }
 
     fn cookie(&self, name: &str) -> Option<&str> {
-        self.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        // As Django reads them: of several cookies of one name, the last one counts.
+        self.cookies.iter().rev().find(|cookie| cookie.name == name).map(|cookie| cookie.value.as_str())
     }
 }
 
@@ -86,11 +97,20 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// The cookies of all `Cookie` lines (RFC 6265, 5.4).
-fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
-    let lines = headers.get_all(http::header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+/// The cookies of all `Cookie` lines (RFC 6265, 5.4). One that has a strange byte must not hide the others.
+fn cookies(headers: &HeaderMap) -> Vec<Cookie> {
+    let lines = headers.get_all(http::header::COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| !pair.is_empty()).map(Cookie::read).collect()
+}
+
+impl Cookie {
+    /// Django takes a pair without `=` for the value of a cookie without a name.
+    fn read(pair: &[u8]) -> Cookie {
+        let text = String::from_utf8_lossy(pair);
+        let (name, value) = text.split_once('=').unwrap_or(("", &text));
+        Cookie { name: name.trim().to_owned(), value: value.trim().to_owned(), pair: pair.to_vec() }
+    }
 }
 
 #[cfg(test)]
@@ -118,5 +138,24 @@ mod tests {
         assert_eq!(asked.cookie("csrftoken"), Some("d=e"));
         assert_eq!(asked.cookie("other"), Some("1"));
         assert_eq!(asked.query(), "b=c");
+    }
+
+    #[test]
+    fn a_strange_byte_in_one_cookie_leaves_the_others_alone() {
+        let mut head = RequestHeader::build("GET", b"/a", None).expect("a head");
+        head.append_header("cookie", &b"name=J\xf6rg; sessionid=abc; \xff; lone"[..]).expect("a header");
+        let asked = Asked::read(&head, "/a".to_owned());
+        assert_eq!(asked.cookie("sessionid"), Some("abc"));
+        assert_eq!(asked.cookies[0].pair, b"name=J\xf6rg");
+    }
+
+    #[test]
+    fn the_last_of_several_cookies_of_one_name_counts_as_in_django() {
+        let mut head = RequestHeader::build("GET", b"/a", None).expect("a head");
+        head.append_header("cookie", "sessionid=first; sessionid=second").expect("a header");
+        head.append_header("cookie", "sessionid=third").expect("a header");
+        assert_eq!(Asked::read(&head, "/a".to_owned()).cookie("sessionid"), Some("third"));
+        let plain = ficus_rules::route::PlainRequest::new("GET", "/a").expect("a request");
+        assert_eq!(plain.with_header("cookie", "sessionid=first; sessionid=second").cookie("sessionid"), Some("second"));
     }
 }

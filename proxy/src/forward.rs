@@ -84,10 +84,12 @@ pub(crate) fn identify<E>(
     let session_cookie = gateway.sessions.as_ref().map(|sessions| sessions.settings.session_cookie.as_str());
     let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || (side == Side::Modern && Some(name) == session_cookie);
     set(header::HeaderName::from_static(marker::HEADER), None)?;
-    if asked.cookies.iter().any(|(name, _)| hidden(name)) {
-        let kept = asked.cookies.iter().filter(|(name, _)| !hidden(name)).map(|(name, value)| format!("{name}={value}"));
-        let kept = kept.collect::<Vec<_>>().join("; ");
-        set(header::COOKIE, HeaderValue::from_str(&kept).ok().filter(|_| !kept.is_empty()))?;
+    // What modern gets is always put together anew. So are several lines, which servers join in different ways.
+    let several = asked.headers().get_all(header::COOKIE).iter().count() > 1;
+    if side == Side::Modern || several || asked.cookies.iter().any(|cookie| hidden(&cookie.name)) {
+        let kept = asked.cookies.iter().filter(|cookie| !hidden(&cookie.name)).map(|cookie| cookie.pair.as_slice());
+        let kept = kept.collect::<Vec<_>>().join(&b"; "[..]);
+        set(header::COOKIE, HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
     }
     if side == Side::Modern {
         let token = match identity {

@@ -100,6 +100,24 @@ async fn a_session_becomes_a_token_and_its_cookie_stays_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strange_cookie_neither_hides_the_session_nor_shows_it_to_modern() {
+    let django = Django::start().await;
+    let world = World::with(|config| django.configure(config)).await;
+    world.serve(soaking());
+    let mut head = b"GET /api/v1/users/me/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncookie: name=J\xf6rg; sessionid=".to_vec();
+    head.extend_from_slice(SESSION.as_bytes());
+    head.extend_from_slice(b"\r\ncookie: b=1; sessionid=");
+    head.extend_from_slice(SESSION.as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    let mut socket = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, &head).await.unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut socket, &mut Vec::new()).await.unwrap();
+    assert_eq!(claims(&world).expect("a token")["sub"], "42");
+    let seen = world.modern.seen("/users/me/").remove(0).headers;
+    assert_eq!(seen.get_all("cookie").iter().map(|line| line.as_bytes()).collect::<Vec<_>>(), [b"name=J\xf6rg; b=1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_the_password_the_account_or_a_log_out() {
     let django = Django::start().await;
     let world = World::with(|config| django.configure(config)).await;

@@ -67,6 +67,6 @@ impl Request for PlainRequest {
 
     fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.headers.get("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
     }
 }
