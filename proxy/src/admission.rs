@@ -83,7 +83,7 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
 async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carried) -> Result<Decision, Refusal> {
     let now = Timestamp::from(SystemTime::now());
     let around = gateway.around.circumstances(Instant::now());
-    let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: carried.markers.clone() };
+    let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: Vec::new() };
     let as_stranger = decide(snapshot, &carried.asked, &caller, &around, now);
     let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
     if carried.identity.is_none() {
@@ -92,6 +92,8 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
     if let Some(Identity::Known(user)) = &carried.identity {
         caller.user = Some(user.id.clone());
     }
+    gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
+    caller.markers.clone_from(&carried.markers);
     if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, carried, &caller) {
         carried.anonymous = Some(uuid::Uuid::new_v4().simple().to_string());
         carried.anonymous_is_new = true;

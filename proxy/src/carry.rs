@@ -184,6 +184,9 @@ impl ProxyHttp for Carrier {
         if let Some(at) = carried.answered.filter(|_| Self::is_write_to_remember(carried, head.status)) {
             let capability = carried.capability().unwrap_or_default().to_owned();
             let wrote = marker::Marker { capability, epoch: carried.serving().epoch, at };
+            let names = self.0.names(carried);
+            self.0.recent.remember(&names, &wrote);
+            self.0.recent.recall(&names, &mut carried.markers);
             marker::add(&mut carried.markers, wrote);
             wrote::write(head, &carried.markers, &config.marker_key)?;
         }

@@ -12,12 +12,14 @@ use ficus_rules::wire::{GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
 use crate::asked::Asked;
+use crate::carried::Carried;
 use crate::config::{Config, Network};
 use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::{Identity, Sessions};
 use crate::metrics::{self, count_panics, metrics};
+use crate::recent::{self, Recent};
 use crate::serve::{self, Listeners};
 use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
@@ -47,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) standing: Standing,
     pub(crate) validity: Validity,
     pub(crate) around: Around,
+    pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) holds: Arc<Holds>,
     pub(crate) sessions: Option<Sessions>,
@@ -82,6 +85,7 @@ impl Gateway {
             standing: Standing::default(),
             validity: Validity::default(),
             around: Around::new(),
+            recent: Recent::new(),
             counters: Counters::default(),
             holds: Arc::new(Holds::new(config.hold.clone(), CONCURRENCY)),
             sessions: config.identity.clone().map(Sessions::new).transpose()?,
@@ -223,6 +227,12 @@ impl Inner {
             Some(key) => sessions.find(key).await,
             None => Identity::Stranger,
         }
+    }
+
+    /// The names by which this gateway remembers a caller's writes.
+    pub(crate) fn names(&self, carried: &Carried) -> Vec<String> {
+        let cookie = self.sessions.as_ref().map_or("sessionid", |sessions| &sessions.settings.session_cookie);
+        recent::names(carried, cookie)
     }
 
     /// Waits until the snapshot is on disk.

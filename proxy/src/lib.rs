@@ -34,6 +34,7 @@ mod hold;
 mod identity;
 mod metrics;
 mod observe;
+mod recent;
 mod serve;
 mod shadow;
 mod snapshot;

@@ -34,3 +34,17 @@ async fn a_failed_write_leaves_no_marker_and_a_pinned_one_does() {
     world.serve(soaking());
     assert!(world.post("/api/v1/users/1/").await.cookie("ficus_wrote").is_some(), "the way back needs it too");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writes_at_once_are_both_remembered_whichever_cookie_stays() {
+    let world = World::start().await;
+    world.serve(ramping(100));
+    let with = async |method: &str, cookie: &str| world.send(method, "/api/v1/users/1/", &[("cookie", cookie)], full("")).await;
+    assert!(with("POST", "sessionid=one-session").await.cookie("ficus_wrote").is_some());
+    assert_eq!(with("GET", "sessionid=one-session").await.side(), "legacy", "its cookie was overwritten by another answer");
+    assert_eq!(with("GET", "sessionid=another").await.side(), "modern");
+    with("POST", "ficus_anon=0123").await;
+    assert_eq!(with("GET", "ficus_anon=0123").await.side(), "legacy");
+    world.fresh(1, Timestamp(now().0 + 1_000));
+    assert_eq!(with("GET", "sessionid=one-session").await.side(), "modern");
+}

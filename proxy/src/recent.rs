@@ -1,0 +1,85 @@
+//! The newest writes of callers, remembered by this gateway for as long as a marker is good. A client that writes twice at
+//! once gets two answers with one marker each, and keeps only the cookie of the later one; here both are found again.
+//! Bounded; a help beside the cookie, which works across gateways, and no replacement for it.
+
+use ficus_rules::marker::{self, LIFETIME, Marker};
+use ficus_rules::route::Request as _;
+
+use crate::carried::Carried;
+use crate::identity::Identity;
+
+/// Callers that are remembered.
+const CALLERS: u64 = 100_000;
+/// A longer name is not worth the room.
+const LONGEST: usize = 128;
+
+/// The memory.
+pub(crate) struct Recent {
+    writes: moka::sync::Cache<String, Vec<Marker>>,
+}
+
+impl Recent {
+    pub(crate) fn new() -> Recent {
+        Recent { writes: moka::sync::Cache::builder().max_capacity(CALLERS).time_to_live(LIFETIME).build() }
+    }
+
+    /// A caller wrote.
+    pub(crate) fn remember(&self, callers: &[String], wrote: &Marker) {
+        for caller in callers {
+            self.writes.entry_by_ref(caller.as_str()).and_upsert_with(|known| {
+                let mut markers = known.map(moka::Entry::into_value).unwrap_or_default();
+                marker::add(&mut markers, wrote.clone());
+                markers
+            });
+        }
+    }
+
+    /// Adds what is remembered of a caller to the markers that it brought, if it is newer.
+    pub(crate) fn recall(&self, callers: &[String], markers: &mut Vec<Marker>) {
+        for known in callers.iter().filter_map(|caller| self.writes.get(caller.as_str())).flatten() {
+            let newest =
+                markers.iter().filter(|marker| marker.capability == known.capability).map(|marker| (marker.epoch, marker.at)).max();
+            if newest.is_none_or(|newest| newest < (known.epoch, known.at)) {
+                marker::add(markers, known);
+            }
+        }
+    }
+}
+
+/// The names by which a caller is known: its session, its user, its anonymous cookie.
+pub(crate) fn names(carried: &Carried, session_cookie: &str) -> Vec<String> {
+    let session = carried.asked.cookie(session_cookie).filter(|key| !key.is_empty()).map(|key| format!("session:{key}"));
+    let user = match &carried.identity {
+        Some(Identity::Known(user)) => Some(format!("user:{}", user.id)),
+        _ => None,
+    };
+    let anonymous = carried.anonymous.as_ref().map(|id| format!("anonymous:{id}"));
+    [session, user, anonymous].into_iter().flatten().filter(|name| name.len() <= LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ficus_rules::Timestamp;
+    use ficus_rules::marker::Marker;
+
+    use super::Recent;
+
+    #[test]
+    fn the_newest_write_of_each_capability_is_recalled_for_its_caller_alone() {
+        let recent = Recent::new();
+        let marker = |capability: &str, epoch, at| Marker { capability: capability.into(), epoch, at: Timestamp(at) };
+        let (one, other) = (["session:a".to_owned(), "user:1".to_owned()], ["user:1".to_owned()]);
+        recent.remember(&one, &marker("users", 1, 10));
+        recent.remember(&other, &marker("grades", 1, 20));
+        let recalled = |callers: &[String], mut brought: Vec<Marker>| {
+            recent.recall(callers, &mut brought);
+            brought
+        };
+        assert_eq!(recalled(&one, vec![]), [marker("users", 1, 10), marker("grades", 1, 20)]);
+        assert_eq!(recalled(&["session:b".to_owned()], vec![]), []);
+        assert_eq!(recalled(&one[..1], vec![marker("users", 1, 30)]), [marker("users", 1, 30)], "the cookie may be newer");
+        assert_eq!(recalled(&one[..1], vec![marker("users", 2, 5)]), [marker("users", 2, 5)], "and of a later owner");
+        recent.remember(&one, &marker("users", 1, 40));
+        assert_eq!(recalled(&one[..1], vec![marker("users", 1, 30)]), [marker("users", 1, 40)]);
+    }
+}
