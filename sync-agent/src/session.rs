@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, compile};
-use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder};
+use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::agent::{Config, Resolved};
 use crate::apply::Applier;
@@ -61,8 +61,15 @@ struct Session<'a> {
     streaming: bool,
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
-    verifying: Option<u64>,
+    verifying: Option<Verifying>,
     repairing: Option<u64>,
+}
+
+/// A verification under way, or finished.
+struct Verifying {
+    token: u64,
+    owner: Side,
+    task: AbortHandle,
 }
 
 /// What a task of the session has finished.
@@ -176,7 +183,11 @@ impl Session<'_> {
         }
     }
 
-    async fn done(&mut self, done: Result<Result<Done, Error>, tokio::task::JoinError>, wish: &CapabilityOrders) -> Result<(), Error> {
+    async fn done(&mut self, done: Result<Result<Done, Error>, JoinError>, wish: &CapabilityOrders) -> Result<(), Error> {
+        if done.as_ref().is_err_and(JoinError::is_cancelled) {
+            // A verification that another one has taken the place of.
+            return Ok(());
+        }
         match done.map_err(|error| Error::Task(error.to_string()))?? {
             Done::Backfilled(forward, reverse) => self.stream(forward, reverse, wish).await?,
             Done::Compared => {}
@@ -284,13 +295,8 @@ impl Session<'_> {
             self.raise_sequences().await?;
             self.state().update(|report| report.sequences_raised = Some(token));
         }
-        if let Some(verify) = wish.verify.filter(|verify| self.verifying != Some(verify.token)) {
-            self.verifying = Some(verify.token);
-            let known = self.state().report().verified.is_some_and(|known| known.token == verify.token && known.done);
-            if !known {
-                let verifier = self.verifier(wish.owner);
-                self.tasks.spawn(async move { verifier.run(verify.token, verify.scope).await.map(|()| Done::Compared) });
-            }
+        if let Some(verify) = wish.verify {
+            self.verify(verify, wish.owner);
         }
         if let Some(token) = wish.repair.filter(|token| self.repairing != Some(*token)) {
             self.repairing = Some(token);
@@ -325,6 +331,22 @@ impl Session<'_> {
             self.modern.raise_sequence(pair, above).await?;
         }
         Ok(())
+    }
+
+    /// A new wish ends the old one, and so does a new owner: whose rows are right has changed.
+    fn verify(&mut self, wish: Verify, owner: Side) {
+        if self.verifying.as_ref().is_some_and(|known| (known.token, known.owner) == (wish.token, owner)) {
+            return;
+        }
+        if self.state().report().verified.is_some_and(|known| known.token == wish.token && known.done) {
+            return;
+        }
+        if let Some(old) = self.verifying.take() {
+            old.task.abort();
+        }
+        let verifier = self.verifier(owner);
+        let task = self.tasks.spawn(async move { verifier.run(wish.token, wish.scope).await.map(|()| Done::Compared) });
+        self.verifying = Some(Verifying { token: wish.token, owner, task });
     }
 
     fn repair(&mut self, token: u64, owner: Side) {

@@ -28,6 +28,7 @@ pub(crate) struct State {
     report: Mutex<CapabilityReport>,
     end: Mutex<Option<(MarkEnd, Position)>>,
     dirty: Mutex<Dirty>,
+    verification: tokio::sync::Mutex<()>,
     quarantined: Mutex<(u64, u64)>,
     turns: Mutex<HashMap<Side, i64>>,
     changed: watch::Sender<u64>,
@@ -70,6 +71,28 @@ impl Dirty {
     }
 }
 
+/// What a verification is to look at. A verification may end anywhere: with an error, a session, another wish.
+pub(crate) struct Taken<'a> {
+    state: &'a State,
+    pub(crate) keys: Dirty,
+    back: bool,
+}
+
+impl Taken<'_> {
+    /// All of it was looked at, and is right.
+    pub(crate) fn settle(mut self) {
+        self.back = false;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.back {
+            self.state.keep_dirty(std::mem::take(&mut self.keys));
+        }
+    }
+}
+
 impl State {
     pub(crate) fn new(capability: &str, changed: watch::Sender<u64>) -> State {
         let flow = || Flow { wake: Notify::new(), frozen: AtomicBool::new(false), applied: watch::Sender::default() };
@@ -80,6 +103,7 @@ impl State {
             report: Mutex::default(),
             end: Mutex::default(),
             dirty: Mutex::default(),
+            verification: tokio::sync::Mutex::default(),
             quarantined: Mutex::default(),
             turns: Mutex::default(),
             changed,
@@ -191,15 +215,21 @@ impl State {
         lock(&self.dirty).add(rows.into_iter().map(|row| (row.pair, row.key)));
     }
 
-    /// Takes what is remembered, and begins anew.
-    pub(crate) fn take_dirty(&self) -> Dirty {
-        std::mem::replace(&mut lock(&self.dirty), Dirty::nothing())
+    /// Takes what is remembered, and begins anew. Unless it is settled, it comes back when what is returned is dropped.
+    pub(crate) fn take_dirty(&self) -> Taken<'_> {
+        let keys = std::mem::replace(&mut *lock(&self.dirty), Dirty::nothing());
+        Taken { state: self, keys, back: true }
     }
 
-    /// The verification did not come out clean: what it was to look at stays to be looked at.
-    pub(crate) fn keep_dirty(&self, looked_at: Dirty) {
+    /// A verification's turn: they run one at a time.
+    pub(crate) async fn verification(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.verification.lock().await
+    }
+
+    /// These are to be looked at by the next verification.
+    pub(crate) fn keep_dirty(&self, keys: Dirty) {
         let mut dirty = lock(&self.dirty);
-        match looked_at.0 {
+        match keys.0 {
             Some(keys) => dirty.add(keys.into_iter().map(|((pair, _), key)| (pair, key))),
             None => dirty.0 = None,
         }
@@ -230,4 +260,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State::new("test", watch::Sender::default())
+    }
+
+    fn keys(state: &State) -> Option<usize> {
+        lock(&state.dirty).0.as_ref().map(HashMap::len)
+    }
+
+    #[test]
+    fn keys_return_unless_they_are_settled() {
+        let state = state();
+        assert_eq!(keys(&state), None, "at first everything is to be looked at");
+        drop(state.take_dirty());
+        assert_eq!(keys(&state), None);
+        state.take_dirty().settle();
+        assert_eq!(keys(&state), Some(0));
+        let touched = |key| state.touched(vec![Touched { pair: 0, key: Value::Int(key) }]);
+        touched(1);
+        let taken = state.take_dirty();
+        touched(2);
+        assert_eq!(keys(&state), Some(1));
+        drop(taken);
+        assert_eq!(keys(&state), Some(2));
+    }
 }

@@ -57,47 +57,36 @@ pub(crate) struct Both {
 }
 
 impl Verifier {
-    /// Compares, and reports under the token of the wish.
+    /// Compares, and reports under the token of the wish. One at a time; may be ended anywhere.
     pub(crate) async fn run(&self, token: u64, scope: VerifyScope) -> Result<(), Error> {
+        let _turn = self.state.verification().await;
         self.state.update(|report| {
             report.verified = Some(VerifyReport { token, done: false, at: Timestamp::default(), tables: Vec::new() });
         });
-        let dirty = self.state.take_dirty();
-        let keys = if scope == VerifyScope::Changed { dirty.by_pair() } else { None };
+        let taken = self.state.take_dirty();
+        let keys = if scope == VerifyScope::Changed { taken.keys.by_pair() } else { None };
         let mut tables = Vec::new();
         let mut wrong = Dirty::nothing();
         for pair in 0..self.plans.len() {
             let compared = match &keys {
-                Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await,
-                None => self.all(pair).await,
+                Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await?,
+                None => self.all(pair).await?,
             };
-            match compared {
-                Ok(compared) => {
-                    compared.remember(pair, &mut wrong);
-                    tables.push(self.table(pair, compared));
-                }
-                Err(error) => {
-                    self.state.keep_dirty(dirty);
-                    return Err(error);
-                }
-            }
+            compared.remember(pair, &mut wrong);
+            tables.push(self.table(pair, compared));
         }
         if keys.is_none() {
             self.note_orphans(&mut tables).await?;
         }
         crash::point("verify");
         let report = VerifyReport { token, done: true, at: now(), tables };
-        if report.drift_rows() > 0 {
-            // What was to be looked at, and what a look at everything found besides.
-            self.state.keep_dirty(dirty);
+        if report.drift_rows() == 0 {
+            taken.settle();
+        } else {
+            // What was to be looked at returns, and what a look at everything found besides.
             self.state.keep_dirty(wrong);
         }
-        self.state.update(|state| {
-            // A later wish may have overtaken this one.
-            if state.verified.as_ref().is_none_or(|known| known.token == token) {
-                state.verified = Some(report);
-            }
-        });
+        self.state.update(|state| state.verified = Some(report));
         Ok(())
     }
 

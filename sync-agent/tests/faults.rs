@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::wire::VerifyScope;
+use ficus_rules::wire::{Verify, VerifyScope};
 use support::workload::{Random, step};
 use support::{World, exec, legacy_user, number, report, streaming, text, until};
 
@@ -278,5 +278,37 @@ async fn a_planted_bit_is_found_and_repaired() {
     let seen = until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|r| r.token == token && r.done)).await;
     assert_eq!(seen.repaired.unwrap().rows, 4);
     world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_verification_beside_another_finds_what_is_wrong() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy_user(&mut legacy, 1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.must_be_equal(&agent).await;
+    // A verification of what changed has much to do, and is overtaken.
+    exec(
+        &mut legacy,
+        "WITH RECURSIVE n(i) AS (VALUES (10) UNION ALL SELECT i + 1 FROM n WHERE i < 9000)
+         INSERT INTO accounts_usernote SELECT i, 'note', 'c', 1 FROM n",
+    )
+    .await;
+    world.settle(&agent, Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    exec(
+        &mut modern,
+        "BEGIN IMMEDIATE; UPDATE _ficus_context SET writer = 'planted'; UPDATE notes SET text = 'mote' WHERE legacy_id = 4711;
+         UPDATE _ficus_context SET writer = NULL; COMMIT",
+    )
+    .await;
+    for _ in 0..3 {
+        world.order(&agent, |orders, token| orders.verify = Some(Verify { token, scope: VerifyScope::Changed }));
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    let tables = world.verify(&agent, VerifyScope::Changed).await;
+    assert_eq!(tables.iter().map(|table| table.drift_rows).sum::<u64>(), 1);
     agent.stop().await;
 }
