@@ -169,7 +169,7 @@ fn one(result: &Value) -> Result<Series> {
         (Value::Array(points), _) => points.as_slice(),
         (_, point) => std::slice::from_ref(point),
     };
-    let value = |point: &Value| Some(point[1].as_str()?.parse().ok()?);
+    let value = |point: &Value| point[1].as_str()?.parse().ok();
     let values = points.iter().map(|point| value(point).with_context(|| format!("{point} is no sample"))).collect::<Result<_>>()?;
     Ok(Series { labels, values })
 }

@@ -132,7 +132,7 @@ fn lines(status: &Value, ledger: &Ledger, rate: &str, memory: u64) -> Vec<String
 
 fn bar(done: u64, total: u64) -> String {
     const WIDTH: u64 = 30;
-    let full = if total == 0 { 0 } else { (done.min(total) * WIDTH / total) as usize };
+    let full = (done.min(total) * WIDTH).checked_div(total).unwrap_or(0) as usize;
     format!("[{}{}]", "█".repeat(full), "·".repeat(WIDTH as usize - full))
 }
 

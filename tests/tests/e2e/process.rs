@@ -85,7 +85,12 @@ async fn a_bad_configuration_is_64_with_file_and_line() -> Result<()> {
     let operator = bare.operator()?;
     let file = bare.directory.join("ficus.toml");
     let good = std::fs::read_to_string(&file)?;
-    for (from, to) in [("default = \"origin\"", "default = \"nowhere\""), ("[gateway]", "[gatewy]"), ("listen = [", "listen = "), ("address = \"", "adress = \"")] {
+    for (from, to) in [
+        ("default = \"origin\"", "default = \"nowhere\""),
+        ("[gateway]", "[gatewy]"),
+        ("listen = [", "listen = "),
+        ("address = \"", "adress = \""),
+    ] {
         std::fs::write(&file, good.replacen(from, to, 1))?;
         let printed = operator.try_type(&["check"]).await?;
         ensure!(printed.code == 64, "{to}: exit {} {}", printed.code, printed.err);
