@@ -30,8 +30,8 @@ bench: packages python release ## Measure; one JSON object a line
 	@$(CARGO) run --release --quiet -p ficus-sync-agent --example backfill_bench
 	@target/release/bench
 
-soak: packages-test python debug ## The long runs: more kills, more seeds (hours)
-	FICUS_SOAK=1 PROPTEST_CASES=100000 $(CARGO) test --workspace -- --include-ignored
+soak: packages-test python debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)
+	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 $(CARGO) test --workspace -- --include-ignored
 
 monolith-tests: python
 	cd $(MONOLITH) && SCHOOL_DEBUG=1 $(CURDIR)/.venv/bin/python manage.py test --parallel 2
