@@ -147,10 +147,11 @@ impl State {
         metrics::LAG_ENTRIES.with_label_values(&labels).set(i64::try_from(stream.lag_entries).unwrap_or(i64::MAX));
     }
 
-    /// Everything up to here is applied; everything that was committed at `through`, if it is known.
+    /// Everything up to here is applied; everything that was committed at `through`, if it is known. While rows of this
+    /// direction are set aside, nothing newer is claimed: of these rows the other side has not what their owner has.
     pub(crate) fn advance(&self, direction: Direction, position: Position, through: Option<Timestamp>) {
         let flow = self.flow(direction);
-        let through = through.filter(|_| !flow.frozen.load(Ordering::Acquire));
+        let through = through.filter(|_| !flow.frozen.load(Ordering::Acquire) && self.set_aside(direction) == 0);
         self.stream(direction, |stream| {
             stream.applied = Some(position.to_string());
             stream.through = through.unwrap_or(stream.through).max(stream.through);
@@ -235,6 +236,14 @@ impl State {
         }
     }
 
+    fn set_aside(&self, direction: Direction) -> u64 {
+        let (forward, reverse) = *lock(&self.quarantined);
+        match direction {
+            Direction::Forward => forward,
+            Direction::Reverse => reverse,
+        }
+    }
+
     /// Rows set aside by the stream of a direction.
     pub(crate) fn set_quarantined(&self, direction: Direction, rows: u64) {
         let sum = {
@@ -272,6 +281,23 @@ mod tests {
 
     fn keys(state: &State) -> Option<usize> {
         lock(&state.dirty).0.as_ref().map(HashMap::len)
+    }
+
+    fn through(state: &State, direction: Direction, at: u64) -> u64 {
+        state.advance(direction, Position(1), Some(Timestamp(at)));
+        let report = state.report();
+        report.stream_from(direction.source()).through.0
+    }
+
+    #[test]
+    fn no_freshness_is_claimed_past_a_row_that_is_set_aside() {
+        let state = state();
+        assert_eq!(through(&state, Direction::Forward, 10), 10);
+        state.set_quarantined(Direction::Forward, 1);
+        assert_eq!(through(&state, Direction::Forward, 20), 10);
+        assert_eq!(through(&state, Direction::Reverse, 20), 20, "the other direction has its own");
+        state.set_quarantined(Direction::Forward, 0);
+        assert_eq!(through(&state, Direction::Forward, 30), 30);
     }
 
     #[test]

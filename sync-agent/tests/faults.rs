@@ -188,7 +188,11 @@ async fn a_row_that_does_not_fit_is_set_aside_and_heals() {
          INSERT INTO accounts_usernote VALUES (50, 'poison', 'c', 2), (51, 'fine', 'c', 2); COMMIT",
     )
     .await;
-    until(&agent, "set aside", |report| report.quarantined == 2).await;
+    let claimed = until(&agent, "set aside", |report| report.quarantined == 2).await.forward.through;
+    exec(&mut legacy, "INSERT INTO accounts_usernote VALUES (52, 'later', 'c', 2)").await;
+    until(&agent, "the later row", |report| report.forward.rows >= 4 && report.forward.lag_entries == 0).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(report(&agent).forward.through, claimed, "a read of a row that was set aside would be older than its write");
     assert_eq!(text(&mut modern, "SELECT email FROM users WHERE legacy_id = 2").await.as_deref(), Some("good"));
     assert_eq!(number(&mut modern, "SELECT count(*) FROM notes WHERE text = 'fine'").await, 1);
     let reasons =
