@@ -12,6 +12,7 @@ use http::StatusCode;
 
 use crate::asked::Asked;
 use crate::fence::InFlight;
+use crate::forward::Peer;
 use crate::hold::Held;
 use crate::identity::Identity;
 use crate::shadow::Capture;
@@ -25,6 +26,8 @@ pub(crate) struct Carried {
     pub(crate) request_id: String,
     /// The scheme that the client used, as far as it is known.
     pub(crate) https: bool,
+    /// Where it comes from.
+    pub(crate) peer: Peer,
     /// Its head as rules see it.
     pub(crate) asked: Asked,
     /// What it was decided by. Taken once; a held request takes the one that released it.
@@ -78,6 +81,7 @@ impl Carried {
             started: Instant::now(),
             request_id: String::new(),
             https: false,
+            peer: Peer::default(),
             asked: Asked::default(),
             snapshot: Arc::default(),
             decision: None,

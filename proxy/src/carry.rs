@@ -35,9 +35,11 @@ impl Carrier {
         carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
         carried.request_id = forward::request_id(&carried.asked);
         path?;
-        carried.https = forward::is_https(forward::Peer::of(gateway, session), &carried.asked);
+        carried.peer = forward::Peer::of(gateway, session);
+        carried.https = forward::is_https(carried.peer, &carried.asked);
         let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
-        carried.streams = session.is_upgrade_req() || accepts_events;
+        // A write that says so is still a write, and must not keep a fence waiting for an hour.
+        carried.streams = session.is_upgrade_req() || (accepts_events && is_safe(&carried.asked.method));
         if session.is_upgrade_req() {
             session.set_read_timeout(Some(STREAM_SILENCE));
         }
@@ -181,6 +183,7 @@ impl ProxyHttp for Carrier {
             return Ok(());
         }
         let config = &self.0.config;
+        let secure = if carried.https { "; Secure" } else { "" };
         if let Some(at) = carried.answered.filter(|_| Self::is_write_to_remember(carried, head.status)) {
             let capability = carried.capability().unwrap_or_default().to_owned();
             let wrote = marker::Marker { capability, epoch: carried.serving().epoch, at };
@@ -188,10 +191,10 @@ impl ProxyHttp for Carrier {
             self.0.recent.remember(&names, &wrote);
             self.0.recent.recall(&names, &mut carried.markers);
             marker::add(&mut carried.markers, wrote);
-            wrote::write(head, &carried.markers, &config.marker_key)?;
+            wrote::write(head, &carried.markers, &config.marker_key, secure)?;
         }
         if let Some(id) = carried.anonymous.as_ref().filter(|_| carried.anonymous_is_new) {
-            let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax");
+            let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}");
             head.append_header(header::SET_COOKIE, cookie)?;
         }
         if config.expose_side {

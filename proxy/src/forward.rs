@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp, marker};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -17,7 +17,7 @@ use crate::gateway::Inner;
 use crate::identity::Identity;
 
 /// What the connection says about a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Peer {
     /// Where it comes from.
     address: Option<IpAddr>,
@@ -48,14 +48,15 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
         }
     }
     let identity = carried.identity.as_ref();
-    identify(gateway, &carried.asked, identity, carried.side, upstream, |name, value| match value {
+    let mut set = |name, value| match value {
         Some(value) => head.insert_header(name, value),
         None => {
             head.remove_header(&name);
             Ok(())
         }
-    })?;
-    forwarded(Peer::of(gateway, session), &carried.asked, head)?;
+    };
+    identify(gateway, &carried.asked, identity, carried.side, upstream, &mut set)?;
+    forwarded(carried.peer, &carried.asked, &mut set)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;
     if carried.decided(|decision| decision.write) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
@@ -106,27 +107,42 @@ pub(crate) fn identify<E>(
     Ok(())
 }
 
-/// Sets `X-Forwarded-*`: kept and extended when they come from a trusted proxy, replaced otherwise.
-fn forwarded(peer: Peer, asked: &Asked, head: &mut RequestHeader) -> pingora::Result<()> {
-    let kept = |headers: &HeaderMap, name: &str| headers.get(name).filter(|_| peer.trusted).cloned();
-    let before = kept(&head.headers, "x-forwarded-for").and_then(|before| before.to_str().ok().map(ToOwned::to_owned));
-    head.remove_header("forwarded");
-    match (before, peer.address) {
-        (Some(before), Some(address)) => head.insert_header("x-forwarded-for", format!("{before}, {address}"))?,
-        (None, Some(address)) => head.insert_header("x-forwarded-for", address.to_string())?,
-        (_, None) => drop(head.remove_header("x-forwarded-for")),
+/// Says where a request comes from. What a trusted proxy said is kept and added to; of strangers nothing is believed, and
+/// nothing that looks like it passes. Changes are handed to `set`; `None` takes a header out.
+pub(crate) fn forwarded<E>(
+    peer: Peer,
+    asked: &Asked,
+    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    let brought = asked.headers();
+    for name in brought.keys().filter(|name| says_whence(name.as_str(), peer.trusted)) {
+        set(name.clone(), None)?;
     }
-    let proto = kept(&head.headers, "x-forwarded-proto").unwrap_or(HeaderValue::from_static("http"));
-    let host = kept(&head.headers, "x-forwarded-host").or_else(|| head.headers.get(header::HOST).cloned());
-    let port = kept(&head.headers, "x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
-    head.insert_header("x-forwarded-proto", proto)?;
-    for (name, value) in [("x-forwarded-host", host), ("x-forwarded-port", port)] {
-        match value {
-            Some(value) => head.insert_header(name, value)?,
-            None => drop(head.remove_header(name)),
-        }
+    let kept = |name: &str| brought.get(name).filter(|_| peer.trusted).cloned();
+    let mut hops: Vec<String> = Vec::new();
+    if peer.trusted {
+        let lines = brought.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        hops.extend(lines.map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned));
+    }
+    hops.extend(peer.address.map(|address| address.to_string()));
+    let proto = kept("x-forwarded-proto").unwrap_or(HeaderValue::from_static("http"));
+    let host = kept("x-forwarded-host").or_else(|| brought.get(header::HOST).cloned());
+    let port = kept("x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
+    let hops = HeaderValue::from_str(&hops.join(", ")).ok().filter(|_| !hops.is_empty());
+    for (name, value) in [("for", hops), ("proto", Some(proto)), ("host", host), ("port", port)] {
+        let name = header::HeaderName::from_bytes(format!("x-forwarded-{name}").as_bytes());
+        set(name.expect("the four names are constants"), value)?;
     }
     Ok(())
+}
+
+/// Whether a header that tells of hops before us must go. We say the scheme in one way; a trusted proxy's other ways of
+/// saying it could only contradict (gunicorn answers 400 then).
+fn says_whence(name: &str, trusted: bool) -> bool {
+    match trusted {
+        true => matches!(name, "forwarded" | "x-forwarded-ssl" | "x-forwarded-protocol"),
+        false => name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-forwarded" | "x-real-ip"),
+    }
 }
 
 /// The request's id: the client's when it is sane, a new one otherwise.

@@ -17,10 +17,10 @@ pub(crate) fn read(asked: &Asked, key: &[u8], now: Timestamp) -> Vec<Marker> {
     markers
 }
 
-/// Puts a caller's markers into an answer.
-pub(crate) fn write(answer: &mut ResponseHeader, markers: &[Marker], key: &[u8]) -> pingora::Result<()> {
+/// Puts a caller's markers into an answer. `secure` is what else the cookie says.
+pub(crate) fn write(answer: &mut ResponseHeader, markers: &[Marker], key: &[u8], secure: &str) -> pingora::Result<()> {
     let text = marker::seal(markers, key);
-    let cookie = format!("{COOKIE}={text}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", LIFETIME.as_secs());
+    let cookie = format!("{COOKIE}={text}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", LIFETIME.as_secs());
     answer.append_header("set-cookie", cookie)?;
     answer.insert_header(HEADER, text)
 }

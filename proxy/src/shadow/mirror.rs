@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::{Capture, LARGEST, dropped, is_fresh};
 use crate::asked::Asked;
 use crate::carried::Carried;
-use crate::forward;
+use crate::forward::{self, Peer};
 use crate::gateway::Inner;
 use crate::identity::Identity;
 use crate::metrics::metrics;
@@ -40,6 +40,8 @@ const TIMES: usize = 3;
 /// A read that legacy answered.
 pub(crate) struct Job {
     asked: Asked,
+    peer: Peer,
+    request_id: String,
     identity: Option<Identity>,
     counters: Arc<CapabilityCounters>,
     epoch: u64,
@@ -78,6 +80,8 @@ impl Job {
             target: with_query(path),
             modern_target: with_query(mirrored),
             asked: carried.asked.clone(),
+            peer: carried.peer,
+            request_id: carried.request_id.clone(),
             counters,
             answer,
             answered,
@@ -177,26 +181,27 @@ impl Mirror {
     }
 
     fn headers(&self, job: &Job, side: Side, upstream: &str) -> HeaderMap {
-        let mut headers = job.asked.headers().clone();
-        for name in [header::CONNECTION, header::ACCEPT_ENCODING, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TE] {
+        let mut headers = end_to_end(job.asked.headers());
+        // The mirror wants the whole answer as it is, whatever the client had of it already.
+        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
             headers.remove(name);
         }
-        // The mirror wants the whole answer, whatever the client had of it already.
-        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE, header::UPGRADE] {
-            headers.remove(name);
+        if let Ok(id) = HeaderValue::from_str(&job.request_id) {
+            headers.insert("x-request-id", id);
         }
         headers.insert("x-ficus-shadow", HeaderValue::from_static("1"));
         if let Some(path) = HeaderValue::from_str(&job.asked.path).ok().filter(|_| side == Side::Modern) {
             headers.insert("x-ficus-original-path", path);
         }
-        let set = |name: header::HeaderName, value| {
+        let mut set = |name: header::HeaderName, value| {
             match value {
                 Some(value) => drop(headers.insert(name, value)),
                 None => drop(headers.remove(name)),
             }
             Ok::<(), std::convert::Infallible>(())
         };
-        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.identity.as_ref(), side, upstream, set);
+        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.identity.as_ref(), side, upstream, &mut set);
+        let Ok(()) = forward::forwarded(job.peer, &job.asked, &mut set);
         headers
     }
 
@@ -212,4 +217,16 @@ impl Mirror {
             differences,
         });
     }
+}
+
+/// The headers without those that speak of one connection (RFC 9110, 7.6.1), or of a body that the copy does not have.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let listed = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let listed: Vec<String> = listed.map(|name| name.trim().to_ascii_lowercase()).collect();
+    let mut kept = headers.clone();
+    let fixed = ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
+    for name in fixed.into_iter().chain(["content-length", "expect"]).chain(listed.iter().map(String::as_str)) {
+        kept.remove(name);
+    }
+    kept
 }

@@ -5,8 +5,16 @@ use super::support::{World, full, ramping, soaking};
 #[tokio::test(flavor = "multi_thread")]
 async fn forwarding_headers_are_set_and_strangers_are_not_believed() {
     let world = World::start().await;
-    let forged =
-        [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.test"), ("x_forwarded_for", "6.6.6.6")];
+    let forged = [
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil.test"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded-ssl", "on"),
+        ("x-forwarded-scheme", "https"),
+        ("x-real-ip", "6.6.6.6"),
+        ("forwarded", "for=6.6.6.6"),
+    ];
     let headers = [&forged[..], &[("host", "school.test:8443"), ("x-ficus-shadow", "1"), ("x-request-id", "client-id-1")]].concat();
     world.send("GET", "/page", &headers, full("")).await;
     let seen = world.legacy.seen("/page").remove(0).headers;
@@ -17,6 +25,7 @@ async fn forwarding_headers_are_set_and_strangers_are_not_believed() {
     assert_eq!(seen["x-forwarded-port"], "8443");
     assert_eq!(seen["x-request-id"], "client-id-1");
     assert!(!seen.contains_key("x_forwarded_for") && !seen.contains_key("x-ficus-shadow"));
+    assert!(["x-forwarded-ssl", "x-forwarded-scheme", "x-real-ip", "forwarded"].iter().all(|name| !seen.contains_key(*name)), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,13 +33,16 @@ async fn a_trusted_proxy_is_believed_and_added_to() {
     let world = World::with(|config| config.trusted_proxies = vec!["127.0.0.0/8".into()]).await;
     let headers = [
         ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "198.51.100.7, 198.51.100.8"),
+        ("x-real-ip", "203.0.113.9"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "school.test"),
         ("x-forwarded-port", "443"),
     ];
     world.send("GET", "/page", &headers, full("")).await;
     let seen = world.legacy.seen("/page").remove(0).headers;
-    assert_eq!(seen["x-forwarded-for"], "203.0.113.9, 127.0.0.1");
+    assert_eq!(seen["x-forwarded-for"], "203.0.113.9, 198.51.100.7, 198.51.100.8, 127.0.0.1");
+    assert_eq!((seen.get_all("x-forwarded-for").iter().count(), &seen["x-real-ip"]), (1, &"203.0.113.9".parse().unwrap()));
     assert_eq!(seen["x-forwarded-proto"], "https");
     assert_eq!((&seen["x-forwarded-host"], &seen["x-forwarded-port"]), (&"school.test".parse().unwrap(), &"443".parse().unwrap()));
 }
@@ -47,4 +59,16 @@ async fn an_api_clients_own_authorization_reaches_legacy_and_never_modern() {
     world.serve(soaking());
     world.send("GET", "/api/v1/users/", &headers, full("")).await;
     assert!(!world.modern.seen("/users/").remove(0).headers.contains_key("authorization"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_of_the_gateway_are_secure_when_the_client_came_by_https() {
+    let world = World::with(|config| config.trusted_proxies = vec!["127.0.0.1".into()]).await;
+    world.serve(ramping(50));
+    for (proto, secure) in [("https", true), ("http", false)] {
+        let got = world.send("POST", "/api/v1/users/1/", &[("x-forwarded-proto", proto)], full("")).await;
+        let lines: Vec<_> = got.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+        assert_eq!(lines.len(), 2, "the marker and the anonymous id");
+        assert!(lines.iter().all(|line| line.contains("; Secure") == secure), "{lines:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use ficus_rules::wire::{Serving, ShadowCounts};
 use ficus_rules::{Share, Timestamp};
 
-use super::support::{World, eventually, now, ramping};
+use super::support::{World, eventually, full, now, ramping};
 
 fn shadowing() -> Serving {
     Serving { shadow: Share::ALL, ..ramping(0) }
@@ -26,13 +26,28 @@ async fn answers_are_compared_off_the_path_and_differences_are_looked_at_twice()
         *world.modern.state.thing.lock().unwrap() = modern.to_owned();
     };
     set(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#);
-    assert_eq!(world.get("/api/v1/users/thing?q=1").await.side(), "legacy");
+    let headers = [
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-ssl", "on"),
+        ("accept-encoding", "gzip"),
+        ("keep-alive", "timeout=5"),
+        ("connection", "x-secret"),
+        ("x-secret", "1"),
+        ("x-request-id", "client-id-1"),
+    ];
+    assert_eq!(world.send("GET", "/api/v1/users/thing?q=1", &headers, full("")).await.side(), "legacy");
     settled(&world, counts(1, 0, 0, 0)).await;
     let mirrored = world.modern.seen("/users/thing?q=1").remove(0).headers;
     assert_eq!(
         (&mirrored["x-ficus-shadow"], &mirrored["x-ficus-original-path"]),
         (&"1".parse().unwrap(), &"/api/v1/users/thing".parse().unwrap())
     );
+    assert_eq!(
+        (&mirrored["x-forwarded-for"], &mirrored["x-forwarded-proto"], &mirrored["x-request-id"]),
+        (&"127.0.0.1".parse().unwrap(), &"http".parse().unwrap(), &"client-id-1".parse().unwrap())
+    );
+    let gone = ["x-forwarded-ssl", "accept-encoding", "keep-alive", "connection", "x-secret"];
+    assert!(gone.iter().all(|name| !mirrored.contains_key(*name)), "{mirrored:?}");
     set(r#"{"a": 1}"#, r#"{"a": 2}"#);
     world.get("/api/v1/users/thing").await;
     settled(&world, counts(1, 1, 0, 0)).await;
