@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use ficus_rules::decide::Snapshot;
 use ficus_rules::route::Request as _;
 use ficus_rules::spec::{Complaint, Known};
-use ficus_rules::wire::{GatewayReport, Published, ReportAnswer};
+use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
 use crate::asked::Asked;
@@ -25,7 +25,7 @@ use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
 use crate::standing::Standing;
 use crate::token::Tokens;
-use crate::traffic::Counters;
+use crate::traffic::{CapabilityCounters, Counters};
 use crate::upstream::Upstreams;
 use crate::validity::Validity;
 
@@ -111,8 +111,12 @@ impl Gateway {
         let _one_at_a_time = inner.publishing();
         let last = inner.current.load_full();
         if published.generation < last.published.generation {
-            let message = format!("generation {} is older than {}, which is served", published.generation, last.published.generation);
-            return Err(vec![complaint(message, "ask for the published state again")]);
+            let (theirs, ours) = (published.generation, last.published.generation);
+            let message = format!("the orchestrator publishes generation {theirs}, older than {ours} that this gateway has");
+            let complaint = complaint(message, "stop the gateway and remove gateway-snapshot.json if the state was reset on purpose");
+            metrics().refused.inc();
+            inner.set_trouble(Some(format!("{}: {}", complaint.message, complaint.hint)));
+            return Err(vec![complaint]);
         }
         if published == last.published {
             inner.set_trouble(None);
@@ -147,12 +151,16 @@ impl Gateway {
         let trouble = inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let snapshot = fence::settled(&inner.current);
         let all = inner.counters.all();
+        let report = |one: &CapabilityCounters| {
+            let modern_down = inner.around.is_down(&one.name, Instant::now());
+            GatewayCapability { modern_down, ..one.report(inner.holds.held(&one.name)) }
+        };
         GatewayReport {
             gateway: inner.config.name.clone(),
             incarnation: inner.incarnation.clone(),
             generation: snapshot.published.generation,
             trouble,
-            capabilities: all.iter().map(|one| (one.name.clone(), one.report(inner.holds.held(&one.name)))).collect(),
+            capabilities: all.iter().map(|one| (one.name.clone(), report(one))).collect(),
             differences: inner.shadow.differences.report(),
         }
     }

@@ -15,6 +15,8 @@ use ficus_rules::wire::Freshness;
 const FAILURES: u32 = 3;
 /// For how long it then is left alone.
 const DOWN_FOR: Duration = Duration::from_secs(1);
+/// For how long after its last failure a side that is down is reported as that.
+const REPORTED_FOR: Duration = Duration::from_secs(3);
 
 /// What decisions must know beyond rules and published state.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Around {
 #[derive(Debug, Default)]
 struct Modern {
     failures: u32,
+    failed: Option<Instant>,
     down_until: Option<Instant>,
 }
 
@@ -54,6 +57,7 @@ impl Around {
         let mut sides = self.lock();
         let side = sides.entry(capability.to_owned()).or_default();
         side.failures += 1;
+        side.failed = Some(now);
         if side.failures >= FAILURES {
             side.down_until = Some(now + DOWN_FOR);
             self.settle(&sides);
@@ -66,6 +70,13 @@ impl Around {
         if sides.remove(capability).is_some_and(|side| side.down_until.is_some()) {
             self.settle(&sides);
         }
+    }
+
+    /// Whether a modern side is down as far as anybody tried lately. For reports: longer than decisions avoid it, which go
+    /// back to it again and again to find out.
+    pub(crate) fn is_down(&self, capability: &str, now: Instant) -> bool {
+        let down = |side: &Modern| side.failures >= FAILURES && side.failed.is_some_and(|at| now < at + REPORTED_FOR);
+        self.lock().get(capability).is_some_and(down)
     }
 
     /// Takes what a report's answer says about the copies. Within an epoch time only goes forward.
@@ -124,6 +135,19 @@ mod tests {
         assert_eq!(down(1_300), ["users"], "one failed probe is enough");
         around.reached("users");
         assert_eq!(down(1_301), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_side_is_reported_down_while_probes_of_it_fail_and_not_for_ever() {
+        let (around, start) = (Around::new(), Instant::now());
+        let down = |ms| around.is_down("users", start + Duration::from_millis(ms));
+        (0..FAILURES).for_each(|_| around.failed("users", start));
+        around.circumstances(start + Duration::from_millis(1_500));
+        assert_eq!((down(1_500), down(3_500)), (true, false), "being probed is no sign of life; nobody trying is no sign of death");
+        around.failed("users", start + Duration::from_millis(1_500));
+        assert!(down(3_500));
+        around.reached("users");
+        assert!(!down(1_600));
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl CapabilityCounters {
             legacy: self.legacy.report(),
             modern: self.modern.report(),
             shadow: self.shadow.report(),
+            modern_down: false,
         }
     }
 }

@@ -124,6 +124,9 @@ pub struct GatewayCapability {
     pub modern: Traffic,
     /// Mirrored requests.
     pub shadow: ShadowCounts,
+    /// The modern side refused the last connections to it, as far as this gateway tried lately.
+    #[serde(default)]
+    pub modern_down: bool,
 }
 
 impl GatewayCapability {

@@ -23,13 +23,18 @@ async fn a_refused_connection_is_502_and_silence_is_504() {
     assert_eq!(json.json()["request_id"].as_str(), Some(json.header("x-request-id")));
     let page = world.send("GET", "/api/v1/users/1/", &[("accept", "text/html,*/*")], full("")).await;
     assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=utf-8"));
+    assert!(!world.users().modern_down, "two failures are no pattern");
     let write = world.post("/api/v1/users/1/").await;
     assert_eq!(write.status, 502);
+    assert!(world.users().modern_down);
     let world = World::start().await;
     world.serve(soaking());
     let start = Instant::now();
     assert_eq!(world.get("/brief/slow/2000").await.status, 504);
     assert!(start.elapsed() < Duration::from_millis(1500));
+    let accepts = [("accept", "text/event-stream")];
+    assert_eq!(world.send("POST", "/brief/slow/2000", &accepts, full("")).await.status, 504, "a write may not be silent for an hour");
+    assert!(start.elapsed() < Duration::from_millis(2500));
 }
 
 #[tokio::test(flavor = "multi_thread")]

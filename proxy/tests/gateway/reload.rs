@@ -58,6 +58,10 @@ async fn a_bad_rule_file_or_an_older_generation_changes_nothing() {
     assert_eq!(world.gateway.report().trouble, None);
     assert!(world.gateway.publish(published(2, ramping(0))).is_err());
     assert_eq!(world.gateway.generation(), 3);
+    let trouble = world.gateway.report().trouble.unwrap();
+    assert!(trouble.contains("generation 2, older than 3") && trouble.contains("remove gateway-snapshot.json"), "{trouble}");
+    world.gateway.publish(published(4, ramping(0))).unwrap();
+    assert_eq!(world.gateway.report().trouble, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
