@@ -46,6 +46,8 @@ pub(crate) struct Compared {
     modern_root: Root,
     /// What differs and stays so: the key, and how it differs.
     drift: Vec<(Value, String)>,
+    /// What its owner changed too often to be compared.
+    restless: Vec<Value>,
     /// Rows of modern that nothing correlates.
     keyless: u64,
 }
@@ -66,13 +68,13 @@ impl Verifier {
         let taken = self.state.take_dirty();
         let keys = if scope == VerifyScope::Changed { taken.keys.by_pair() } else { None };
         let mut tables = Vec::new();
-        let mut wrong = Dirty::nothing();
+        let mut again = Dirty::nothing();
         for pair in 0..self.plans.len() {
             let compared = match &keys {
                 Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await?,
                 None => self.all(pair).await?,
             };
-            compared.remember(pair, &mut wrong);
+            compared.remember(pair, &mut again);
             tables.push(self.table(pair, compared));
         }
         if keys.is_none() {
@@ -82,10 +84,9 @@ impl Verifier {
         let report = VerifyReport { token, done: true, at: now(), tables };
         if report.drift_rows() == 0 {
             taken.settle();
-        } else {
-            // What was to be looked at returns, and what a look at everything found besides.
-            self.state.keep_dirty(wrong);
         }
+        // After drift, what was to be looked at returns; what a look at everything found comes on top.
+        self.state.keep_dirty(again);
         self.state.update(|state| state.verified = Some(report));
         Ok(())
     }
@@ -201,6 +202,11 @@ impl Verifier {
         if compared.keyless > 0 {
             samples.insert(0, format!("{} rows of modern table {} have no {}", compared.keyless, plan.modern.table, plan.modern.key));
         }
+        if !compared.restless.is_empty() {
+            let rows = compared.restless.len();
+            tracing::warn!(capability = %self.state.capability, table = %plan.pair, rows, "rows changed too often to be compared");
+            samples.insert(0, format!("no drift, but: {rows} rows changed too often to be compared"));
+        }
         TableVerified {
             legacy: plan.legacy.table.clone(),
             modern: plan.modern.table.clone(),
@@ -229,10 +235,10 @@ impl Verifier {
 impl Compared {
     /// What the next verification has to look at again, whatever its scope. Rows without a key have no other handle than
     /// everything.
-    fn remember(&self, pair: usize, wrong: &mut Dirty) {
-        wrong.add(self.drift.iter().map(|(key, _)| (pair, key.clone())));
+    fn remember(&self, pair: usize, again: &mut Dirty) {
+        again.add(self.drift.iter().map(|(key, _)| key).chain(&self.restless).map(|key| (pair, key.clone())));
         if self.keyless > 0 {
-            *wrong = Dirty::default();
+            *again = Dirty::default();
         }
     }
 
