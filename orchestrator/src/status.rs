@@ -23,6 +23,7 @@ pub(crate) fn whole(shared: &Shared, now: Timestamp) -> Status {
         gateways: shared.fleet.gateways(now),
         agents: shared.fleet.agents(),
         overrides: live(&view.overrides, now),
+        freshness: shared.fleet.freshness(&view),
     }
 }
 

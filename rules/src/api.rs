@@ -10,7 +10,7 @@ use crate::migration::advance::JournalLine;
 use crate::migration::waiting::Waiting;
 use crate::migration::{Phase, Stage, Switch};
 use crate::spec::Complaint;
-use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Overrides, Serving};
+use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Freshness, Overrides, Serving};
 use crate::{Side, Timestamp};
 
 /// Answer of `GET /api/v1/status`.
@@ -30,6 +30,9 @@ pub struct Status {
     pub agents: Vec<AgentStatus>,
     /// What operators have overridden; expired ones are left out.
     pub overrides: Overrides,
+    /// How fresh each side's copy is, by capability, as gateways are told; for `explain`.
+    #[serde(default)]
+    pub freshness: BTreeMap<String, Freshness>,
 }
 
 /// How the rule files are.

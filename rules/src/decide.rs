@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket;
 use crate::flag;
-use crate::marker::Marker;
+use crate::marker::{self, Marker};
 use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, Published, Serving};
@@ -108,6 +108,8 @@ pub enum Because {
     OutsideCohort,
     /// The caller wrote, and its write is not yet known to be applied on the other side.
     OwnWrites,
+    /// The other side's copy is too old, or nobody knows how old it is.
+    CopyBehind,
     /// The route's flag is off for the caller.
     FlagOff,
     /// Modern does not answer.
@@ -128,6 +130,7 @@ impl Because {
             Because::InCohort => "in_cohort",
             Because::OutsideCohort => "outside_cohort",
             Because::OwnWrites => "own_writes",
+            Because::CopyBehind => "copy_behind",
             Because::FlagOff => "flag_off",
             Because::ModernDown => "modern_down",
             Because::IdentityUnknown => "identity_unknown",
@@ -237,6 +240,9 @@ impl Asking<'_> {
         if self.wrote_ahead() {
             return (owner, Because::OwnWrites);
         }
+        if self.copy_is_behind() {
+            return (owner, Because::CopyBehind);
+        }
         (side, because)
     }
 
@@ -279,6 +285,14 @@ impl Asking<'_> {
         let applied = self.around.freshness.get(&self.matched.capability).filter(|f| f.epoch == self.serving.epoch);
         let mine = self.caller.markers.iter().filter(|m| m.capability == self.matched.capability && m.epoch == self.serving.epoch);
         mine.map(|m| m.at).max().is_some_and(|at| applied.is_none_or(|f| f.through <= at))
+    }
+
+    /// The copy is not known to have everything that the owner had a while ago. Markers are forgotten after their
+    /// lifetime: well before that, a copy that does not keep up must not be read from.
+    fn copy_is_behind(&self) -> bool {
+        let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
+        let applied = self.around.freshness.get(&self.matched.capability).filter(|f| f.epoch == self.serving.epoch);
+        !capability.tables.is_empty() && applied.is_none_or(|f| self.now.since(f.through) > marker::LIFETIME / 2)
     }
 }
 

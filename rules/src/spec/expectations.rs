@@ -6,8 +6,11 @@ use crate::decide::{Because, Caller, Circumstances, Decision, Snapshot, decide, 
 use crate::migration::Phase;
 use crate::plan::{Moment, RouteTest, RuleSet};
 use crate::route::{PlainRequest, Router};
-use crate::wire::{Published, Serving};
+use crate::wire::{Freshness, Published, Serving};
 use crate::{Share, Side, Timestamp};
+
+/// When the `[[test]]`s happen.
+const NOW: Timestamp = Timestamp(0);
 
 pub(super) fn run(documents: &Documents, rules: &RuleSet, report: &Report) {
     let router = match Router::build(rules) {
@@ -32,8 +35,9 @@ pub(super) fn run(documents: &Documents, rules: &RuleSet, report: &Report) {
 fn judge(capability: &CapabilityDocument, test: &Located<RouteTest>, snapshot: &Snapshot, report: &Report) {
     let Some(request) = written(&test.value) else { return };
     let caller = Caller { user: test.value.user.clone(), ..Caller::default() };
-    let decision = decide(snapshot, &request, &caller, &Circumstances::default(), Timestamp(0));
     let name = &capability.name.value;
+    let around = kept_up(name, snapshot, NOW);
+    let decision = decide(snapshot, &request, &caller, &around, NOW);
     let by_bucket = matches!(decision.because, Because::InCohort | Because::OutsideCohort);
     let partly = matches!(test.value.at, Moment::Reads(share) if share < Share::ALL);
     if partly && by_bucket && unit(&snapshot.rules.capabilities[name], &request, &caller).is_none() {
@@ -53,6 +57,13 @@ fn judge(capability: &CapabilityDocument, test: &Located<RouteTest>, snapshot: &
         let message = format!("`{} {}` was expected on {expected}, but {}", test.value.method, test.value.target, outcome(&decision));
         report.error(&test.at, message, hint);
     }
+}
+
+/// The other side's copy is as fresh as can be: `[[test]]`s speak of the way, not of the weather.
+fn kept_up(name: &str, snapshot: &Snapshot, now: Timestamp) -> Circumstances {
+    let epoch = snapshot.published.capabilities.get(name).map_or(0, |serving| serving.epoch);
+    let freshness = [(name.to_owned(), Freshness { epoch, through: now })].into();
+    Circumstances { freshness, ..Circumstances::default() }
 }
 
 fn outcome(decision: &Decision) -> String {

@@ -2,6 +2,7 @@
 
 mod broken;
 mod csrf;
+mod deciding;
 mod examples;
 mod properties;
 mod routing;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ficus_rules::gate::Gates;
+use ficus_rules::mapping::TableMap;
 use ficus_rules::plan::{Capability, Route, RuleSet, Unit};
 
 pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
@@ -44,5 +45,20 @@ pub fn route(path: &str) -> Route {
         fallback: true,
         shadow: true,
         timeout: None,
+    }
+}
+
+pub fn table() -> TableMap {
+    TableMap {
+        source: "test.toml:70".to_owned(),
+        legacy: "accounts_customuser".to_owned(),
+        modern: "users".to_owned(),
+        legacy_key: "id".to_owned(),
+        modern_key: "legacy_id".to_owned(),
+        sequence: None,
+        columns: Vec::new(),
+        only: false,
+        keep_legacy: Vec::new(),
+        keep_modern: Vec::new(),
     }
 }

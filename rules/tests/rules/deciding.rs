@@ -1,0 +1,79 @@
+//! Which side a read goes to: what freshness, pins, flags and phases make of it.
+
+use std::time::Duration;
+
+use ficus_rules::decide::{Because, Caller, Circumstances, Decision, Snapshot, decide};
+use ficus_rules::marker::LIFETIME;
+use ficus_rules::migration::Phase;
+use ficus_rules::plan::Capability;
+use ficus_rules::route::{PlainRequest, Router};
+use ficus_rules::wire::{Freshness, PinOverride, Published, Serving};
+use ficus_rules::{Share, Side, Timestamp};
+
+use crate::support::{capability, route, rule_set, table};
+
+const NOW: Timestamp = Timestamp(10_000_000);
+
+fn ramping() -> Serving {
+    Serving { phase: Phase::Ramping, epoch: 2, reads: Share::ALL, ..Serving::untouched() }
+}
+
+fn soaking() -> Serving {
+    Serving { phase: Phase::Soaking, epoch: 3, owner: Side::Modern, ..Serving::untouched() }
+}
+
+fn snapshot(users: Capability, serving: Serving) -> Snapshot {
+    let rules = rule_set([users]);
+    let router = Router::build(&rules).expect("patterns are well formed");
+    let capabilities = [("users".to_owned(), serving)].into();
+    Snapshot { published: Published { generation: 1, capabilities, ..Published::default() }, rules, router }
+}
+
+fn users() -> Capability {
+    Capability { tables: vec![table()], ..capability("users", vec![route("/users/{*rest}")]) }
+}
+
+fn pinned(side: Side, mut snapshot: Snapshot) -> Snapshot {
+    snapshot.published.overrides.pins =
+        vec![PinOverride { capability: "users".into(), user: None, side, expires: None, note: String::new() }];
+    snapshot
+}
+
+/// A copy that had everything so long ago.
+fn behind(epoch: u64, by: Duration) -> Circumstances {
+    let through = Timestamp(NOW.0 - u64::try_from(by.as_millis()).expect("a short time"));
+    Circumstances { freshness: [("users".to_owned(), Freshness { epoch, through })].into(), ..Circumstances::default() }
+}
+
+fn read(snapshot: &Snapshot, around: &Circumstances) -> (Side, &'static str) {
+    let request = PlainRequest::new("GET", "/users/7").expect("a plain path");
+    let Decision { side, because, .. } = decide(snapshot, &request, &Caller { user: Some("7".into()), ..Caller::default() }, around, NOW);
+    (side, because.as_str())
+}
+
+#[test]
+fn a_copy_that_does_not_keep_up_is_not_read_from() {
+    let snapshot = snapshot(users(), ramping());
+    let just = behind(2, LIFETIME / 2);
+    assert_eq!(read(&snapshot, &just), (Side::Modern, "in_cohort"));
+    let too_old = behind(2, LIFETIME / 2 + Duration::from_millis(1));
+    for (why, around) in [("old", too_old), ("another epoch", behind(1, Duration::ZERO)), ("unknown", Circumstances::default())] {
+        assert_eq!(read(&snapshot, &around), (Side::Legacy, Because::CopyBehind.as_str()), "{why}");
+    }
+}
+
+#[test]
+fn without_tables_there_is_no_copy_to_fall_behind() {
+    let users = Capability { tables: vec![], ..users() };
+    assert_eq!(read(&snapshot(users, ramping()), &Circumstances::default()), (Side::Modern, "in_cohort"));
+}
+
+#[test]
+fn an_operators_pin_away_from_the_owner_needs_a_fresh_copy_too() {
+    for (serving, away) in [(ramping(), Side::Modern), (soaking(), Side::Legacy)] {
+        let epoch = serving.epoch;
+        let snapshot = pinned(away, snapshot(users(), serving));
+        assert_eq!(read(&snapshot, &behind(epoch, Duration::ZERO)), (away, "override"));
+        assert_eq!(read(&snapshot, &Circumstances::default()), (away.other(), "copy_behind"));
+    }
+}
