@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket;
 use crate::flag;
 use crate::marker::{self, Marker};
+use crate::migration::Phase;
 use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, Published, Serving};
@@ -110,7 +111,7 @@ pub enum Because {
     OwnWrites,
     /// The other side's copy is too old, or nobody knows how old it is.
     CopyBehind,
-    /// The route's flag is off for the caller.
+    /// The route's flag is off for the caller, and legacy owns.
     FlagOff,
     /// Modern does not answer.
     ModernDown,
@@ -248,8 +249,17 @@ impl Asking<'_> {
 
     /// Where a read would go if both copies were always equal.
     fn wished_read_side(&self) -> (Side, Because) {
+        let owner = self.serving.owner;
+        // Nobody keeps the other side's rows any more.
+        if self.serving.phase == Phase::Retired {
+            return (owner, Because::OwnerReads);
+        }
         if let Some(side) = self.overridden() {
             return (side, Because::Override);
+        }
+        // A flag opens the way to modern; where modern owns, there is no way back through it.
+        if owner == Side::Modern {
+            return (owner, Because::OwnerReads);
         }
         if let Some(name) = &self.route.flag {
             let on = self.snapshot.rules.flags.get(name).is_some_and(|flag| {
@@ -259,8 +269,8 @@ impl Asking<'_> {
                 return (Side::Legacy, Because::FlagOff);
             }
         }
-        if self.serving.owner == Side::Modern || self.serving.reads.millionths() == 0 {
-            return (self.serving.owner, Because::OwnerReads);
+        if self.serving.reads.millionths() == 0 {
+            return (owner, Because::OwnerReads);
         }
         let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
         let unit = unit(capability, self.request, self.caller).unwrap_or_default();

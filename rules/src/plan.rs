@@ -72,7 +72,7 @@ pub struct Route {
     /// A pinned route whose writes touch the capability's tables: they are held by the fence, and refused (409) while
     /// the other side owns the tables.
     pub writes_tables: bool,
-    /// A flag that must be on for the modern side to serve it.
+    /// A flag that must be on for the modern side to serve it, as long as legacy owns.
     pub flag: Option<String>,
     /// Writes that the modern side answers need a CSRF token, as Django checks it (default true).
     pub csrf: bool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ficus_rules::decide::{Because, Caller, Circumstances, Decision, Snapshot, decide};
 use ficus_rules::marker::LIFETIME;
 use ficus_rules::migration::Phase;
-use ficus_rules::plan::Capability;
+use ficus_rules::plan::{Capability, Route};
 use ficus_rules::route::{PlainRequest, Router};
 use ficus_rules::wire::{Freshness, PinOverride, Published, Serving};
 use ficus_rules::{Share, Side, Timestamp};
@@ -76,4 +76,21 @@ fn an_operators_pin_away_from_the_owner_needs_a_fresh_copy_too() {
         assert_eq!(read(&snapshot, &behind(epoch, Duration::ZERO)), (away, "override"));
         assert_eq!(read(&snapshot, &Circumstances::default()), (away.other(), "copy_behind"));
     }
+}
+
+#[test]
+fn a_flag_that_is_off_keeps_reads_on_legacy_while_legacy_owns() {
+    let flagged = Capability { routes: vec![Route { flag: Some("new-profile".into()), ..route("/users/{*rest}") }], ..users() };
+    let fresh = |serving: &Serving| behind(serving.epoch, Duration::ZERO);
+    for (serving, expected) in [(ramping(), (Side::Legacy, "flag_off")), (soaking(), (Side::Modern, "owner_reads"))] {
+        let around = fresh(&serving);
+        assert_eq!(read(&snapshot(flagged.clone(), serving), &around), expected);
+    }
+}
+
+#[test]
+fn what_is_retired_reads_from_its_owner_whatever_is_pinned() {
+    let retired = Serving { phase: Phase::Retired, ..soaking() };
+    let snapshot = pinned(Side::Legacy, snapshot(users(), retired));
+    assert_eq!(read(&snapshot, &behind(3, Duration::ZERO)), (Side::Modern, "owner_reads"));
 }
