@@ -153,6 +153,17 @@ impl Endpoint {
         self.file.failed(source)
     }
 
+    /// A row of the pair has a key that no change of it could be carried by.
+    fn no_key(&self, pair: usize) -> Error {
+        let Shape { table, key, .. } = &self.pairs[pair].shape;
+        Error::Refused(format!(
+            "{}: a row of table {table} has a key that is neither a number nor UTF-8 text; give it another one, or remove it: SELECT rowid, hex({key}) FROM {table} WHERE typeof({key}) IN ('blob', 'text')",
+            self.file.label,
+            table = sql::name(table),
+            key = sql::name(key),
+        ))
+    }
+
     fn pair_index(&self, name: &str) -> Option<usize> {
         self.pairs.iter().position(|pair| pair.name == name)
     }

@@ -316,3 +316,40 @@ async fn a_verification_beside_another_finds_what_is_wrong() {
     assert_eq!(tables.iter().map(|table| table.drift_rows).sum::<u64>(), 1);
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn keys_that_cannot_be_carried_are_refused() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for table in ["accounts_usernote", "accounts_photo"] {
+        exec(&mut legacy, &format!("DROP TABLE {table}")).await;
+    }
+    // Texts may be keys, and so may whatever SQLite lets stand there instead.
+    exec(&mut legacy, "CREATE TABLE accounts_usernote (id text NOT NULL PRIMARY KEY, text text NOT NULL, created_at datetime NOT NULL)")
+        .await;
+    let mut modern = world.app(Side::Modern).await;
+    exec(&mut modern, "DROP TABLE notes; CREATE TABLE notes (id integer PRIMARY KEY, legacy_id text UNIQUE, text text NOT NULL, created_at text NOT NULL)").await;
+    world.tables.truncate(4);
+    world.tables[3].columns.clear();
+    world.tables[3].sequence = None;
+    world.tables[3].keep_modern.push("id".into());
+    exec(&mut legacy, "INSERT INTO accounts_usernote VALUES ('a', 'one', 'c'), (x'00ff', 'two', 'c')").await;
+    let agent = world.agent().await;
+    let refused =
+        |report: &ficus_rules::wire::CapabilityReport| report.trouble.as_ref().is_some_and(|t| t.contains("neither a number nor UTF-8"));
+    until(&agent, "refused before the copy", refused).await;
+    exec(&mut legacy, "UPDATE accounts_usernote SET id = CAST(x'c3' AS TEXT) WHERE id = x'00ff'").await;
+    until(&agent, "refused by the copy", refused).await;
+    exec(&mut legacy, "UPDATE accounts_usernote SET id = 'b' WHERE text = 'two'").await;
+    streaming(&agent).await;
+    for key in ["x'00ff'", "CAST(x'c3' AS TEXT)"] {
+        exec(&mut legacy, &format!("UPDATE accounts_usernote SET id = {key} WHERE id = 'b'")).await;
+        until(&agent, "refused by the stream", refused).await;
+        exec(&mut legacy, "UPDATE accounts_usernote SET id = 'b' WHERE text = 'two'").await;
+        until(&agent, "goes on", |report| report.trouble.is_none() && report.forward.live).await;
+    }
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM notes").await, 2);
+    agent.stop().await;
+}

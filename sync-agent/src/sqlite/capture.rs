@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::schema;
 use super::triggers::{self, Captured, Trigger};
-use super::{Endpoint, objects, sql};
+use super::{Endpoint, Pair, objects, parts, sql};
 use crate::error::Error;
 use crate::port::{Batch, Piece, Position, Source, Touched};
 
@@ -92,15 +92,37 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn fold(&self, connection: &mut SqliteConnection, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, sqlx::Error> {
-        let end = self.end_in(connection).await?;
+    /// An entry whose key cannot be carried is nobody's once its row is gone: it has never been copied.
+    async fn without(&self, connection: &mut SqliteConnection, pair: usize, seq: i64) -> Result<(), Error> {
+        let Pair { sql: parts::Statements { keys, key, .. }, .. } = &self.pairs[pair];
+        let query = format!("{keys} AND {key} IN (SELECT \"key\" FROM \"_ficus_log\" WHERE \"seq\" = ?1)");
+        match sql::one(connection, &query, &[Value::Int(seq)]).await.map_err(|e| self.failed(e))? {
+            Some(_) => Err(self.no_key(pair)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses rows whose keys are bytes. SQLite orders them after every number and text, so that an index finds them.
+    async fn keys_fit(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        for (index, pair) in self.pairs.iter().enumerate() {
+            let query = format!("{} AND {} >= x'' LIMIT 1", pair.sql.keys, pair.sql.key);
+            if sql::one(connection, &query, &[]).await.map_err(|e| self.failed(e))?.is_some() {
+                return Err(self.no_key(index));
+            }
+        }
+        Ok(())
+    }
+
+    async fn fold(&self, connection: &mut SqliteConnection, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
+        let end = self.end_in(connection).await.map_err(|e| self.failed(e))?;
         let mut batch = Batch { upto: end, end, rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
         if end <= after && also.is_empty() {
             return Ok(batch);
         }
         let query = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let entries = sql::all(connection, query, &[number(after), self.scope_value(), Value::Int(limit)]).await?;
+        let entries =
+            sql::all(connection, query, &[number(after), self.scope_value(), Value::Int(limit)]).await.map_err(|e| self.failed(e))?;
         batch.entries = entries.len() as u64;
         let mut keys: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
         let mut seen: HashSet<(usize, String)> = HashSet::new();
@@ -116,8 +138,11 @@ impl Endpoint {
             if let (0, Value::Real(age)) = (index, age) {
                 batch.age = age.max(0.0);
             }
-            if let Some(pair) = self.pair_index(&pair) {
+            let Some(pair) = self.pair_index(&pair) else { continue };
+            if sql::is_key(&key) {
                 add(pair, key);
+            } else {
+                self.without(connection, pair, seq).await?;
             }
         }
         for touched in also {
@@ -126,12 +151,14 @@ impl Endpoint {
         if batch.entries >= u64::try_from(limit).unwrap_or(u64::MAX) {
             batch.upto = last;
             let left = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
-            if let Some(Value::Int(left)) = sql::one(connection, left, &[number(last), self.scope_value()]).await? {
+            if let Some(Value::Int(left)) =
+                sql::one(connection, left, &[number(last), self.scope_value()]).await.map_err(|e| self.failed(e))?
+            {
                 batch.left = u64::try_from(left).unwrap_or(0);
             }
         }
         for (pair, keys) in keys.into_iter().enumerate() {
-            batch.rows[pair] = self.rows_in(connection, pair, &keys).await?;
+            batch.rows[pair] = self.rows_in(connection, pair, &keys).await.map_err(|e| self.failed(e))?;
             batch.touched.extend(keys.into_iter().map(|key| Touched { pair, key }));
         }
         Ok(batch)
@@ -155,6 +182,7 @@ impl Source for Endpoint {
         self.install(&mut tx).await?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        self.keys_fit(&mut connection).await?;
         self.intact(&mut connection).await
     }
 
@@ -201,7 +229,7 @@ impl Source for Endpoint {
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
         let mut tx = self.file.read.begin().await.map_err(|e| self.failed(e))?;
         self.intact(&mut tx).await?;
-        let batch = self.fold(&mut tx, after, limit, also).await.map_err(|e| self.failed(e))?;
+        let batch = self.fold(&mut tx, after, limit, also).await?;
         tx.rollback().await.map_err(|e| self.failed(e))?;
         if batch.end < after {
             return Err(Error::Refused(format!(

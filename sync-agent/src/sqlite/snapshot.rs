@@ -14,16 +14,16 @@ impl Endpoint {
     pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
         let mut connection = self.file.read.begin().await.map_err(|e| self.failed(e))?;
         let position = self.end_in(&mut connection).await.map_err(|e| self.failed(e))?;
-        self.copy(&mut connection, batch_rows, &pieces).await.map_err(|e| self.failed(e))?;
+        self.copy(&mut connection, batch_rows, &pieces).await?;
         connection.rollback().await.map_err(|e| self.failed(e))?;
         Ok(position)
     }
 
-    async fn copy(&self, connection: &mut SqliteConnection, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<(), sqlx::Error> {
+    async fn copy(&self, connection: &mut SqliteConnection, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
         let mut total = 0;
         for pair in &self.pairs {
             let count = format!("SELECT count(*) FROM ({} AND {} IS NOT NULL)", pair.sql.select, pair.sql.key);
-            if let Some(Value::Int(rows)) = sql::one(connection, &count, &[]).await? {
+            if let Some(Value::Int(rows)) = sql::one(connection, &count, &[]).await.map_err(|e| self.failed(e))? {
                 total += u64::try_from(rows).unwrap_or(0);
             }
         }
@@ -34,8 +34,12 @@ impl Endpoint {
             let query = format!("{} AND {key} IS NOT NULL ORDER BY {key}", pair.sql.select, key = pair.sql.key);
             let mut found = sql::query(&query, sql::arguments(&[])).fetch(&mut *connection);
             let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
-            while let Some(row) = found.try_next().await? {
-                rows.push(sql::keyed(&row)?);
+            while let Some(row) = found.try_next().await.map_err(|e| self.failed(e))? {
+                let row = sql::keyed(&row).map_err(|e| self.failed(e))?;
+                if !sql::is_key(&row.key) {
+                    return Err(self.no_key(index));
+                }
+                rows.push(row);
                 if rows.len() >= batch_rows {
                     let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
                     if pieces.send(Piece::Rows(index, full)).await.is_err() {

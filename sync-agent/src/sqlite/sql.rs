@@ -103,7 +103,17 @@ pub(super) fn keyed(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     Ok(Row { key, values })
 }
 
-/// Keys as one JSON argument: the statement stays the same whatever their number.
+/// Whether a value can be a key here: JSON has to have it ([`json_keys`]).
+pub(super) fn is_key(value: &Value) -> bool {
+    match value {
+        Value::Int(_) | Value::Text(_) => true,
+        Value::Real(number) => number.is_finite(),
+        Value::Null | Value::Blob(_) => false,
+    }
+}
+
+/// Keys as one JSON argument: the statement stays the same whatever their number. Other keys than [`is_key`] allows are
+/// refused where they are read.
 pub(super) fn json_keys<'a>(keys: impl Iterator<Item = &'a Value>) -> Value {
     let keys = keys.map(|key| match key {
         Value::Int(number) => serde_json::Value::from(*number),
