@@ -27,6 +27,16 @@ pub(crate) async fn holds(bed: &dyn Bed) {
         database.prepare().await.expect("prepares twice");
     }
 
+    // Gaps are remembered until they are closed; capture that has just begun is one.
+    source.claim(&sink.id().await.expect("an id"), None).await.expect("a turn");
+    assert_eq!(source.gaps().await.expect("asks"), [0]);
+    source.close_gaps(&[0]).await.expect("closes");
+    assert_eq!(source.gaps().await.expect("asks"), [0; 0]);
+    source.open_gaps(&[0]).await.expect("opens");
+    source.open_gaps(&[0]).await.expect("opens twice");
+    assert_eq!(source.gaps().await.expect("asks"), [0]);
+    source.close_gaps(&[0]).await.expect("closes");
+
     // A snapshot is exact: what is in it is not in the log after it.
     let (sender, mut pieces) = mpsc::channel(8);
     let position = source.snapshot(100, sender).await.expect("a snapshot");
@@ -89,7 +99,11 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     // Numbers never return after the log was pruned.
     let back = sink.id().await.expect("an id");
     source.claim(&back, None).await.expect("a turn");
+    assert_eq!(source.pruned().await.expect("asks"), Position(0));
     source.confirm(batch.upto).await.expect("prunes");
+    assert_eq!(source.pruned().await.expect("asks"), batch.upto);
+    source.confirm(Position(0)).await.expect("nothing to prune");
+    assert_eq!(source.pruned().await.expect("asks"), batch.upto, "it only grows");
     assert_eq!(source.end_position().await.expect("an end"), batch.end);
     bed.stranger(Side::Legacy, "INSERT INTO item VALUES (9, 'nine', 'k')").await.expect("open");
     assert!(source.end_position().await.expect("an end") > batch.end);

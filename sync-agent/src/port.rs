@@ -191,6 +191,9 @@ pub trait Source: Reader {
     /// The pairs that may have changed without an entry in the log.
     async fn gaps(&self) -> Result<Vec<usize>, Error>;
 
+    /// These pairs may have changed without the target having it. Durable, like a gap that [`Source::prepare`] finds.
+    async fn open_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
+
     /// These pairs have been compared since.
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
 
@@ -209,6 +212,9 @@ pub trait Source: Reader {
 
     /// Everything up to here is durable in the target: the log below it may go. At most a small write.
     async fn confirm(&self, position: Position) -> Result<(), Error>;
+
+    /// Up to here entries may be gone from the log: a stream that begins below has missed something.
+    async fn pruned(&self) -> Result<Position, Error>;
 
     /// The end of the log. With the fence on: nothing but the agent writes after it.
     async fn end_position(&self) -> Result<Position, Error>;

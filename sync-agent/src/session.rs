@@ -227,6 +227,9 @@ impl Session<'_> {
             report.backfill.complete = true;
             report.trouble = None;
         });
+        for (direction, position) in [(Direction::Forward, forward), (Direction::Reverse, reverse)] {
+            self.reaches(direction, position, wish.owner).await?;
+        }
         let mut gaps = self.legacy.gaps().await?;
         gaps.extend(self.modern.gaps().await?);
         gaps.sort_unstable();
@@ -254,11 +257,29 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Looks whether the source still has everything after a position. It has not when the target was put back from a
+    /// backup (or lost its last transactions with the power): then everything is compared, if the source has what is right.
+    async fn reaches(&self, direction: Direction, position: Position, owner: Side) -> Result<(), Error> {
+        let source = direction.source();
+        let pruned = self.side(source).pruned().await?;
+        if position >= pruned {
+            return Ok(());
+        }
+        let target = source.other();
+        if target == owner {
+            return Err(Error::Refused(format!(
+                "{target} owns the rows, and lacks changes that {source} has forgotten already (an older copy of the database was put in place?): it has {position}, and {source} goes back to {pruned}; put the newer one back, or start over with a new backfill"
+            )));
+        }
+        tracing::warn!(capability = %self.state().capability, side = %target, %position, %pruned, "the copy is older than what the log goes back to");
+        self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await
+    }
+
     fn close(&mut self, gaps: Vec<usize>, owner: Side) {
         self.gaps = true;
         let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
         let trouble = format!(
-            "capture of {} was missing or outdated (table remade, or other rules); it is back, and both sides are being compared; wait until this is over",
+            "changes of {} may be missing (table remade, other rules, or an older copy put back); capture is complete, and both sides are being compared; wait until this is over",
             tables.join(", ")
         );
         tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");

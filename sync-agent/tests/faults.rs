@@ -353,3 +353,41 @@ async fn keys_that_cannot_be_carried_are_refused() {
     assert_eq!(number(&mut modern, "SELECT count(*) FROM notes").await, 2);
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn a_copy_from_a_backup_is_compared_when_the_log_does_not_go_back_that_far() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy_user(&mut legacy, 1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    agent.stop().await;
+    let backup = world.path(Side::Modern).with_extension("backup");
+    exec(&mut world.app(Side::Modern).await, &format!("VACUUM INTO '{}'", backup.display())).await;
+
+    let agent = world.agent().await;
+    legacy_user(&mut legacy, 2).await;
+    exec(&mut legacy, "DELETE FROM accounts_usernote WHERE user_id = 1").await;
+    world.settle(&agent, Side::Legacy).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while number(&mut legacy, "SELECT count(*) FROM _ficus_log").await > 0 {
+        assert!(std::time::Instant::now() < deadline, "the log is never pruned");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    agent.stop().await;
+    for ending in ["sqlite3-wal", "sqlite3-shm"] {
+        let _ = std::fs::remove_file(world.path(Side::Modern).with_extension(ending));
+    }
+    std::fs::rename(&backup, world.path(Side::Modern)).unwrap();
+    exec(&mut world.app(Side::Modern).await, "PRAGMA journal_mode = WAL").await;
+
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "compared", |report| report.trouble.is_none()).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(number(&mut modern, "SELECT sum(legacy_id) FROM notes").await, 2);
+    agent.stop().await;
+}

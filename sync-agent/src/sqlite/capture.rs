@@ -84,11 +84,16 @@ impl Endpoint {
                 sql::run(connection, create).await.map_err(|e| self.failed(e))?;
             }
             for pair in self.pairs.iter().filter(|pair| pair.shape.table == *table) {
-                let gap = "INSERT OR IGNORE INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)";
-                let values = [self.scope_value(), Value::Text(pair.name.clone())];
-                sql::run_with(connection, gap, &values).await.map_err(|e| self.failed(e))?;
+                self.note_gap(connection, pair).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn note_gap(&self, connection: &mut SqliteConnection, pair: &Pair) -> Result<(), Error> {
+        let gap = "INSERT OR IGNORE INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)";
+        let values = [self.scope_value(), Value::Text(pair.name.clone())];
+        sql::run_with(connection, gap, &values).await.map_err(|e| self.failed(e))?;
         Ok(())
     }
 
@@ -197,6 +202,14 @@ impl Source for Endpoint {
         Ok(names.collect())
     }
 
+    async fn open_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        for pair in pairs {
+            self.note_gap(&mut tx, &self.pairs[*pair]).await?;
+        }
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         for pair in pairs {
@@ -242,10 +255,25 @@ impl Source for Endpoint {
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
-        let delete = "DELETE FROM \"_ficus_log\" WHERE \"seq\" IN (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
+        let last = "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
         let values = [number(position), self.scope_value(), Value::Int(PRUNE)];
-        sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+        if let Some(last @ Value::Int(_)) = sql::one(&mut tx, last, &values).await.map_err(|e| self.failed(e))? {
+            let values = [last, self.scope_value()];
+            let delete = "DELETE FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2";
+            sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+            let note = "INSERT INTO \"_ficus_pruned\" (\"seq\", \"scope\") VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"seq\" = max(\"seq\", excluded.\"seq\")";
+            sql::run_with(&mut tx, note, &values).await.map_err(|e| self.failed(e))?;
+        }
         tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn pruned(&self) -> Result<Position, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"seq\" FROM \"_ficus_pruned\" WHERE \"scope\" = ?1";
+        match sql::one(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))? {
+            Some(Value::Int(seq)) => Ok(Position(u64::try_from(seq).unwrap_or(0))),
+            _ => Ok(Position(0)),
+        }
     }
 
     async fn end_position(&self) -> Result<Position, Error> {

@@ -6,16 +6,18 @@ use sqlx::SqliteConnection;
 use super::{sql, triggers};
 
 /// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_pruned\" (\"scope\" TEXT PRIMARY KEY, \"seq\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_checkpoint\" (\"stream\" TEXT PRIMARY KEY, \"source_id\" TEXT NOT NULL, \"position\" INTEGER, \"epoch\" INTEGER NOT NULL, \"backfilled\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_quarantine\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"source_row\" TEXT, \"target_row\" TEXT, \"reason\" TEXT NOT NULL, \"at\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"pair\", \"key\"))",
 ];
 
-const NAMES: [&str; 6] = ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_checkpoint", "_ficus_quarantine"];
+const NAMES: [&str; 7] =
+    ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_checkpoint", "_ficus_quarantine"];
 
 /// Makes what is missing, inside the caller's transaction.
 pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Result<(), sqlx::Error> {
@@ -40,7 +42,7 @@ pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, strea
     if sql::one(connection, exists, &[]).await?.is_none() {
         return Ok(());
     }
-    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap"] {
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned"] {
         sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
     }
     for table in ["_ficus_checkpoint", "_ficus_quarantine"] {
