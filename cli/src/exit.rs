@@ -7,9 +7,13 @@
 //! | 2 | the command line was wrong (by clap) |
 //! | 3 | refused: the orchestrator says why not |
 //! | 64 | a bad configuration or rule file |
+//! | 130 | a second signal cut the end of a part short |
 
 use std::fmt;
 use std::process::ExitCode;
+
+/// A second signal came while requests were finishing.
+pub(crate) const CUT_OFF: i32 = 130;
 
 /// A bad configuration or rule file. Its text names file, line and remedy.
 #[derive(Debug)]

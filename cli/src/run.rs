@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
@@ -18,6 +19,9 @@ use crate::config::Config;
 use crate::exit::BadConfiguration;
 use crate::http::Http;
 use crate::{keys, link, metrics, signals};
+
+/// For how long a gateway waits for its first published state before it accepts connections all the same.
+const FIRST_STATE: Duration = Duration::from_secs(2);
 
 /// `ficus run`: everything in this process.
 pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
@@ -84,35 +88,63 @@ pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
 }
 
 /// Runs `parts` and the gateway's own threads until a signal comes or one of them fails. SIGHUP reads the rules again.
+///
+/// The parts go on while the gateway finishes what is under way: held writes are released by what they bring, and the
+/// orchestrator waits for the counts that they report. A second signal ends the process at once.
 async fn until_ended(gateway: Option<Gateway>, orchestrator: Option<Orchestrator>, parts: impl Future<Output = Result<()>>) -> Result<()> {
     let mut ending = signals::Ending::listen()?;
     let mut hangup = signals::hangup()?;
     let (shutdown, watched) = watch::channel(false);
-    let proxying = tokio::task::spawn_blocking(move || match gateway {
-        Some(gateway) => gateway.run(watched).map(|()| true).map_err(|error| anyhow!(error)),
-        None => Ok(false),
-    });
+    let (mut carrying, mut feeding) = (gateway.is_some(), true);
+    let proxying = proxy(gateway, watched);
     tokio::pin!(proxying, parts);
-    let mut proxied = None;
     let ended = loop {
         tokio::select! {
             () = ending.wait() => break Ok(()),
-            ended = &mut parts => break ended.and(Err(anyhow!("a part ended by itself"))),
-            ended = &mut proxying, if proxied.is_none() => match ended {
-                Ok(Ok(false)) => proxied = Some(()),
-                Ok(Ok(true)) => break Err(anyhow!("the gateway ended by itself")),
-                Ok(Err(error)) => { proxied = Some(()); break Err(error.context("the gateway failed")) }
-                Err(error) => { proxied = Some(()); break Err(anyhow!(error).context("the gateway panicked")) }
-            },
+            ended = &mut parts => {
+                feeding = false;
+                break ended.and(Err(anyhow!("a part ended by itself")));
+            }
+            ended = &mut proxying, if carrying => {
+                carrying = false;
+                break ended.and(Err(anyhow!("the gateway ended by itself")));
+            }
             _ = hangup.recv() => reload(orchestrator.as_ref()).await,
         }
     };
-    info!("ending: requests under way may finish");
+    info!("ending: requests under way may finish; a second signal cuts them off");
+    tokio::spawn(async move {
+        ending.wait().await;
+        warn!("ending at once");
+        std::process::exit(crate::exit::CUT_OFF);
+    });
     let _ = shutdown.send(true);
-    if proxied.is_none() {
-        let _ = proxying.await;
+    while carrying {
+        tokio::select! {
+            _ = &mut proxying => carrying = false,
+            failed = &mut parts, if feeding => {
+                feeding = false;
+                warn!(error = failed.err().map(|error| format!("{error:#}")), "a part ended while requests were under way");
+            }
+        }
     }
     ended
+}
+
+/// Carries requests on the gateway's own threads, from its first published state on, or without one after a moment.
+async fn proxy(gateway: Option<Gateway>, mut shutdown: watch::Receiver<bool>) -> Result<()> {
+    let Some(gateway) = gateway else { return Ok(()) };
+    let told = async {
+        if tokio::time::timeout(FIRST_STATE, gateway.informed()).await.is_err() {
+            warn!("nothing was published yet: the gateway starts without it, and refuses writes until then");
+        }
+    };
+    tokio::select! {
+        () = told => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+    let carried = tokio::task::spawn_blocking(move || gateway.run(shutdown)).await;
+    carried.context("the gateway panicked")?.context("the gateway failed")
 }
 
 async fn reload(orchestrator: Option<&Orchestrator>) {
@@ -173,7 +205,7 @@ fn gateway(config: &Config) -> Result<Gateway> {
         marker_key: keys::load_or_make(&config.state, "marker.key")?.to_vec(),
         token_key: keys::load_or_make(&config.state, "token.key")?,
         snapshot_file: Some(config.state.join("gateway-snapshot.json")),
-        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait},
+        hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait },
         timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
         grace: settings.grace,
         threads: settings.threads,
