@@ -6,9 +6,9 @@ use ficus_proxy::Gateway;
 use ficus_rules::wire::{Published, ReportAnswer};
 use http::{Method, StatusCode};
 use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::{AGAIN, POLL, POLL_LIMIT, REPORT_LIMIT};
+use super::{AGAIN, POLL, POLL_LIMIT, REPORT_LIMIT, Reach};
 use crate::http::Http;
 
 /// Between two reports when nothing changed. It bounds how long a fresh copy goes unnoticed.
@@ -16,16 +16,16 @@ const BEAT: Duration = Duration::from_millis(25);
 
 /// Carries messages until it is dropped.
 pub(crate) async fn run(gateway: Gateway, http: Http) {
-    let published = Notify::new();
-    tokio::join!(receive(&gateway, &http, &published), report(&gateway, &http, &published));
+    let (published, reach) = (Notify::new(), Reach::default());
+    tokio::join!(receive(&gateway, &http, &published, &reach), report(&gateway, &http, &published, &reach));
 }
 
-async fn receive(gateway: &Gateway, http: &Http, published: &Notify) {
+async fn receive(gateway: &Gateway, http: &Http, published: &Notify, reach: &Reach) {
     // A state that was refused once is not asked for again until there is a newer one.
     let mut seen = 0;
     loop {
         let path = format!("/api/v1/published?after={seen}&wait_ms={}", POLL.as_millis());
-        match http.get(&path, POLL_LIMIT).await {
+        match http.get(&path, POLL_LIMIT).await.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status == StatusCode::OK => match answer.json::<Published>() {
                 Ok(state) => {
                     seen = state.generation;
@@ -45,23 +45,23 @@ async fn receive(gateway: &Gateway, http: &Http, published: &Notify) {
                 tokio::time::sleep(AGAIN).await;
             }
             Err(error) => {
-                debug!("{error:#}");
+                reach.failed(&error);
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
 }
 
-async fn report(gateway: &Gateway, http: &Http, published: &Notify) {
+async fn report(gateway: &Gateway, http: &Http, published: &Notify, reach: &Reach) {
     loop {
         let report = gateway.report();
-        match http.send_json(Method::POST, "/api/v1/gateways/report", &report, REPORT_LIMIT).await {
+        match http.send_json(Method::POST, "/api/v1/gateways/report", &report, REPORT_LIMIT).await.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status == StatusCode::OK => match answer.json::<ReportAnswer>() {
                 Ok(answer) => gateway.answered(&answer),
                 Err(error) => warn!(%error, "cannot read the answer to a report"),
             },
             Ok(answer) => warn!(status = %answer.status, "a report was refused: {}", answer.detail()),
-            Err(error) => debug!("{error:#}"),
+            Err(error) => reach.failed(&error),
         }
         // While writes are being drained, the orchestrator waits for these counts: do not let it wait for a whole beat.
         let draining = report.capabilities.values().any(|capability| capability.held > 0 || capability.inflight_writes > 0);
