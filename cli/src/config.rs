@@ -140,18 +140,42 @@ impl Resolving<'_> {
         let gateway = document.gateway;
         self.known(&upstreams, &gateway.default);
         let admin = document.orchestrator;
+        let admin_listen = self.admin_address(&admin.listen);
+        if admin.token_file.is_none() && !is_loopback(&admin_listen) {
+            let what = format!("`{admin_listen}` can be reached by others: name a token_file, or listen on 127.0.0.1");
+            self.fault(admin.listen.span().start, what);
+        }
+        let gateway_admin = self.admin_address(&gateway.admin);
+        if gateway.listen.get_ref().is_empty() {
+            self.fault(gateway.listen.span().start, "the gateway listens nowhere: write it like listen = [\"127.0.0.1:8080\"]".into());
+        }
+        for network in &gateway.trusted_proxies {
+            if let Err(why) = ficus_proxy::check_network(network.get_ref()) {
+                self.fault(network.span().start, why);
+            }
+        }
+        let (hold_wait, switch_deadline) = (self.duration(&gateway.hold_wait), self.duration(&admin.switch_deadline));
+        if hold_wait <= switch_deadline {
+            let at = gateway.hold_wait.span().start.max(admin.switch_deadline.span().start);
+            let what = format!(
+                "hold_wait ({}) must be longer than switch_deadline ({}): an aborted cutover would refuse the writes that it held",
+                gateway.hold_wait.get_ref(),
+                admin.switch_deadline.get_ref()
+            );
+            self.fault(at, what);
+        }
         let admin_token = admin.token_file.as_ref().and_then(|file| self.secret(file));
         let default_agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
-            listen: gateway.listen.iter().map(|listen| self.address(listen)).collect(),
-            admin_listen: gateway.admin,
+            listen: gateway.listen.get_ref().iter().map(|listen| self.address(listen)).collect(),
+            admin_listen: gateway_admin,
             default_upstream: gateway.default.into_inner(),
-            trusted_proxies: gateway.trusted_proxies,
+            trusted_proxies: gateway.trusted_proxies.into_iter().map(Spanned::into_inner).collect(),
             expose_side: gateway.expose_side,
             threads: gateway.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
             hold_requests: gateway.hold_requests,
-            hold_wait: self.duration(&gateway.hold_wait),
+            hold_wait,
             connect_timeout: self.duration(&gateway.connect_timeout),
             answer_timeout: self.duration(&gateway.answer_timeout),
             grace: self.duration(&gateway.grace),
@@ -159,7 +183,7 @@ impl Resolving<'_> {
         let django = document.identity.and_then(|identity| identity.django).map(|django| self.django(django, &upstreams));
         Config {
             gateway,
-            admin_listen: admin.listen,
+            admin_listen,
             admin_token,
             rules: self.directory.join(admin.rules),
             state: self.directory.join(admin.state),
@@ -167,7 +191,7 @@ impl Resolving<'_> {
             django,
             agent_poll: self.duration(&default_agent.poll),
             agent_batch: default_agent.batch_rows,
-            switch_deadline: self.duration(&admin.switch_deadline),
+            switch_deadline,
             validity: self.duration(&admin.validity),
         }
     }
@@ -213,6 +237,16 @@ impl Resolving<'_> {
         text
     }
 
+    /// An address to listen on: a port alone does not say for whom.
+    fn admin_address(&mut self, address: &Spanned<String>) -> String {
+        let text = address.get_ref();
+        let parts = text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if parts.is_none() {
+            self.fault(address.span().start, format!("`{text}` is not an address to listen on: write it like \"127.0.0.1:7070\""));
+        }
+        text.clone()
+    }
+
     fn database(&mut self, database: &Spanned<String>) -> String {
         let Some(path) = database.get_ref().strip_prefix("sqlite://") else {
             self.fault(
@@ -236,6 +270,10 @@ impl Resolving<'_> {
     fn secret(&mut self, file: &Spanned<PathBuf>) -> Option<String> {
         let path = self.directory.join(file.get_ref());
         match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => {
+                self.fault(file.span().start, format!("{} is empty: the secret belongs into it", path.display()));
+                None
+            }
             Ok(text) => Some(text.trim_end_matches(['\n', '\r']).to_owned()),
             Err(error) => {
                 self.fault(file.span().start, format!("cannot read the secret in {}: {error}", path.display()));
@@ -251,5 +289,68 @@ impl Resolving<'_> {
     fn place(&self, at: usize) -> (usize, usize) {
         let before = self.text.get(..at).unwrap_or(self.text);
         (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1)
+    }
+}
+
+/// Whether only this machine can reach an address. A name that is not known to be local is not.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::Config;
+
+    const GOOD: &str = "[gateway]\nlisten = ['127.0.0.1:8080']\ndefault = 'monolith'\n\n[upstream.monolith]\naddress = '127.0.0.1:8000'\n";
+
+    fn load(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        std::fs::write(folder.path().join("token"), "t\n").unwrap();
+        let file = folder.path().join("ficus.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&file).map_err(|error| {
+            assert!(error.is::<crate::exit::BadConfiguration>());
+            error.to_string().replace(&format!("{}/", folder.path().display()), "")
+        })
+    }
+
+    fn fault(what: &str, with: &str) -> String {
+        let changed = GOOD.replace(what, with);
+        assert_ne!(changed, GOOD);
+        load(&changed).unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_hold_writes_for_longer_than_a_switch_may_take() {
+        let config = load(GOOD).unwrap();
+        assert!(config.gateway.hold_wait > config.switch_deadline);
+        let why = fault("\n\n", "\nhold_wait = '10s'\n\n");
+        assert!(why.starts_with("ficus.toml:4:") && why.contains("switch_deadline (10s)"), "{why}");
+        let why = fault("\n\n", "\n\n[orchestrator]\nswitch_deadline = '20s'\n\n");
+        assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn an_admin_api_that_others_can_reach_needs_a_token() {
+        let with = |more: &str| GOOD.replace("\n\n", &format!("\n\n[orchestrator]\n{more}\n\n"));
+        let why = load(&with("listen = '0.0.0.0:7070'")).unwrap_err();
+        assert!(why.starts_with("ficus.toml:6:") && why.contains("token_file"), "{why}");
+        assert!(load(&with("listen = '0.0.0.0:7070'\ntoken_file = 'token'")).is_ok());
+        assert!(load(&with("listen = '[::1]:7070'")).is_ok());
+        let why = load(&with("listen = '0.0.0.0:7070'\ntoken_file = 'empty'")).unwrap_err();
+        assert!(why.starts_with("ficus.toml:7:") && why.contains("is empty"), "{why}");
+        let why = load(&with("listen = '7070'\ntoken_file = 'token'")).unwrap_err();
+        assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn what_the_gateway_would_refuse_at_its_start_is_told_with_its_line() {
+        assert!(fault("['127.0.0.1:8080']", "[]").starts_with("ficus.toml:2:"));
+        assert!(fault("\n\n", "\nadmin = 'x'\n\n").starts_with("ficus.toml:4:"));
+        let why = fault("\n\n", "\ntrusted_proxies = ['10.0.0.0/8', 'proxy.test']\n\n");
+        assert!(why.starts_with("ficus.toml:4:") && why.contains("`proxy.test`"), "{why}");
     }
 }

@@ -74,13 +74,14 @@ pub struct Upstream {
 pub struct HoldLimits {
     /// Held at once; the next one is answered 503.
     pub max_requests: usize,
-    /// Held for this long, a request is answered 503.
+    /// Held for this long, a request is answered 503. Longer than the orchestrator's deadline of a switch: what an aborted
+    /// cutover held is released, not refused.
     pub max_wait: Duration,
 }
 
 impl Default for HoldLimits {
     fn default() -> Self {
-        HoldLimits { max_requests: 1000, max_wait: Duration::from_secs(10) }
+        HoldLimits { max_requests: 1000, max_wait: Duration::from_secs(15) }
     }
 }
 
@@ -147,6 +148,14 @@ pub struct RoleColumn {
     pub column: String,
     /// Its values as text, and the roles they stand for. A value that is missing stands for itself.
     pub map: BTreeMap<String, String>,
+}
+
+/// Whether a text can stand among [`Config::trusted_proxies`].
+///
+/// # Errors
+/// What it should look like.
+pub fn check_network(text: &str) -> Result<(), String> {
+    text.parse::<Network>().map(drop)
 }
 
 /// An IP network: `10.0.0.0/8`, `::1`, `192.0.2.7`.

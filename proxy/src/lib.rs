@@ -45,7 +45,7 @@ mod upstream;
 mod validity;
 mod wrote;
 
-pub use config::{Config, DjangoIdentity, HoldLimits, RoleColumn, Timeouts, Upstream};
+pub use config::{Config, DjangoIdentity, HoldLimits, RoleColumn, Timeouts, Upstream, check_network};
 pub use gateway::Gateway;
 
 /// Why a gateway cannot be made, or run.

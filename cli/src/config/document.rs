@@ -26,18 +26,18 @@ pub(super) struct Document {
 pub(super) struct Gateway {
     #[serde(default = "gateway_name")]
     pub(super) name: String,
-    pub(super) listen: Vec<Spanned<String>>,
+    pub(super) listen: Spanned<Vec<Spanned<String>>>,
     #[serde(default = "gateway_admin")]
-    pub(super) admin: String,
+    pub(super) admin: Spanned<String>,
     pub(super) default: Spanned<String>,
     #[serde(default)]
-    pub(super) trusted_proxies: Vec<String>,
+    pub(super) trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) expose_side: bool,
     pub(super) threads: Option<usize>,
     #[serde(default = "hold_requests")]
     pub(super) hold_requests: usize,
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "fifteen_seconds")]
     pub(super) hold_wait: Spanned<String>,
     #[serde(default = "two_seconds")]
     pub(super) connect_timeout: Spanned<String>,
@@ -51,7 +51,7 @@ pub(super) struct Gateway {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Orchestrator {
-    pub(super) listen: String,
+    pub(super) listen: Spanned<String>,
     pub(super) token_file: Option<Spanned<PathBuf>>,
     pub(super) rules: PathBuf,
     pub(super) state: PathBuf,
@@ -62,7 +62,7 @@ pub(super) struct Orchestrator {
 impl Default for Orchestrator {
     fn default() -> Self {
         Orchestrator {
-            listen: "127.0.0.1:7070".into(),
+            listen: unplaced("127.0.0.1:7070"),
             token_file: None,
             rules: "rules".into(),
             state: "state".into(),
@@ -142,6 +142,10 @@ fn ten_seconds() -> Spanned<String> {
     unplaced("10s")
 }
 
+fn fifteen_seconds() -> Spanned<String> {
+    unplaced("15s")
+}
+
 fn one_minute() -> Spanned<String> {
     unplaced("60s")
 }
@@ -150,8 +154,8 @@ fn gateway_name() -> String {
     "gateway".into()
 }
 
-fn gateway_admin() -> String {
-    "127.0.0.1:7071".into()
+fn gateway_admin() -> Spanned<String> {
+    unplaced("127.0.0.1:7071")
 }
 
 fn hold_requests() -> usize {
