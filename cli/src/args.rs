@@ -97,7 +97,9 @@ pub(crate) enum Command {
     )]
     Pin(Pin),
     /// Show or override feature flags.
-    #[command(after_help = "Examples:\n  ficus flag new-profile on --for 1h\n  ficus flag new-profile off\n  ficus flag new-profile clear")]
+    #[command(
+        after_help = "Examples:\n  ficus flag\n  ficus flag new-profile on --for 1h\n  ficus flag new-profile off\n  ficus flag new-profile clear"
+    )]
     Flag(Flag),
     /// Compare both databases, row by row.
     #[command(after_help = "Examples:\n  ficus verify users            exit 1 if rows differ")]
@@ -154,6 +156,9 @@ pub(crate) struct Explain {
     /// The logged-in user's id.
     #[arg(long)]
     pub(crate) user: Option<String>,
+    /// The id in the gateway's anonymous cookie.
+    #[arg(long)]
+    pub(crate) anonymous: Option<String>,
     /// By the local files alone, as if nothing had moved yet.
     #[arg(long)]
     pub(crate) offline: bool,
@@ -184,10 +189,11 @@ pub(crate) struct Pin {
 /// A flag's override.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Flag {
-    /// The flag.
-    pub(crate) name: String,
+    /// The flag; without one, all of them are shown.
+    #[arg(requires = "value")]
+    pub(crate) name: Option<String>,
     /// Its value for everybody.
-    pub(crate) value: FlagArg,
+    pub(crate) value: Option<FlagArg>,
     /// For how long, like 1h; for ever without it.
     #[arg(long = "for", value_parser = duration)]
     pub(crate) lasts: Option<std::time::Duration>,

@@ -6,6 +6,7 @@ mod explain;
 mod flag;
 mod journal;
 mod pin;
+mod progress;
 mod reload;
 mod status;
 mod wish;

@@ -1,12 +1,10 @@
 //! `ficus explain`: the decision about a request, from the function that the gateway calls.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context as _, Result, anyhow};
 use ficus_rules::Timestamp;
+use ficus_rules::api::Status;
 use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot};
-use ficus_rules::path;
-use ficus_rules::route::{Request, Router};
+use ficus_rules::route::{PlainRequest, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;
 
@@ -18,14 +16,17 @@ use crate::run;
 
 /// Prints the decision.
 pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
-    let snapshot = match asked.offline {
-        true => offline(args)?,
-        false => published(Admin::new(args)?.get("/api/v1/published?after=0&wait_ms=0").await?)?,
+    let (snapshot, around) = match asked.offline {
+        true => (offline(args)?, Circumstances::default()),
+        false => {
+            let admin = Admin::new(args)?;
+            (published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?, circumstances(admin.get("/api/v1/status").await?))
+        }
     };
-    let question = Question::new(asked)?;
-    let caller = Caller { user: asked.user.clone(), ..Caller::default() };
+    let question = question(asked)?;
+    let caller = Caller { user: asked.user.clone(), anonymous: asked.anonymous.clone(), ..Caller::default() };
     let now = Timestamp::from(std::time::SystemTime::now());
-    let decision = decide::decide(&snapshot, &question, &caller, &Circumstances::default(), now);
+    let decision = decide::decide(&snapshot, &question, &caller, &around, now);
     if args.json {
         return super::print_json(&decision);
     }
@@ -39,7 +40,8 @@ fn offline(args: &Args) -> Result<Snapshot> {
     snapshot(Published { rules, ..Published::default() }, &run::known(&config))
 }
 
-fn published(published: Published) -> Result<Snapshot> {
+/// The rules and the state that gateways serve by.
+pub(super) fn published(published: Published) -> Result<Snapshot> {
     snapshot(published, &Known::default())
 }
 
@@ -78,54 +80,35 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
     println!("generation  {}", snapshot.published.generation);
 }
 
-/// A request as it was asked about.
-struct Question<'a> {
-    method: String,
-    host: String,
-    path: String,
-    query: &'a str,
-    headers: BTreeMap<String, &'a str>,
-    cookies: BTreeMap<&'a str, &'a str>,
+/// The request as it was asked about, in the form that `[[test]]`s have.
+fn question(asked: &Explain) -> Result<PlainRequest> {
+    let request = PlainRequest::new(&asked.method, &asked.target).map_err(|why| anyhow!("the gateway answers 400: {why}"))?;
+    asked.headers.iter().try_fold(request.with_host(&asked.host), |request, header| {
+        let (name, value) =
+            header.split_once(':').with_context(|| format!("`{header}` is not a header: write it like 'x-tenant: north'"))?;
+        Ok(request.with_header(name.trim(), value.trim()))
+    })
 }
 
-impl<'a> Question<'a> {
-    fn new(asked: &'a Explain) -> Result<Question<'a>> {
-        let (raw, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
-        let path = path::normalise(raw).map_err(|why| anyhow!("the gateway answers 400: {why}"))?;
-        let mut headers = BTreeMap::new();
-        for header in &asked.headers {
-            let (name, value) =
-                header.split_once(':').with_context(|| format!("`{header}` is not a header: write it like 'x-tenant: north'"))?;
-            headers.insert(name.trim().to_ascii_lowercase(), value.trim());
-        }
-        let cookies =
-            headers.get("cookie").copied().unwrap_or_default().split(';').filter_map(|pair| pair.trim().split_once('=')).collect();
-        Ok(Question { method: asked.method.to_ascii_uppercase(), host: asked.host.to_ascii_lowercase(), path, query, headers, cookies })
-    }
+/// What gateways know beside the rules: how fresh the copies are. Which modern sides answer is only known to themselves.
+fn circumstances(status: Status) -> Circumstances {
+    Circumstances { freshness: status.freshness, ..Circumstances::default() }
 }
 
-impl Request for Question<'_> {
-    fn method(&self) -> &str {
-        &self.method
-    }
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use clap::Parser as _;
+    use ficus_rules::route::Request as _;
 
-    fn host(&self) -> &str {
-        &self.host
-    }
+    use crate::args::{Args, Command};
 
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn query(&self) -> &str {
-        self.query
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).copied()
-    }
-
-    fn cookie(&self, name: &str) -> Option<&str> {
-        self.cookies.get(name).copied()
+    #[test]
+    fn a_request_is_read_as_the_gateway_reads_it() {
+        let line = ["ficus", "explain", "get", "//a/./b?c=d", "--host", "School.test:8080", "-H", "Cookie: s=1; s=2", "--anonymous", "x"];
+        let Command::Explain(asked) = Args::parse_from(line).command else { panic!("another command") };
+        let request = super::question(&asked).unwrap();
+        assert_eq!((request.method(), request.host(), request.path(), request.query()), ("GET", "school.test", "/a/b", "c=d"));
+        assert_eq!((request.cookie("s"), asked.anonymous.as_deref()), (Some("2"), Some("x")));
     }
 }

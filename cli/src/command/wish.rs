@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use ficus_rules::api::{CapabilityStatus, Status, WishRequest};
 use ficus_rules::migration::Phase;
 use http::Method;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::progress::Progress;
 use super::status;
 use crate::admin::Admin;
 use crate::args::{Args, Wish};
@@ -32,10 +32,22 @@ pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish) -> Result<()>
     } else {
         print!("{}", status::paragraph(&asked.capability, &state));
     }
-    if wish == "verify" && state.drift_rows.is_none_or(|rows| rows > 0) {
-        return Err(Found.into());
+    match state.drift_rows {
+        _ if wish != "verify" => Ok(()),
+        Some(0) => Ok(()),
+        Some(_) => Err(Found.into()),
+        None => bail!("{}", unknown_drift(&state)),
     }
-    Ok(())
+}
+
+/// Why nobody can say whether rows differ.
+fn unknown_drift(state: &CapabilityStatus) -> String {
+    let why = match (&state.agent, &state.trouble) {
+        (_, Some(trouble)) => trouble.clone(),
+        (None, None) => "no agent has reported this capability: is one running?".to_owned(),
+        (Some(_), None) => format!("it is {}, and nothing is compared before its rows are copied", state.phase.as_str()),
+    };
+    format!("it is not known whether rows differ: {why}")
 }
 
 async fn one(admin: &Admin, capability: &str) -> Result<CapabilityStatus> {
@@ -56,29 +68,27 @@ async fn until_done(
     before: &CapabilityStatus,
     patience: Duration,
 ) -> Result<CapabilityStatus> {
-    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let spinner = ProgressBar::new_spinner().with_style(style);
+    let mut progress = Progress::new();
     let deadline = Instant::now() + patience;
     loop {
         let state = one(admin, capability).await?;
         match done(wish, before, &state) {
             Some(Ok(())) => {
-                spinner.finish_and_clear();
+                progress.end();
                 return Ok(state);
             }
             Some(Err(why)) => {
-                spinner.finish_and_clear();
+                progress.end();
                 bail!(Refused(why));
             }
             None if Instant::now() > deadline => {
-                spinner.finish_and_clear();
+                progress.end();
                 let missing: Vec<&str> = state.waiting_for.iter().map(|waiting| waiting.text.as_str()).collect();
                 bail!("`{wish}` was not done within {patience:?}; waiting for: {}", missing.join("; "));
             }
             None => {}
         }
-        spinner.set_message(status::line(&state));
-        spinner.tick();
+        progress.show(&state);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -96,6 +106,8 @@ fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Opti
         "verify" => (!state.verifying && state.verified_at != before.verified_at).then_some(Ok(())),
         "repair" => (!state.repairing).then_some(Ok(())),
         "retire" => (state.phase == Phase::Retired).then_some(Ok(())),
+        // Copying the rows is the beginning of the way, and what is waited for.
+        "advance" if state.phase == Phase::Backfilling => None,
         "advance" => (state.phase != before.phase || state.step != before.step).then_some(Ok(())),
         _ => Some(Ok(())),
     }
