@@ -2,7 +2,6 @@
 //! else (another rule set, a changed schema, a stop) ends the session and begins another.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ficus_rules::Side;
@@ -193,9 +192,7 @@ impl Session<'_> {
             Done::Compared => {}
             Done::GapsClosed => {
                 self.gaps = false;
-                for flow in [&self.state().forward, &self.state().reverse] {
-                    flow.frozen.store(false, Ordering::Release);
-                }
+                self.state().freeze(false);
                 self.state().update(|report| report.trouble = None);
             }
         }
@@ -234,6 +231,8 @@ impl Session<'_> {
         gaps.extend(self.modern.gaps().await?);
         gaps.sort_unstable();
         gaps.dedup();
+        // An earlier session may have ended between closing them and saying so.
+        self.state().freeze(!gaps.is_empty());
         if !gaps.is_empty() {
             self.close(gaps, wish.owner);
         }
@@ -283,9 +282,6 @@ impl Session<'_> {
             tables.join(", ")
         );
         tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
-        for flow in [&self.state().forward, &self.state().reverse] {
-            flow.frozen.store(true, Ordering::Release);
-        }
         self.state().update(|report| report.trouble = Some(trouble));
         let verifier = self.verifier(owner);
         let (legacy, modern) = (Arc::clone(&self.legacy), Arc::clone(&self.modern));

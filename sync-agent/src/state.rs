@@ -39,7 +39,7 @@ pub(crate) struct Flow {
     /// Look now.
     pub(crate) wake: Notify,
     /// Some change may be missing in the source's log: no freshness is claimed.
-    pub(crate) frozen: AtomicBool,
+    frozen: AtomicBool,
     applied: watch::Sender<Position>,
 }
 
@@ -233,6 +233,13 @@ impl State {
         match keys.0 {
             Some(keys) => dirty.add(keys.into_iter().map(|((pair, _), key)| (pair, key))),
             None => dirty.0 = None,
+        }
+    }
+
+    /// Whether some change may be missing in a log.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        for flow in [&self.forward, &self.reverse] {
+            flow.frozen.store(frozen, Ordering::Release);
         }
     }
 

@@ -391,3 +391,32 @@ async fn a_copy_from_a_backup_is_compared_when_the_log_does_not_go_back_that_far
     assert_eq!(number(&mut modern, "SELECT sum(legacy_id) FROM notes").await, 2);
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn freshness_is_claimed_again_after_a_session_that_ended_while_gaps_were_closed() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy_user(&mut legacy, 1).await;
+    exec(
+        &mut legacy,
+        "ALTER TABLE accounts_usernote ADD COLUMN pinned bool NULL;
+         WITH RECURSIVE n(i) AS (VALUES (100) UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+         INSERT INTO accounts_usernote (id, text, created_at, user_id) SELECT i, 'note', 'c', 1 FROM n",
+    )
+    .await;
+    world.tables[3].keep_legacy.push("pinned".into());
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    exec(&mut legacy, "PRAGMA foreign_keys = OFF").await;
+    exec(&mut legacy, REMAKE).await;
+    until(&agent, "a comparison", |report| report.trouble.as_ref().is_some_and(|t| t.contains("accounts_usernote"))).await;
+    world.order(&agent, |orders, _| orders.sync = ficus_rules::wire::SyncOrder::Remove);
+    until(&agent, "removed", |report| report.removed).await;
+    let mut modern = world.app(Side::Modern).await;
+    exec(&mut modern, "DELETE FROM notes; DELETE FROM profiles; DELETE FROM users").await;
+    world.order(&agent, |orders, _| orders.sync = ficus_rules::wire::SyncOrder::Run);
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
