@@ -1,10 +1,11 @@
 //! The rule files on disk, and the rules that serve. Reads and judges; whether what it read may serve is decided here,
 //! publishing it is the reconciler's.
 
+mod keep;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ficus_rules::migration::Phase;
 use ficus_rules::plan::RuleSet;
 use ficus_rules::spec::{self, Checked, Complaint, Known};
 use ficus_rules::wire::RuleFile;
@@ -44,26 +45,23 @@ pub(crate) fn read(directory: &Path) -> std::io::Result<Vec<RuleFile>> {
 pub(crate) fn read_or_complain(directory: &Path) -> Result<Vec<RuleFile>, Vec<Complaint>> {
     read(directory).map_err(|error| {
         let hint = "the directory is named in ficus.toml".to_owned();
-        vec![complaint(&directory.display().to_string(), format!("the rules cannot be read: {error}"), hint)]
+        vec![complaint(&directory.display().to_string(), 1, format!("the rules cannot be read: {error}"), hint)]
     })
 }
 
-/// Parses, resolves, lints, tests; and refuses what would orphan a capability on its way.
-pub(crate) fn check(files: &[RuleFile], known: &Known, states: &BTreeMap<String, Stored>) -> Result<Checked, Vec<Complaint>> {
+/// Parses, resolves, lints, tests; and refuses what would take from a capability on its way what it needs. `serving` are
+/// the rules that serve.
+pub(crate) fn check(
+    files: &[RuleFile],
+    known: &Known,
+    states: &BTreeMap<String, Stored>,
+    serving: &RuleSet,
+) -> Result<Checked, Vec<Complaint>> {
     let checked = spec::load(files, known)?;
-    let orphans: Vec<_> = states
-        .values()
-        .map(|stored| &stored.state)
-        .filter(|state| !checked.rules.capabilities.contains_key(&state.capability))
-        .filter(|state| !matches!(state.phase, Phase::Draft | Phase::Retired))
-        .map(|state| {
-            let message = format!("capability `{}` is {} and has no rules any more", state.capability, state.phase.as_str());
-            complaint(&format!("{}.toml", state.capability), message, "put its file back until it is retired".to_owned())
-        })
-        .collect();
-    if orphans.is_empty() { Ok(checked) } else { Err(orphans) }
+    let complaints = keep::complaints(states.values().map(|stored| &stored.state), serving, &checked.rules);
+    if complaints.is_empty() { Ok(checked) } else { Err(complaints) }
 }
 
-fn complaint(file: &str, message: String, hint: String) -> Complaint {
-    Complaint { file: file.to_owned(), line: 1, column: 1, message, hint, warning: false }
+fn complaint(file: &str, line: usize, message: String, hint: String) -> Complaint {
+    Complaint { file: file.to_owned(), line, column: 1, message, hint, warning: false }
 }

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 
 use crate::plan::RuleSet;
 
-pub(crate) use conditions::{count, covers, meet};
+pub use conditions::covers;
+pub(crate) use conditions::{count, meet};
 pub use pattern::Pattern;
 pub use plain::PlainRequest;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::plan::RuleSet;
 use ficus_rules::spec::{Checked, Complaint};
 use ficus_rules::wire::RuleFile;
 use serde_json::json;
@@ -30,13 +31,15 @@ impl Reconciler {
         let config = &self.shared.config;
         let read = rulebook::read_or_complain(&config.rules_dir);
         self.view.attempted = read.as_ref().ok().cloned();
-        let judged = read.and_then(|files| {
-            let checked = rulebook::check(&files, &config.known, &self.view.states)?;
-            Ok((files, checked))
-        });
         let before = last_good.and_then(|(files, generation, published)| {
-            let checked = rulebook::check(&files, &config.known, &self.view.states).ok()?;
+            let checked = rulebook::check(&files, &config.known, &self.view.states, &RuleSet::default()).ok()?;
             Some(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published })
+        });
+        let judged = read.and_then(|files| {
+            let nothing = RuleSet::default();
+            let serving = before.as_ref().map_or(&nothing, |before| &before.rules);
+            let checked = rulebook::check(&files, &config.known, &self.view.states, serving)?;
+            Ok((files, checked))
         });
         match (judged, before) {
             (Ok((files, _)), Some(before)) if files == before.files => self.view.rulebook = Arc::new(before),
@@ -59,7 +62,7 @@ impl Reconciler {
             self.view.attempted = Some(files.clone());
         }
         let judged = read.and_then(|files| {
-            let checked = rulebook::check(&files, &self.shared.config.known, &self.view.states)?;
+            let checked = rulebook::check(&files, &self.shared.config.known, &self.view.states, &self.view.rulebook.rules)?;
             Ok((files, checked))
         });
         let taken = match judged {

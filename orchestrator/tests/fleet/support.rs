@@ -256,6 +256,7 @@ async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
             legacy: traffic(0),
             modern: traffic(gateway.errors.load(Ordering::SeqCst) * requests / 100),
             shadow: ShadowCounts { same: requests, ..ShadowCounts::default() },
+            ..GatewayCapability::default()
         };
         let report = GatewayReport {
             gateway: "gw-1".into(),

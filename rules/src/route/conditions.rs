@@ -22,7 +22,7 @@ pub(crate) fn count(route: &Route) -> usize {
 }
 
 /// Whether every request that meets the conditions of `narrow` meets those of `wide`.
-pub(crate) fn covers(wide: &Route, narrow: &Route) -> bool {
+pub fn covers(wide: &Route, narrow: &Route) -> bool {
     let lists =
         |wide: &[String], narrow: &[String]| wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|item| wide.contains(item)));
     let maps = |wide: &BTreeMap<String, Condition>, narrow: &BTreeMap<String, Condition>| {
