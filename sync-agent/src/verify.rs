@@ -63,7 +63,9 @@ impl Verifier {
     pub(crate) async fn run(&self, token: u64, scope: VerifyScope) -> Result<(), Error> {
         let _turn = self.state.verification().await;
         self.state.update(|report| {
-            report.verified = Some(VerifyReport { token, done: false, at: Timestamp::default(), tables: Vec::new() });
+            // The last answer stays until there is a new one: its token says whose it is, and the parity gate needs it.
+            let begun = || VerifyReport { token, done: false, at: Timestamp::default(), tables: Vec::new() };
+            report.verified.get_or_insert_with(begun);
         });
         let taken = self.state.take_dirty();
         let keys = if scope == VerifyScope::Changed { taken.keys.by_pair() } else { None };

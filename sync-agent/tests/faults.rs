@@ -311,6 +311,7 @@ async fn a_verification_beside_another_finds_what_is_wrong() {
     for _ in 0..3 {
         world.order(&agent, |orders, token| orders.verify = Some(Verify { token, scope: VerifyScope::Changed }));
         tokio::time::sleep(Duration::from_millis(15)).await;
+        assert!(report(&agent).verified.is_some_and(|last| last.done), "the last answer stays until there is a new one");
     }
     let tables = world.verify(&agent, VerifyScope::Changed).await;
     assert_eq!(tables.iter().map(|table| table.drift_rows).sum::<u64>(), 1);
