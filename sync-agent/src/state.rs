@@ -147,15 +147,29 @@ impl State {
         metrics::LAG_ENTRIES.with_label_values(&labels).set(i64::try_from(stream.lag_entries).unwrap_or(i64::MAX));
     }
 
-    /// Everything up to here is applied; everything that was committed at `through`, if it is known. While rows of this
-    /// direction are set aside, nothing newer is claimed: of these rows the other side has not what their owner has.
-    pub(crate) fn advance(&self, direction: Direction, position: Position, through: Option<Timestamp>) {
+    /// Everything up to here is applied; if it is `complete`, everything that was committed when the wall clock said
+    /// `asked`. While rows of this direction are set aside, nothing newer is claimed: of these rows the other side has not
+    /// what their owner has.
+    ///
+    /// Writes are marked with the wall clock. Once that has been set back, marks of new writes lie below what was claimed
+    /// by the old time: the claim goes back with it.
+    pub(crate) fn advance(&self, direction: Direction, position: Position, asked: Timestamp, complete: bool) {
         let flow = self.flow(direction);
-        let through = through.filter(|_| !flow.frozen.load(Ordering::Acquire) && self.set_aside(direction) == 0);
+        let complete = complete && !flow.frozen.load(Ordering::Acquire) && self.set_aside(direction) == 0;
+        let mut back = None;
         self.stream(direction, |stream| {
             stream.applied = Some(position.to_string());
-            stream.through = through.unwrap_or(stream.through).max(stream.through);
+            back = (asked < stream.through).then(|| stream.through.since(asked));
+            if complete {
+                stream.through = asked;
+            } else if back.is_some() {
+                stream.through = Timestamp::default();
+            }
         });
+        if let Some(back) = back {
+            let stream = direction.as_str();
+            tracing::warn!(capability = %self.capability, %stream, ?back, "the wall clock was set back; freshness is counted anew");
+        }
         flow.applied.send_if_modified(|applied| std::mem::replace(applied, position) != position);
         self.look_at_end();
     }
@@ -291,7 +305,7 @@ mod tests {
     }
 
     fn through(state: &State, direction: Direction, at: u64) -> u64 {
-        state.advance(direction, Position(1), Some(Timestamp(at)));
+        state.advance(direction, Position(1), Timestamp(at), true);
         let report = state.report();
         report.stream_from(direction.source()).through.0
     }
@@ -305,6 +319,18 @@ mod tests {
         assert_eq!(through(&state, Direction::Reverse, 20), 20, "the other direction has its own");
         state.set_quarantined(Direction::Forward, 0);
         assert_eq!(through(&state, Direction::Forward, 30), 30);
+    }
+
+    #[test]
+    fn freshness_follows_a_clock_that_is_set_back() {
+        let state = state();
+        assert_eq!(through(&state, Direction::Forward, 1_000), 1_000);
+        assert_eq!(through(&state, Direction::Forward, 400), 400);
+        state.advance(Direction::Forward, Position(1), Timestamp(900), false);
+        assert_eq!(state.report().forward.through.0, 400, "no claim, no harm");
+        state.advance(Direction::Forward, Position(1), Timestamp(300), false);
+        assert_eq!(state.report().forward.through.0, 0, "of the new time nothing is known yet");
+        assert_eq!(through(&state, Direction::Forward, 310), 310);
     }
 
     #[test]

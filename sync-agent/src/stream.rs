@@ -34,7 +34,7 @@ impl Stream {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let direction = self.applier.direction;
         self.state.set_quarantined(direction, self.applier.sink.quarantined().await?);
-        self.state.advance(direction, self.position, None);
+        self.state.advance(direction, self.position, now(), false);
         self.state.stream(direction, |stream| stream.live = true);
         let ran = self.follow().await;
         self.state.stream(direction, |stream| stream.live = false);
@@ -54,11 +54,11 @@ impl Stream {
                 let batch = self.applier.source.read(self.position, self.batch_rows, &[]).await?;
                 let (entries, complete) = (batch.entries, batch.upto == batch.end);
                 pruned.entries += self.carry(batch).await?;
-                self.state.advance(self.applier.direction, self.position, complete.then_some(asked));
+                self.state.advance(self.applier.direction, self.position, asked, complete);
                 look = !complete;
                 crash::point_if(entries > 0, "after_commit_before_confirm");
             } else {
-                self.state.advance(self.applier.direction, self.position, Some(asked));
+                self.state.advance(self.applier.direction, self.position, asked, true);
             }
             self.prune(&mut pruned).await?;
             if look {

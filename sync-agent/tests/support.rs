@@ -125,6 +125,7 @@ impl World {
                         epoch: 1,
                         owner: Side::Legacy,
                         sync: SyncOrder::Run,
+                        may_copy: true,
                         fenced: Fences::default(),
                         mark_end: None,
                         verify: None,
