@@ -225,6 +225,8 @@ pub struct CapabilityOrders {
     pub owner: Side,
     /// What to run.
     pub sync: SyncOrder,
+    /// The initial copy may be made, or made anew. Otherwise a copy that is gone is trouble: it may be read from.
+    pub may_copy: bool,
     /// Which databases must refuse every writer but the agent.
     pub fenced: Fences,
     /// Read the end of this side's log and say when it has been applied.

@@ -35,6 +35,7 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
         epoch: state.epoch,
         owner: state.owner,
         sync: if retired { SyncOrder::Remove } else { SyncOrder::Run },
+        may_copy: state.phase == Phase::Backfilling,
         fenced: if retired { Fences::default() } else { fences(state) },
         mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
         verify: state.verify.filter(|_| !retired),

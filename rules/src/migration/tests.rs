@@ -235,6 +235,48 @@ fn a_failing_gate_takes_all_reads_back_and_holds() {
 }
 
 #[test]
+fn a_copy_that_is_gone_takes_all_reads_back_and_is_made_anew_when_released() {
+    let spoil: [fn(&mut CapabilityReport); 2] = [
+        |r| r.backfill.complete = false,
+        |r| {
+            let trouble = Some("the copy is gone".into());
+            *r = CapabilityReport { trouble, ..CapabilityReport::default() };
+        },
+    ];
+    for phase in [Phase::Streaming, Phase::Shadowing, Phase::Ramping] {
+        for spoil in spoil {
+            let mut seen = good(Side::Legacy, NOW);
+            spoil(report(&mut seen));
+            report(&mut seen).verified = Some(verified(0, 0, NOW));
+            let back = tick(&state(phase, 1), &seen, NOW);
+            assert_eq!((back.state.phase, back.journal[0].kind.as_str()), (Phase::Streaming, "stepped_back"), "{phase:?}");
+            assert!(back.state.holds.contains("copy"));
+            assert!(tick(&back.state, &seen, NOW).journal.is_empty(), "said once");
+            let orders = |state: &State| desired::orders(state, &plan()).expect("it is synchronised");
+            assert!(!orders(&back.state).may_copy);
+            for release in [Some("copy".to_owned()), None] {
+                let anew = wish(&back.state, &seen, Wish::Release(release)).state;
+                assert_eq!((anew.phase, anew.holds.is_empty(), orders(&anew).may_copy), (Phase::Backfilling, true, true));
+                assert_eq!(tick(&anew, &good(Side::Legacy, NOW), NOW).state.phase, Phase::Streaming);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_has_only_just_begun_does_not_know_the_copy() {
+    let ramping = state(Phase::Ramping, 1);
+    let mut fresh = good(Side::Legacy, NOW);
+    let verified = report(&mut fresh).verified.take();
+    *report(&mut fresh) = CapabilityReport { verified, ..CapabilityReport::default() };
+    assert_eq!(tick(&ramping, &fresh, NOW).state.phase, Phase::Ramping);
+    let mut late = good(Side::Legacy, NOW);
+    report(&mut late).backfill.complete = false;
+    late.agent.as_mut().expect("there is an agent").generation = 8;
+    assert_eq!(tick(&ramping, &late, NOW).state.phase, Phase::Ramping, "older orders");
+}
+
+#[test]
 fn an_approval_is_waited_for() {
     let ramping = state(Phase::Ramping, 2);
     let seen = good(Side::Legacy, later(3600));

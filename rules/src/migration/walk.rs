@@ -17,6 +17,9 @@ use crate::{Side, Timestamp};
 
 /// Time has passed, or something was reported.
 pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+    if let Some(outcome) = copy_is_gone(state, plan, seen, now) {
+        return outcome;
+    }
     let judged = seen.judged(state, plan, now);
     let outcome = match state.phase {
         Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, plan, now)),
@@ -63,6 +66,21 @@ pub(super) fn back_to_streaming(state: &State, reason: &str, text: String, now: 
     next.holds.insert(reason.to_owned());
     let detail = json!({ "from": state.phase.as_str(), "step": state.step, "hold": reason });
     Outcome::moved(next, "stepped_back", text, detail)
+}
+
+/// The hold of a capability whose copy is not complete any more; to release it is to copy anew.
+pub(super) const COPY: &str = "copy";
+
+/// The copy had been complete and is not any more: somebody put another database in its place. A report that has neither
+/// a running stream nor trouble is one of an agent that has only just begun: it does not know yet.
+fn copy_is_gone(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Outcome> {
+    let copied = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
+    let known = state.phase == Phase::Streaming && state.holds.contains(COPY);
+    let report = seen.obedient_agent(now).filter(|_| copied && !known && !plan.tables.is_empty())?;
+    let knows = report.forward.live || report.reverse.live || report.trouble.is_some();
+    let gone = knows && !report.backfill.complete;
+    let text = "modern's copy is not complete any more: all reads go to legacy, and releasing `copy` copies anew";
+    gone.then(|| back_to_streaming(state, COPY, text.to_owned(), now))
 }
 
 /// What is missing until changes flow both ways.

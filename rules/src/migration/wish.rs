@@ -14,7 +14,7 @@ use crate::{Side, Timestamp};
 pub(super) fn grant(state: &State, plan: &Capability, seen: &Observation, wish: &Wish, now: Timestamp) -> Outcome {
     match wish {
         Wish::Hold(reason) => hold(state, reason),
-        Wish::Release(reason) => release(state, plan, reason.as_deref()),
+        Wish::Release(reason) => release(state, plan, reason.as_deref(), now),
         Wish::Abort => abort(state, now),
         Wish::Revert => revert(state, plan, seen, now),
         _ if state.switch.is_some() => Outcome::refused(state, format!("{} is under way", under_way(state))),
@@ -44,7 +44,7 @@ fn hold(state: &State, reason: &str) -> Outcome {
     Outcome::moved(next, "hold", format!("held: {reason}"), json!({ "hold": reason }))
 }
 
-fn release(state: &State, plan: &Capability, reason: Option<&str>) -> Outcome {
+fn release(state: &State, plan: &Capability, reason: Option<&str>, now: Timestamp) -> Outcome {
     let mut next = state.clone();
     if let Some(reason) = reason {
         if !next.holds.remove(reason) {
@@ -52,9 +52,15 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>) -> Outcome {
             let known = if known.is_empty() { "nothing is held".to_owned() } else { format!("held are {}", known.join(", ")) };
             return Outcome::refused(state, format!("no hold is called `{reason}`; {known}"));
         }
+        if copies_anew(state, &next) {
+            return copy_anew(next, now);
+        }
         return Outcome::moved(next, "release", format!("released: {reason}"), json!({ "released": [reason] }));
     }
     next.holds.clear();
+    if copies_anew(state, &next) {
+        return copy_anew(next, now);
+    }
     let walking = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
     next.released |= walking && walk::next_step(state, plan).is_some_and(|(_, step)| step.approve);
     if next == *state {
@@ -62,6 +68,16 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>) -> Outcome {
     }
     let text = if next.released && !state.released { "the next step is approved" } else { "every hold is released" };
     Outcome::moved(next, "release", text, json!({ "released": state.holds }))
+}
+
+/// A copy that is gone can only be waited for where it may be made.
+fn copies_anew(before: &State, after: &State) -> bool {
+    before.phase == Phase::Streaming && before.holds.contains(walk::COPY) && !after.holds.contains(walk::COPY)
+}
+
+fn copy_anew(state: State, now: Timestamp) -> Outcome {
+    let next = State { phase: Phase::Backfilling, since: now, verify: None, repair: None, ..state };
+    Outcome::moved(next, "phase", "existing rows are copied anew", json!({ "phase": "backfilling", "released": [walk::COPY] }))
 }
 
 fn advance(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
