@@ -143,7 +143,13 @@ impl Session<'_> {
         self.fence(&wish).await?;
         match (forward.position, reverse.position, forward.backfilled) {
             (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
-            _ if wish.owner == Side::Legacy => self.backfill(),
+            _ if wish.owner == Side::Legacy && wish.may_copy => self.backfill(),
+            _ if wish.owner == Side::Legacy => {
+                return Err(Error::Refused(format!(
+                    "the copy is gone: {} has none that was completed (its database was replaced or emptied?), and reads may still go there; put the database back, or revert the capability and begin a new backfill",
+                    self.context.resolved.modern
+                )));
+            }
             _ => {
                 return Err(Error::Refused(
                     "modern owns the rows, and its copy was never completed; revert to legacy first, or put the databases back that belong together".to_owned(),

@@ -421,3 +421,28 @@ async fn freshness_is_claimed_again_after_a_session_that_ended_while_gaps_were_c
     world.must_be_equal(&agent).await;
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn a_vanished_copy_is_filled_again_only_when_it_may_be() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy_user(&mut legacy, 1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    agent.stop().await;
+    world.orders.capabilities.get_mut("users").unwrap().may_copy = false;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    agent.stop().await;
+
+    let mut modern = world.app(Side::Modern).await;
+    exec(&mut modern, "DELETE FROM notes; DELETE FROM profiles; DELETE FROM users; DELETE FROM _ficus_checkpoint").await;
+    let agent = world.agent().await;
+    let seen = until(&agent, "a refusal", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.is_some_and(|why| why.contains("the copy is gone: users-service")));
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM users").await, 0, "nothing was copied");
+    world.order(&agent, |orders, _| orders.may_copy = true);
+    streaming(&agent).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
