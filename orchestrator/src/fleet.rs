@@ -127,15 +127,16 @@ impl Fleet {
         self.inner().floors.insert(capability.to_owned(), floor);
     }
 
-    /// Moves the windows of a capability on.
-    pub(crate) fn note(&self, plan: &Capability, stored: &Stored, now: Timestamp) {
+    /// Moves the windows of a capability on. A lag that is no number, or that nobody tells, is beyond every limit.
+    pub(crate) fn note(&self, plan: &Capability, stored: &Stored, silent: Duration, now: Timestamp) {
         let mut inner = self.inner();
-        let lag = inner.agent_of(&plan.name).map(|(_, agent)| agent.capabilities[&plan.name].stream_from(stored.state.owner).lag_seconds);
-        // A lag that is no number is beyond every limit.
-        match lag {
-            Some(lag) if lag <= plan.gates.lag.max.as_secs_f64() => drop(inner.lag_beyond_since.remove(&plan.name)),
-            Some(_) => drop(inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now)),
-            None => {}
+        let heard = inner.agent_of(&plan.name).filter(|(at, _)| now.since(*at) <= silent);
+        let stream = heard.map(|(_, agent)| agent.capabilities[&plan.name].stream_from(stored.state.owner)).filter(|stream| stream.live);
+        let within = stream.is_some_and(|stream| (0.0..=plan.gates.lag.max.as_secs_f64()).contains(&stream.lag_seconds));
+        if within {
+            inner.lag_beyond_since.remove(&plan.name);
+        } else {
+            inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now);
         }
         inner.windows.entry(plan.name.clone()).or_default().note(&stored.state, now);
     }
@@ -244,3 +245,6 @@ fn joined(plan: &Capability, view: &View) -> BTreeMap<String, ficus_rules::migra
     let others = view.capabilities().filter(|(other, _)| other.name != plan.name && related(other));
     others.map(|(other, stored)| (other.name.clone(), stored.state.phase)).collect()
 }
+
+#[cfg(test)]
+mod tests;

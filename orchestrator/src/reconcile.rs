@@ -167,7 +167,7 @@ impl Reconciler {
     async fn step(&mut self, name: &str, event: &Event, by: Option<&str>, reason: Option<&str>) -> Result<Step, StoreError> {
         let Some((plan, stored)) = self.view.capability(name) else { return Ok(Step::Quiet) };
         let now = fleet::now();
-        self.shared.fleet.note(plan, stored, now);
+        self.shared.fleet.note(plan, stored, self.shared.config.agent_silent, now);
         let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits());
         let outcome = advance(&stored.state, plan, &seen, event, now);
         if let Some(why) = outcome.refused {

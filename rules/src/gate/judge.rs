@@ -10,7 +10,7 @@ use crate::wire::{ShadowCounts, Traffic};
 use crate::{Share, Timestamp};
 
 /// A lag beyond its limit fails only when it stays there for so long; until then it is inconclusive. One long
-/// transaction in the source must not throw a ramp back.
+/// transaction in the source must not throw a ramp back. The same for a lag that nobody knows: an agent may restart.
 pub const LAG_GRACE: Duration = Duration::from_secs(10);
 
 /// One measurement, or why there is none.
@@ -36,6 +36,8 @@ pub struct Measurements {
     pub shadow: Measured<ShadowCounts>,
     /// The stream that leaves the owner.
     pub lag: Measured<LagSeen>,
+    /// Since when the lag has been missing, if it is.
+    pub lag_missing_since: Option<Timestamp>,
     /// The last verification.
     pub parity: Measured<ParitySeen>,
 }
@@ -82,7 +84,7 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
     if let Some(gate) = &gates.shadow {
         say("shadow", one(&measured.shadow, |counts| shadow(gate, counts)));
     }
-    say("lag", one(&measured.lag, |seen| lag(&gates.lag, seen, now)));
+    say("lag", lag_or_none(&gates.lag, measured, now));
     say("parity", one(&measured.parity, |seen| parity(&gates.parity, seen, now)));
     judged
 }
@@ -143,6 +145,17 @@ fn shadow(gate: &ShadowGate, counts: &ShadowCounts) -> (Verdict, String) {
     let measured = share(different, compared);
     let text = format!("{different} of {compared} differ ({}), limit {}", percent(measured), gate.max_different);
     (within(measured, gate.max_different.ratio()), text)
+}
+
+/// A stream that nobody hears of, or that does not run, is as bad as one that lags: after a while it fails.
+fn lag_or_none(gate: &LagGate, measured: &Measurements, now: Timestamp) -> Option<(Verdict, String)> {
+    let (verdict, text) = one(&measured.lag, |seen| lag(gate, seen, now))?;
+    let since = match &measured.lag {
+        Measured::Value(seen) => seen.beyond_since,
+        _ => measured.lag_missing_since,
+    };
+    let long = since.map(|since| now.since(since)).filter(|long| verdict == Verdict::Error && *long >= LAG_GRACE);
+    Some(long.map_or((verdict, text.clone()), |long| (Verdict::Fail, format!("{text}, for {}s", long.as_secs()))))
 }
 
 fn lag(gate: &LagGate, seen: &LagSeen, now: Timestamp) -> (Verdict, String) {

@@ -90,7 +90,7 @@ pub struct TrafficSeen {
     pub recent: Sides,
     /// Comparisons since the present step began.
     pub shadow: ShadowCounts,
-    /// Since when the lag has been beyond the gate's limit.
+    /// Since when the lag has been beyond the gate's limit, or not known at all.
     pub lag_beyond_since: Option<Timestamp>,
 }
 
@@ -128,6 +128,7 @@ impl Observation {
                 None => (Measured::Missing("the agent is silent".to_owned()), Measured::Missing("the agent is silent".to_owned())),
                 Some(agent) => (self.lag(&agent.report, state.owner), Measured::Value(parity(&agent.report))),
             };
+            asked.lag_missing_since = self.traffic.lag_beyond_since;
         }
         asked
     }

@@ -20,10 +20,7 @@ use crate::{Side, Timestamp};
 pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let mut missing = waiting::agent(plan, seen, now);
     missing.extend(waiting::stream(plan, seen, state.owner, now));
-    if let Some(agent) = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0) {
-        let text = format!("{} rows are quarantined; `ficus repair` writes the owner's rows over them", agent.report.quarantined);
-        missing.push(Waiting::new(WaitingKind::Agent, text));
-    }
+    missing.extend(waiting::quarantined(plan, seen, now));
     if state.repair.is_some() {
         missing.push(Waiting::new(WaitingKind::Agent, "a repair is under way"));
     }

@@ -277,6 +277,33 @@ fn an_agent_that_has_only_just_begun_does_not_know_the_copy() {
 }
 
 #[test]
+fn a_lag_that_nobody_knows_for_long_takes_all_reads_back() {
+    let ramping = state(Phase::Ramping, 1);
+    let mut seen = good(Side::Legacy, later(11));
+    seen.traffic.lag_beyond_since = Some(later(2));
+    report(&mut seen).forward.live = false;
+    assert_eq!(tick(&ramping, &seen, later(11)).state.phase, Phase::Ramping);
+    seen.traffic.lag_beyond_since = Some(later(1));
+    let back = tick(&ramping, &seen, later(11)).state;
+    assert_eq!((back.phase, back.holds.contains("gate:lag")), (Phase::Streaming, true));
+    seen.agent = None;
+    assert_eq!(tick(&ramping, &seen, later(11)).state.phase, Phase::Streaming, "a silent agent too");
+}
+
+#[test]
+fn rows_that_are_set_aside_keep_it_where_it_is() {
+    let mut seen = good(Side::Legacy, later(3600));
+    report(&mut seen).quarantined = 2;
+    for phase in [Phase::Streaming, Phase::Shadowing, Phase::Ramping] {
+        let here = state(phase, 0);
+        assert_eq!(tick(&here, &seen, later(3600)).state, State { judged: tick(&here, &seen, later(3600)).state.judged, ..here.clone() });
+        let waits = waiting_for(&here, &plan(), &seen, later(3600));
+        assert!(waits.iter().any(|w| w.text.starts_with("2 rows are quarantined")), "{waits:?}");
+        assert!(advance(&here, &plan(), &seen, &Event::Wish(Wish::Advance), later(3600)).refused.is_some());
+    }
+}
+
+#[test]
 fn an_approval_is_waited_for() {
     let ramping = state(Phase::Ramping, 2);
     let seen = good(Side::Legacy, later(3600));

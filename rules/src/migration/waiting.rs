@@ -95,6 +95,13 @@ pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Ve
     }
 }
 
+/// No row is set aside.
+pub(super) fn quarantined(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let agent = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0)?;
+    let text = format!("{} rows are quarantined; `ficus repair` writes the owner's rows over them", agent.report.quarantined);
+    Some(Waiting::new(WaitingKind::Agent, text))
+}
+
 /// A stream runs.
 pub(super) fn stream(plan: &Capability, seen: &Observation, from: Side, now: Timestamp) -> Vec<Waiting> {
     let live = seen.live_agent(now).is_some_and(|a| a.report.stream_from(from).live);

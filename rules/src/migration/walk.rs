@@ -46,7 +46,9 @@ pub(super) fn skip_hold(state: &State, plan: &Capability, seen: &Observation, no
         return Outcome::refused(state, waiting::sentence(&missing));
     };
     if step.action == StepAction::Cutover {
-        missing.extend(switch::preconditions(state, Side::Modern, plan, seen, now));
+        let known = |w: &Waiting| !missing.contains(w);
+        let more: Vec<_> = switch::preconditions(state, Side::Modern, plan, seen, now).into_iter().filter(known).collect();
+        missing.extend(more);
     }
     if missing.is_empty() { enter(state, at, step, seen, now) } else { Outcome::refused(state, waiting::sentence(&missing)) }
 }
@@ -105,6 +107,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
     let judged = seen.judged(state, plan, now);
     let mut missing = waiting::holds(state);
     missing.extend(waiting::agent(plan, seen, now));
+    missing.extend(waiting::quarantined(plan, seen, now));
     missing.extend(waiting::gates(&judged));
     missing.extend(hold_left(state, plan, now));
     match next_step(state, plan) {

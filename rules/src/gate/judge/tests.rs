@@ -72,6 +72,23 @@ fn a_lag_fails_when_it_lasts() {
 }
 
 #[test]
+fn a_lag_that_nobody_knows_fails_when_that_lasts() {
+    let since = |ms: u64| Some(Timestamp(NOW.0 - ms));
+    let missing = |lag_missing_since| {
+        let lag = Measured::Missing("the agent is silent".to_owned());
+        verdict(&Measurements { lag, lag_missing_since, ..Measurements::default() }, "lag")
+    };
+    assert_eq!(missing(None), Some(Verdict::Error));
+    assert_eq!(missing(since(9_999)), Some(Verdict::Error));
+    assert_eq!(missing(since(10_000)), Some(Verdict::Fail));
+    let garbled = |beyond_since| {
+        let lag = Measured::Value(LagSeen { seconds: f64::NAN, beyond_since });
+        verdict(&Measurements { lag, ..Measurements::default() }, "lag")
+    };
+    assert_eq!((garbled(since(9_999)), garbled(since(10_000))), (Some(Verdict::Error), Some(Verdict::Fail)));
+}
+
+#[test]
 fn parity_is_fresh_or_inconclusive() {
     let judged = |last| verdict(&Measurements { parity: Measured::Value(ParitySeen { last }), ..Measurements::default() }, "parity");
     assert_eq!(judged(None), Some(Verdict::Inconclusive));

@@ -1,0 +1,54 @@
+//! What is made of reports that are late, missing or contradict each other.
+
+use ficus_rules::migration::State;
+use ficus_rules::spec::{self, Known};
+use ficus_rules::wire::{CapabilityReport, RuleFile, StreamReport};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+const SILENT: Duration = Duration::from_secs(10);
+
+fn later(ms: u64) -> Timestamp {
+    Timestamp(NOW.0 + ms)
+}
+
+fn plan() -> Capability {
+    let text = "[capability]\nname = \"users\"\nlegacy = \"m\"\nmodern = \"u\"\n[[route]]\npath = \"/\"\n\
+        [[table]]\nlegacy = \"a\"\nmodern = \"b\"\n";
+    let files = [RuleFile { name: "users.toml".to_owned(), text: text.to_owned() }];
+    spec::load(&files, &Known::default()).expect("good rules").rules.capabilities.remove("users").expect("users")
+}
+
+fn stored() -> Stored {
+    Stored { state: State::draft("users", NOW), serving_generation: 1, orders_generation: 1 }
+}
+
+fn agent(name: &str, stream: StreamReport) -> AgentReport {
+    let report = CapabilityReport { forward: stream, ..CapabilityReport::default() };
+    AgentReport { agent: name.to_owned(), generation: 1, capabilities: [("users".to_owned(), report)].into() }
+}
+
+fn live(lag_seconds: f64) -> StreamReport {
+    StreamReport { live: true, lag_seconds, ..StreamReport::default() }
+}
+
+#[test]
+fn a_lag_that_nobody_tells_is_beyond_the_limit() {
+    let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
+    let since = |at| {
+        fleet.note(&plan, &stored, SILENT, at);
+        fleet.observe(&plan, &stored, &View::default(), Limits::default()).traffic.lag_beyond_since
+    };
+    assert_eq!((since(NOW), since(later(5))), (Some(NOW), Some(NOW)), "nobody has reported");
+    fleet.hear_agent(agent("a", live(0.1)), later(10));
+    assert_eq!(since(later(10)), None);
+    assert_eq!(since(later(10_010)), None);
+    assert_eq!(since(later(10_011)), Some(later(10_011)), "it is silent");
+    for (at, bad) in [(20_000, live(f64::NAN)), (21_000, live(-1.0)), (22_000, live(2.1)), (23_000, StreamReport::default())] {
+        fleet.hear_agent(agent("a", live(0.1)), later(at));
+        assert_eq!(since(later(at)), None);
+        fleet.hear_agent(agent("a", bad.clone()), later(at + 1));
+        assert_eq!(since(later(at + 1)), Some(later(at + 1)), "{bad:?}");
+    }
+}
