@@ -156,6 +156,7 @@ impl Fleet {
                 generation: known.report.generation,
                 inflight_writes: counts.map_or(0, |c| c.inflight_writes),
                 held: counts.map_or(0, |c| c.held),
+                modern_down: counts.is_some_and(|c| c.modern_down),
             }
         });
         let agent = inner.agent_of(name).map(|(at, agent)| AgentSeen {

@@ -66,6 +66,8 @@ pub struct GatewaySeen {
     pub inflight_writes: u64,
     /// Writes of the capability that it holds.
     pub held: u64,
+    /// Modern does not answer it.
+    pub modern_down: bool,
 }
 
 /// The agent.

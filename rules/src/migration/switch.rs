@@ -28,6 +28,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
         Side::Modern => {
             missing.extend(waiting::stream(plan, seen, Side::Modern, now));
             missing.extend(waiting::gateways(seen, now));
+            missing.extend(waiting::modern_up(plan, seen, now));
             let judged = seen.judged(state, plan, now);
             let stops = |gate: &str, v| v == Verdict::Fail || (v != Verdict::Pass && matches!(gate, "lag" | "parity"));
             let bad: Vec<_> = judged.into_iter().filter(|j| stops(&j.gate, j.verdict)).collect();
@@ -215,6 +216,10 @@ fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observatio
     if now >= running.deadline {
         let left = waiting::sentence(&missing(state, running, plan, seen, now));
         return Some(if left.is_empty() { "the deadline has passed".to_owned() } else { format!("the deadline has passed: {left}") });
+    }
+    let down = waiting::modern_up(plan, seen, now);
+    if running.to == Side::Modern && !down.is_empty() {
+        return Some(waiting::sentence(&down));
     }
     let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
     if let Some(trouble) = &report.trouble {

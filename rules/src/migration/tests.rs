@@ -448,6 +448,23 @@ fn drift_aborts_a_switch() {
 }
 
 #[test]
+fn a_cutover_is_aborted_when_modern_goes_down_and_a_revert_is_not() {
+    for stage in Stage::ALL.into_iter().take(8) {
+        for to in Side::BOTH {
+            let state = switching(stage, to);
+            let mut seen = good(state.owner, NOW);
+            seen.gateways[0].modern_down = true;
+            let outcome = tick(&state, &seen, NOW);
+            let aborts = outcome.journal.first().is_some_and(|line| line.kind == "aborted");
+            assert_eq!(aborts, to == Side::Modern && !stage.is_decided(), "{stage:?} to {to}");
+            if aborts {
+                assert!(outcome.state.holds.contains("cutover: users-service does not answer gateway gw-1"), "{:?}", outcome.state.holds);
+            }
+        }
+    }
+}
+
+#[test]
 fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_a_while() {
     let mut state = state(Phase::Ramping, 2);
     state.aborted = Some(NOW);
@@ -462,7 +479,8 @@ fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_
 
 #[test]
 fn a_cutover_is_refused_with_the_reason() {
-    let spoil: [(&str, Spoil); 9] = [
+    let spoil: [(&str, Spoil); 10] = [
+        ("users-service does not answer gateway gw-1", |s| s.gateways[0].modern_down = true),
         ("no agent", |s| s.agent = None),
         ("disk full", |s| report(s).trouble = Some("disk full".into())),
         ("stream from modern", |s| report(s).reverse.live = false),

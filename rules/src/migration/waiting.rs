@@ -121,6 +121,12 @@ pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     behind.map(say).collect()
 }
 
+/// Modern answers every gateway that counts.
+pub(super) fn modern_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let down = seen.counting(now).filter(|g| g.modern_down);
+    down.map(|g| Waiting::new(WaitingKind::Gateway, format!("{} does not answer gateway {}", plan.modern, g.name))).collect()
+}
+
 fn retired(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     if plan.tables.is_empty() || seen.obedient_agent(now).is_some_and(|report| report.removed) {
         return Vec::new();

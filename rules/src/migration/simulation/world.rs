@@ -320,8 +320,10 @@ impl World {
         }
         let granted = self.state.lets_forward(generation);
         let counts_until = if granted { self.now.plus(VALIDITY).plus(MARGIN) } else { known.1.counts_until };
-        let held = 0;
-        *known = (incarnation, GatewaySeen { name: format!("gw-{at}"), counts_until, generation, inflight_writes: inflight, held });
+        *known = (
+            incarnation,
+            GatewaySeen { name: format!("gw-{at}"), counts_until, generation, inflight_writes: inflight, ..GatewaySeen::default() },
+        );
         let valid_for = if granted { VALIDITY } else { Duration::ZERO };
         self.messages.push(Message::Answer { gateway: at, incarnation, sent: self.now, valid_for });
     }
