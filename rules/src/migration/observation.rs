@@ -19,7 +19,8 @@ pub struct Limits {
     pub cool_down: Duration,
     /// An agent that has not reported for this long is silent.
     pub agent_silent: Duration,
-    /// An abort waits so long for the agent to open the owner's database before the gateways release.
+    /// An abort waits so long to hear whether the owner's database is open before the gateways release. While it is known
+    /// to be fenced, they do not.
     pub lift: Duration,
 }
 

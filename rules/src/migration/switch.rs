@@ -62,7 +62,8 @@ pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp)
 /// One stage on, back, or nothing.
 pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
     if running.stage == Stage::Lift {
-        let late = now.since(running.since) >= seen.limits.lift;
+        // Behind a fence that is known to hold, every write that the gateways let through would fail.
+        let late = now.since(running.since) >= seen.limits.lift && !is_known_fenced(state, plan, seen);
         return if late || missing(state, running, plan, seen, now).is_empty() {
             back(state, running, now)
         } else {
@@ -125,7 +126,15 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         Stage::Open => {
             agent_says(plan, seen, now, &format!("{owner}'s database to open"), |r| r.fenced.of(owner.other()) && !r.fenced.of(owner))
         }
-        Stage::Lift => agent_says(plan, seen, now, &format!("{owner}'s database to open again"), |r| !r.fenced.of(owner)),
+        Stage::Lift => {
+            let what = format!("{owner}'s database to open again");
+            let mut missing = agent_says(plan, seen, now, &what, |r| !r.fenced.of(owner));
+            if is_known_fenced(state, plan, seen) {
+                let text = format!("{owner}'s database is still fenced: the gateways hold the writes until the agent opens it");
+                missing.push(Waiting::new(WaitingKind::Agent, text));
+            }
+            missing
+        }
     }
 }
 
@@ -250,6 +259,11 @@ fn agent_says(
         return missing;
     }
     vec![Waiting::new(WaitingKind::Agent, what)]
+}
+
+/// The last that was heard of the owner's database, however long ago, is that it refuses writers.
+fn is_known_fenced(state: &State, plan: &Capability, seen: &Observation) -> bool {
+    !plan.tables.is_empty() && seen.agent.as_ref().is_some_and(|agent| agent.report.fenced.of(state.owner))
 }
 
 fn lag_too_long(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {

@@ -448,6 +448,28 @@ fn drift_aborts_a_switch() {
 }
 
 #[test]
+fn an_abort_waits_for_the_owners_database_as_long_as_it_is_known_to_be_fenced() {
+    let running = switching(Stage::CatchUp, Side::Modern);
+    let lifting = wish(&running, &good(Side::Legacy, NOW), Wish::Abort).state;
+    assert_eq!(lifting.switch.as_ref().map(|s| s.stage), Some(Stage::Lift));
+    let mut seen = good(Side::Legacy, later(600));
+    report(&mut seen).fenced = Fences { legacy: true, modern: true };
+    for silent in [false, true] {
+        if silent {
+            seen.agent.as_mut().expect("there is an agent").at = NOW;
+        }
+        assert_eq!(tick(&lifting, &seen, later(600)).state, lifting, "silent: {silent}");
+        let waits = waiting_for(&lifting, &plan(), &seen, later(600));
+        assert!(waits.iter().any(|w| w.text.starts_with("legacy's database is still fenced")), "{waits:?}");
+    }
+    report(&mut seen).fenced.legacy = false;
+    assert_eq!(tick(&lifting, &seen, later(600)).state.phase, Phase::Ramping, "silent, and open when it was last heard of");
+    seen.agent = None;
+    assert_eq!(tick(&lifting, &seen, later(4)).state, lifting);
+    assert_eq!(tick(&lifting, &seen, later(5)).state.phase, Phase::Ramping, "nobody has ever said");
+}
+
+#[test]
 fn a_cutover_is_aborted_when_modern_goes_down_and_a_revert_is_not() {
     for stage in Stage::ALL.into_iter().take(8) {
         for to in Side::BOTH {
