@@ -5,6 +5,7 @@ mod answer;
 mod fleet;
 mod operators;
 mod overrides;
+mod pages;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub(crate) fn router(shared: Shares) -> Router {
     router
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), only_with_token))
+        .route_layer(middleware::from_fn(pages::only_our_own))
         .with_state(shared)
 }
 

@@ -130,7 +130,7 @@ pub struct AgentStatus {
     pub capabilities: Vec<String>,
 }
 
-/// Body of `POST /api/v1/capabilities/{name}/{wish}`.
+/// Body of `POST /api/v1/capabilities/{name}/{wish}` and `DELETE /api/v1/flags/{name}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WishRequest {
@@ -175,7 +175,7 @@ pub struct PinRequest {
     pub reason: Option<String>,
 }
 
-/// Body of `PUT /api/v1/flags/{name}`; `DELETE` needs none.
+/// Body of `PUT /api/v1/flags/{name}`; that of `DELETE` is a [`WishRequest`], or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagRequest {

@@ -6,14 +6,15 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use ficus_rules::Timestamp;
-use ficus_rules::api::{FlagRequest, PinRequest};
+use ficus_rules::api::{FlagRequest, PinRequest, WishRequest};
+use ficus_rules::migration::Phase;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{FlagOverride, PinOverride};
+use ficus_rules::{Side, Timestamp};
 use serde_json::json;
 
 use super::Shares;
-use super::answer::{ok, parse, problem, refused};
+use super::answer::{ok, parse, parse_or_default, problem, refused};
 use super::operators::send;
 use crate::fleet::now;
 use crate::reconcile::{Command, OverrideChange, Refusal};
@@ -35,8 +36,14 @@ pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
         note: note(&request.by, request.reason.as_deref()),
     };
     let change: OverrideChange = Box::new(move |view, overrides| {
-        if view.capability(&new.capability).is_none() {
+        let Some((plan, stored)) = view.capability(&new.capability) else {
             return Err(Refusal::Unknown(format!("no capability is called `{}`", new.capability)));
+        };
+        let phase = stored.state.phase;
+        let no_copy = !plan.tables.is_empty() && matches!(phase, Phase::Draft | Phase::Backfilling | Phase::Streaming);
+        if no_copy && new.side == Side::Modern {
+            let why = "no read goes to modern before shadowing: its rows are not known to be right";
+            return Err(Refusal::Refused(format!("{why} (phase {})", phase.as_str())));
         }
         overrides.pins.retain(|pin| (&pin.capability, &pin.user) != (&new.capability, &new.user));
         overrides.pins.push(new.clone());
@@ -82,14 +89,18 @@ pub(super) async fn set_flag(State(shared): State<Shares>, Path(name): Path<Stri
     changed(&shared, change, request.by).await
 }
 
-pub(super) async fn unset_flag(State(shared): State<Shares>, Path(name): Path<String>) -> Response {
+pub(super) async fn unset_flag(State(shared): State<Shares>, Path(name): Path<String>, body: Bytes) -> Response {
+    let request: WishRequest = match parse_or_default(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
     let change: OverrideChange = Box::new(move |_, overrides| {
         if overrides.flags.remove(&name).is_none() {
             return Err(Refusal::Unknown(format!("flag `{name}` is not overridden")));
         }
-        Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name }))))
+        Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name, "reason": request.reason }))))
     });
-    changed(&shared, change, String::new()).await
+    changed(&shared, change, request.by).await
 }
 
 /// Answers with the overrides as they are now.

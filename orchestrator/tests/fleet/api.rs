@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use ficus_rules::api::JournalEntry;
+use ficus_rules::migration::Phase;
 use ficus_rules::wire::Published;
 use hyper::{Method, StatusCode};
 use serde_json::json;
@@ -42,6 +44,12 @@ async fn refusals_say_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overrides_are_published_and_expire() {
     let mut world = World::start(|_| {}).await;
+    let early = json!({ "capability": "users", "side": "modern" });
+    let (status, body) = world.http.send(Method::POST, "/api/v1/pins", Some(early.to_string())).await;
+    assert_eq!(status, StatusCode::CONFLICT, "there is nothing to read from: {body}");
+    assert!(body["detail"].as_str().is_some_and(|why| why.contains("before shadowing")), "{body}");
+    world.must("advance").await;
+    world.until("shadowing", |s| s.phase >= Phase::Shadowing).await;
     let pin = json!({ "capability": "users", "user": "42", "side": "modern", "by": "ada", "reason": "tries it" });
     let (status, body) = world.http.send(Method::POST, "/api/v1/pins", Some(pin.to_string())).await;
     assert_eq!((status, &body["pins"][0]["note"]), (StatusCode::OK, &json!("ada: tries it")));
@@ -73,4 +81,46 @@ async fn a_long_poll_waits_for_something_newer() {
     let begun = Instant::now();
     let (polled, ()) = tokio::join!(world.http.send(Method::GET, &path, None), world.must("advance"));
     assert!(polled.1["generation"].as_u64() > Some(generation) && begun.elapsed() < Duration::from_secs(5), "{polled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_page_does_not_operate_it() {
+    let world = World::start(|_| {}).await;
+    let hold = "/api/v1/capabilities/users/hold";
+    let json = ("content-type", "application/json");
+    let body = || Some(r#"{"by":"mallory"}"#.to_owned());
+    for (headers, expected) in [
+        (&[][..], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", "text/plain")], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", "application/x-www-form-urlencoded")], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[json, ("origin", "https://evil.example")], StatusCode::FORBIDDEN),
+        (&[json, ("origin", "null")], StatusCode::FORBIDDEN),
+        (&[("content-type", "application/json; charset=utf-8")], StatusCode::OK),
+    ] {
+        let (status, _) = world.http.send_with(Method::POST, hold, headers, body()).await.expect("an answer");
+        assert_eq!(status, expected, "{headers:?}");
+    }
+    let foreign = [("origin", "https://evil.example")];
+    for (method, path) in [(Method::POST, "/api/v1/reload"), (Method::GET, "/api/v1/status"), (Method::DELETE, "/api/v1/flags/x")] {
+        let (status, _) = world.http.send_with(method, path, &foreign, None).await.expect("an answer");
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let (status, _) = world.http.send_with(Method::POST, "/api/v1/reload", &[], None).await.expect("an answer");
+    assert_eq!(status, StatusCode::OK, "no body, no kind of body");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_journal_names_who_cleared_a_flag() {
+    let world = World::start(|config| {
+        std::fs::write(config.rules_dir.join("flags.toml"), "[flag.new-profile]\ndefault = false\n").expect("it writes");
+    })
+    .await;
+    let path = "/api/v1/flags/new-profile";
+    let set = world.http.send(Method::PUT, path, Some(json!({ "on": true, "by": "ada" }).to_string())).await;
+    assert_eq!(set.0, StatusCode::OK, "{}", set.1);
+    let cleared = world.http.send(Method::DELETE, path, Some(json!({ "by": "grace", "reason": "done" }).to_string())).await;
+    assert_eq!(cleared.0, StatusCode::OK, "{}", cleared.1);
+    let journal: Vec<JournalEntry> = world.http.get("/api/v1/journal").await;
+    let last = journal.last().expect("entries");
+    assert_eq!((last.line.kind.as_str(), last.by.as_deref(), &last.line.detail["reason"]), ("flag", Some("grace"), &json!("done")));
 }

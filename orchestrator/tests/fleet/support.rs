@@ -205,11 +205,22 @@ impl Default for Http {
 
 impl Http {
     pub(crate) async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Option<(StatusCode, Bytes)> {
+        self.send_with(method, path, &[("content-type", "application/json")], body).await
+    }
+
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Option<(StatusCode, Bytes)> {
         let uri = format!("{}{path}", self.base.lock().expect("not poisoned"));
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(token) = &*self.token.lock().expect("not poisoned") {
             request = request.header("authorization", format!("Bearer {token}"));
         }
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let request = request.body(Full::from(body.unwrap_or_default())).expect("a request");
         let answer = self.client.request(request).await.ok()?;
         let status = answer.status();
