@@ -22,7 +22,7 @@ pub(crate) struct View {
     pub(crate) overrides_generation: u64,
     /// What is wrong with the rule files that were read last.
     pub(crate) complaints: Vec<Complaint>,
-    /// The rule files that were read last, good or bad.
+    /// The rule files that were read last, good or bad; `None`: they could not be read.
     pub(crate) attempted: Option<Vec<RuleFile>>,
 }
 

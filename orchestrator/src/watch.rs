@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ficus_rules::migration::Phase;
 use notify::{RecursiveMode, Watcher as _};
 use tracing::debug;
 
+use crate::publish::View;
+use crate::store::Stored;
 use crate::{Shared, reconcile, rulebook};
 
 /// An editor writes a file in several goes; a deployment writes several files. Quiet for this long means done.
@@ -33,7 +36,7 @@ pub(crate) fn begin(shared: Arc<Shared>) -> Result<impl Future<Output = ()> + Se
 
 async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut changed: tokio::sync::mpsc::Receiver<()>) {
     let mut stopping = shared.stopping.subscribe();
-    let mut attempted = shared.publisher.view().attempted.clone();
+    let mut judged_by = standing(&shared.publisher.view());
     loop {
         tokio::select! {
             () = crate::stopped(&mut stopping) => break,
@@ -44,13 +47,23 @@ async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut cha
             () = tokio::time::sleep(shared.config.rules_poll) => {}
         }
         let files = rulebook::read(&shared.config.rules_dir).ok();
-        if files.is_some() && files != attempted {
-            // Complaints are logged and kept by the reconciler.
+        let view = shared.publisher.view();
+        let stands = standing(&view);
+        // What was refused because of where a capability was may be fine where it is now.
+        let elsewhere = !view.complaints.is_empty() && stands != judged_by;
+        if files != view.attempted || elsewhere {
+            // Complaints are logged and kept by the reconciler; a directory that cannot be read is one.
             let _ = reconcile::reload(&shared).await;
+            judged_by = stands;
         }
-        attempted = shared.publisher.view().attempted.clone();
     }
     drop(watcher);
+}
+
+/// What of the states decides about rules.
+fn standing(view: &View) -> Vec<(String, Phase, bool)> {
+    let of = |stored: &Stored| (stored.state.capability.clone(), stored.state.phase, stored.state.switch.is_some());
+    view.states.values().map(of).collect()
 }
 
 async fn quiet(changed: &mut tokio::sync::mpsc::Receiver<()>) {

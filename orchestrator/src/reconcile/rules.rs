@@ -58,9 +58,7 @@ impl Reconciler {
     /// Reads, judges, and takes the rules or keeps the old ones.
     pub(super) async fn reload(&mut self) -> Result<u64, Vec<Complaint>> {
         let read = rulebook::read_or_complain(&self.shared.config.rules_dir);
-        if let Ok(files) = &read {
-            self.view.attempted = Some(files.clone());
-        }
+        self.view.attempted = read.as_ref().ok().cloned();
         let judged = read.and_then(|files| {
             let checked = rulebook::check(&files, &self.shared.config.known, &self.view.states, &self.view.rulebook.rules)?;
             Ok((files, checked))

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ficus_orchestrator::{Error, Orchestrator};
+use ficus_rules::migration::Stage;
 use ficus_rules::wire::Published;
 use hyper::{Method, StatusCode};
 
@@ -83,6 +84,37 @@ async fn what_is_on_its_way_keeps_its_rules() {
     let status = until(&world, "a complaint", |s| !s.rules.complaints.is_empty()).await;
     assert!(status.rules.complaints.iter().any(|c| c.message.contains("has no rules any more")), "{:?}", status.rules.complaints);
     assert!(status.capabilities.contains_key("users"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_gone_is_a_complaint() {
+    let world = World::start(|_| {}).await;
+    let (directory, away) = (world.config.rules_dir.clone(), world.directory.path().join("away"));
+    std::fs::rename(&directory, &away).expect("it goes");
+    let status = until(&world, "a complaint", |s| !s.rules.complaints.is_empty()).await;
+    let complaint = &status.rules.complaints[0];
+    assert_eq!(complaint.file, directory.display().to_string());
+    assert!(complaint.message.starts_with("the rules cannot be read"), "{complaint}");
+    assert!(status.capabilities.contains_key("users"), "the last good rules serve");
+    std::fs::rename(&away, &directory).expect("it comes back");
+    until(&world, "no complaint", |s| s.rules.complaints.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_change_during_a_cutover_are_taken_when_it_has_ended() {
+    let world = World::start(|config| config.switch_deadline = Duration::from_secs(30)).await;
+    world.must("advance").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+    world.agent.refuses.lock().expect("not poisoned").push("end");
+    world.must("cutover").await;
+    world.until("a stage that lasts", |s| s.stage == Some(Stage::CatchUp)).await;
+    let before = world.status().await.rules.generation;
+    std::fs::write(world.rules_file(), format!("{RULES}\n[[table]]\nlegacy = \"notes\"\nmodern = \"notes\"\n")).expect("it writes");
+    let status = until(&world, "a complaint", |s| !s.rules.complaints.is_empty()).await;
+    assert!(status.rules.complaints[0].message.contains("a cutover or revert"), "{:?}", status.rules.complaints);
+    assert_eq!(status.rules.generation, before);
+    world.agent.refuses.lock().expect("not poisoned").clear();
+    until(&world, "the new tables", |s| s.rules.generation == before + 1 && s.rules.complaints.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
