@@ -26,6 +26,8 @@ use self::window::Window;
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 /// A gateway that has been silent for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+/// An agent that has been silent for so long, while another one reports the same capability, has left it to that one.
+const OUTLIVED: Duration = Duration::from_secs(3);
 /// Samples of differences kept for each capability.
 const SAMPLES: usize = 100;
 
@@ -234,9 +236,17 @@ impl Fleet {
 }
 
 impl Inner {
-    /// The agent that last reported a capability.
+    /// The agent that has a capability. When several report it, the one whose streams run, of the newest epoch, and always
+    /// the same: the checkpoint lets only one of them work, and the others say so in their reports.
     fn agent_of(&self, capability: &str) -> Option<&(Timestamp, AgentReport)> {
-        self.agents.values().filter(|(_, report)| report.capabilities.contains_key(capability)).max_by_key(|(at, _)| *at)
+        let reports = || self.agents.values().filter(|(_, report)| report.capabilities.contains_key(capability));
+        let newest = reports().map(|(at, _)| *at).max()?;
+        let works = |report: &AgentReport| {
+            let of = &report.capabilities[capability];
+            (of.forward.live || of.reverse.live, of.trouble.is_none(), of.epoch)
+        };
+        let heard = reports().filter(|(at, _)| newest.since(*at) <= OUTLIVED);
+        heard.max_by(|(_, a), (_, b)| works(a).cmp(&works(b)).then_with(|| b.agent.cmp(&a.agent)))
     }
 }
 

@@ -52,3 +52,21 @@ fn a_lag_that_nobody_tells_is_beyond_the_limit() {
         assert_eq!(since(later(at + 1)), Some(later(at + 1)), "{bad:?}");
     }
 }
+
+#[test]
+fn of_two_agents_the_one_whose_streams_run_counts() {
+    let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
+    let seen = || fleet.observe(&plan, &stored, &View::default(), Limits::default()).agent.map(|agent| agent.name);
+    for round in 0..4 {
+        fleet.hear_agent(agent("b", live(0.1)), later(round * 200));
+        assert_eq!(seen().as_deref(), Some("b"));
+        fleet.hear_agent(agent("a", StreamReport::default()), later(round * 200 + 100));
+        assert_eq!(seen().as_deref(), Some("b"), "the other one only reports later");
+    }
+    fleet.hear_agent(agent("a", live(0.1)), later(900));
+    assert_eq!(seen().as_deref(), Some("a"), "always the same of two that claim to work");
+    fleet.hear_agent(agent("b", live(0.1)), later(1_000));
+    assert_eq!(seen().as_deref(), Some("a"));
+    fleet.hear_agent(agent("b", StreamReport::default()), later(5_000));
+    assert_eq!(seen().as_deref(), Some("b"), "the other one is gone");
+}
