@@ -114,7 +114,8 @@ impl Orchestrator {
 
     /// Ends the long polls and the reconciler. States stay as they are; the next start goes on with them.
     pub async fn stop(self) {
-        let _ = self.shared.stopping.send(true);
+        // Not `send`: before the tasks ran for the first time nobody subscribes, and it would change nothing.
+        self.shared.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.shared.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for task in tasks {
             let _ = task.await;
