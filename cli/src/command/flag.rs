@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use ficus_rules::api::FlagRequest;
+use ficus_rules::api::{FlagRequest, WishRequest};
 use ficus_rules::decide::Snapshot;
 use ficus_rules::wire::Overrides;
 use http::Method;
@@ -27,14 +27,15 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
         return Ok(());
     };
     let path = format!("/api/v1/flags/{name}");
+    let reason = Some(flag.reason.clone()).filter(|reason| !reason.is_empty());
     let overrides: Overrides = match value {
-        FlagArg::Clear => admin.send(Method::DELETE, &path, &serde_json::json!({})).await?,
+        FlagArg::Clear => admin.send(Method::DELETE, &path, &WishRequest { by: whoami(), reason }).await?,
         value => {
             let request = FlagRequest {
                 on: value == FlagArg::On,
                 for_seconds: flag.lasts.map(|lasts| lasts.as_secs()),
                 by: whoami(),
-                reason: Some(flag.reason.clone()).filter(|reason| !reason.is_empty()),
+                reason,
             };
             admin.send(Method::PUT, &path, &request).await?
         }
