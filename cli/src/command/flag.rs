@@ -31,12 +31,8 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     let overrides: Overrides = match value {
         FlagArg::Clear => admin.send(Method::DELETE, &path, &WishRequest { by: whoami(), reason }).await?,
         value => {
-            let request = FlagRequest {
-                on: value == FlagArg::On,
-                for_seconds: flag.lasts.map(|lasts| lasts.as_secs()),
-                by: whoami(),
-                reason,
-            };
+            let request =
+                FlagRequest { on: value == FlagArg::On, for_seconds: flag.lasts.map(|lasts| lasts.as_secs()), by: whoami(), reason };
             admin.send(Method::PUT, &path, &request).await?
         }
     };
