@@ -24,7 +24,7 @@ check: packages ## The inner loop: format, lints as errors, docs, fast tests
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
 bench: packages python release ## Measure; one JSON object a line
 	@$(CARGO) run --release --quiet -p ficus-sync-agent --example backfill_bench

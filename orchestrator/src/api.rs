@@ -1,5 +1,5 @@
 //! The admin API: JSON over HTTP. Messages of gateways and agents are `ficus_rules::wire`, those of operators
-//! `ficus_rules::api`. Every refusal is a [`Problem`] with a sentence.
+//! `ficus_rules::api`. Every refusal is a `Problem` with a sentence.
 
 mod answer;
 mod fleet;
