@@ -418,9 +418,9 @@ pub struct TableVerified {
     pub modern_rows: u64,
     /// Rows that are missing on one side or differ, after rechecks.
     pub drift_rows: u64,
-    /// Hash over the canonical rows of legacy (hexadecimal).
+    /// Hash over the canonical rows of legacy, mapped to the shape of modern (hexadecimal).
     pub legacy_root: String,
-    /// Hash over the canonical rows of modern, mapped to legacy's shape (hexadecimal).
+    /// Hash over the canonical rows of modern (hexadecimal).
     pub modern_root: String,
     /// Up to ten keys that differ, as `id=42: email`; never values.
     pub samples: Vec<String>,
