@@ -5,6 +5,7 @@
 //! become a filter on the way back.
 
 mod compile;
+mod kind;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
+pub use self::kind::Kind;
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
 
 /// A pair of tables. `[[table]]` in a rule file.

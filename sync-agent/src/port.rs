@@ -6,6 +6,7 @@
 //! order of the plans (parents before children); `pair` is an index into them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -200,8 +201,15 @@ pub trait Source: Reader {
     /// All rows and the position that they stand for, exactly; parents first. Ends when the receiver is gone.
     async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error>;
 
-    /// Whether anything may have been committed since the last call. Cheap: it is asked every few milliseconds.
+    /// Whether anything may have been committed since the last call; `false` promises that [`Source::read`] would find
+    /// nothing that was committed before the call. Cheap: it is asked every few milliseconds.
     async fn changed(&self) -> Result<bool, Error>;
+
+    /// Waits until [`Source::changed`] is worth asking, `at_most` so long. An engine that is pushed to comes back as soon
+    /// as something has arrived. May be dropped while it waits; nothing is lost by that.
+    async fn wait(&self, at_most: Duration) {
+        tokio::time::sleep(at_most).await;
+    }
 
     /// Folds at most `limit` entries after a position; `also` are read as if they had been touched. Rows and position
     /// are of one transaction.

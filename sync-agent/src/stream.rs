@@ -65,7 +65,7 @@ impl Stream {
                 continue;
             }
             tokio::select! {
-                () = tokio::time::sleep(self.poll) => {}
+                () = self.applier.source.wait(self.poll) => {}
                 () = flow.wake.notified() => look = true,
                 _ = self.stop.changed() => {}
             }

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::mapping::plan::{Lookup, Place, Plan, Rule, Shape};
-use crate::mapping::{ColumnMap, ColumnSource, TableMap, Value};
+use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value};
 
 /// A column, as its database describes it. Generated columns are not listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnInfo {
     /// Its name.
     pub name: String,
+    /// What it holds.
+    pub kind: Kind,
     /// A row cannot be inserted without it: NOT NULL or part of the primary key, and without a default.
     pub required: bool,
 }
@@ -202,7 +204,7 @@ impl Pair<'_> {
     /// Nothing may be lost on the way, and nothing may be missing at its end.
     fn nothing_left(&mut self, legacy: &[ColumnInfo], mapped: &[String], modern: &[ColumnInfo], written: &[String]) {
         let map = self.map;
-        for ColumnInfo { name, required } in legacy {
+        for ColumnInfo { name, required, .. } in legacy {
             if mapped.contains(name) || *name == map.legacy_key {
                 continue;
             }
@@ -218,7 +220,7 @@ impl Pair<'_> {
                 );
             }
         }
-        for ColumnInfo { name, required } in modern {
+        for ColumnInfo { name, required, .. } in modern {
             if *required && !written.contains(name) && *name != map.modern_key {
                 self.error(
                     format!("column {name} of modern table {} is not mapped, and a row cannot be inserted without it", map.modern),

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{ColumnInfo, ColumnMap, ColumnSource, Plan, Row, RowError, TableMap, Tables, Value, compile, uuid_of};
+use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Plan, Row, RowError, TableMap, Tables, Value, compile, uuid_of};
 
 fn columns(required: &[&str], optional: &[&str]) -> Vec<ColumnInfo> {
-    let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), required };
+    let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required };
     required.iter().map(info(true)).chain(optional.iter().map(info(false))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ficus_rules::mapping::{ColumnInfo, Value};
+use ficus_rules::mapping::{ColumnInfo, Kind, Value};
 use sqlx::SqliteConnection;
 
 use super::sql;
@@ -85,7 +85,7 @@ async fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<T
             table.nullable.push(column.clone());
         }
         let required = !default && if key { !integer_key } else { not_null };
-        table.columns.push(ColumnInfo { name: column, required });
+        table.columns.push(ColumnInfo { name: column, kind: Kind::Any, required });
     }
     if integer_key {
         primary.sort();
