@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::capability;
+use crate::engine;
 use crate::error::Error;
 use crate::session::{Context, stopped};
 use crate::state::State;
@@ -85,8 +86,8 @@ impl Agent {
     /// When a database has a URL that no engine knows.
     pub async fn start(config: Config) -> Result<Agent, Error> {
         let (known, databases) = (Known { upstreams: config.known_upstreams.clone() }, config.databases.clone());
-        if let Some((name, url)) = databases.iter().find(|(_, url)| !url.starts_with("sqlite:")) {
-            return Err(Error::Refused(format!("database of {name}: no engine for {url}; use sqlite:///path/to/file")));
+        for (name, url) in &databases {
+            engine::known(url, &format!("database of {name}"))?;
         }
         Agent::start_with(config, move |files: &[RuleFile]| resolve(files, &known, &databases)).await
     }

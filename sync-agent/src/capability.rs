@@ -8,8 +8,9 @@ use ficus_rules::Side;
 use ficus_rules::wire::{CapabilityOrders, SyncOrder};
 use tokio::sync::watch;
 
+use crate::engine::open;
 use crate::error::Error;
-use crate::session::{Context, open, stopped};
+use crate::session::{Context, stopped};
 
 /// The pause after an error, doubled with every further one.
 const PAUSE: Duration = Duration::from_millis(100);

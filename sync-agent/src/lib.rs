@@ -25,6 +25,7 @@ mod capability;
 #[cfg(test)]
 mod contract;
 mod crash;
+mod engine;
 mod error;
 mod metrics;
 pub mod port;

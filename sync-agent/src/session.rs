@@ -14,10 +14,10 @@ use crate::agent::{Config, Resolved};
 use crate::apply::Applier;
 use crate::backfill::Backfill;
 use crate::crash;
+use crate::engine::open;
 use crate::error::Error;
 use crate::metrics;
 use crate::port::{Checkpoint, Direction, Engine, Position, Shared};
-use crate::sqlite;
 use crate::state::State;
 use crate::stream::Stream;
 use crate::verify::Verifier;
@@ -30,14 +30,6 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) resolved: Resolved,
     pub(crate) state: Arc<State>,
-}
-
-/// Opens the database behind a URL. The one place that knows which engines there are.
-pub(crate) async fn open(url: &str, label: &str) -> Result<Box<dyn Engine>, Error> {
-    match url.split_once(':') {
-        Some(("sqlite", _)) => Ok(Box::new(sqlite::File::open(url, label).await?)),
-        _ => Err(Error::Refused(format!("{label}: no engine for {url}; use sqlite:///path/to/file"))),
-    }
 }
 
 /// Resolves when it is time to stop.

@@ -1,0 +1,25 @@
+//! Which engines there are, and which one a database's URL asks for. The one place that knows all of them.
+
+use crate::error::Error;
+use crate::port::Engine;
+use crate::sqlite;
+
+/// How the URL of a database begins, and an example for people.
+const KNOWN: &[(&str, &str)] = &[("sqlite", "sqlite:///path/to/file")];
+
+/// Refuses a URL that no engine knows. `label` says whose it is.
+pub(crate) fn known(url: &str, label: &str) -> Result<(), Error> {
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    if KNOWN.iter().any(|(name, _)| *name == scheme) {
+        return Ok(());
+    }
+    let examples: Vec<&str> = KNOWN.iter().map(|(_, example)| *example).collect();
+    // Only the scheme is repeated: the rest may hold a password.
+    Err(Error::Refused(format!("{label}: no engine for {scheme}; use {}", examples.join(" or "))))
+}
+
+/// Opens the database behind a URL.
+pub(crate) async fn open(url: &str, label: &str) -> Result<Box<dyn Engine>, Error> {
+    known(url, label)?;
+    Ok(Box::new(sqlite::File::open(url, label).await?))
+}
