@@ -3,6 +3,8 @@
 //! An engine reads its columns into these forms and writes them back from these forms; it never looks at the other
 //! engine. What happens between two kinds is a cast, decided per pair of columns when a plan is compiled.
 
+use std::fmt;
+
 /// The kind of a column. Beside each: the [`super::Value`] that carries it; NULL is always [`super::Value::Null`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -19,6 +21,9 @@ pub enum Kind {
     Decimal,
     /// `Text`.
     Text,
+    /// `Text`, of a column that holds 32 characters: where an ORM keeps UUIDs without a type for them, as hexadecimal
+    /// digits without hyphens. Against anything but a UUID the same as [`Kind::Text`].
+    Char32,
     /// `Blob`.
     Bytes,
     /// `Text`: `2026-11-20`.
@@ -39,4 +44,32 @@ pub enum Kind {
     Enum(Vec<String>),
     /// `Text` as the engine prints it (arrays, ranges, geometry, networks): the engine's name for it, `int4[]`.
     Native(String),
+    /// Declared so and not enforced (SQLite): mostly what the kind inside says, in a spelling of the application's, but any
+    /// value may stand there. Engines that enforce their types never say this.
+    Loose(Box<Kind>),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Any => "of no declared type",
+            Kind::Bool => "boolean",
+            Kind::Int => "integer",
+            Kind::Real => "floating-point",
+            Kind::Decimal => "decimal",
+            Kind::Text => "text",
+            Kind::Char32 => "char(32)",
+            Kind::Bytes => "bytes",
+            Kind::Date => "date",
+            Kind::Time => "time",
+            Kind::Timestamp => "timestamp without time zone",
+            Kind::Instant => "timestamp with time zone",
+            Kind::Interval => "interval",
+            Kind::Uuid => "uuid",
+            Kind::Json => "json",
+            Kind::Enum(_) => "enum",
+            Kind::Native(name) => name,
+            Kind::Loose(kind) => return kind.fmt(f),
+        })
+    }
 }
