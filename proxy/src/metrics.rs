@@ -5,6 +5,8 @@ use std::sync::{Once, OnceLock};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
 
+use crate::shadow::Dropped;
+
 /// All metrics.
 pub(crate) struct Metrics {
     pub(crate) requests: IntCounterVec,
@@ -53,8 +55,8 @@ impl Metrics {
             shadow: counters("ficus_shadow_comparisons_total", "Mirrored reads by verdict", &["capability", "verdict"]),
             shadow_dropped: counters(
                 "ficus_shadow_dropped_total",
-                "Reads not compared for want of room or of a settled answer",
-                &["capability"],
+                "Mirrored reads that were not compared, by reason",
+                &["capability", "reason"],
             ),
             held: gauges("ficus_held_requests", "Writes held now", &["capability"]),
             hold: histograms("ficus_hold_seconds", "How long writes were held", &["capability"]),
@@ -69,8 +71,9 @@ impl Metrics {
 /// Shows a capability's counters from zero on: a graph of what never happened is a line, not a gap.
 pub(crate) fn begin(capability: &str) {
     let metrics = metrics();
-    for counter in [&metrics.fallbacks, &metrics.shadow_dropped] {
-        let _ = counter.with_label_values(&[capability]);
+    let _ = metrics.fallbacks.with_label_values(&[capability]);
+    for why in Dropped::ALL {
+        let _ = metrics.shadow_dropped.with_label_values(&[capability, why.as_str()]);
     }
     for gauge in [&metrics.held, &metrics.inflight] {
         let _ = gauge.with_label_values(&[capability]);

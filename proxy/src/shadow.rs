@@ -1,14 +1,19 @@
 //! The copy of a read's answer that is compared with the other side's. Taken while the answer passes, bounded in size
 //! and in sum; what does not fit is counted as dropped. The comparison itself happens elsewhere: [`mirror`].
 
+mod coding;
 pub(crate) mod differences;
 pub(crate) mod mirror;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use ficus_rules::parity::{Answer, COMPARED};
+use ficus_rules::route::Request as _;
 use ficus_rules::{Share, Timestamp};
+use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
 use tokio::sync::mpsc;
 
@@ -34,12 +39,31 @@ pub(crate) struct Shadow {
 
 /// A copy of an answer.
 pub(crate) struct Capture {
-    status: u16,
-    content_type: String,
+    /// All but the body.
+    head: Answer,
+    /// How the body is coded.
+    coding: String,
     body: BytesMut,
     budget: Budget,
-    /// Too large, or of a kind that cannot be compared.
-    spoilt: bool,
+    /// It cannot be compared.
+    spoilt: Option<Dropped>,
+}
+
+/// Why a read that was chosen is not compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// A body is larger than [`LARGEST`], as it came or unpacked.
+    TooLarge,
+    /// All bodies together are as many bytes as may be kept.
+    NoRoom,
+    /// Too many copies wait already.
+    QueueFull,
+    /// A body is coded in a way that is not understood, or badly.
+    Coding,
+    /// The request has a body, which the mirror does not keep.
+    RequestBody,
+    /// The answer changes faster than both sides can be asked.
+    Unsettled,
 }
 
 /// A share of the sum; given back when dropped.
@@ -63,17 +87,16 @@ impl Shadow {
     /// Begins a copy of an answer, if this request is to be mirrored.
     pub(crate) fn begin(&self, carried: &Carried, answer: &ResponseHeader) -> Option<Capture> {
         let counters = carried.counters.as_deref().filter(|_| carried.decided(|decision| decision.shadow))?;
-        let mirrored = carried.asked.method == "GET" && !carried.fell_back && !carried.streams && answer.status.as_u16() != 101;
+        let mirrored = !carried.fell_back && !carried.streams && answer.status.as_u16() != 101;
         if !mirrored || !is_chosen(counters, carried.serving().shadow) {
             return None;
         }
-        let text = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Some(Capture {
-            status: answer.status.as_u16(),
-            content_type: text("content-type").to_owned(),
+            head: head(answer.status.as_u16(), &answer.headers),
+            coding: joined(&answer.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default(),
             body: BytesMut::new(),
             budget: Budget { kept: self.kept.clone(), mine: 0 },
-            spoilt: !text("content-encoding").is_empty(),
+            spoilt: has_body(carried).then_some(Dropped::RequestBody),
         })
     }
 
@@ -82,12 +105,38 @@ impl Shadow {
         let (Some(capture), Some(counters), Some(answered)) = (carried.capture.take(), carried.counters.clone(), carried.answered) else {
             return;
         };
-        let spoilt = capture.spoilt;
+        if let Some(why) = capture.spoilt {
+            return dropped(&counters, why);
+        }
         let job = mirror::Job::of(carried, counters.clone(), capture, answered);
-        if spoilt || self.queue.try_send(job).is_err() {
-            dropped(&counters);
+        if self.queue.try_send(job).is_err() {
+            dropped(&counters, Dropped::QueueFull);
         }
     }
+}
+
+/// An answer without its body: status, and the headers that are compared.
+fn head(status: u16, headers: &HeaderMap) -> Answer {
+    let content_type = joined(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    let compared = COMPARED.into_iter().filter_map(|name| Some((name.to_owned(), joined(headers, name)?)));
+    let mut compared: BTreeMap<String, String> = compared.collect();
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        // It counts the bytes of the packed body.
+        compared.remove(header::CONTENT_LENGTH.as_str());
+    }
+    Answer { status, content_type, headers: compared, body: Vec::new() }
+}
+
+/// The lines of a header as one value; those that are no text are left out.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// Whether a request has a body. Few reads do.
+fn has_body(carried: &Carried) -> bool {
+    let length = carried.asked.header("content-length").is_some_and(|length| length.trim() != "0");
+    length || carried.asked.header("transfer-encoding").is_some()
 }
 
 /// Chooses a share of the reads, evenly spread: of every ten, three at 30 %.
@@ -98,21 +147,53 @@ fn is_chosen(counters: &CapabilityCounters, share: Share) -> bool {
 }
 
 /// Counts a read that was not compared.
-pub(crate) fn dropped(counters: &CapabilityCounters) {
+pub(crate) fn dropped(counters: &CapabilityCounters, why: Dropped) {
     counters.shadow.dropped.fetch_add(1, Ordering::Relaxed);
-    metrics().shadow_dropped.with_label_values(&[&*counters.name]).inc();
+    metrics().shadow_dropped.with_label_values(&[&*counters.name, why.as_str()]).inc();
+}
+
+impl Dropped {
+    /// All reasons.
+    pub(crate) const ALL: [Dropped; 6] =
+        [Dropped::TooLarge, Dropped::NoRoom, Dropped::QueueFull, Dropped::Coding, Dropped::RequestBody, Dropped::Unsettled];
+
+    /// The word for labels.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Dropped::TooLarge => "too_large",
+            Dropped::NoRoom => "no_room",
+            Dropped::QueueFull => "queue_full",
+            Dropped::Coding => "coding",
+            Dropped::RequestBody => "request_body",
+            Dropped::Unsettled => "unsettled",
+        }
+    }
 }
 
 impl Capture {
     /// Takes a piece of the body.
     pub(crate) fn take(&mut self, piece: &Bytes) {
-        if !self.spoilt && self.body.len() + piece.len() <= LARGEST && self.budget.more(piece.len()) {
+        if self.spoilt.is_some() {
+            return;
+        }
+        if self.body.len() + piece.len() > LARGEST {
+            self.spoil(Dropped::TooLarge);
+        } else if self.budget.more(piece.len()) {
             self.body.extend_from_slice(piece);
         } else {
-            self.spoilt = true;
-            self.body = BytesMut::new();
-            self.budget.give_back();
+            self.spoil(Dropped::NoRoom);
         }
+    }
+
+    /// The answer, its body unpacked.
+    fn answer(&self) -> Result<Answer, Dropped> {
+        Ok(Answer { body: coding::undo(&self.coding, &self.body)?, ..self.head.clone() })
+    }
+
+    fn spoil(&mut self, why: Dropped) {
+        self.spoilt = Some(why);
+        self.body = BytesMut::new();
+        self.budget.give_back();
     }
 }
 
@@ -143,8 +224,9 @@ pub(crate) fn is_fresh(through: Option<Timestamp>, answered: Timestamp) -> bool 
 mod tests {
     use bytes::{Bytes, BytesMut};
     use ficus_rules::Share;
+    use ficus_rules::parity::Answer;
 
-    use super::{Budget, Capture, LARGEST, Shadow, is_chosen};
+    use super::{ALL, Budget, Capture, Dropped, LARGEST, Shadow, is_chosen};
     use crate::traffic::Counters;
 
     #[test]
@@ -160,12 +242,25 @@ mod tests {
     #[test]
     fn what_is_too_large_is_let_go_of() {
         let shadow = Shadow::new();
-        let budget = Budget { kept: shadow.kept.clone(), mine: 0 };
-        let mut capture = Capture { status: 200, content_type: String::new(), body: BytesMut::new(), budget, spoilt: false };
+        let capture = || Capture {
+            head: Answer::default(),
+            coding: String::new(),
+            body: BytesMut::new(),
+            budget: Budget { kept: shadow.kept.clone(), mine: 0 },
+            spoilt: None,
+        };
         let kept = || shadow.kept.load(std::sync::atomic::Ordering::Relaxed);
-        capture.take(&Bytes::from(vec![0; LARGEST]));
-        assert_eq!((capture.spoilt, kept()), (false, LARGEST));
-        capture.take(&Bytes::from_static(b"x"));
-        assert_eq!((capture.spoilt, kept()), (true, 0));
+        let whole = Bytes::from(vec![0; LARGEST]);
+        let mut large = capture();
+        large.take(&whole);
+        assert_eq!((large.spoilt, kept()), (None, LARGEST));
+        large.take(&Bytes::from_static(b"x"));
+        assert_eq!((large.spoilt, kept()), (Some(Dropped::TooLarge), 0));
+        let mut many: Vec<Capture> = (0..=ALL / LARGEST).map(|_| capture()).collect();
+        many.iter_mut().for_each(|one| one.take(&whole));
+        let spoilt: Vec<_> = many.iter().filter_map(|one| one.spoilt).collect();
+        assert_eq!((spoilt.as_slice(), kept()), (&[Dropped::NoRoom][..], ALL));
+        drop(many);
+        assert_eq!(kept(), 0);
     }
 }

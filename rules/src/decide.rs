@@ -168,7 +168,7 @@ pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, aroun
         Side::Legacy => None,
         Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched)),
     };
-    let mirrors = !write && route.shadow && route.pin.is_none() && matches!(request.method(), "GET" | "HEAD");
+    let mirrors = !write && route.shadow && route.pin.is_none();
     let shadow = mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0;
     let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched));
     Decision {

@@ -44,7 +44,7 @@ pub struct Capability {
     pub gates: Gates,
     /// Its tables, parents before children.
     pub tables: Vec<TableMap>,
-    /// JSON paths that the comparison of shadowed answers leaves out, like `$.updated_at`.
+    /// What the comparison of shadowed answers leaves out: JSON paths like `$.updated_at`, headers like `header:location`.
     pub shadow_ignore: Vec<String>,
     /// Expectations that `ficus check` runs.
     pub tests: Vec<RouteTest>,

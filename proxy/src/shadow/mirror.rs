@@ -1,4 +1,5 @@
-//! The mirror: asks modern what legacy was asked, and compares. Own client, own runtime, a few at a time.
+//! The mirror: asks modern what legacy was asked, by the same method, and compares. Own client, own runtime, a few at a
+//! time.
 //!
 //! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
 //! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
@@ -13,13 +14,13 @@ use ficus_rules::parity::{Answer, Difference, compare};
 use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
 use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Capture, LARGEST, dropped, is_fresh};
+use super::{Capture, Dropped, LARGEST, coding, dropped, head, is_fresh, joined};
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::forward::{self, Peer};
@@ -58,7 +59,20 @@ pub(crate) struct Job {
 enum Verdict {
     Same,
     Different(Answer, Answer, Vec<Difference>),
-    Unsettled,
+}
+
+/// Why there is no verdict.
+enum Failure {
+    /// A side gave no answer.
+    NoAnswer,
+    /// The answers cannot be compared.
+    Dropped(Dropped),
+}
+
+impl From<Dropped> for Failure {
+    fn from(why: Dropped) -> Self {
+        Failure::Dropped(why)
+    }
 }
 
 impl Job {
@@ -110,41 +124,42 @@ struct Mirror {
 
 impl Mirror {
     async fn judge(&self, job: Job) {
-        let first = Answer { status: job.answer.status, content_type: job.answer.content_type.clone(), body: job.answer.body.to_vec() };
         let count = |counter: &AtomicU64, verdict: &str| {
             counter.fetch_add(1, Ordering::Relaxed);
             metrics().shadow.with_label_values(&[&*job.counters.name, verdict]).inc();
         };
-        match self.verdict(&job, first).await {
-            Some(Verdict::Same) => count(&job.counters.shadow.same, "same"),
-            Some(Verdict::Different(legacy, modern, differences)) => {
+        match self.verdict(&job).await {
+            Ok(Verdict::Same) => count(&job.counters.shadow.same, "same"),
+            Ok(Verdict::Different(legacy, modern, differences)) => {
                 count(&job.counters.shadow.different, "different");
                 self.keep(&job, &legacy, &modern, differences);
             }
-            Some(Verdict::Unsettled) => dropped(&job.counters),
-            None => count(&job.counters.shadow.failed, "failed"),
+            Err(Failure::Dropped(why)) => dropped(&job.counters, why),
+            Err(Failure::NoAnswer) => count(&job.counters.shadow.failed, "failed"),
         }
     }
 
-    async fn verdict(&self, job: &Job, first: Answer) -> Option<Verdict> {
+    async fn verdict(&self, job: &Job) -> Result<Verdict, Failure> {
+        let compare = |legacy: &Answer, modern: &Answer| compare(&job.asked.method, legacy, modern, &job.ignore);
+        let first = job.answer.answer()?;
         self.wait_until_fresh(job, job.answered).await;
-        if compare(&first, &self.ask(job, Side::Modern).await?, &job.ignore).is_empty() {
-            return Some(Verdict::Same);
+        if compare(&first, &self.ask(job, Side::Modern).await?).is_empty() {
+            return Ok(Verdict::Same);
         }
         for _ in 0..TIMES {
             let before = self.ask(job, Side::Legacy).await?;
             let fresh = self.wait_until_fresh(job, Timestamp::from(SystemTime::now())).await;
             let modern = self.ask(job, Side::Modern).await?;
-            let differences = compare(&before, &modern, &job.ignore);
+            let differences = compare(&before, &modern);
             if differences.is_empty() {
-                return Some(Verdict::Same);
+                return Ok(Verdict::Same);
             }
             let after = self.ask(job, Side::Legacy).await?;
-            if fresh && compare(&before, &after, &job.ignore).is_empty() {
-                return Some(Verdict::Different(before, modern, differences));
+            if fresh && compare(&before, &after).is_empty() {
+                return Ok(Verdict::Different(before, modern, differences));
             }
         }
-        Some(Verdict::Unsettled)
+        Err(Dropped::Unsettled.into())
     }
 
     /// Whether modern's copy has all that legacy had at a time, or there is no word of any copy.
@@ -163,21 +178,32 @@ impl Mirror {
         }
     }
 
-    async fn ask(&self, job: &Job, side: Side) -> Option<Answer> {
+    async fn ask(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
+        let request = self.request(job, side).ok_or(Failure::NoAnswer)?;
+        let asked = async {
+            let (answered, body) = self.client.request(request).await.map_err(|_| Failure::NoAnswer)?.into_parts();
+            let body = Limited::new(body, LARGEST).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
+                true => Failure::Dropped(Dropped::TooLarge),
+                false => Failure::NoAnswer,
+            });
+            // Nobody was asked to pack it, but some do anyway.
+            let coding = joined(&answered.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default();
+            let body = coding::undo(&coding, &body?.to_bytes())?;
+            Ok(Answer { body, ..head(answered.status.as_u16(), &answered.headers) })
+        };
+        tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Failure::NoAnswer))
+    }
+
+    fn request(&self, job: &Job, side: Side) -> Option<Request<Empty<Bytes>>> {
         let (upstream, target) = match side {
             Side::Legacy => (&job.legacy, &job.target),
             Side::Modern => (&job.modern, &job.modern_target),
         };
         let authority = self.gateway.upstreams.authority(upstream)?;
-        let mut request = Request::builder().uri(format!("http://{authority}{target}")).body(Empty::new()).ok()?;
+        let request = Request::builder().method(job.asked.method.as_str()).uri(format!("http://{authority}{target}"));
+        let mut request = request.body(Empty::new()).ok()?;
         *request.headers_mut() = self.headers(job, side, upstream);
-        let asked = async {
-            let (head, body) = self.client.request(request).await.ok()?.into_parts();
-            let body = Limited::new(body, LARGEST).collect().await.ok()?.to_bytes();
-            let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-            Some(Answer { status: head.status.as_u16(), content_type: kind.to_owned(), body: body.to_vec() })
-        };
-        tokio::time::timeout(ANSWER_WITHIN, asked).await.ok()?
+        Some(request)
     }
 
     fn headers(&self, job: &Job, side: Side, upstream: &str) -> HeaderMap {

@@ -3,7 +3,7 @@
 use ficus_rules::wire::{Serving, ShadowCounts};
 use ficus_rules::{Share, Timestamp};
 
-use super::support::{World, eventually, full, now, ramping};
+use super::support::{Origin, World, eventually, full, now, ramping};
 
 fn shadowing() -> Serving {
     Serving { shadow: Share::ALL, ..ramping(0) }
@@ -87,4 +87,88 @@ async fn a_copy_that_is_behind_is_waited_for_and_never_blamed() {
     settled(&world2, counts(1, 0, 0, 0)).await;
     world.get("/api/v1/users/thing").await;
     settled(&world, counts(0, 1, 0, 0)).await;
+}
+
+/// Reads that were dropped for a reason, in this process.
+fn dropped_because(reason: &str) -> f64 {
+    let families = prometheus::gather();
+    let dropped = families.iter().filter(|family| family.name() == "ficus_shadow_dropped_total").flat_map(|family| family.get_metric());
+    let because = dropped.filter(|metric| metric.get_label().iter().any(|label| label.value() == reason));
+    because.map(|metric| metric.get_counter().get_value()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_safe_method_is_mirrored_as_what_it_is() {
+    let world = World::start().await;
+    world.serve(shadowing());
+    let answers = |origin: &Origin, body: &str, headers: &[(&'static str, &'static str)]| {
+        *origin.state.thing.lock().unwrap() = body.to_owned();
+        *origin.state.headers.lock().unwrap() = headers.to_vec();
+    };
+    let asked = |n: usize| world.modern.seen("/users/thing").get(n).map(|seen| (seen.method.clone(), seen.size));
+    answers(&world.legacy, r#"{"a": 1}"#, &[("allow", "GET, HEAD, OPTIONS")]);
+    answers(&world.modern, r#"{"a": 22}"#, &[("allow", "GET")]);
+    let head = world.send("HEAD", "/api/v1/users/thing", &[], full("")).await;
+    assert_eq!((head.side(), head.header("content-length"), head.body.len()), ("legacy", "8", 0));
+    settled(&world, counts(1, 0, 0, 0)).await;
+    assert_eq!(asked(0), Some(("HEAD".into(), 0)), "no body, and whom it lets in is no part of the answer");
+
+    answers(&world.modern, r#"{"a": 1}"#, &[("allow", "OPTIONS,HEAD,get")]);
+    world.send("OPTIONS", "/api/v1/users/thing", &[("origin", "http://app.test")], full("")).await;
+    settled(&world, counts(2, 0, 0, 0)).await;
+    assert_eq!(asked(1), Some(("OPTIONS".into(), 0)));
+
+    answers(&world.modern, r#"{"a": 1}"#, &[("allow", "GET"), ("location", "/elsewhere/")]);
+    for (method, differs) in [("HEAD", vec!["header:location"]), ("OPTIONS", vec!["header:allow", "header:location"])] {
+        world.send(method, "/api/v1/users/thing", &[], full("")).await;
+        eventually(method, || !world.gateway.report().differences.is_empty()).await;
+        let sample = world.gateway.report().differences.remove(0);
+        let paths: Vec<&str> = sample.differences.iter().map(|difference| difference.path.as_str()).collect();
+        assert_eq!((sample.method.as_str(), paths), (method, differs));
+        world.confirm();
+    }
+    settled(&world, counts(2, 2, 0, 0)).await;
+
+    let before = world.modern.seen("").len();
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        world.send(method, "/api/v1/users/thing", &[], full("")).await;
+    }
+    world.send("OPTIONS", "/api/v1/users/thing", &[], full("a body")).await;
+    settled(&world, counts(2, 2, 1, 0)).await;
+    assert_eq!((dropped_because("request_body"), world.modern.seen("").len()), (1.0, before), "no write reaches the other side");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_answers_are_unpacked_within_bounds_and_compared() {
+    let world = World::start().await;
+    world.serve(shadowing());
+    let things = |legacy: String, modern: &str| {
+        *world.legacy.state.thing.lock().unwrap() = legacy;
+        *world.modern.state.thing.lock().unwrap() = modern.to_owned();
+    };
+    let browser = [("accept-encoding", "gzip, deflate, br")];
+    let get = async |coding: &str| world.send("GET", &format!("/api/v1/users/packed/{coding}"), &browser, full("")).await;
+    let asked = |coding: &str| (world.legacy.seen(coding).len(), world.modern.seen(coding).len());
+    things(r#"{"a": 1, "b": 2}"#.into(), r#"{"b":2,"a":1}"#);
+    let packed = get("gzip").await;
+    assert_eq!((packed.header("content-encoding"), &packed.body[..2]), ("gzip", &[0x1f, 0x8b][..]), "the client gets it as it is");
+    get("deflate").await;
+    settled(&world, counts(2, 0, 0, 0)).await;
+    assert_eq!((asked("gzip"), asked("deflate")), ((1, 1), (1, 1)), "what was unpacked needs no second look");
+    things(r#"{"a": 1}"#.into(), r#"{"a": 2}"#);
+    get("gzip").await;
+    settled(&world, counts(2, 1, 0, 0)).await;
+    assert_eq!(world.gateway.report().differences.remove(0).differences[0].path, "$.a");
+
+    let before = world.modern.seen("").len();
+    get("br").await;
+    settled(&world, counts(2, 1, 1, 0)).await;
+    assert_eq!(dropped_because("coding"), 1.0);
+    // A few thousand bytes that unpack to many megabytes.
+    let large = dropped_because("too_large");
+    things(" ".repeat(8 << 20), "{}");
+    assert!(get("gzip").await.body.len() < 64 * 1024);
+    settled(&world, counts(2, 1, 2, 0)).await;
+    assert!(dropped_because("too_large") > large);
+    assert_eq!(world.modern.seen("").len(), before, "what cannot be compared is not asked for");
 }

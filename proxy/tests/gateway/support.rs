@@ -83,6 +83,7 @@ pub fn streamed(pieces: usize, size: usize, pause: Duration) -> Body {
 /// A request as an origin saw it.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    pub method: String,
     pub target: String,
     pub headers: HeaderMap,
     pub size: usize,
@@ -99,8 +100,10 @@ pub struct Origin {
 pub struct State {
     name: &'static str,
     pub counter: AtomicUsize,
-    /// The body of `/thing`.
+    /// The body of `/thing`, and of `/packed/CODING`.
     pub thing: Mutex<String>,
+    /// Headers of `/thing`.
+    pub headers: Mutex<Vec<(&'static str, &'static str)>>,
 }
 
 impl Origin {
@@ -133,7 +136,7 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     let (head, mut body) = request.into_parts();
     let at = {
         let mut all = seen.lock().unwrap();
-        all.push(Seen { target: head.uri.to_string(), headers: head.headers.clone(), size: 0 });
+        all.push(Seen { method: head.method.to_string(), target: head.uri.to_string(), headers: head.headers.clone(), size: 0 });
         all.len() - 1
     };
     while let Some(frame) = body.frame().await {
@@ -171,7 +174,16 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     let json = response.header("content-type", "application/json");
     if path.contains("/thing") {
         let thing = state.thing.lock().unwrap().clone();
+        let headers = state.headers.lock().unwrap().clone();
+        let json = headers.into_iter().fold(json, |json, (name, value)| json.header(name, value));
         return Ok(json.body(full(thing)).unwrap());
+    }
+    if let Some((_, coding)) = path.split_once("/packed/") {
+        let thing = state.thing.lock().unwrap().clone();
+        return Ok(match head.headers.contains_key("accept-encoding") {
+            true => json.header("content-encoding", coding).body(full(packed(coding, thing.as_bytes()))).unwrap(),
+            false => json.body(full(thing)).unwrap(),
+        });
     }
     if path.contains("/noise") {
         let nth = state.counter.fetch_add(1, Ordering::Relaxed);
@@ -179,6 +191,18 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     }
     let told = serde_json::json!({"origin": state.name, "method": head.method.as_str(), "target": head.uri.to_string(), "size": size});
     Ok(json.body(full(told.to_string())).unwrap())
+}
+
+/// A body in a coding; in one that nobody knows, as it is.
+fn packed(coding: &str, body: &[u8]) -> Vec<u8> {
+    use std::io::Read as _;
+    let (mut packed, level) = (Vec::new(), flate2::Compression::best());
+    match coding {
+        "gzip" => flate2::read::GzEncoder::new(body, level).read_to_end(&mut packed).unwrap(),
+        "deflate" => flate2::read::ZlibEncoder::new(body, level).read_to_end(&mut packed).unwrap(),
+        _ => return body.to_vec(),
+    };
+    packed
 }
 
 /// An answer, read to its end.

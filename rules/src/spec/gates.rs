@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::fields::Fields;
 use super::source::Located;
+use super::words::suggest;
 use crate::Share;
 use crate::gate::{ErrorGate, Gates, LagGate, LatencyGate, ParityGate, ShadowGate};
+use crate::parity::COMPARED;
 
 /// Fewer requests or comparisons than this are inconclusive, unless a gate says otherwise.
 const MIN_REQUESTS: u64 = 100;
@@ -55,7 +57,7 @@ fn latency(mut section: Fields<'_>) -> Option<LatencyGate> {
 fn shadow(mut section: Fields<'_>) -> (Option<ShadowGate>, Vec<String>) {
     let max_different = section.share("max_different").map_or(Share::NONE, |share| share.value);
     let min_requests = min_requests(&mut section);
-    let ignore = section.strings("ignore").into_iter().filter_map(|path| json_path(&section, path)).collect();
+    let ignore = section.strings("ignore").into_iter().filter_map(|path| ignored(&section, path)).collect();
     section.finish();
     (Some(ShadowGate { max_different, min_requests }), ignore)
 }
@@ -79,10 +81,20 @@ fn min_requests(section: &mut Fields<'_>) -> u64 {
     section.natural("min_requests").map_or(MIN_REQUESTS, |requests| requests.value)
 }
 
-fn json_path(section: &Fields<'_>, path: Located<String>) -> Option<String> {
+/// A place that comparisons leave out: a JSON path, or a header.
+fn ignored(section: &Fields<'_>, path: Located<String>) -> Option<String> {
+    let report = section.text.report;
+    if let Some(name) = path.value.strip_prefix("header:") {
+        let compared = COMPARED.contains(&name.to_ascii_lowercase().as_str());
+        if !compared {
+            report.error(&path.at, format!("the header `{name}` is not compared"), suggest(name, COMPARED));
+        }
+        return compared.then_some(path.value);
+    }
     let valid = path.value.starts_with("$.") || path.value.starts_with("$[");
     if !valid {
-        section.text.report.error(&path.at, format!("`{}` is not a JSON path", path.value), "write it like \"$.results[*].updated_at\"");
+        let hint = "write it like \"$.results[*].updated_at\", or \"header:location\"";
+        report.error(&path.at, format!("`{}` is not a JSON path", path.value), hint);
     }
     valid.then_some(path.value)
 }

@@ -120,6 +120,7 @@ const BODIES: &[(&str, &str)] = &[
     ("[gate.latency_p99]\nmax_ratio = \"1.2\" #!", "`max_ratio` is \"1.2\", not a number"),
     ("[gate.latency_p99]\nmax_ratio = 0 #!", "lets nothing pass"),
     ("[gate.shadow]\nignore = [\"updated_at\"] #!", "not a JSON path"),
+    ("[gate.shadow]\nignore = [\"header:Location\", \"header:date\"] #!", "the header `date` is not compared"),
     ("[gate.parity]\nmax_drift_rows = -1 #!", "not a whole number from 0 on"),
     ("[gate.lag]\nmax = \"2 seconds\" #!", "not a duration"),
     // Tables.
