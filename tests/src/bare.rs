@@ -28,6 +28,14 @@ impl Bare {
     /// # Errors
     /// It does not come up.
     pub async fn start(directory: &Path, upstreams: &[(&str, u16)], rules: &[(&str, &str)]) -> Result<Bare> {
+        Bare::start_with(directory, upstreams, rules, "").await
+    }
+
+    /// Starts it, with more sections in `ficus.toml`.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_with(directory: &Path, upstreams: &[(&str, u16)], rules: &[(&str, &str)], more: &str) -> Result<Bare> {
         std::fs::create_dir_all(directory.join("rules"))?;
         let directory = directory.canonicalize()?;
         let (gateway, admin) = (free_port()?, free_port()?);
@@ -37,6 +45,7 @@ impl Bare {
         for (name, port) in upstreams {
             config.push_str(&format!("\n[upstream.{name}]\naddress = \"127.0.0.1:{port}\"\n"));
         }
+        config.push_str(more);
         std::fs::write(directory.join("ficus.toml"), config)?;
         for (name, text) in rules {
             std::fs::write(directory.join("rules").join(name), text)?;

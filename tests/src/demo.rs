@@ -5,11 +5,12 @@ mod report;
 mod screen;
 mod walk;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use crate::audit;
@@ -24,15 +25,24 @@ use screen::Screen;
 /// Users that the school is seeded with; `FICUS_DEMO_USERS` changes it.
 const USERS: u32 = 2_000;
 
-/// Runs it in `directory`, which it empties first. `Ok(false)`: a promise was broken.
+/// A demo that has reached its end, and still runs.
+pub struct Demo {
+    /// Every promise was kept.
+    pub kept: bool,
+    world: World,
+    /// Held for as long as the directory is in use.
+    _lock: File,
+}
+
+/// Runs it in `directory`, which it empties first. Dropping the future, or the demo, ends every process.
 ///
 /// # Errors
 /// Something could not be set up, or a step did not come about.
-pub async fn run(directory: &Path, keep: bool) -> Result<bool> {
+pub async fn run(directory: &Path) -> Result<Demo> {
     let users = std::env::var("FICUS_DEMO_USERS").ok().and_then(|users| users.parse().ok()).unwrap_or(USERS);
-    empty(directory)?;
+    let lock = empty(directory)?;
     println!("A school's Django monolith with {users} users, a new users service, and ficus between them. One moment…");
-    let mut world = World::start(directory, Plan { users, ..Plan::default() }).await?;
+    let world = World::start(directory, Plan { users, ..Plan::default() }).await?;
     let load = Load::start(&world.http(), Shape::default()).await?;
     let direct = DirectWriter::start(&world)?;
     let screen = Screen::start(world.operator()?, load.ledger.clone(), world.ficus.id());
@@ -53,10 +63,7 @@ pub async fn run(directory: &Path, keep: bool) -> Result<bool> {
         print_failures(&ledger);
         println!("logs are in {}", world.directory.join("logs").display());
     }
-    if keep {
-        stay(&mut world).await?;
-    }
-    Ok(report.kept())
+    Ok(Demo { kept: report.kept(), world, _lock: lock })
 }
 
 /// Walks the capability as the demo does, and says what happens.
@@ -89,30 +96,49 @@ fn print_failures(ledger: &Ledger) {
     }
 }
 
-/// Empties the directory of an earlier run; refuses one that is not a demo's.
-fn empty(directory: &Path) -> Result<()> {
-    if !directory.exists() {
-        return Ok(());
+/// Empties the directory of an earlier run and locks it; refuses one that is not a demo's, or in which one still runs.
+fn empty(directory: &Path) -> Result<File> {
+    let another = "name another with FICUS_DEMO_DIR";
+    let lock = directory.join("lock");
+    if let Ok(earlier) = File::open(&lock) {
+        ensure!(earlier.try_lock().is_ok(), "a demo still runs in {}: end it, or {another}", directory.display());
     }
-    let ours = directory.join("ficus.toml").exists() || directory.read_dir()?.next().is_none();
-    if !ours && !directory.join("logs").exists() {
-        bail!("{} is not empty and no demo made it: name another with FICUS_DEMO_DIR", directory.display());
+    if directory.exists() {
+        let ours = ["ficus.toml", "logs", "lock"].iter().any(|name| directory.join(name).exists());
+        let ours = ours || directory.read_dir()?.next().is_none();
+        ensure!(ours, "{} is not empty and no demo made it: {another}", directory.display());
+        std::fs::remove_dir_all(directory)?;
     }
-    Ok(std::fs::remove_dir_all(directory)?)
+    std::fs::create_dir_all(directory)?;
+    let file = File::create(&lock)?;
+    ensure!(file.try_lock().is_ok(), "a demo begins in {} at the same time: {another}", directory.display());
+    Ok(file)
 }
 
-async fn stay(world: &mut World) -> Result<()> {
-    let config = world.directory.join("ficus.toml");
-    println!("\nStill running, until Ctrl-C:");
-    println!("  the school       {}/   (admin1, staff1, student1; password {})", world.gateway_url(), crate::caller::PASSWORD);
-    println!("  Django's admin   {}/admin/", world.gateway_url());
-    println!("  admin API        {}/api/v1/status", world.admin_url());
-    println!("  metrics          {}/metrics", world.admin_url());
-    println!("  command line     {} --config {} status --watch", school::binary("ficus")?.display(), config.display());
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Some(status) = world.ficus.ended() {
-            bail!("ficus ended with {status}");
+impl Demo {
+    /// Says where everything is, and stays for as long as all of it runs.
+    ///
+    /// # Errors
+    /// A process ended.
+    pub async fn stay(&mut self) -> Result<()> {
+        let world = &mut self.world;
+        let config = world.directory.join("ficus.toml");
+        println!("\nStill running, until Ctrl-C:");
+        println!("  the school       {}/", world.gateway_url());
+        println!("  log-ins          admin1, staff1, student1; password {}", crate::caller::PASSWORD);
+        println!("  Django's admin   {}/admin/   (admin1)", world.gateway_url());
+        println!("  admin API        {}/api/v1/status", world.admin_url());
+        println!("  metrics          {}/metrics", world.admin_url());
+        println!("  rules, to edit   {}", world.directory.join("rules/users.toml").display());
+        println!("  logs             {}", world.directory.join("logs").display());
+        println!("  command line     {} --config {} status --watch", school::binary("ficus")?.display(), config.display());
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for process in [&mut world.ficus, &mut world.service, &mut world.monolith] {
+                if let Some(status) = process.ended() {
+                    bail!("{} ended with {status}", process.name());
+                }
+            }
         }
     }
 }

@@ -23,4 +23,5 @@ pub mod origin;
 pub mod process;
 pub mod prometheus;
 pub mod school;
+pub mod sessions;
 pub mod world;

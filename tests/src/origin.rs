@@ -62,13 +62,15 @@ impl Drop for Origin {
     }
 }
 
-async fn echo(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {
+async fn echo(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let headers: serde_json::Map<String, Value> =
         headers.iter().map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes())))).collect();
-    Json(
+    let told = Json(
         json!({ "origin": shared.name, "method": method.as_str(), "path": uri.path(), "query": uri.query(), "headers": headers, "bytes": body.len() }),
-    )
+    );
+    // Also for HEAD, whose answer has no body.
+    ([("x-origin", shared.name.to_owned()), ("x-origin-target", uri.to_string())], told)
 }
 
 /// So many bytes, a megabyte at a time.

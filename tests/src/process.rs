@@ -31,6 +31,11 @@ impl Process {
         Ok(Process { name: name.to_owned(), child, log: log.to_owned() })
     }
 
+    /// What it was started as.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,6 +1,7 @@
 //! The school: its Django monolith under gunicorn, and the new users service. Real programs on free ports.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -54,39 +55,52 @@ fn settings(command: &mut Command, database: &Path) {
 }
 
 /// Puts a migrated database with `users` users (and all that belongs to them) at `database`. The first call for a size
-/// makes it, later ones copy.
+/// makes it, later ones copy. Dropping the future ends what it started and leaves nothing half-made.
 ///
 /// # Errors
 /// Django says why not.
-pub fn seed(database: &Path, users: u32) -> Result<()> {
+pub async fn seed(database: &Path, users: u32) -> Result<()> {
     let folder_of_templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/schools");
     std::fs::create_dir_all(&folder_of_templates)?;
     let template = folder_of_templates.join(format!("school-{users}-{:016x}.sqlite3", fingerprint(&folder().join("monolith"))?));
     if !template.exists() {
-        let fresh = template.with_extension(format!("new-{}", std::process::id()));
-        run(manage(&fresh)?.args(["migrate", "--verbosity", "0"]))?;
-        run(manage(&fresh)?.args(["seed", "--users", &users.to_string(), "--seed", "7"]))?;
+        let making = tempfile::tempdir_in(&folder_of_templates)?;
+        let fresh = making.path().join("school.sqlite3");
+        run(manage_with(&fresh, &["migrate", "--verbosity", "0"])?).await?;
+        run(manage_with(&fresh, &["seed", "--users", &users.to_string(), "--seed", "7"])?).await?;
         // Everything into the one file, so that a copy of it is whole.
-        checkpoint(&fresh)?;
+        checkpoint(&fresh).await?;
         std::fs::rename(&fresh, &template)?;
     }
     std::fs::copy(&template, database)?;
     Ok(())
 }
 
-fn checkpoint(database: &Path) -> Result<()> {
-    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA wal_checkpoint(TRUNCATE)'); c.close()";
-    run(Command::new(python()?).args(["-c", script]).arg(database))
+fn manage_with(database: &Path, arguments: &[&str]) -> Result<Command> {
+    let mut command = manage(database)?;
+    command.args(arguments);
+    Ok(command)
 }
 
-/// Runs a command to its end.
+async fn checkpoint(database: &Path) -> Result<()> {
+    let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA wal_checkpoint(TRUNCATE)'); c.close()";
+    let mut command = Command::new(python()?);
+    command.args(["-c", script]).arg(database);
+    run(command).await
+}
+
+/// Runs a command to its end, in a group of its own: a Ctrl-C is for whoever started it, who drops the future then.
 ///
 /// # Errors
 /// It fails; the error has what it printed.
-pub fn run(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+pub async fn run(mut command: Command) -> Result<()> {
+    command.stdin(Stdio::null()).process_group(0);
+    let mut running = tokio::process::Command::from(command);
+    let output = running.kill_on_drop(true).output().await;
+    let output = output.with_context(|| format!("cannot start {:?}", running.as_std().get_program()))?;
     if !output.status.success() {
-        bail!("{command:?} failed:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{:?} failed:\n{}", running.as_std(), String::from_utf8_lossy(&said));
     }
     Ok(())
 }
@@ -129,8 +143,10 @@ pub fn start_monolith(database: &Path, port: u16, log: &Path) -> Result<Process>
 ///
 /// # Errors
 /// It says why not.
-pub fn migrate_service(database: &Path) -> Result<()> {
-    run(Command::new(binary("users-service")?).arg("migrate").env("USERS_DATABASE", format!("sqlite://{}", database.display())))
+pub async fn migrate_service(database: &Path) -> Result<()> {
+    let mut command = Command::new(binary("users-service")?);
+    command.arg("migrate").env("USERS_DATABASE", format!("sqlite://{}", database.display()));
+    run(command).await
 }
 
 /// Starts the users service on a port.

@@ -74,8 +74,8 @@ impl World {
             monolith: free_port()?,
             service: free_port()?,
         };
-        school::seed(&directory.join("school.sqlite3"), plan.users)?;
-        school::migrate_service(&directory.join("users.sqlite3"))?;
+        school::seed(&directory.join("school.sqlite3"), plan.users).await?;
+        school::migrate_service(&directory.join("users.sqlite3")).await?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
         std::fs::write(directory.join("ficus.toml"), configuration(ports))?;
         copy_rules(&plan.rules, &directory.join("rules"))?;

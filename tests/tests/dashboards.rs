@@ -33,16 +33,17 @@ const NAMES: [&str; 18] = [
     "ficus_cutover_pause_seconds_bucket",
 ];
 
-#[test]
-fn every_alert_fires_when_it_should_and_only_then() -> Result<()> {
+#[tokio::test]
+async fn every_alert_fires_when_it_should_and_only_then() -> Result<()> {
     let prometheus = folder().join("prometheus");
-    let promtool = |arguments: [&str; 2], file: &str| {
+    let promtool = async |arguments: [&str; 2], file: &str| {
         let mut command = Command::new("promtool");
-        school::run(command.args(arguments).arg(file).current_dir(&prometheus)).context("run `make packages-test` if it is missing")
+        command.args(arguments).arg(file).current_dir(&prometheus);
+        school::run(command).await.context("run `make packages-test` if it is missing")
     };
-    promtool(["check", "config"], "prometheus.yml")?;
-    promtool(["check", "rules"], "alerts.yml")?;
-    promtool(["test", "rules"], "alerts_test.yml")?;
+    promtool(["check", "config"], "prometheus.yml").await?;
+    promtool(["check", "rules"], "alerts.yml").await?;
+    promtool(["test", "rules"], "alerts_test.yml").await?;
     let (rules, tests) = (prometheus.join("alerts.yml"), prometheus.join("alerts_test.yml"));
     let tests = std::fs::read_to_string(tests)?;
     for line in std::fs::read_to_string(rules)?.lines() {

@@ -65,8 +65,10 @@ impl Shared {
     fn redraw(&mut self, lines: &[String]) {
         if self.live {
             self.erase();
+            // A line that the terminal breaks in two would not be erased as one.
+            let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
             for line in lines {
-                println!("{line}");
+                println!("{}", line.chars().take(width.saturating_sub(1)).collect::<String>());
             }
             self.drawn = u16::try_from(lines.len()).unwrap_or(0);
             let _ = std::io::stdout().flush();
@@ -103,12 +105,13 @@ fn lines(status: &Value, ledger: &Ledger, rate: &str, memory: u64) -> Vec<String
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let agent = &status["agent"];
     let (done, total) = (agent["backfill"]["done"].as_u64().unwrap_or(0), agent["backfill"]["total"].as_u64().unwrap_or(0));
-    let reads = status["serving"]["reads"].as_u64().unwrap_or(0) / 10_000;
+    // The ramp is of callers; who owns serves all of them.
+    let reads = if status["owner"] == "modern" { 100 } else { status["serving"]["reads"].as_u64().unwrap_or(0) / 10_000 };
     let failures: u64 = ledger.failures().values().sum();
     vec![
         String::new(),
         format!(
-            "  users     {:<12} owner {:<7} reads on modern {reads:>3} %   {}",
+            "  users     {:<12} owner {:<7} reads by modern {reads:>3} %   {}",
             text(&status["phase"]),
             text(&status["owner"]),
             text(&status["stage"])

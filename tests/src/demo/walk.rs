@@ -72,7 +72,8 @@ impl Way<'_> {
     }
 
     async fn type_in(&self, arguments: &[&str]) -> Result<String> {
-        self.say(&format!("$ ficus {}", arguments.join(" ")));
+        let quoted = arguments.iter().map(|argument| if argument.contains(' ') { format!("'{argument}'") } else { (*argument).to_owned() });
+        self.say(&format!("$ ficus {}", quoted.collect::<Vec<_>>().join(" ")));
         self.operator.type_in(arguments).await
     }
 
@@ -89,7 +90,7 @@ impl Way<'_> {
         let to = Instant::now();
         let pause_ms = status["last_pause_ms"].as_f64();
         let during = self.ledger.acknowledged() - acknowledged;
-        self.say(&format!("{name} done: writes paused for {} ms, {during} writes acknowledged meanwhile", pause_ms.unwrap_or(f64::NAN)));
+        self.say(&format!("{name} done: writes were held for {} ms, {during} were acknowledged meanwhile", pause_ms.unwrap_or(f64::NAN)));
         Ok(Switch { name, from, to, pause_ms })
     }
 }

@@ -1,14 +1,10 @@
 //! The process: it ends gracefully, reads its rules again when told or when they change, and starts with what it knew.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ficus_tests::bare::Bare;
 use ficus_tests::origin::Origin;
-use ficus_tests::process::Process;
-use ficus_tests::school;
 use rustix::process::Signal;
 
 use super::Directory;
@@ -98,43 +94,4 @@ async fn a_bad_configuration_is_64_with_file_and_line() -> Result<()> {
     }
     directory.passed();
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupted_demo_leaves_no_process_behind() -> Result<()> {
-    for signal in [Signal::INT, Signal::TERM] {
-        let directory = Directory::new();
-        let world = directory.path().join("demo");
-        let mut command = Command::new(school::binary("demo")?);
-        command.env("FICUS_DEMO_DIR", &world).env("FICUS_DEMO_USERS", "300");
-        let mut demo = Process::start("demo", &mut command, &directory.path().join("demo.log"))?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !demo.log().contains("ficus advance") {
-            ensure!(Instant::now() < deadline, "the demo does not start: {}", demo.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        ensure!(living_in(&world).len() >= 4, "monolith, service, ficus and the direct writer run: {:?}", living_in(&world));
-        demo.signal(signal);
-        let status = tokio::task::spawn_blocking(move || demo.wait(Duration::from_secs(20))).await??;
-        ensure!(!status.success(), "an interrupted demo is no success");
-        ensure!(living_in(&world).is_empty(), "left behind: {:?}", living_in(&world));
-        directory.passed();
-    }
-    Ok(())
-}
-
-/// Processes whose environment or working directory names a directory.
-fn living_in(directory: &Path) -> Vec<String> {
-    let name = directory.as_os_str().as_encoded_bytes();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let path = entry.path();
-        let environment = std::fs::read(path.join("environ")).unwrap_or_default();
-        let inside = std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
-        let command = std::fs::read_to_string(path.join("cmdline")).unwrap_or_default().replace('\0', " ");
-        if !command.is_empty() && (inside || environment.windows(name.len()).any(|window| window == name)) {
-            found.push(command);
-        }
-    }
-    found
 }
