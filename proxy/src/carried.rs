@@ -50,6 +50,8 @@ pub(crate) struct Carried {
     pub(crate) fell_back: bool,
     /// A WebSocket or event stream: its silence is no failure.
     pub(crate) streams: bool,
+    /// It asks for a tunnel.
+    pub(crate) upgrades: bool,
     /// A write that is counted as in flight.
     pub(crate) inflight: Option<InFlight>,
     /// Its place among the released.
@@ -93,6 +95,7 @@ impl Carried {
             side: Side::Legacy,
             fell_back: false,
             streams: false,
+            upgrades: false,
             inflight: None,
             held: None,
             peeked: None,

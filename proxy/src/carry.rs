@@ -39,8 +39,9 @@ impl Carrier {
         carried.https = forward::is_https(carried.peer, &carried.asked);
         let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
         // A write that says so is still a write, and must not keep a fence waiting for an hour.
-        carried.streams = session.is_upgrade_req() || (accepts_events && is_safe(&carried.asked.method));
-        if session.is_upgrade_req() {
+        carried.upgrades = session.is_upgrade_req();
+        carried.streams = carried.upgrades || (accepts_events && is_safe(&carried.asked.method));
+        if carried.upgrades {
             session.set_read_timeout(Some(STREAM_SILENCE));
         }
         carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));

@@ -41,6 +41,7 @@ mod snapshot;
 mod standing;
 mod token;
 mod traffic;
+mod upgrade;
 mod upstream;
 mod validity;
 mod wrote;

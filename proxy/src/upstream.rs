@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::answer::Refusal;
 use crate::carried::Carried;
 use crate::config::{Config, Upstream};
+use crate::upgrade;
 
 /// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
 const IDLE: Duration = Duration::from_secs(15);
@@ -27,14 +29,14 @@ const RESOLVED_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct Upstreams {
     by_name: BTreeMap<String, Upstream>,
     resolved: moka::sync::Cache<String, SocketAddr>,
-    /// Keeps the connections of writes apart, from reads and from each other.
-    writes: AtomicU64,
+    /// Keeps the connections of writes and of tunnels apart, from reads and from each other.
+    apart: AtomicU64,
 }
 
 impl Upstreams {
     pub(crate) fn new(config: &Config) -> Upstreams {
         let resolved = moka::sync::Cache::builder().time_to_live(RESOLVED_FOR).build();
-        Upstreams { by_name: config.upstreams.clone(), resolved, writes: AtomicU64::new(0) }
+        Upstreams { by_name: config.upstreams.clone(), resolved, apart: AtomicU64::new(0) }
     }
 
     /// The peer for a request.
@@ -49,8 +51,11 @@ impl Upstreams {
         peer.options.read_timeout = Some(silence);
         peer.options.write_timeout = Some(silence);
         peer.options.idle_timeout = Some(IDLE);
-        if carried.decided(|decision| decision.write) {
-            peer.group_key = 1 + self.writes.fetch_add(1, Ordering::Relaxed);
+        if carried.upgrades {
+            peer.options.custom_l4 = Some(Arc::new(upgrade::Connect));
+        }
+        if carried.upgrades || carried.decided(|decision| decision.write) {
+            peer.group_key = 1 + self.apart.fetch_add(1, Ordering::Relaxed);
             peer.options.idle_timeout = Some(Duration::from_millis(1));
         }
         Ok(Box::new(peer))

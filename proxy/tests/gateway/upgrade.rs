@@ -38,3 +38,13 @@ async fn a_websocket_passes_both_ways_on_either_side() {
     echo(&mut on_legacy, b"three").await;
     assert_eq!(world.modern.seen("/users/ws").len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_answers_at_once_does_not_lose_its_socket() {
+    let world = World::start().await;
+    for _ in 0..400 {
+        let mut socket = open(&world, "/live/ws").await;
+        echo(&mut socket, b"one").await;
+        echo(&mut socket, b"two").await;
+    }
+}
