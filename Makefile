@@ -27,7 +27,8 @@ lint:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
 bench: packages python release ## Measure; one JSON object a line
-	@$(CARGO) run --release --quiet -p ficus-sync-agent --example backfill_bench
+	@$(CARGO) build --release --quiet --workspace --bins --examples
+	@target/release/examples/backfill_bench
 	@target/release/bench
 
 soak: packages-test python debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)

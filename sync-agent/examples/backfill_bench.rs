@@ -1,9 +1,10 @@
 //! How fast the initial copy is, beside the plainest copy that SQLite can make. Prints one JSON line.
 //!
-//! `cargo run --release -p ficus-sync-agent --example backfill_bench` copies 200,000 rows by the demo's own rule file, three
-//! rounds, each followed by the peer: `INSERT INTO ... SELECT` between attached databases, one transaction into the same
-//! tables with the same indexes, which maps roles and nothing else (no UUIDs, no capture, no checkpoint, nobody else may
-//! write). A number of rows as the first argument makes it shorter.
+//! Built by `make bench` together with everything else, so that crates have the features that they have in `ficus`; then
+//! `target/release/examples/backfill_bench` copies 200,000 rows by the demo's own rule file, three rounds, each followed by
+//! the peer: `INSERT INTO ... SELECT` between attached databases, one transaction into the same tables with the same
+//! indexes, which maps roles and nothing else (no UUIDs, no capture, no checkpoint, nobody else may write). A number of
+//! rows as the first argument makes it shorter.
 
 use std::collections::BTreeMap;
 use std::error::Error;
