@@ -4,6 +4,7 @@
 //! else is derived from the row. What two sources feed into one modern table is told apart by constant columns, which
 //! become a filter on the way back.
 
+mod cast;
 mod compile;
 mod kind;
 mod plan;
@@ -12,6 +13,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cast::Loss;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};

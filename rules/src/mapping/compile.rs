@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::mapping::plan::{Lookup, Place, Plan, Rule, Shape};
+use jiff::tz::TimeZone;
+
+use crate::mapping::cast::{self, Cast, Loss};
+use crate::mapping::plan::{Form, Lookup, Place, Plan, Rule, Shape};
 use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value};
 
 /// A column, as its database describes it. Generated columns are not listed.
@@ -40,9 +43,11 @@ pub fn compile(capability: &str, maps: &[TableMap], legacy: &Tables, modern: &Ta
     let mut errors = Vec::new();
     let mut plans = Vec::new();
     for map in maps {
-        let mut pair = Pair { capability, map, maps, errors: &mut errors };
-        match (legacy.get(&map.legacy), modern.get(&map.modern)) {
-            (Some(legacy), Some(modern)) => plans.extend(pair.compile(legacy, modern)),
+        let (old, new) = (legacy.get(&map.legacy), modern.get(&map.modern));
+        let (legacy, modern) = (old.map_or(&[][..], Vec::as_slice), new.map_or(&[][..], Vec::as_slice));
+        let mut pair = Pair { capability, map, maps, legacy, modern, losses: Vec::new(), errors: &mut errors };
+        match (old, new) {
+            (Some(_), Some(_)) => plans.extend(pair.compile()),
             (None, _) => pair.error(format!("legacy has no table {}", map.legacy), "name an existing table"),
             (_, None) => pair.error(format!("modern has no table {}", map.modern), "create it, or name an existing table"),
         }
@@ -54,13 +59,16 @@ struct Pair<'a> {
     capability: &'a str,
     map: &'a TableMap,
     maps: &'a [TableMap],
+    legacy: &'a [ColumnInfo],
+    modern: &'a [ColumnInfo],
+    losses: Vec<Loss>,
     errors: &'a mut Vec<MapError>,
 }
 
-impl Pair<'_> {
-    fn compile(&mut self, legacy: &[ColumnInfo], modern: &[ColumnInfo]) -> Option<Plan> {
+impl<'a> Pair<'a> {
+    fn compile(&mut self) -> Option<Plan> {
         let before = self.errors.len();
-        let map = self.map;
+        let (map, legacy, modern) = (self.map, self.legacy, self.modern);
         self.must_exist("legacy", &map.legacy, legacy, std::iter::once(&map.legacy_key).chain(&map.keep_legacy));
         self.must_exist("modern", &map.modern, modern, std::iter::once(&map.modern_key).chain(&map.keep_modern));
         let columns = self.all_columns(legacy, modern);
@@ -77,6 +85,7 @@ impl Pair<'_> {
                 legacy_columns.push(name.clone());
             }
         }
+        self.keys_agree();
         let mut lookups = Vec::new();
         let mut rules = Vec::new();
         for column in &columns {
@@ -87,8 +96,8 @@ impl Pair<'_> {
         if self.errors.len() > before {
             return None;
         }
-        let filter = columns.iter().filter_map(|column| match &column.from {
-            ColumnSource::Constant(value) => Some((column.modern.clone(), value.clone())),
+        let filter = columns.iter().zip(&rules).filter_map(|(column, rule)| match rule {
+            Rule::Constant(value) => Some((column.modern.clone(), value.clone())),
             _ => None,
         });
         Some(Plan {
@@ -109,6 +118,7 @@ impl Pair<'_> {
                 lookups,
             },
             sequence: map.sequence.clone(),
+            losses: std::mem::take(&mut self.losses),
             rules,
         })
     }
@@ -139,20 +149,96 @@ impl Pair<'_> {
             None => Place::Key,
         };
         match &column.from {
-            ColumnSource::Column(name) => Some(Rule::Copy(place(name))),
-            ColumnSource::Constant(value) => Some(Rule::Constant(value.clone())),
-            ColumnSource::Map { column: name, values } => {
-                self.must_be_invertible(column, values);
-                Some(Rule::Map { from: place(name), values: values.clone() })
+            ColumnSource::Column(name) => Some(Rule::Copy(place(name), self.cast(name, &column.modern, None)?)),
+            ColumnSource::Constant(value) => {
+                let kind = kind(self.modern, &column.modern);
+                self.literal(&column.modern, value, kind).map(Rule::Constant)
             }
-            ColumnSource::Uuid5 { column: name, of } if place(name) == Place::Key => {
-                Some(Rule::Uuid { from: Place::Key, of: of.clone(), lookup: None })
+            ColumnSource::Map { column: name, values } => {
+                let kinds = (kind(self.legacy, name), kind(self.modern, &column.modern));
+                let values = values.iter().map(|(legacy, modern)| {
+                    let legacy = self.literal(&column.modern, legacy, kinds.0)?;
+                    Some((legacy, self.literal(&column.modern, modern, kinds.1)?))
+                });
+                let values: Vec<(Value, Value)> = values.collect::<Option<_>>()?;
+                self.must_be_invertible(column, &values);
+                Some(Rule::Map { from: place(name), values })
             }
             ColumnSource::Uuid5 { column: name, of } => {
-                let lookup = self.lookup(column, of)?;
-                lookups.push(lookup);
-                Some(Rule::Uuid { from: place(name), of: of.clone(), lookup: Some(lookups.len() - 1) })
+                let from = place(name);
+                let form = self.form(name, &column.modern)?;
+                let lookup = match from {
+                    Place::Key => None,
+                    Place::Column(_) => {
+                        lookups.push(self.lookup(column, of)?);
+                        Some(lookups.len() - 1)
+                    }
+                };
+                Some(Rule::Uuid { from, of: of.clone(), lookup, form })
             }
+        }
+    }
+
+    /// How values get from a legacy column to a modern one.
+    fn cast(&mut self, legacy: &str, modern: &str, zone: Option<&TimeZone>) -> Option<Cast> {
+        let (from, to) = (kind(self.legacy, legacy), kind(self.modern, modern));
+        match Cast::between(from, to, zone) {
+            Ok(cast) => {
+                let loss = |(to, what)| Loss { table: self.map.modern.clone(), column: modern.to_owned(), to, what };
+                self.losses.extend(cast.losses().map(loss));
+                Some(cast)
+            }
+            Err(remedy) => {
+                let tables = (&self.map.legacy, &self.map.modern);
+                self.error(format!("column {legacy} of {} is {from}, and {modern} of {} is {to}", tables.0, tables.1), remedy);
+                None
+            }
+        }
+    }
+
+    /// A value of the rule file in the form of its column.
+    fn literal(&mut self, column: &str, value: &Value, kind: &Kind) -> Option<Value> {
+        let literal = cast::literal(value, kind);
+        if literal.is_none() {
+            self.error(
+                format!("column {column} of {}: a value of the rule file is not {kind}", self.map.modern),
+                "write it as the column has it",
+            );
+        }
+        literal
+    }
+
+    /// How the modern column keeps the UUID of a legacy integer.
+    fn form(&mut self, legacy: &str, modern: &str) -> Option<Form> {
+        let (from, to) = (kind(self.legacy, legacy), kind(self.modern, modern));
+        if !matches!(from, Kind::Int | Kind::Any | Kind::Loose(_)) {
+            let message = format!("column {modern} of {} is to be a uuid of {legacy}, which is {from}", self.map.modern);
+            self.error(message, "only integers become a uuid: copy the column as it is");
+            return None;
+        }
+        match cast::bare(to) {
+            Kind::Uuid | Kind::Text | Kind::Any => Some(Form::Text),
+            Kind::Char32 => Some(Form::Hex),
+            Kind::Bytes => Some(Form::Bytes),
+            _ => {
+                self.error(format!("column {modern} of {} is {to}, which holds no uuid", self.map.modern), "make it a uuid, or text");
+                None
+            }
+        }
+    }
+
+    /// Keys are not cast: whatever correlates two rows is the same value on both sides.
+    fn keys_agree(&mut self) {
+        let map = self.map;
+        let (one, other) = (kind(self.legacy, &map.legacy_key), kind(self.modern, &map.modern_key));
+        if !cast::same_key(one, other) {
+            self.error(
+                format!(
+                    "the key {} of {} is {one}, and {} of {}, which keeps it, is {other}",
+                    map.legacy_key, map.legacy, map.modern_key, map.modern
+                ),
+                "give the modern column the type of the legacy key",
+            );
         }
     }
 
@@ -233,6 +319,11 @@ impl Pair<'_> {
     fn error(&mut self, message: String, remedy: &str) {
         self.errors.push(MapError { source_line: self.map.source.clone(), message, remedy: remedy.to_owned() });
     }
+}
+
+/// What a column holds; one that is not there has been complained of.
+fn kind<'c>(columns: &'c [ColumnInfo], name: &str) -> &'c Kind {
+    columns.iter().find(|column| column.name == name).map_or(&Kind::Any, |column| &column.kind)
 }
 
 fn source_column(from: &ColumnSource) -> Option<&String> {

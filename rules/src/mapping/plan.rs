@@ -1,6 +1,7 @@
 //! A compiled table pair: the shape of both tables, and rows from one shape to the other. Knows no database: an engine
 //! reads rows in a [`Shape`] and writes them.
 
+use crate::mapping::cast::{Cast, Loss, Why};
 use crate::mapping::{Value, uuid_of};
 
 /// How one pair of tables is read, written and mapped. Made by [`super::compile()`].
@@ -16,6 +17,8 @@ pub struct Plan {
     pub modern: Shape,
     /// The table on modern whose sequence gives out legacy keys.
     pub sequence: Option<String>,
+    /// What does not survive the way to the other side, column by column.
+    pub losses: Vec<Loss>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -78,6 +81,14 @@ pub enum RowError {
         /// The column.
         column: String,
     },
+    /// The value cannot be one of the other column's kind.
+    #[error("column {column}: {why}")]
+    Unfit {
+        /// The column.
+        column: String,
+        /// What it is instead.
+        why: Why,
+    },
     /// The UUID is not the one that the kept key gives.
     #[error("column {column}: the uuid is not the one of its kept legacy key")]
     ForeignUuid {
@@ -96,7 +107,7 @@ pub(super) enum Place {
 /// How the modern column of the same index is made, and unmade.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
-    Copy(Place),
+    Copy(Place, Cast),
     Map {
         from: Place,
         values: Vec<(Value, Value)>,
@@ -106,8 +117,20 @@ pub(super) enum Rule {
         from: Place,
         of: String,
         lookup: Option<usize>,
+        form: Form,
     },
     Constant(Value),
+}
+
+/// How a column keeps a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lower case with hyphens.
+    Text,
+    /// Lower case without.
+    Hex,
+    /// 16 bytes.
+    Bytes,
 }
 
 impl Plan {
@@ -123,12 +146,12 @@ impl Plan {
         let mut values = Vec::with_capacity(self.rules.len());
         for (rule, column) in self.rules.iter().zip(&self.modern.columns) {
             values.push(match rule {
-                Rule::Copy(from) => value(from).clone(),
+                Rule::Copy(from, cast) => cast.there(value(from)).map_err(unfit(column))?,
                 Rule::Constant(constant) => constant.clone(),
                 Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
-                Rule::Uuid { from, of, .. } => match value(from) {
+                Rule::Uuid { from, of, form, .. } => match value(from) {
                     Value::Null => Value::Null,
-                    Value::Int(id) => self.uuid(of, *id),
+                    Value::Int(id) => self.uuid(of, *id, *form),
                     _ => return Err(RowError::NotAnInteger { column: column.clone() }),
                 },
             });
@@ -146,14 +169,14 @@ impl Plan {
             let modern = &row.values[index];
             let (place, legacy) = match rule {
                 Rule::Constant(_) => continue,
-                Rule::Copy(from) => (from, modern.clone()),
+                Rule::Copy(from, cast) => (from, cast.back(modern).map_err(unfit(column))?),
                 Rule::Map { from, values } => (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?),
-                Rule::Uuid { from, of, lookup } => {
+                Rule::Uuid { from, of, lookup, form } => {
                     let id = match lookup {
                         Some(lookup) => &row.values[self.modern.columns.len() + lookup],
                         None => &row.key,
                     };
-                    (from, self.integer(of, modern, id, column)?)
+                    (from, self.integer(of, *form, modern, id, column)?)
                 }
             };
             if let Place::Column(at) = place {
@@ -163,24 +186,45 @@ impl Plan {
         Ok(Row { key: row.key.clone(), values })
     }
 
-    /// The first modern column in which two modern rows differ.
+    /// The first modern column in which two canonical modern rows differ.
     pub fn differing_column(&self, one: &Row, other: &Row) -> Option<&str> {
         let columns = self.modern.columns.iter().enumerate();
         columns.filter(|(index, _)| !same(&one.values[*index], &other.values[*index])).map(|(_, name)| name.as_str()).next()
     }
 
-    fn uuid(&self, of: &str, id: i64) -> Value {
-        Value::Text(uuid_of(&self.capability, of, id).to_string())
+    /// A modern row in the one form of all rows that mean the same: [`same`] and hashes compare rows in it.
+    pub fn canonical(&self, mut row: Row) -> Row {
+        for (rule, value) in self.rules.iter().zip(&mut row.values) {
+            if let Rule::Copy(_, cast) = rule
+                && let Some(canonical) = cast.canonical(value)
+            {
+                *value = canonical;
+            }
+        }
+        row
     }
 
-    fn integer(&self, of: &str, uuid: &Value, id: &Value, column: &str) -> Result<Value, RowError> {
+    fn uuid(&self, of: &str, id: i64, form: Form) -> Value {
+        let uuid = uuid_of(&self.capability, of, id);
+        match form {
+            Form::Text => Value::Text(uuid.to_string()),
+            Form::Hex => Value::Text(uuid.simple().to_string()),
+            Form::Bytes => Value::Blob(uuid.as_bytes().to_vec()),
+        }
+    }
+
+    fn integer(&self, of: &str, form: Form, uuid: &Value, id: &Value, column: &str) -> Result<Value, RowError> {
         match (uuid, id) {
             (Value::Null, _) => Ok(Value::Null),
-            (_, Value::Int(number)) if *uuid == self.uuid(of, *number) => Ok(id.clone()),
+            (_, Value::Int(number)) if *uuid == self.uuid(of, *number, form) => Ok(id.clone()),
             (_, Value::Int(_)) => Err(RowError::ForeignUuid { column: column.to_owned() }),
             _ => Err(RowError::Dangling { column: column.to_owned() }),
         }
     }
+}
+
+fn unfit(column: &str) -> impl Fn(Why) -> RowError {
+    move |why| RowError::Unfit { column: column.to_owned(), why }
 }
 
 /// Whether two values mean the same: a whole number is equal to itself with a fraction of zero, because a column's

@@ -89,6 +89,103 @@ fn any_value() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// A legacy table of a strict engine, and one of every way to keep its columns on modern.
+fn typed(pairs: &[(&str, Kind, Kind)]) -> (Vec<TableMap>, Tables, Tables) {
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false };
+    let column = |legacy: bool| move |(name, from, to): &(&str, Kind, Kind)| info(name, if legacy { from.clone() } else { to.clone() });
+    let legacy = [info("id", Kind::Int)].into_iter().chain(pairs.iter().map(column(true))).collect();
+    let modern = [info("legacy_id", Kind::Int)].into_iter().chain(pairs.iter().map(column(false))).collect();
+    (vec![table("old", "new", Vec::new())], Tables::from([("old".into(), legacy)]), Tables::from([("new".into(), modern)]))
+}
+
+fn loose(kind: Kind) -> Kind {
+    Kind::Loose(Box::new(kind))
+}
+
+#[test]
+fn columns_of_different_kinds_are_cast_both_ways() {
+    let (maps, legacy, modern) = typed(&[
+        ("active", Kind::Int, Kind::Bool),
+        ("price", loose(Kind::Decimal), Kind::Decimal),
+        ("token", Kind::Char32, Kind::Uuid),
+        ("at", loose(Kind::Timestamp), Kind::Instant),
+    ]);
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    let text = |text: &str| Value::Text(text.to_owned());
+    let row = |values: Vec<Value>| Row { key: Value::Int(1), values };
+    let old = row(vec![Value::Int(1), Value::Real(9.5), text("0f14d0ab96054a62a9e45ed26688389b"), text("2026-11-20 18:30:05.500000")]);
+    let new = row(vec![Value::Int(1), text("9.5"), text("0f14d0ab-9605-4a62-a9e4-5ed26688389b"), text("2026-11-20 18:30:05.5")]);
+    assert_eq!(plan.forward(&old), Ok(new.clone()));
+    assert_eq!(plan.back(&new), Ok(old.clone()));
+    let other = Row { key: Value::Int(1), values: [vec![Value::Int(2)], old.values[1..].to_vec()].concat() };
+    let refused = plan.forward(&other).expect_err("2 is neither true nor false");
+    assert_eq!(refused.to_string(), "column active: a number that is neither 0 nor 1");
+    let spelled = row(vec![Value::Int(1), text("9.50"), text("0F14D0AB96054A62A9E45ED26688389B"), text("2026-11-20T18:30:05.500Z")]);
+    assert_eq!(plan.differing_column(&plan.canonical(spelled), &plan.canonical(new)), None);
+}
+
+#[test]
+fn what_is_lost_is_known_before_the_first_row() {
+    let (maps, legacy, modern) = typed(&[("note", Kind::Text, Kind::Json), ("n", Kind::Int, Kind::Int)]);
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    let losses: Vec<String> = plan.losses.iter().map(ToString::to_string).collect();
+    let expected = "column note of new: to modern, text that is no JSON does not fit; white space and the order of keys may not be kept";
+    assert_eq!(losses, [expected]);
+}
+
+#[test]
+fn kinds_that_nothing_connects_are_refused_with_a_remedy() {
+    let (mut maps, legacy, mut modern) =
+        typed(&[("kind", Kind::Int, Kind::Uuid), ("at", Kind::Bytes, Kind::Date), ("x", Kind::Text, Kind::Int)]);
+    maps[0].columns.push(column("x", uuid("x", "old")));
+    modern.get_mut("new").expect("a table")[0].kind = Kind::Text;
+    let text = complaint(&maps, &legacy, &modern);
+    for part in [
+        "column kind of old is integer, and kind of new is uuid; make the uuid",
+        "column at of old is bytes, and at of new is date",
+        "x, which is text; only integers become a uuid",
+        "the key id of old is integer, and legacy_id of new, which keeps it, is text",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn values_of_the_rule_file_take_the_form_of_their_columns() {
+    let (mut maps, legacy, modern) = typed(&[("role", Kind::Text, Kind::Enum(vec!["admin".into()])), ("on", Kind::Int, Kind::Bool)]);
+    let admin = Value::Text("admin".into());
+    maps[0].columns.push(column("role", ColumnSource::Map { column: "role".into(), values: vec![(Value::Int(1), admin.clone())] }));
+    maps[0].columns.push(column("on", ColumnSource::Constant(Value::Text("true".into()))));
+    maps[0].keep_legacy.push("on".into());
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    let row = Row { key: Value::Int(1), values: vec![Value::Text("1".into())] };
+    assert_eq!(plan.forward(&row).expect("maps").values, [admin, Value::Int(1)]);
+    assert_eq!(plan.modern.filter, [("on".to_owned(), Value::Int(1))]);
+    maps[0].columns[0] =
+        column("role", ColumnSource::Map { column: "role".into(), values: vec![(Value::Int(1), Value::Text("boss".into()))] });
+    assert!(complaint(&maps, &legacy, &modern).contains("column role of new: a value of the rule file is not enum"));
+}
+
+#[test]
+fn a_uuid_is_kept_as_its_column_keeps_uuids() {
+    let expected = uuid_of("users", "old", 7);
+    for (kind, kept) in [
+        (Kind::Uuid, Value::Text(expected.to_string())),
+        (loose(Kind::Text), Value::Text(expected.to_string())),
+        (loose(Kind::Char32), Value::Text(expected.simple().to_string())),
+        (Kind::Bytes, Value::Blob(expected.as_bytes().to_vec())),
+    ] {
+        let (mut maps, legacy, mut modern) = typed(&[]);
+        modern.get_mut("new").expect("a table").push(ColumnInfo { name: "id".into(), kind, required: true });
+        maps[0].columns.push(column("id", uuid("id", "old")));
+        let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+        let row = Row { key: Value::Int(7), values: Vec::new() };
+        let there = plan.forward(&row).expect("maps");
+        assert_eq!(there.values, [kept]);
+        assert_eq!(plan.back(&there), Ok(row));
+    }
+}
+
 proptest! {
     #[test]
     fn there_and_back_is_the_identity(id: i64, name in any_value(), email in any_value(), kind in 1..3i64) {
