@@ -23,5 +23,4 @@ pub mod origin;
 pub mod process;
 pub mod prometheus;
 pub mod school;
-pub mod sessions;
 pub mod world;
