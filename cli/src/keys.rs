@@ -24,6 +24,11 @@ pub(crate) fn load_or_make(state: &Path, name: &str) -> Result<[u8; 32]> {
     }
 }
 
+/// The bytes in `state/name`, if this machine has them and they may be read.
+pub(crate) fn at_hand(state: &Path, name: &str) -> Option<Vec<u8>> {
+    fs::read(state.join(name)).ok()
+}
+
 fn make(state: &Path, path: &Path) -> Result<[u8; 32]> {
     fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
     let mut key = [0u8; 32];

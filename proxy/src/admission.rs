@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide, is_safe};
-use ficus_rules::migration::Phase;
-use ficus_rules::plan::Unit;
+use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide, is_safe, needs_anonymous};
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
@@ -20,8 +18,8 @@ use crate::hold::Held;
 use crate::identity::Identity;
 use crate::metrics::metrics;
 
-/// The cookie by which strangers keep their side.
-pub(crate) const ANONYMOUS_COOKIE: &str = "ficus_anon";
+pub(crate) use ficus_rules::decide::ANONYMOUS_COOKIE;
+
 /// Bodies up to this size are read while their request is held, so that a client that leaves is noticed at once.
 const READ_WHILE_HELD: usize = 60 * 1024;
 /// How often the connection of a larger one is looked at.
@@ -94,7 +92,7 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
     }
     gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
     caller.markers.clone_from(&carried.markers);
-    if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, carried, &caller) {
+    if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, &carried.asked, &caller) {
         carried.anonymous = Some(uuid::Uuid::new_v4().simple().to_string());
         carried.anonymous_is_new = true;
         caller.anonymous.clone_from(&carried.anonymous);
@@ -104,18 +102,6 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
         Some(Identity::Unknown) if decision.side == Side::Modern => without_identity(decision, snapshot, carried),
         _ => Ok(decision),
     }
-}
-
-/// Whether this caller's bucket would have to come from the anonymous cookie.
-fn needs_anonymous(snapshot: &Snapshot, capability: &str, carried: &Carried, caller: &Caller) -> bool {
-    let ramping = snapshot.published.capabilities.get(capability).is_some_and(|serving| serving.phase == Phase::Ramping);
-    let has = |unit: &&Unit| match unit {
-        Unit::User => caller.user.is_some(),
-        Unit::Cookie(name) => carried.asked.cookie(name).is_some(),
-        Unit::Header(name) => carried.asked.header(name).is_some(),
-        Unit::Anonymous => true,
-    };
-    ramping && snapshot.rules.capabilities[capability].cohort.iter().find(has) == Some(&Unit::Anonymous)
 }
 
 /// The session database does not answer, and modern would take the caller for a stranger. Legacy finds out by itself:

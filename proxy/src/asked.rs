@@ -1,6 +1,6 @@
 //! A request as rules see it: what was read out of its head once, and kept.
 
-use ficus_rules::route::Request;
+use ficus_rules::route::{Request, host_and_port};
 use http::HeaderMap;
 use pingora::http::RequestHeader;
 
@@ -36,7 +36,7 @@ impl Asked {
     /// Reads a head. `path` is the normalised path.
     pub(crate) fn read(head: &RequestHeader, path: String) -> Asked {
         let authority = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let (host, port) = split_port(authority);
+        let (host, port) = host_and_port(authority);
         Asked {
             method: head.method.as_str().to_owned(),
             host: host.to_ascii_lowercase(),
@@ -87,16 +87,6 @@ impl Request for Asked {
     }
 }
 
-/// Host and port of an authority: `example.test:8080`, `[::1]:8080`.
-fn split_port(authority: &str) -> (&str, Option<u16>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !port.contains(']') && (!host.contains(':') || host.ends_with(']')) => {
-            (host, port.parse().ok())
-        }
-        _ => (authority, None),
-    }
-}
-
 /// The cookies of all `Cookie` lines (RFC 6265, 5.4). One that has a strange byte must not hide the others.
 fn cookies(headers: &HeaderMap) -> Vec<Cookie> {
     let lines = headers.get_all(http::header::COOKIE).iter();
@@ -118,15 +108,7 @@ mod tests {
     use ficus_rules::route::Request as _;
     use pingora::http::RequestHeader;
 
-    use super::{Asked, split_port};
-
-    #[test]
-    fn host_and_port_come_apart() {
-        assert_eq!(split_port("example.test"), ("example.test", None));
-        assert_eq!(split_port("example.test:8080"), ("example.test", Some(8080)));
-        assert_eq!(split_port("[::1]:8080"), ("[::1]", Some(8080)));
-        assert_eq!(split_port("[::1]"), ("[::1]", None));
-    }
+    use super::Asked;
 
     #[test]
     fn cookies_are_read_from_every_line() {

@@ -34,17 +34,11 @@ pub(crate) fn harden(head: &mut RequestHeader) -> Result<String, Refusal> {
         "*" if head.method == Method::OPTIONS => "/".to_owned(),
         path => ficus_rules::path::normalise(path).or_else(refused)?,
     };
-    let dropped: Vec<_> = head.headers.keys().filter(|name| !may_be_sent(name.as_str())).cloned().collect();
+    let dropped: Vec<_> = head.headers.keys().filter(|name| !ficus_rules::route::may_be_sent(name.as_str())).cloned().collect();
     for name in dropped {
         head.remove_header(&name);
     }
     Ok(path)
-}
-
-/// A name with an underscore is, for a WSGI server, the same as the one with a hyphen; the others are our own.
-fn may_be_sent(name: &str) -> bool {
-    let ours = name.starts_with("x-ficus-") || (name.starts_with("ficus-") && name != ficus_rules::marker::HEADER);
-    !ours && !name.contains('_')
 }
 
 #[cfg(test)]

@@ -2,19 +2,13 @@
 
 use ficus_rules::Timestamp;
 use ficus_rules::marker::{self, COOKIE, HEADER, LIFETIME, Marker};
-use ficus_rules::route::Request as _;
 use pingora::http::ResponseHeader;
 
 use crate::asked::Asked;
 
 /// The genuine markers that a request brings, by cookie or by header.
 pub(crate) fn read(asked: &Asked, key: &[u8], now: Timestamp) -> Vec<Marker> {
-    let brought = [asked.cookie(COOKIE), asked.header(HEADER)];
-    let mut markers = Vec::new();
-    for brought in brought.into_iter().flatten().flat_map(|text| marker::open(text, key, now)) {
-        marker::add(&mut markers, brought);
-    }
-    markers
+    marker::brought(asked, key, now)
 }
 
 /// Puts a caller's markers into an answer. `secure` is what else the cookie says.

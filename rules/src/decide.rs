@@ -15,6 +15,9 @@ use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, Published, Serving};
 use crate::{Side, Timestamp};
 
+/// The cookie by which strangers keep their side.
+pub const ANONYMOUS_COOKIE: &str = "ficus_anon";
+
 /// Everything that requests are decided by: rules and published state, taken as one. A request reads one and keeps it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -142,6 +145,18 @@ impl Because {
 /// Whether a method leaves rows as they are (RFC 9110, 9.2.1).
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+/// The id in a request's anonymous cookie, if it can be one.
+pub fn anonymous_id(request: &dyn Request) -> Option<&str> {
+    request.cookie(ANONYMOUS_COOKIE).filter(|id| (1..=64).contains(&id.len()))
+}
+
+/// Whether this caller's bucket in a capability comes from an anonymous id: one that has none gets one made.
+pub fn needs_anonymous(snapshot: &Snapshot, capability: &str, request: &dyn Request, caller: &Caller) -> bool {
+    let ramping = snapshot.published.capabilities.get(capability).is_some_and(|serving| serving.phase == Phase::Ramping);
+    let has = |unit: &&Unit| **unit == Unit::Anonymous || unit_of(unit, request, caller).is_some();
+    ramping && snapshot.rules.capabilities[capability].cohort.iter().find(has) == Some(&Unit::Anonymous)
 }
 
 /// Decides one request.

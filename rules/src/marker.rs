@@ -13,6 +13,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::Timestamp;
+use crate::route::Request;
 
 /// The cookie that carries markers.
 pub const COOKIE: &str = "ficus_wrote";
@@ -47,6 +48,15 @@ pub fn open(text: &str, key: &[u8], now: Timestamp) -> Vec<Marker> {
         return Vec::new();
     }
     body.split('~').filter_map(parse).filter(|m| now.since(m.at) < LIFETIME).collect()
+}
+
+/// The genuine markers that a request brings, by cookie or by header.
+pub fn brought(request: &dyn Request, key: &[u8], now: Timestamp) -> Vec<Marker> {
+    let mut markers = Vec::new();
+    for text in [request.cookie(COOKIE), request.header(HEADER)].into_iter().flatten() {
+        open(text, key, now).into_iter().for_each(|marker| add(&mut markers, marker));
+    }
+    markers
 }
 
 /// Adds a write to the markers of a caller, replacing an older one of the same capability.

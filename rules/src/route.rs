@@ -40,6 +40,23 @@ pub trait Request {
     fn cookie(&self, name: &str) -> Option<&str>;
 }
 
+/// Host and port of an authority: `example.test:8080`, `[::1]:8080`.
+pub fn host_and_port(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !port.contains(']') && (!host.contains(':') || host.ends_with(']')) => {
+            (host, port.parse().ok())
+        }
+        _ => (authority, None),
+    }
+}
+
+/// Whether a client may send a header of this lower-case name; the gateway drops the others before anything looks at
+/// them. A name with an underscore is, for a WSGI server, the same as the one with a hyphen; the rest are our own.
+pub fn may_be_sent(name: &str) -> bool {
+    let ours = name.starts_with("x-ficus-") || (name.starts_with("ficus-") && name != crate::marker::HEADER);
+    !ours && !name.contains('_')
+}
+
 /// A route of a rule set, by place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {
@@ -86,5 +103,18 @@ impl Router {
         let entry = self.root.walk(Some(path), request.host(), &mut stood_for, &holds)?;
         let params = entry.names.iter().cloned().zip(stood_for.into_iter().map(str::to_owned)).collect();
         Some(Matched { capability: entry.capability.to_string(), route: entry.route, params })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_and_port;
+
+    #[test]
+    fn host_and_port_come_apart() {
+        assert_eq!(host_and_port("example.test"), ("example.test", None));
+        assert_eq!(host_and_port("example.test:8080"), ("example.test", Some(8080)));
+        assert_eq!(host_and_port("[::1]:8080"), ("[::1]", Some(8080)));
+        assert_eq!(host_and_port("[::1]"), ("[::1]", None));
     }
 }

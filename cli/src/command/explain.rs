@@ -1,18 +1,18 @@
 //! `ficus explain`: the decision about a request, from the function that the gateway calls.
 
-use anyhow::{Context as _, Result, anyhow};
-use ficus_rules::Timestamp;
+use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::Status;
-use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot};
-use ficus_rules::route::{PlainRequest, Router};
+use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot, anonymous_id};
+use ficus_rules::route::{PlainRequest, Request as _, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;
+use ficus_rules::{Timestamp, marker};
 
 use super::check;
 use crate::admin::Admin;
 use crate::args::{Args, Explain};
 use crate::config::Config;
-use crate::run;
+use crate::{keys, run};
 
 /// Prints the decision.
 pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
@@ -24,13 +24,17 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
         }
     };
     let question = question(asked)?;
-    let caller = Caller { user: asked.user.clone(), anonymous: asked.anonymous.clone(), ..Caller::default() };
     let now = Timestamp::from(std::time::SystemTime::now());
+    let caller = caller(args, asked, &question, now);
     let decision = decide::decide(&snapshot, &question, &caller, &around, now);
     if args.json {
         return super::print_json(&decision);
     }
     print(&snapshot, &decision);
+    let needs = |name: &str| decide::needs_anonymous(&snapshot, name, &question, &caller);
+    if caller.anonymous.is_none() && decision.capability.as_deref().is_some_and(needs) {
+        println!("caller      new here: the gateway makes an id for it, which may fall on the other side of the share");
+    }
     Ok(())
 }
 
@@ -80,8 +84,24 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
     println!("generation  {}", snapshot.published.generation);
 }
 
+/// Who asks: what the command line says, and what the request's own headers do. A session's user is not looked up.
+fn caller(args: &Args, asked: &Explain, question: &PlainRequest, now: Timestamp) -> Caller {
+    let anonymous = asked.anonymous.clone().or_else(|| anonymous_id(question).map(ToOwned::to_owned));
+    let mut markers = Vec::new();
+    if question.cookie(marker::COOKIE).is_some() || question.header(marker::HEADER).is_some() {
+        match Config::load(&args.config).ok().and_then(|config| keys::at_hand(&config.state, "marker.key")) {
+            Some(key) => markers = marker::brought(question, &key, now),
+            None => eprintln!("the marker of a write is left out: the gateways' key for it is not on this machine"),
+        }
+    }
+    Caller { user: asked.user.clone(), anonymous, markers }
+}
+
 /// The request as it was asked about, in the form that `[[test]]`s have.
 fn question(asked: &Explain) -> Result<PlainRequest> {
+    if ["TRACE", "CONNECT"].iter().any(|method| asked.method.eq_ignore_ascii_case(method)) {
+        bail!("the gateway answers 405: this method is not served");
+    }
     let request = PlainRequest::new(&asked.method, &asked.target).map_err(|why| anyhow!("the gateway answers 400: {why}"))?;
     asked.headers.iter().try_fold(request.with_host(&asked.host), |request, header| {
         let (name, value) =
@@ -99,6 +119,7 @@ fn circumstances(status: Status) -> Circumstances {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use clap::Parser as _;
+    use ficus_rules::Timestamp;
     use ficus_rules::route::Request as _;
 
     use crate::args::{Args, Command};
@@ -110,5 +131,21 @@ mod tests {
         let request = super::question(&asked).unwrap();
         assert_eq!((request.method(), request.host(), request.path(), request.query()), ("GET", "school.test", "/a/b", "c=d"));
         assert_eq!((request.cookie("s"), asked.anonymous.as_deref()), (Some("2"), Some("x")));
+    }
+
+    #[test]
+    fn a_caller_is_known_by_its_cookie_and_what_is_not_served_is_told() {
+        let asked = |line: &[&str]| {
+            let args = Args::parse_from(line);
+            let Command::Explain(asked) = &args.command else { panic!("another command") };
+            let question = super::question(asked)?;
+            anyhow::Ok(super::caller(&args, asked, &question, Timestamp(0)).anonymous)
+        };
+        let of = |more: &[&str]| asked(&[&["ficus", "explain", "GET", "/"], more].concat()).unwrap();
+        assert_eq!(of(&["-H", "Cookie: ficus_anon=x"]).as_deref(), Some("x"));
+        assert_eq!(of(&["-H", "Cookie: ficus_anon=x", "--anonymous", "y"]).as_deref(), Some("y"));
+        assert_eq!(of(&["-H", &format!("Cookie: ficus_anon={}", "x".repeat(65))]), None);
+        assert!(asked(&["ficus", "explain", "trace", "/"]).unwrap_err().to_string().contains("405"));
+        assert!(asked(&["ficus", "explain", "GET", "/a%2fb"]).unwrap_err().to_string().contains("400"));
     }
 }

@@ -7,16 +7,14 @@ use anyhow::Result;
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::{SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
+use ficus_tests::school::SECRET_KEY;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-
-use crate::school::SECRET_KEY;
 
 /// The stored password of everybody.
 const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
 
 /// The database.
-#[derive(Debug)]
-pub struct Sessions {
+pub(super) struct Sessions {
     pool: SqlitePool,
 }
 
@@ -25,7 +23,7 @@ impl Sessions {
     ///
     /// # Errors
     /// The files cannot be written.
-    pub async fn make(directory: &Path) -> Result<(Sessions, String)> {
+    pub(super) async fn make(directory: &Path) -> Result<(Sessions, String)> {
         std::fs::create_dir_all(directory)?;
         let path: PathBuf = directory.join("sessions.sqlite3");
         std::fs::write(directory.join("django-secret.key"), SECRET_KEY)?;
@@ -49,7 +47,7 @@ impl Sessions {
     ///
     /// # Errors
     /// The database does not take it.
-    pub async fn log_in(&self, user: u32) -> Result<String> {
+    pub(super) async fn log_in(&self, user: u32) -> Result<String> {
         let insert = sqlx::query("INSERT INTO auth_user VALUES (?, ?, ?, 1)");
         insert.bind(user).bind(PASSWORD).bind(format!("user{user}")).execute(&self.pool).await?;
         let claims = serde_json::json!({
