@@ -1,11 +1,16 @@
 //! Which engines there are, and which one a database's URL asks for. The one place that knows all of them.
 
 use crate::error::Error;
+use crate::mariadb;
 use crate::port::Engine;
 use crate::sqlite;
 
 /// How the URL of a database begins, and an example for people.
-const KNOWN: &[(&str, &str)] = &[("sqlite", "sqlite:///path/to/file")];
+const KNOWN: &[(&str, &str)] = &[
+    ("sqlite", "sqlite:///path/to/file"),
+    ("mariadb", "mariadb://user:password@host:3306/database"),
+    ("mysql", "mysql://user:password@host:3306/database"),
+];
 
 /// Refuses a URL that no engine knows. `label` says whose it is.
 pub(crate) fn known(url: &str, label: &str) -> Result<(), Error> {
@@ -21,5 +26,8 @@ pub(crate) fn known(url: &str, label: &str) -> Result<(), Error> {
 /// Opens the database behind a URL.
 pub(crate) async fn open(url: &str, label: &str) -> Result<Box<dyn Engine>, Error> {
     known(url, label)?;
-    Ok(Box::new(sqlite::File::open(url, label).await?))
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        "mariadb" | "mysql" => Ok(Box::new(mariadb::Server::open(url, label).await?)),
+        _ => Ok(Box::new(sqlite::File::open(url, label).await?)),
+    }
 }

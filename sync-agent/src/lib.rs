@@ -27,6 +27,7 @@ mod contract;
 mod crash;
 mod engine;
 mod error;
+mod mariadb;
 mod metrics;
 pub mod port;
 mod quarantine;

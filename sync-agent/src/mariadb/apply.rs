@@ -1,0 +1,450 @@
+//! MariaDB as a sink: rows, position, quarantine and the loop mark in one transaction.
+//!
+//! The transaction writes the checkpoint row first: that is the guard of its turn, the position, and the mark that capture
+//! knows it by. Deletes go children first, upserts parents first. `INSERT .. ON DUPLICATE KEY UPDATE` changes whatever row
+//! any unique index finds, so it is used for keys only that are there already and locked ([`super::parts`]); the others are
+//! inserted plainly. A deadlock, or a lock that is not to be had, is tried again from the start.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{Row, Value};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Value as Sql};
+
+use super::connect::Lease;
+use super::parts::{Place, Statements, name};
+use super::refusal::{self, Blame};
+use super::{Endpoint, Pair};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink, Touched};
+
+/// Rows that one transaction of [`Sink::empty`] removes at most.
+const EMPTY: u64 = 2_000;
+
+/// Bytes of one statement's values, roughly: a packet may have 16 MiB by default.
+const STATEMENT: usize = 4 << 20;
+
+/// How often a transaction is begun again after a deadlock.
+const TRIES: usize = 5;
+
+/// A refusal, or an error that is nobody's fault.
+enum Failure {
+    Blame(Blame),
+    Other(mysql_async::Error),
+}
+
+impl From<mysql_async::Error> for Failure {
+    fn from(error: mysql_async::Error) -> Failure {
+        match refusal::blame(&error) {
+            Some(blame) => Failure::Blame(blame),
+            None => Failure::Other(error),
+        }
+    }
+}
+
+/// Why a transaction did not come to its end.
+enum Ended {
+    Superseded,
+    Other(mysql_async::Error),
+    Error(Error),
+}
+
+impl From<mysql_async::Error> for Ended {
+    fn from(error: mysql_async::Error) -> Ended {
+        Ended::Other(error)
+    }
+}
+
+impl Endpoint {
+    /// A write transaction of the agent whose turn it is, with the mark and, if given, the position.
+    async fn marked(&self, position: Option<Position>) -> Result<Lease, Ended> {
+        let mut conn = self.server.lease().await.map_err(Ended::Error)?;
+        let mark = self.identity(&mut conn).await.map_err(Ended::Error)?;
+        conn.prove(&mark).await?;
+        conn.query_drop("START TRANSACTION").await?;
+        let turn = "UPDATE `_ficus_checkpoint` SET `position` = coalesce(?, `position`), `writes` = `writes` + 1 WHERE `stream` = ? AND `epoch` = ?";
+        conn.exec_drop(turn, (position.map(|position| position.0), self.stream(), self.epoch.load(Ordering::Acquire))).await?;
+        if conn.affected_rows() == 0 { Err(Ended::Superseded) } else { Ok(conn) }
+    }
+
+    fn ended(&self, ended: Ended) -> Error {
+        match ended {
+            Ended::Superseded => Error::Superseded,
+            Ended::Other(error) => self.failed(error),
+            Ended::Error(error) => error,
+        }
+    }
+
+    async fn write(&self, conn: &mut Conn, changes: &[Changes], parked: bool) -> Result<(), Failure> {
+        for (pair, changes) in self.pairs.iter().zip(changes).rev() {
+            pair.delete(conn, &changes.deletes).await?;
+        }
+        for (pair, changes) in self.pairs.iter().zip(changes) {
+            if parked {
+                pair.park(conn, &changes.upserts).await?;
+            }
+        }
+        for (pair, changes) in self.pairs.iter().zip(changes) {
+            pair.upsert(conn, &changes.upserts).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
+    async fn isolate(&self, conn: &mut Conn, changes: &[Changes]) -> Result<Vec<Rejected>, mysql_async::Error> {
+        let mut rejected = Vec::new();
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            for key in &changes.deletes {
+                if let Some(blame) = self.pairs[pair].attempt(conn, &[], std::slice::from_ref(key)).await? {
+                    rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason });
+                }
+            }
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
+            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
+            while let Some(rows) = parts.pop() {
+                let Some(blame) = self.pairs[pair].attempt(conn, rows, &[]).await? else { continue };
+                match rows {
+                    [row] if blame.unique => {
+                        contested.push(row.clone());
+                        reasons.push(blame.reason);
+                    }
+                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
+                    _ => {
+                        let (first, second) = rows.split_at(rows.len() / 2);
+                        parts.push(second);
+                        parts.push(first);
+                    }
+                }
+            }
+            // Rows that only stood in each other's way fit when they are written together.
+            if contested.is_empty() || self.pairs[pair].attempt(conn, &contested, &[]).await?.is_none() {
+                continue;
+            }
+            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
+        }
+        Ok(rejected)
+    }
+
+    fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
+        let shape = &self.pairs[pair].shape;
+        let image = Some(crate::quarantine::image(&shape.key, &shape.columns, row));
+        Rejected { row: Touched { pair, key: row.key.clone() }, image, reason }
+    }
+
+    /// Sets rows aside, and takes those back that have been written.
+    async fn quarantine(&self, conn: &mut Conn, changes: &[Changes], rejected: &[&Rejected]) -> Result<u64, mysql_async::Error> {
+        if rejected.is_empty() && self.quarantined.load(Ordering::Acquire) == 0 {
+            return Ok(0);
+        }
+        for (pair, changes) in self.pairs.iter().zip(changes) {
+            let keys: Vec<String> = changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(stored).collect();
+            for keys in keys.chunks(1_000) {
+                let list = vec!["?"; keys.len()].join(",");
+                let heal = format!("DELETE FROM `_ficus_quarantine` WHERE `stream` = ? AND `pair` = ? AND `key` IN ({list})");
+                let first = [Sql::from(self.stream()), Sql::from(&pair.name)];
+                conn.exec_drop(heal, first.into_iter().chain(keys.iter().map(Sql::from)).collect::<Vec<_>>()).await?;
+            }
+        }
+        for Rejected { row, image, reason } in rejected {
+            let pair = &self.pairs[row.pair];
+            let there = pair.rows_in(conn, std::slice::from_ref(&row.key)).await?;
+            let there = there.first().map(|row| crate::quarantine::image(&pair.shape.key, &pair.shape.columns, row).to_string());
+            let insert = "REPLACE INTO `_ficus_quarantine` VALUES (?, ?, ?, ?, ?, ?, utc_timestamp())";
+            let values = (self.stream(), &pair.name, stored(&row.key), image.as_ref().map(ToString::to_string), there, reason);
+            conn.exec_drop(insert, values).await?;
+        }
+        self.count_quarantine(conn).await
+    }
+
+    async fn count_quarantine(&self, conn: &mut Conn) -> Result<u64, mysql_async::Error> {
+        let count = "SELECT count(*) FROM `_ficus_quarantine` WHERE `stream` = ?";
+        Ok(conn.exec_first(count, (self.stream(),)).await?.unwrap_or(0))
+    }
+
+    /// Rows outside the batch that hold a unique value that it brings.
+    async fn holders(&self, changes: &[Changes]) -> Result<Vec<Touched>, Error> {
+        let mut conn = self.server.lease().await?;
+        let mut holders: Vec<Touched> = Vec::new();
+        for (brings, Changes { upserts, .. }) in self.pairs.iter().zip(changes) {
+            for (index, other) in self.pairs.iter().enumerate().filter(|(_, other)| other.shape.table == brings.shape.table) {
+                for (places, terms) in brings.sql.unique.iter().zip(&brings.sql.holder) {
+                    let query = format!("{} AND {terms} LIMIT 1", other.sql.keys);
+                    for row in upserts {
+                        let value = |place: &Place| match place {
+                            Place::Key => brings.key.argument(&row.key),
+                            Place::Column(at) => brings.columns[*at].argument(&row.values[*at]),
+                        };
+                        let values: Vec<Sql> = places.iter().map(value).collect();
+                        let found: Option<Sql> = conn.exec_first(&query, values).await.map_err(|e| self.failed(e))?;
+                        let Some(key) = found.map(|key| other.key.of_result(key)) else { continue };
+                        let inside = changes[index].deletes.contains(&key) || changes[index].upserts.iter().any(|row| row.key == key);
+                        let holder = Touched { pair: index, key };
+                        if !inside && !holders.contains(&holder) {
+                            holders.push(holder);
+                        }
+                    }
+                }
+            }
+        }
+        conn.done();
+        Ok(holders)
+    }
+
+    /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
+    async fn uninhabited(&self, conn: &mut Conn) -> Result<(), Error> {
+        for pair in self.pairs.iter() {
+            let found: Option<Sql> = conn.query_first(format!("{} LIMIT 1", pair.sql.keys)).await.map_err(|e| self.failed(e))?;
+            if found.is_some() {
+                return Err(self.refused(format!(
+                    "table {} has rows already, and the first copy would remove them; empty it (DELETE FROM {}) if they are not needed",
+                    pair.shape.table,
+                    name(&pair.shape.table)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_once(
+        &self,
+        changes: &[Changes],
+        position: Position,
+        effort: Effort,
+        aside: &[Rejected],
+    ) -> Result<Option<Applied>, Ended> {
+        let mut conn = self.marked(Some(position)).await?;
+        let written = match effort {
+            Effort::Plain => self.write(&mut conn, changes, false).await.map(|()| Vec::new()),
+            Effort::Parked => self.write(&mut conn, changes, true).await.map(|()| Vec::new()),
+            Effort::Isolated => self.isolate(&mut conn, changes).await.map_err(Failure::Other),
+        };
+        let rejected = match written {
+            Ok(rejected) => rejected,
+            Err(Failure::Other(error)) => return Err(error.into()),
+            Err(Failure::Blame(_)) => {
+                conn.query_drop("ROLLBACK").await?;
+                conn.done();
+                return Ok(None);
+            }
+        };
+        let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
+        let quarantined = self.quarantine(&mut conn, changes, &all).await?;
+        crash::point("after_apply_before_commit");
+        self.commit(conn).await.map_err(Ended::Error)?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(Some(Applied::Done { rejected, quarantined }))
+    }
+
+    async fn load_once(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Ended> {
+        let mut conn = self.marked(None).await?;
+        let mut changes = vec![Changes::default(); self.pairs.len()];
+        let rejected = match self.pairs[pair].upsert(&mut conn, rows).await {
+            Ok(()) => Vec::new(),
+            Err(Failure::Other(error)) => return Err(error.into()),
+            Err(Failure::Blame(_)) => {
+                conn.query_drop("ROLLBACK").await?;
+                conn.done();
+                conn = self.marked(None).await?;
+                changes[pair].upserts = rows.to_vec();
+                self.isolate(&mut conn, &changes).await?
+            }
+        };
+        if !rejected.is_empty() {
+            let quarantined = self.quarantine(&mut conn, &changes, &rejected.iter().collect::<Vec<_>>()).await?;
+            self.quarantined.store(quarantined, Ordering::Release);
+        }
+        self.commit(conn).await.map_err(Ended::Error)?;
+        Ok(rejected)
+    }
+
+    async fn empty_some(&self, pair: &Pair) -> Result<u64, Ended> {
+        let mut conn = self.marked(None).await?;
+        conn.exec_drop(&pair.sql.delete_some, (EMPTY,)).await?;
+        let removed = conn.affected_rows();
+        self.commit(conn).await.map_err(Ended::Error)?;
+        Ok(removed)
+    }
+}
+
+impl Pair {
+    async fn delete(&self, conn: &mut Conn, keys: &[Value]) -> Result<(), Failure> {
+        for keys in keys.chunks(Statements::most()) {
+            let (among, length, times) = self.sql.among(keys.len());
+            conn.exec_drop(format!("{} AND {among}", self.sql.delete), self.listed(keys, length, times)).await?;
+        }
+        Ok(())
+    }
+
+    async fn park(&self, conn: &mut Conn, rows: &[Row]) -> Result<(), Failure> {
+        let Some(park) = &self.sql.park else { return Ok(()) };
+        conn.query_drop("SET @_ficus_n = coalesce(@_ficus_n, 0)").await?;
+        let keys: Vec<Value> = rows.iter().map(|row| row.key.clone()).collect();
+        for keys in keys.chunks(Statements::most()) {
+            let (among, length, times) = self.sql.among(keys.len());
+            conn.exec_drop(format!("{park} AND {among}"), self.listed(keys, length, times)).await?;
+        }
+        Ok(())
+    }
+
+    /// Which of these keys are there; locked until the end of the transaction.
+    async fn there(&self, conn: &mut Conn, rows: &[Row]) -> Result<HashSet<String>, Failure> {
+        let mut there = HashSet::new();
+        for rows in rows.chunks(Statements::most()) {
+            let keys: Vec<Value> = rows.iter().map(|row| row.key.clone()).collect();
+            let (among, length, times) = self.sql.among(keys.len());
+            let query = format!("{} AND {among} FOR UPDATE", self.sql.keys);
+            let found: Vec<Sql> = conn.exec(query, self.listed(&keys, length, times)).await?;
+            there.extend(found.into_iter().map(|key| stored(&self.key.of_result(key))));
+        }
+        Ok(there)
+    }
+
+    async fn upsert(&self, conn: &mut Conn, rows: &[Row]) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let there = self.there(conn, rows).await?;
+        let (known, new): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| there.contains(&stored(&row.key)));
+        self.statements(conn, &known, |size| self.sql.overwrites(size)).await?;
+        self.statements(conn, &new, |size| self.sql.inserts(size)).await
+    }
+
+    async fn statements(&self, conn: &mut Conn, rows: &[&Row], text: impl Fn(usize) -> String) -> Result<(), Failure> {
+        let mut left = rows;
+        while !left.is_empty() {
+            let mut size = self.sql.size(left.len());
+            while size > 1 && left[..size].iter().map(|row| weight(row)).sum::<usize>() > STATEMENT {
+                size = self.sql.size(size - 1);
+            }
+            let (now, later) = left.split_at(size);
+            let mut arguments = Vec::new();
+            for row in now {
+                arguments.push(self.key.argument(&row.key));
+                arguments.extend(self.columns.iter().zip(&row.values).map(|(column, value)| column.argument(value)));
+            }
+            conn.exec_drop(text(size), arguments).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// One part inside a savepoint; what refused it.
+    async fn attempt(&self, conn: &mut Conn, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, mysql_async::Error> {
+        conn.query_drop("SAVEPOINT part").await?;
+        let written = async {
+            self.delete(conn, deletes).await?;
+            self.park(conn, rows).await?;
+            self.upsert(conn, rows).await
+        };
+        let blame = match written.await {
+            Ok(()) => None,
+            Err(Failure::Blame(blame)) => Some(blame),
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        if blame.is_some() {
+            conn.query_drop("ROLLBACK TO SAVEPOINT part").await?;
+        }
+        conn.query_drop("RELEASE SAVEPOINT part").await?;
+        Ok(blame)
+    }
+}
+
+/// A key as the control tables keep it: a text that keys of other types do not have.
+pub(super) fn stored(key: &Value) -> String {
+    serde_json::to_string(key).unwrap_or_default()
+}
+
+fn weight(row: &Row) -> usize {
+    let of = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 9,
+    };
+    row.values.iter().map(of).sum()
+}
+
+#[async_trait]
+impl Sink for Endpoint {
+    async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
+        let mut conn = self.server.lease().await?;
+        conn.query_drop("START TRANSACTION").await.map_err(|e| self.failed(e))?;
+        let claim = "INSERT INTO `_ficus_checkpoint` (`stream`, `source_id`, `epoch`) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE `epoch` = `epoch` + 1";
+        conn.exec_drop(claim, (self.stream(), source_id)).await.map_err(|e| self.failed(e))?;
+        let query = "SELECT `source_id`, `epoch`, `position`, `backfilled` FROM `_ficus_checkpoint` WHERE `stream` = ?";
+        let found: Option<(String, i64, Option<u64>, bool)> = conn.exec_first(query, (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        let (known, epoch, position, backfilled) = found.ok_or_else(|| self.refused("the checkpoint cannot be read"))?;
+        if held.is_some_and(|held| epoch != held + 1 && epoch != 1) {
+            return Err(Error::Superseded);
+        }
+        if epoch == 1 && self.side == Side::Modern {
+            self.uninhabited(&mut conn).await?;
+        }
+        if known != source_id {
+            return Err(self.refused(format!(
+                "its copy was made from another {} database (replaced?); put the known one back, or order a new start: remove the capability from sync, then add it again",
+                self.side.other()
+            )));
+        }
+        let quarantined = self.count_quarantine(&mut conn).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await?;
+        self.epoch.store(epoch, Ordering::Release);
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(Checkpoint { position: position.map(Position), backfilled, turn: epoch })
+    }
+
+    async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error> {
+        crash::point("before_apply");
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.apply_once(changes, position, effort, aside).await {
+                Ok(Some(applied)) => return Ok(applied),
+                Ok(None) => return Ok(Applied::Refused { holders: self.holders(changes).await? }),
+                Err(Ended::Other(error)) if tries < TRIES && refusal::is_passing(&error) => {}
+                Err(ended) => return Err(self.ended(ended)),
+            }
+        }
+    }
+
+    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
+        self.load_once(pair, rows).await.map_err(|ended| self.ended(ended))
+    }
+
+    async fn empty(&self) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        let forget = "UPDATE `_ficus_checkpoint` SET `position` = NULL, `backfilled` = 0 WHERE `stream` = ?";
+        conn.exec_drop(forget, (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        conn.exec_drop("DELETE FROM `_ficus_quarantine` WHERE `stream` = ?", (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await?;
+        self.quarantined.store(0, Ordering::Release);
+        for pair in self.pairs.iter().rev() {
+            while self.empty_some(pair).await.map_err(|ended| self.ended(ended))? > 0 {}
+        }
+        Ok(())
+    }
+
+    async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        let update = "UPDATE `_ficus_checkpoint` SET `position` = ?, `backfilled` = ? WHERE `stream` = ?";
+        conn.exec_drop(update, (position.0, backfilled, self.stream())).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await
+    }
+
+    async fn quarantined(&self) -> Result<u64, Error> {
+        Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn sequence(&self, pair: usize) -> Result<i64, Error> {
+        self.highest(pair).await
+    }
+
+    async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error> {
+        self.raise(pair, above).await
+    }
+}

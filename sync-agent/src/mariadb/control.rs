@@ -1,0 +1,155 @@
+//! One side as a whole: its identity, its fence, its sequences, and taking everything out again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{Plan, Tables, Value};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::connect::Lease;
+use super::parts::name;
+use super::schema::Counter;
+use super::{Endpoint, Server, objects, schema, scope, stream};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Database, Engine, Shared};
+
+impl Endpoint {
+    /// Who this database is, once [`crate::port::Source::prepare`] has made sure that it knows.
+    pub(super) async fn identity(&self, conn: &mut Conn) -> Result<String, Error> {
+        if let Some(mark) = self.mark.get() {
+            return Ok(mark.clone());
+        }
+        let found: Option<String> = conn.query_first("SELECT `database_id` FROM `_ficus_context`").await.map_err(|e| self.failed(e))?;
+        let found = found.ok_or(Error::SchemaChanged)?;
+        Ok(self.mark.get_or_init(|| found).clone())
+    }
+
+    /// A write transaction that only the agent whose turn it is gets. It leaves no trace in the log by itself.
+    pub(super) async fn guarded(&self) -> Result<Lease, Error> {
+        let mut conn = self.server.lease().await?;
+        let mark = self.identity(&mut conn).await?;
+        conn.prove(&mark).await.map_err(|e| self.failed(e))?;
+        conn.query_drop("START TRANSACTION").await.map_err(|e| self.failed(e))?;
+        let turn = "SELECT 1 FROM `_ficus_checkpoint` WHERE `stream` = ? AND `epoch` = ? FOR UPDATE";
+        let mine: Option<u8> =
+            conn.exec_first(turn, (self.stream(), self.epoch.load(Ordering::Acquire))).await.map_err(|e| self.failed(e))?;
+        if mine.is_none() { Err(Error::Superseded) } else { Ok(conn) }
+    }
+
+    pub(super) async fn commit(&self, mut conn: Lease) -> Result<(), Error> {
+        conn.query_drop("COMMIT").await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(())
+    }
+
+    /// The highest number that a row of the pair bears, or that the sequence has given out.
+    pub(super) async fn highest(&self, pair: usize) -> Result<i64, Error> {
+        let pair = &self.pairs[pair];
+        let mut conn = self.server.lease().await?;
+        let query = format!("{} ORDER BY t.{} DESC LIMIT 1", pair.sql.keys, name(&pair.shape.key));
+        let row: Option<mysql_async::Row> = conn.query_first(query).await.map_err(|e| self.failed(e))?;
+        let row = row.map_or(Value::Null, |row| pair.key.of_result(row.unwrap().pop().unwrap_or(mysql_async::Value::NULL)));
+        let given = match &pair.sequence {
+            Some((table, counter)) => next(&mut conn, table, *counter).await.map_err(|e| self.failed(e))?.saturating_sub(1),
+            None => 0,
+        };
+        conn.done();
+        Ok(if let Value::Int(row) = row { row.max(given) } else { given })
+    }
+
+    /// Raising an AUTO_INCREMENT is DDL, and instant. The comment tells capture whose it is.
+    pub(super) async fn raise(&self, pair: usize, above: i64) -> Result<(), Error> {
+        let Some((table, counter)) = &self.pairs[pair].sequence else { return Ok(()) };
+        let conn = self.guarded().await?;
+        self.commit(conn).await?;
+        let mut conn = self.server.lease().await?;
+        let wanted = above.saturating_add(1);
+        if next(&mut conn, table, *counter).await.map_err(|e| self.failed(e))? < wanted {
+            let raise = match counter {
+                Counter::AutoIncrement => format!("ALTER TABLE {} /* _ficus_ */ AUTO_INCREMENT = {wanted}, ALGORITHM=INPLACE", name(table)),
+                Counter::Sequence => format!("SELECT SETVAL({}, {above}) /* _ficus_ */", name(table)),
+            };
+            conn.query_drop(raise).await.map_err(|e| self.failed(e))?;
+        }
+        conn.done();
+        Ok(())
+    }
+}
+
+/// The number that is given out next.
+async fn next(conn: &mut Conn, table: &str, counter: Counter) -> Result<i64, mysql_async::Error> {
+    let number: Option<Option<i64>> = match counter {
+        Counter::AutoIncrement => {
+            let query = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ?";
+            conn.exec_first(query, (table,)).await?
+        }
+        Counter::Sequence => conn.query_first(format!("SELECT next_not_cached_value FROM {}", name(table))).await?,
+    };
+    Ok(number.flatten().unwrap_or(1))
+}
+
+#[async_trait]
+impl Database for Endpoint {
+    async fn id(&self) -> Result<String, Error> {
+        let mut conn = self.server.lease().await?;
+        let id = self.identity(&mut conn).await?;
+        conn.done();
+        Ok(id)
+    }
+
+    async fn fence(&self, on: bool) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        self.intact(&mut conn).await?;
+        // Whoever has written to a fenced table since it began holds a shared lock on this row: this waits for them, as
+        // long as the session waits for a lock at all.
+        let update = "UPDATE `_ficus_fence` SET `fenced` = ? WHERE `scope` = ?";
+        match conn.exec_drop(update, (on, &self.scope)).await {
+            Ok(()) => {}
+            Err(mysql_async::Error::Server(said)) if said.code == 1205 => {
+                return Err(self
+                    .refused("a transaction that has written to a captured table has been open for too long; let it end, then try again"));
+            }
+            Err(error) => return Err(self.failed(error)),
+        }
+        crash::point("fence");
+        self.commit(conn).await
+    }
+
+    async fn is_fenced(&self) -> Result<bool, Error> {
+        let mut conn = self.server.lease().await?;
+        let fenced: Option<bool> =
+            conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(fenced == Some(true))
+    }
+}
+
+#[async_trait]
+impl Engine for Server {
+    async fn columns(&self, tables: &[String]) -> Result<Tables, Error> {
+        let mut conn = self.lease().await?;
+        let tables = schema::tables(&mut conn, tables).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(tables.into_iter().map(|(name, table)| (name, table.info())).collect())
+    }
+
+    async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {
+        Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
+    }
+
+    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+        let mut conn = self.lease().await?;
+        objects::remove(&mut conn, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.failed(e))?;
+        crash::point("remove");
+        conn.done();
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.disconnect().await;
+    }
+}

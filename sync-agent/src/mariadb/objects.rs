@@ -1,0 +1,91 @@
+//! The tables that Ficus keeps in a database, made and taken away. All of them can be shared by several capabilities.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::triggers;
+
+/// What is compared byte by byte, and keeps its rows apart by it.
+const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
+
+/// Name and columns. Statements that name them are known in the binary log by that.
+const TABLES: [(&str, &str); 8] = [
+    ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
+    ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
+    ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
+    (
+        "_ficus_pair",
+        "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `shape` VARCHAR(64) NOT NULL, PRIMARY KEY (`scope`, `pair`)",
+    ),
+    (
+        // How far the log has been used: what is durable in the target, the last captured change below that, statements
+        // that have been looked at, and by which GTID the place is known again.
+        "_ficus_source",
+        "`scope` VARCHAR(190) PRIMARY KEY, `confirmed` BIGINT UNSIGNED NOT NULL DEFAULT 0, `last` BIGINT UNSIGNED NOT NULL DEFAULT 0, \
+         `handled` BIGINT UNSIGNED NOT NULL DEFAULT 0, `gtid` TEXT",
+    ),
+    (
+        // `writes` makes every transaction of the agent change the row: an update that changes nothing is not logged.
+        "_ficus_checkpoint",
+        "`stream` VARCHAR(190) PRIMARY KEY, `source_id` VARCHAR(190) NOT NULL, `position` BIGINT UNSIGNED, `epoch` BIGINT NOT NULL, \
+         `backfilled` TINYINT NOT NULL DEFAULT 0, `writes` BIGINT NOT NULL DEFAULT 0",
+    ),
+    (
+        "_ficus_touch",
+        "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT NOT NULL",
+    ),
+    (
+        "_ficus_quarantine",
+        "`stream` VARCHAR(190) NOT NULL, `pair` VARCHAR(64) NOT NULL, `key` VARCHAR(500) NOT NULL, `source_row` LONGTEXT, \
+         `target_row` LONGTEXT, `reason` TEXT NOT NULL, `at` DATETIME NOT NULL, PRIMARY KEY (`stream`, `pair`, `key`)",
+    ),
+];
+
+/// Makes what is missing. DDL: every statement is a transaction of its own.
+pub(super) async fn create(conn: &mut Conn, scope: &str) -> Result<(), mysql_async::Error> {
+    let there = existing(conn).await?;
+    for (name, columns) in TABLES {
+        if !there.iter().any(|table| table == name) {
+            conn.query_drop(format!("CREATE TABLE IF NOT EXISTS `{name}` ({columns}) {STORED}")).await?;
+        }
+    }
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    conn.exec_drop("INSERT IGNORE INTO `_ficus_context` VALUES (1, ?)", (id,)).await?;
+    for table in ["_ficus_fence", "_ficus_source"] {
+        conn.exec_drop(format!("INSERT IGNORE INTO `{table}` (`scope`) VALUES (?)"), (scope,)).await?;
+    }
+    Ok(())
+}
+
+async fn existing(conn: &mut Conn) -> Result<Vec<String>, mysql_async::Error> {
+    conn.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE '\\_ficus\\_%'").await
+}
+
+/// Takes away what belongs to a scope, and the tables themselves with the last one.
+pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result<(), mysql_async::Error> {
+    for (trigger, _, _) in triggers::existing(conn, scope).await? {
+        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger))).await?;
+    }
+    let there = existing(conn).await?;
+    let has = |name: &str| there.iter().any(|table| table == name);
+    for (table, column, value) in [
+        ("_ficus_gap", "scope", scope),
+        ("_ficus_pair", "scope", scope),
+        ("_ficus_source", "scope", scope),
+        ("_ficus_touch", "scope", scope),
+        ("_ficus_checkpoint", "stream", stream),
+        ("_ficus_quarantine", "stream", stream),
+        ("_ficus_fence", "scope", scope),
+    ] {
+        if has(table) {
+            conn.exec_drop(format!("DELETE FROM `{table}` WHERE `{column}` = ?"), (value,)).await?;
+        }
+    }
+    let others = has("_ficus_fence") && conn.query_first::<u8, _>("SELECT 1 FROM `_ficus_fence` LIMIT 1").await?.is_some();
+    if !others {
+        for (name, _) in TABLES {
+            conn.query_drop(format!("DROP TABLE IF EXISTS `{name}`")).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The exact snapshot. On MariaDB a transaction with a consistent snapshot knows the place in the binary log that it stands
+//! for (`binlog_snapshot_file`, `binlog_snapshot_position`), without any lock. MySQL has no such thing: there the tables are
+//! locked for reading while the transaction begins.
+
+use ficus_rules::mapping::Row;
+use futures::StreamExt;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::sync::mpsc;
+
+use super::follow::{end_of_log, place};
+use super::parts::name;
+use super::{Endpoint, Pair};
+use crate::error::Error;
+use crate::port::{Piece, Position};
+
+const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+impl Endpoint {
+    pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
+        let mut conn = self.server.fresh().await?;
+        conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.map_err(|e| self.failed(e))?;
+        let position = if self.server.is_mariadb() { self.begin(&mut conn).await? } else { self.begin_locked(&mut conn).await? };
+        self.note(position, position).await?;
+        if self.copy(&mut conn, batch_rows, &pieces).await.map_err(|e| self.failed(e))? {
+            conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
+        }
+        drop(conn.disconnect().await);
+        Ok(position)
+    }
+
+    async fn begin(&self, conn: &mut Conn) -> Result<Position, Error> {
+        conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await.map_err(|e| self.failed(e))?;
+        let status: Vec<(String, String)> = conn
+            .query("SHOW STATUS WHERE Variable_name IN ('binlog_snapshot_file', 'binlog_snapshot_position')")
+            .await
+            .map_err(|e| self.failed(e))?;
+        let of = |wanted: &str| status.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str());
+        let found = of("binlog_snapshot_file").zip(of("binlog_snapshot_position").and_then(|offset| offset.parse().ok()));
+        let found = found.and_then(|(file, offset)| place(file, offset));
+        found.ok_or_else(|| self.refused("it does not say which place of its binary log a snapshot stands for; is log_bin ON?"))
+    }
+
+    async fn begin_locked(&self, conn: &mut Conn) -> Result<Position, Error> {
+        let mut lock = self.server.fresh().await?;
+        let tables: Vec<String> = self.tables.keys().map(|table| format!("{} READ", name(table))).collect();
+        lock.query_drop(format!("LOCK TABLES {}", tables.join(", "))).await.map_err(|e| self.failed(e))?;
+        conn.query_drop(BEGIN).await.map_err(|e| self.failed(e))?;
+        let (_, position) = end_of_log(&self.server, &mut lock).await?;
+        lock.query_drop("UNLOCK TABLES").await.map_err(|e| self.failed(e))?;
+        drop(lock.disconnect().await);
+        Ok(position)
+    }
+
+    /// Whether everything was read; not, when the receiver is gone.
+    async fn copy(&self, conn: &mut Conn, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<bool, mysql_async::Error> {
+        let mut total = 0;
+        for pair in self.pairs.iter() {
+            total += conn.query_first::<u64, _>(format!("SELECT count(*) FROM ({}) AS k", pair.sql.keys)).await?.unwrap_or(0);
+        }
+        if pieces.send(Piece::Total(total)).await.is_err() {
+            return Ok(false);
+        }
+        for (index, pair) in self.pairs.iter().enumerate() {
+            if !copy_pair(conn, index, pair, batch_rows, pieces).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+async fn copy_pair(
+    conn: &mut Conn,
+    index: usize,
+    pair: &Pair,
+    batch_rows: usize,
+    pieces: &mpsc::Sender<Piece>,
+) -> Result<bool, mysql_async::Error> {
+    let query = format!("{} AND t.{key} IS NOT NULL ORDER BY t.{key}", pair.sql.select, key = name(&pair.shape.key));
+    let mut found = conn.exec_stream::<mysql_async::Row, _, _>(query, ()).await?;
+    let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
+    while let Some(row) = found.next().await {
+        rows.push(pair.row(row?));
+        if rows.len() >= batch_rows {
+            let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
+            if pieces.send(Piece::Rows(index, full)).await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(rows.is_empty() || pieces.send(Piece::Rows(index, rows)).await.is_ok())
+}

@@ -1,0 +1,82 @@
+//! The triggers that are the fence: on every captured table, before every row that is inserted, changed or deleted. The text
+//! is pure; beside it, which of them there are.
+//!
+//! A stranger's row reads the fence's row with a shared lock, which it keeps until its transaction ends. Closing the fence
+//! writes that row, and therefore waits for everybody who passed before, and nobody passes after: it is switch and barrier
+//! in one. The agent's sessions have said whose they are (`@_ficus_agent`) and read nothing.
+//!
+//! `TRUNCATE` and other DDL fire no trigger: those are seen in the log.
+
+use ficus_rules::mapping::{Kind, Shape};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use sha2::{Digest, Sha256};
+
+use super::parts::{name, text};
+use super::schema::Table;
+
+/// A trigger: its name, its event, its body.
+pub(super) type Trigger = (String, &'static str, String);
+
+/// What all triggers of a capability on one side begin with.
+fn prefix(scope: &str) -> String {
+    format!("_ficus_{}_", digest(scope))
+}
+
+/// All triggers on one table. `scope` names capability and side.
+pub(super) fn all(scope: &str, mark: &str, table: &Table, shapes: &[&Shape]) -> Vec<Trigger> {
+    let Some(shape) = shapes.first() else { return Vec::new() };
+    let name_of = |kind: &str| format!("{}{}_{kind}", prefix(scope), digest(&shape.table));
+    let refuse = format!(
+        "IF NOT (@_ficus_agent <=> {}) THEN BEGIN DECLARE fenced INT DEFAULT 0; \
+         SELECT f.`fenced` INTO fenced FROM `_ficus_fence` AS f WHERE f.`scope` = {} LOCK IN SHARE MODE; \
+         IF fenced = 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {}; END IF; END; END IF",
+        text(mark),
+        text(scope),
+        text(&message(&shape.table, scope)),
+    );
+    let differs = format!("IF {} THEN {refuse}; END IF", changed(table, shapes));
+    vec![
+        (name_of("i"), "INSERT", format!("BEGIN {refuse}; END")),
+        (name_of("u"), "UPDATE", format!("BEGIN {differs}; END")),
+        (name_of("d"), "DELETE", format!("BEGIN {refuse}; END")),
+    ]
+}
+
+/// MariaDB cuts a message after 128 characters: what matters stands first.
+fn message(table: &str, scope: &str) -> String {
+    let full = format!("ficus: table {table} is fenced ({scope}): it moves or has moved to the other side; write through the gateway");
+    full.chars().take(126).collect()
+}
+
+/// Whether a column that the agent reads or writes has another value. Texts are compared byte by byte: a collation would
+/// let a change of case pass.
+fn changed(table: &Table, shapes: &[&Shape]) -> String {
+    let mut terms: Vec<String> = Vec::new();
+    for column in shapes.iter().flat_map(|shape| std::iter::once(&shape.key).chain(&shape.columns)) {
+        let quoted = name(column);
+        let plain = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Bool | Kind::Int | Kind::Real | Kind::Decimal));
+        let same = if plain { format!("OLD.{quoted} <=> NEW.{quoted}") } else { format!("BINARY OLD.{quoted} <=> BINARY NEW.{quoted}") };
+        let term = format!("NOT ({same})");
+        if !terms.contains(&term) {
+            terms.push(term);
+        }
+    }
+    terms.join(" OR ")
+}
+
+/// The triggers of a scope that there are: name, table, body.
+pub(super) async fn existing(conn: &mut Conn, scope: &str) -> Result<Vec<(String, String, String)>, mysql_async::Error> {
+    let query = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_STATEMENT FROM information_schema.TRIGGERS \
+         WHERE TRIGGER_SCHEMA = DATABASE() AND left(TRIGGER_NAME, char_length(?)) = ?";
+    conn.exec(query, (prefix(scope), prefix(scope))).await
+}
+
+/// The statement that makes it.
+pub(super) fn create((trigger, event, body): &Trigger, table: &str) -> String {
+    format!("CREATE TRIGGER {} BEFORE {event} ON {} FOR EACH ROW {body}", name(trigger), name(table))
+}
+
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
