@@ -6,7 +6,8 @@ use std::str::FromStr;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use hyper::Uri;
-use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::store::Address;
 
 /// The iterations of Django 5.2's default hasher.
 pub const DEFAULT_PASSWORD_ITERATIONS: u32 = 1_000_000;
@@ -19,7 +20,7 @@ pub enum Command {
     /// Apply the schema and leave.
     Migrate {
         /// The database to apply it to.
-        database: SqliteConnectOptions,
+        database: Address,
     },
     /// Apply the schema and answer requests.
     Serve(Serve),
@@ -31,7 +32,7 @@ pub struct Serve {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The database; its file is made if there is none.
-    pub database: SqliteConnectOptions,
+    pub database: Address,
     /// Where the gateway's public keys stand.
     pub jwks_url: Uri,
     /// The `aud` that a token must have.
@@ -46,9 +47,9 @@ struct Arguments {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "USERS_LISTEN", default_value = "127.0.0.1:8100")]
     listen: SocketAddr,
-    /// Database, as sqlite:///path
-    #[arg(long, env = "USERS_DATABASE", global = true, value_parser = database)]
-    database: Option<SqliteConnectOptions>,
+    /// Database, as sqlite:///path or postgres://user@host:port/name
+    #[arg(long, env = "USERS_DATABASE", hide_env_values = true, global = true)]
+    database: Option<Address>,
     /// JWKS of the gateway
     #[arg(long, env = "FICUS_JWKS_URL", value_parser = http_url)]
     jwks_url: Option<Uri>,
@@ -77,7 +78,7 @@ pub fn read() -> Result<Command, clap::Error> {
 fn resolve(typed: Arguments) -> Result<Command, clap::Error> {
     let mut missing = Vec::new();
     if typed.database.is_none() {
-        missing.push("--database or USERS_DATABASE (sqlite:///path)");
+        missing.push("--database or USERS_DATABASE (sqlite:///path or postgres://user@host:port/name)");
     }
     if typed.jwks_url.is_none() && typed.command.is_none() {
         missing.push("--jwks-url or FICUS_JWKS_URL (http://gateway/path)");
@@ -96,13 +97,6 @@ fn resolve(typed: Arguments) -> Result<Command, clap::Error> {
             Err(Arguments::command().error(ErrorKind::MissingRequiredArgument, text))
         }
     }
-}
-
-fn database(text: &str) -> Result<SqliteConnectOptions, String> {
-    if !text.starts_with("sqlite:") {
-        return Err("write it as sqlite:///path".to_owned());
-    }
-    SqliteConnectOptions::from_str(text).map_err(|error| error.to_string())
 }
 
 fn http_url(text: &str) -> Result<Uri, String> {
@@ -135,6 +129,6 @@ mod tests {
 
     #[test]
     fn a_database_of_another_kind_is_refused() {
-        assert!(typed(&["--database", "postgres://x/y", "--jwks-url", "http://g/"]).is_err());
+        assert!(typed(&["--database", "mysql://x/y", "--jwks-url", "http://g/"]).is_err());
     }
 }

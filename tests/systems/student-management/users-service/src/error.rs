@@ -85,16 +85,21 @@ impl From<sqlx::Error> for Error {
         if refusal.message().starts_with(FENCE) {
             return Self::Fenced(refusal.message().to_owned());
         }
-        // The extended code keeps SQLITE_BUSY (5) in its low byte: https://sqlite.org/rescode.html
-        let code = refusal.code().and_then(|code| code.parse::<i32>().ok());
-        if code.is_some_and(|code| code & 0xff == 5) {
+        if refusal.code().is_some_and(|code| is_busy(&code)) {
             return Self::Unavailable("The database is busy.");
         }
-        if refusal.is_unique_violation() && refusal.message().ends_with("users.username") {
+        let of_the_name = refusal.message().ends_with("users.username") || refusal.constraint() == Some("users_username_key");
+        if refusal.is_unique_violation() && of_the_name {
             return Self::UsernameTaken;
         }
         Self::internal("using the database", error)
     }
+}
+
+/// SQLite's extended code keeps `SQLITE_BUSY` (5) in its low byte (<https://sqlite.org/rescode.html>); `55P03` is
+/// PostgreSQL's `lock_not_available`.
+fn is_busy(code: &str) -> bool {
+    code == "55P03" || code.len() < 5 && code.parse::<i32>().is_ok_and(|code| code & 0xff == 5)
 }
 
 impl IntoResponse for Error {

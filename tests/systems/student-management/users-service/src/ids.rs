@@ -3,7 +3,7 @@
 //! The UUID of a row follows from the table that it has, or would have, in the monolith and its integer there:
 //! both sides compute the same one without asking each other.
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
 use crate::role::Role;
@@ -36,9 +36,10 @@ impl Table {
         Uuid::new_v5(&namespace, legacy_id.to_string().as_bytes())
     }
 
-    /// Takes the next number of the table's sequence. A rolled-back transaction gives the number back.
-    pub async fn next_id(self, write: &mut SqliteConnection) -> Result<NewId, sqlx::Error> {
-        let row: SqliteRow = sqlx::query(self.take_number()).fetch_one(write).await?;
+    /// Takes the next number of the table's sequence. A rolled-back transaction gives the number back
+    /// on SQLite, and loses it on PostgreSQL.
+    pub async fn next_id(self, write: &mut AnyConnection) -> Result<NewId, sqlx::Error> {
+        let row = sqlx::query(self.take_number()).fetch_one(write).await?;
         let legacy_id = row.try_get(0)?;
         Ok(NewId { legacy_id, uuid: self.uuid(legacy_id).to_string() })
     }

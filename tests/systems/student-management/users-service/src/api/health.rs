@@ -9,6 +9,7 @@ use crate::error::Error;
 
 /// `GET /users/health/`
 pub async fn show(State(app): State<App>) -> Result<Json<Value>, Error> {
-    sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(app.database.read()).await?;
+    let mut read = app.database.read().await?;
+    sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&mut *read).await?;
     Ok(Json(json!({"status": "ok", "service": "users-service"})))
 }

@@ -32,7 +32,7 @@ pub async fn list(_: Caller, UserId(id): UserId, State(app): State<App>) -> Resu
 
 /// `POST /users/{id}/notes/`
 pub async fn add(_: Caller, UserId(id): UserId, State(app): State<App>, request: Request) -> Result<(StatusCode, Json<Note>), Error> {
-    users::find(app.database.read(), id).await?;
+    users::find(&app.database, id).await?;
     let mut fields = Fields::new(object(request).await?, &["text"]);
     let text = fields.required_text("text");
     fields.check()?;

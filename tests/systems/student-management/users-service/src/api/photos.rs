@@ -54,7 +54,7 @@ pub async fn upload(
     request: Request,
 ) -> Result<(StatusCode, Json<Uploaded>), Error> {
     caller.must_be_admin_or(id)?;
-    users::find(app.database.read(), id).await?;
+    users::find(&app.database, id).await?;
     let photo = read(request).await?;
     photos::put(&app.database, id, &photo).await?;
     let uploaded = Uploaded { content_type: photo.content_type, size: photo.data.len(), sha256: photo.sha256 };

@@ -57,18 +57,18 @@ pub async fn create(_: Admin, State(app): State<App>, request: Request) -> Resul
 
 /// `GET /users/me/`
 pub async fn me(caller: Caller, State(app): State<App>) -> Result<Json<User>, Error> {
-    Ok(Json(users::find(app.database.read(), caller.id).await?))
+    Ok(Json(users::find(&app.database, caller.id).await?))
 }
 
 /// `GET /users/{id}/`
 pub async fn show(_: Caller, UserId(id): UserId, State(app): State<App>) -> Result<Json<User>, Error> {
-    Ok(Json(users::find(app.database.read(), id).await?))
+    Ok(Json(users::find(&app.database, id).await?))
 }
 
 /// `PATCH /users/{id}/`
 pub async fn change(caller: Caller, UserId(id): UserId, State(app): State<App>, request: Request) -> Result<Json<User>, Error> {
     caller.must_be_admin_or(id)?;
-    let user = users::find(app.database.read(), id).await?;
+    let user = users::find(&app.database, id).await?;
     let body = object(request).await?;
     if body.contains_key("is_active") && !caller.is_admin() {
         return Err(Error::Forbidden("Only an admin may change is_active."));

@@ -23,7 +23,7 @@ const INPUTS: [Input; 4] = [
 
 /// `GET /accounts/profile/`
 pub async fn show(PageCaller(caller): PageCaller, State(app): State<App>, headers: HeaderMap) -> Result<Response, PageError> {
-    let user = users::find(app.database.read(), caller.id).await?;
+    let user = users::find(&app.database, caller.id).await?;
     Ok(form::show(&headers, TITLE, &INPUTS, &values(user), &Errors::new()))
 }
 
@@ -34,7 +34,7 @@ pub async fn save(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, PageError> {
-    let user = users::find(app.database.read(), caller.id).await?;
+    let user = users::find(&app.database, caller.id).await?;
     let sent = form::read(request, &INPUTS).await?;
     let mut fields = form::object(&sent);
     if user.role == Role::Admin {

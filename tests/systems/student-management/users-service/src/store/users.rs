@@ -1,10 +1,10 @@
 //! Table `users`, read together with the profile of each.
 
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
-use super::{Database, Write, notes, photos, profiles};
+use super::{Database, Write, notes, photos, profiles, query};
 use crate::clock;
 use crate::error::Error;
 use crate::ids::Table;
@@ -80,7 +80,8 @@ pub struct Filter {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT u.id, u.legacy_id, u.username, u.email, u.given_name, u.family_name, u.role, u.is_active, u.joined_at, ",
+            "SELECT u.id::text AS id, u.legacy_id, u.username, u.email, u.given_name, u.family_name, u.role, ",
+            "u.is_active::int AS is_active, u.joined_at::text AS joined_at, ",
             "p.kind, p.address, p.gender, p.course_id, p.session_year_id ",
             "FROM users u LEFT JOIN profiles p ON p.user_id = u.id ",
             $rest
@@ -89,34 +90,42 @@ macro_rules! select {
 }
 
 /// The user with this public id.
-pub async fn find(from: impl SqliteExecutor<'_>, id: i64) -> Result<User, Error> {
-    let row = sqlx::query(select!("WHERE u.legacy_id = ?")).bind(id).fetch_optional(from).await?;
+pub async fn find(database: &Database, id: i64) -> Result<User, Error> {
+    let mut read = database.read().await?;
+    find_by(&mut read, id).await
+}
+
+async fn find_by(connection: &mut AnyConnection, id: i64) -> Result<User, Error> {
+    let row = query(connection, select!("WHERE u.legacy_id = $1")).bind(id).fetch_optional(connection).await?;
     Ok(user(&row.ok_or(Error::NotFound("There is no such user."))?)?)
 }
 
 /// Whether the user is active; none if there is no such user.
 pub async fn is_active(database: &Database, id: i64) -> Result<Option<bool>, Error> {
-    let row = sqlx::query("SELECT is_active FROM users WHERE legacy_id = ?").bind(id).fetch_optional(database.read()).await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+    let mut read = database.read().await?;
+    let active = query(&read, "SELECT is_active::int FROM users WHERE legacy_id = $1");
+    let row = active.bind(id).fetch_optional(&mut *read).await?;
+    Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.map(|active| active != 0))
 }
 
 /// One page of the users by id, and how many there are on all pages.
 pub async fn list(database: &Database, filter: &Filter, page: u32, page_size: u32) -> Result<(i64, Vec<User>), Error> {
     const MATCHING: &str = "SELECT count(*) FROM users u \
-        WHERE (?1 IS NULL OR u.role = ?1) AND (?2 IS NULL OR u.username LIKE ?2 ESCAPE '\\')";
+        WHERE ($1::text IS NULL OR u.role = $1) AND ($2::text IS NULL OR lower(u.username) LIKE lower($2) ESCAPE '\\')";
     const PAGE: &str = select!(
-        "WHERE (?1 IS NULL OR u.role = ?1) AND (?2 IS NULL OR u.username LIKE ?2 ESCAPE '\\') \
-         ORDER BY u.legacy_id LIMIT ?3 OFFSET ?4"
+        "WHERE ($1::text IS NULL OR u.role = $1) AND ($2::text IS NULL OR lower(u.username) LIKE lower($2) ESCAPE '\\') \
+         ORDER BY u.legacy_id LIMIT $3 OFFSET $4"
     );
-    let role = filter.role.map(Role::name);
+    let role = filter.role.map(|role| role.name().to_owned());
     let pattern = (!filter.prefix.is_empty()).then(|| pattern(&filter.prefix));
-    let count = sqlx::query(MATCHING).bind(role).bind(&pattern).fetch_one(database.read()).await?.try_get(0)?;
-    let rows = sqlx::query(PAGE)
+    let mut read = database.read().await?;
+    let count = query(&read, MATCHING).bind(role.clone()).bind(pattern.clone()).fetch_one(&mut *read).await?.try_get(0)?;
+    let rows = query(&read, PAGE)
         .bind(role)
-        .bind(&pattern)
-        .bind(page_size)
+        .bind(pattern)
+        .bind(i64::from(page_size))
         .bind(i64::from(page - 1) * i64::from(page_size))
-        .fetch_all(database.read())
+        .fetch_all(&mut *read)
         .await?;
     Ok((count, rows.iter().map(user).collect::<Result<_, _>>()?))
 }
@@ -124,20 +133,20 @@ pub async fn list(database: &Database, filter: &Filter, page: u32, page_size: u3
 /// Inserts the user and the profile of its role.
 pub async fn create(database: &Database, new: NewUser) -> Result<User, Error> {
     const INSERT: &str = "INSERT INTO users (id, legacy_id, username, email, password, given_name, family_name, role, \
-        is_active, is_staff, is_superuser, joined_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0, ?)";
+        is_active, is_staff, is_superuser, joined_at) VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, $8, true, false, false, $9::timestamptz)";
     let mut write = database.write().await?;
     let now = clock::now();
     let id = Table::Users.next_id(&mut write).await?;
-    sqlx::query(INSERT)
-        .bind(&id.uuid)
+    query(&write, INSERT)
+        .bind(id.uuid.clone())
         .bind(id.legacy_id)
-        .bind(&new.username)
-        .bind(&new.email)
-        .bind(&new.password)
-        .bind(&new.first_name)
-        .bind(&new.last_name)
-        .bind(new.role.name())
-        .bind(&now)
+        .bind(new.username)
+        .bind(new.email)
+        .bind(new.password)
+        .bind(new.first_name)
+        .bind(new.last_name)
+        .bind(new.role.name().to_owned())
+        .bind(now.clone())
         .execute(&mut *write)
         .await?;
     profiles::insert(&mut write, &id.uuid, new.role, &new.profile, &now).await?;
@@ -146,16 +155,16 @@ pub async fn create(database: &Database, new: NewUser) -> Result<User, Error> {
 
 /// Writes what changes, in the user and in its profile.
 pub async fn change(database: &Database, id: i64, changes: &Changes) -> Result<User, Error> {
-    const UPDATE: &str = "UPDATE users SET email = coalesce(?2, email), given_name = coalesce(?3, given_name), \
-        family_name = coalesce(?4, family_name), is_active = coalesce(?5, is_active) WHERE id = ?1";
+    const UPDATE: &str = "UPDATE users SET email = coalesce($2, email), given_name = coalesce($3, given_name), \
+        family_name = coalesce($4, family_name), is_active = coalesce($5, is_active) WHERE id = $1::uuid";
     let mut write = database.write().await?;
-    let user = find(&mut *write, id).await?;
+    let user = find_by(&mut write, id).await?;
     if changes.touches_user() {
-        sqlx::query(UPDATE)
-            .bind(&user.uuid)
-            .bind(&changes.email)
-            .bind(&changes.first_name)
-            .bind(&changes.last_name)
+        query(&write, UPDATE)
+            .bind(user.uuid.clone())
+            .bind(changes.email.clone())
+            .bind(changes.first_name.clone())
+            .bind(changes.last_name.clone())
             .bind(changes.is_active)
             .execute(&mut *write)
             .await?;
@@ -167,17 +176,17 @@ pub async fn change(database: &Database, id: i64, changes: &Changes) -> Result<U
 /// Deletes the user and all that hangs on it, row by row: no cascade hides a deletion from a trigger.
 pub async fn delete(database: &Database, id: i64) -> Result<(), Error> {
     let mut write = database.write().await?;
-    let user = find(&mut *write, id).await?;
+    let user = find_by(&mut write, id).await?;
     photos::delete_of(&mut write, &user.uuid).await?;
     notes::delete_of(&mut write, &user.uuid).await?;
     profiles::delete_of(&mut write, &user.uuid).await?;
-    sqlx::query("DELETE FROM users WHERE id = ?").bind(&user.uuid).execute(&mut *write).await?;
+    query(&write, "DELETE FROM users WHERE id = $1::uuid").bind(user.uuid).execute(&mut *write).await?;
     Ok(write.commit().await?)
 }
 
 /// The key of the user with this public id, inside a write.
-pub(super) async fn key(write: &mut SqliteConnection, id: i64) -> Result<String, Error> {
-    let row = sqlx::query("SELECT id FROM users WHERE legacy_id = ?").bind(id).fetch_optional(write).await?;
+pub(super) async fn key(write: &mut AnyConnection, id: i64) -> Result<String, Error> {
+    let row = query(write, "SELECT id::text FROM users WHERE legacy_id = $1").bind(id).fetch_optional(write).await?;
     Ok(row.ok_or(Error::NotFound("There is no such user."))?.try_get(0)?)
 }
 
@@ -188,12 +197,12 @@ impl Changes {
 }
 
 async fn commit_and_read(mut write: Write, id: i64) -> Result<User, Error> {
-    let user = find(&mut *write, id).await?;
+    let user = find_by(&mut write, id).await?;
     write.commit().await?;
     Ok(user)
 }
 
-fn user(row: &SqliteRow) -> Result<User, sqlx::Error> {
+fn user(row: &AnyRow) -> Result<User, sqlx::Error> {
     let role = role(row, "role")?;
     Ok(User {
         id: row.try_get("legacy_id")?,
@@ -202,16 +211,16 @@ fn user(row: &SqliteRow) -> Result<User, sqlx::Error> {
         first_name: row.try_get("given_name")?,
         last_name: row.try_get("family_name")?,
         role,
-        is_active: row.try_get("is_active")?,
-        date_joined: clock::public(row.try_get("joined_at")?),
+        is_active: row.try_get::<i64, _>("is_active")? != 0,
+        date_joined: clock::public(&row.try_get::<String, _>("joined_at")?),
         profile: profiles::public(row, role)?,
         uuid: row.try_get("id")?,
     })
 }
 
-fn role(row: &SqliteRow, column: &str) -> Result<Role, sqlx::Error> {
-    let name: &str = row.try_get(column)?;
-    Role::named(name).ok_or_else(|| sqlx::Error::Decode(format!("no role has the name in {column}").into()))
+fn role(row: &AnyRow, column: &str) -> Result<Role, sqlx::Error> {
+    let name: String = row.try_get(column)?;
+    Role::named(&name).ok_or_else(|| sqlx::Error::Decode(format!("no role has the name in {column}").into()))
 }
 
 fn pattern(prefix: &str) -> String {

@@ -1,6 +1,7 @@
 //! The test bed: gateway's keys, service, client.
 
 use std::collections::HashMap;
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use users_service::app::App;
@@ -91,7 +93,9 @@ impl Bed {
         let listener = TcpListener::bind(settings.listen).await.expect("binds");
         let address = listener.local_addr().expect("bound").to_string();
         tokio::spawn(server::serve(listener, App::new(database, &settings), std::future::pending()));
-        let pool = SqlitePool::connect_with(settings.database.clone().foreign_keys(true)).await.expect("opens");
+        let pool = SqlitePool::connect_with(SqliteConnectOptions::from_str(settings.database.as_str()).expect("a URL").foreign_keys(true))
+            .await
+            .expect("opens");
         let client = Client::builder(TokioExecutor::new()).build_http();
         let bed = Self { pool, fetches, address, client, _folder: folder };
         bed.run(include_str!("people.sql")).await;

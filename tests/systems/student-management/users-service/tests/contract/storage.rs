@@ -59,11 +59,12 @@ async fn the_schema_leaves_what_is_there() {
     write.commit().await.expect("commits");
 
     let objects = "SELECT group_concat(name || coalesce(sql, ''), ';') FROM (SELECT * FROM sqlite_master ORDER BY name)";
-    let before: String = sqlx::query_scalar(objects).fetch_one(database.read()).await.expect("a text");
+    let mut read = database.read().await.expect("connects");
+    let before: String = sqlx::query_scalar(objects).fetch_one(&mut *read).await.expect("a text");
     schema::apply(&database).await.expect("applies again");
-    let after: String = sqlx::query_scalar(objects).fetch_one(database.read()).await.expect("a text");
+    let after: String = sqlx::query_scalar(objects).fetch_one(&mut *read).await.expect("a text");
     assert_eq!(before, after);
-    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(database.read()).await.expect("a number");
+    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&mut *read).await.expect("a number");
     assert_eq!(users, 3);
 }
 
