@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Points at which the process ends itself the hard way, by where they lie on the way of a capability.
 const ON_THE_WAY_IN: &[&str] = &["backfill_batch", "after_apply_before_commit", "after_commit_before_confirm", "before_apply"];
@@ -39,7 +39,7 @@ fn chosen(points: &[&'static str]) -> Vec<&'static str> {
     chosen.repeat(times)
 }
 
-fn crash_at(point: &str) -> Vec<(String, String)> {
+pub(super) fn crash_at(point: &str) -> Vec<(String, String)> {
     vec![("FICUS_CRASH_AT".into(), point.into())]
 }
 
@@ -143,14 +143,14 @@ async fn agent_crashed(world: &mut World, point: &str) -> Result<()> {
 }
 
 /// Until it streams, is verified, and may cut over.
-async fn walk_in(world: &World) -> Result<()> {
+pub(super) async fn walk_in(world: &World) -> Result<()> {
     let verified = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
     world.operator()?.until("users", "shadowing", PATIENCE, verified).await?;
     Ok(())
 }
 
 /// The process is started anew, with the crash point armed.
-async fn rearm(world: &mut World, point: &str) -> Result<()> {
+pub(super) async fn rearm(world: &mut World, point: &str) -> Result<()> {
     world.ficus.kill()?;
     world.restart_ficus(&crash_at(point)).await
 }
@@ -178,7 +178,7 @@ async fn switch(world: &mut World, wish: &str, phase: &str, point: &str) -> Resu
 }
 
 /// Right after a start some preconditions are not measured yet.
-async fn wish_until_accepted(world: &World, wish: &str) -> Result<()> {
+pub(super) async fn wish_until_accepted(world: &World, wish: &str) -> Result<()> {
     let operator = world.operator()?;
     let mut last = String::new();
     for _ in 0..300 {
@@ -192,7 +192,7 @@ async fn wish_until_accepted(world: &World, wish: &str) -> Result<()> {
     anyhow::bail!("{wish} was refused for 30 s: {last}")
 }
 
-async fn crashed(world: &mut World, point: &str) -> Result<()> {
+pub(super) async fn crashed(world: &mut World, point: &str) -> Result<()> {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         if let Some(status) = world.ficus.ended() {
@@ -205,7 +205,7 @@ async fn crashed(world: &mut World, point: &str) -> Result<()> {
 }
 
 /// Waits until both copies are equal, and compares them with the ledger.
-async fn settle(world: &World, ledger: Ledger, point: &str) -> Result<()> {
+pub(super) async fn settle(world: &World, ledger: Ledger, point: &str) -> Result<()> {
     let operator = world.operator()?;
     let quiet = |status: &Value| {
         let agent = &status["agent"];
