@@ -149,6 +149,7 @@ async fn plans(bed: &dyn Bed) -> Vec<Plan> {
 }
 
 mod mariadb;
+pub(crate) mod postgres;
 mod sqlite {
     use super::{Bed, Engine, Side, async_trait, holds};
     use crate::sqlite::File;

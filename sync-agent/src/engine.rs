@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::mariadb;
 use crate::port::Engine;
+use crate::postgres;
 use crate::sqlite;
 
 /// How the URL of a database begins, and an example for people.
@@ -10,6 +11,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("sqlite", "sqlite:///path/to/file"),
     ("mariadb", "mariadb://user:password@host:3306/database"),
     ("mysql", "mysql://user:password@host:3306/database"),
+    ("postgres", "postgres://user:password@host:5432/database"),
+    ("postgresql", "postgresql://user:password@host:5432/database"),
 ];
 
 /// Refuses a URL that no engine knows. `label` says whose it is.
@@ -28,6 +31,7 @@ pub(crate) async fn open(url: &str, label: &str) -> Result<Box<dyn Engine>, Erro
     known(url, label)?;
     match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
         "mariadb" | "mysql" => Ok(Box::new(mariadb::Server::open(url, label).await?)),
+        "postgres" | "postgresql" => Ok(Box::new(postgres::Server::open(url, label).await?)),
         _ => Ok(Box::new(sqlite::File::open(url, label).await?)),
     }
 }

@@ -30,6 +30,7 @@ mod error;
 mod mariadb;
 mod metrics;
 pub mod port;
+mod postgres;
 mod quarantine;
 mod session;
 mod sqlite;

@@ -1,0 +1,242 @@
+//! PostgreSQL as a sink: rows, position, quarantine and the loop mark in one transaction.
+//!
+//! The transaction writes the checkpoint first. That claims the agent's turn (the epoch), and it is the mark by which the
+//! capture of the opposite direction knows the transaction as the agent's own.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::Row;
+use sqlx::{Postgres, Row as _, Transaction};
+
+use super::write::Failure;
+use super::{Endpoint, sql};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink};
+
+/// Rows that one transaction of [`Sink::empty`] removes at most.
+const EMPTY: i64 = 5_000;
+
+/// How often a batch is written again when the server chose it as the victim of a deadlock.
+const AGAIN: u32 = 3;
+
+impl Endpoint {
+    /// A transaction that only the agent whose turn it is gets. What it writes is captured.
+    pub(super) async fn guarded(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut tx = self.server.begin().await?;
+        let turn = "SELECT 1 FROM _ficus.checkpoint WHERE stream = $1 AND epoch = $2 FOR UPDATE";
+        let turn = sqlx::query(turn).bind(&self.names.stream).bind(self.epoch.load(Ordering::Acquire));
+        match turn.fetch_optional(&mut *tx).await.map_err(|e| self.failed(e))? {
+            Some(_) => Ok(tx),
+            None => Err(Error::Superseded),
+        }
+    }
+
+    /// The same, with the loop mark and, if given, the position moved.
+    async fn marked(&self, position: Option<Position>) -> Result<Transaction<'static, Postgres>, Error> {
+        let mut tx = self.server.begin().await?;
+        let turn = "UPDATE _ficus.checkpoint SET position = coalesce($3, position) WHERE stream = $1 AND epoch = $2";
+        let position = position.map(|position| i64::try_from(position.0).unwrap_or(i64::MAX));
+        let turn = sqlx::query(turn).bind(&self.names.stream).bind(self.epoch.load(Ordering::Acquire)).bind(position);
+        match turn.execute(&mut *tx).await.map_err(|e| self.failed(e))?.rows_affected() {
+            0 => Err(Error::Superseded),
+            _ => Ok(tx),
+        }
+    }
+
+    /// One attempt at a batch; `None`: a constraint refused it.
+    async fn attempt_batch(
+        &self,
+        changes: &[Changes],
+        position: Position,
+        effort: Effort,
+        aside: &[Rejected],
+    ) -> Result<Option<Applied>, Failed> {
+        let mut tx = self.marked(Some(position)).await?;
+        let written = match effort {
+            Effort::Plain => self.write(&mut tx, changes, false).await.map(|()| Vec::new()),
+            Effort::Parked => self.write(&mut tx, changes, true).await.map(|()| Vec::new()),
+            Effort::Isolated => self.isolate(&mut tx, changes).await.map_err(Failure::Other),
+        };
+        let rejected = match written {
+            Ok(rejected) => rejected,
+            Err(Failure::Other(error)) => return Err(Failed::Server(error)),
+            Err(Failure::Blame(_)) => {
+                tx.rollback().await?;
+                return Ok(None);
+            }
+        };
+        let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
+        let quarantined = self.quarantine(&mut tx, changes, &all).await?;
+        crash::point("after_apply_before_commit");
+        tx.commit().await?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(Some(Applied::Done { rejected, quarantined }))
+    }
+
+    /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
+    async fn uninhabited(&self, tx: &mut Transaction<'static, Postgres>) -> Result<(), Error> {
+        for pair in &self.pairs {
+            let any = format!("SELECT 1 {} LIMIT 1", pair.sql.from);
+            if sql::query(&any).fetch_optional(&mut **tx).await.map_err(|e| self.failed(e))?.is_some() {
+                return Err(Error::Refused(format!(
+                    "{}: table {} has rows already, and the first copy would remove them; empty it (DELETE FROM {}) if they are not needed",
+                    self.server.label, pair.shape.table, pair.table
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads rows straight into the table; `false`: something refused them, and nothing was written.
+    async fn load_plain(&self, pair: usize, rows: &[Row]) -> Result<bool, Error> {
+        let mut tx = self.marked(None).await?;
+        match self.copy_in(&mut tx, pair, &self.pairs[pair].sql.copy_in, rows).await {
+            Ok(()) => {}
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
+            Err(Failure::Blame(_)) => {
+                tx.rollback().await.map_err(|e| self.failed(e))?;
+                return Ok(false);
+            }
+        }
+        // What is deferred to the commit is a refusal as well.
+        match tx.commit().await {
+            Ok(()) => Ok(true),
+            Err(error) if sql::blame(&error).is_some() => Ok(false),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+}
+
+/// Why an attempt came to nothing.
+enum Failed {
+    Agent(Error),
+    Server(sqlx::Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::Agent(error)
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Failed {
+        Failed::Server(error)
+    }
+}
+
+#[async_trait]
+impl Sink for Endpoint {
+    async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
+        let mut tx = self.server.begin().await?;
+        let claim = "INSERT INTO _ficus.checkpoint AS c (stream, source_id, epoch) VALUES ($1, $2, 1) ON CONFLICT (stream) DO UPDATE SET epoch = c.epoch + 1
+            RETURNING source_id, epoch, position, backfilled";
+        let row = sqlx::query(claim).bind(&self.names.stream).bind(source_id).fetch_one(&mut *tx).await.map_err(|e| self.failed(e))?;
+        let decoded = || {
+            Ok::<_, sqlx::Error>((
+                row.try_get::<String, _>(0)?,
+                row.try_get::<i64, _>(1)?,
+                row.try_get::<Option<i64>, _>(2)?,
+                row.try_get(3)?,
+            ))
+        };
+        let (known, epoch, position, backfilled) = decoded().map_err(|e| self.failed(e))?;
+        if held.is_some_and(|held| epoch != held + 1 && epoch != 1) {
+            return Err(Error::Superseded);
+        }
+        if epoch == 1 && self.side == Side::Modern {
+            self.uninhabited(&mut tx).await?;
+        }
+        if known != source_id {
+            return Err(Error::Refused(format!(
+                "{}: its copy was made from another {} database (server or database replaced?); put the known one back, or order a new start: remove the capability from sync, then add it again",
+                self.server.label,
+                self.side.other()
+            )));
+        }
+        self.reopen_half_closed(&mut tx).await?;
+        let quarantined = self.count_quarantine(&mut tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.epoch.store(epoch, Ordering::Release);
+        self.quarantined.store(quarantined, Ordering::Release);
+        let position = position.map(|position| Position(u64::try_from(position).unwrap_or(0)));
+        Ok(Checkpoint { position, backfilled, turn: epoch })
+    }
+
+    async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error> {
+        crash::point("before_apply");
+        for attempt in 1.. {
+            match self.attempt_batch(changes, position, effort, aside).await {
+                Ok(Some(done)) => return Ok(done),
+                Ok(None) => break,
+                Err(Failed::Server(error)) if matches!(sql::code(&error), Some("40P01" | "40001")) && attempt < AGAIN => {
+                    tracing::debug!(stream = %self.names.stream, "a batch met a deadlock and is written again");
+                }
+                Err(Failed::Server(error)) => return Err(self.failed(error)),
+                Err(Failed::Agent(error)) => return Err(error),
+            }
+        }
+        Ok(Applied::Refused { holders: self.holders(changes).await.map_err(|e| self.failed(e))? })
+    }
+
+    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
+        if rows.is_empty() || self.load_plain(pair, rows).await? {
+            return Ok(Vec::new());
+        }
+        let mut changes = vec![Changes::default(); self.pairs.len()];
+        changes[pair].upserts = rows.to_vec();
+        let mut tx = self.marked(None).await?;
+        let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
+        let all: Vec<&Rejected> = rejected.iter().collect();
+        let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(rejected)
+    }
+
+    async fn empty(&self) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let stream = &self.names.stream;
+        let forget = "UPDATE _ficus.checkpoint SET position = NULL, backfilled = false WHERE stream = $1";
+        sqlx::query(forget).bind(stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        let clear = "DELETE FROM _ficus.quarantine WHERE stream = $1";
+        sqlx::query(clear).bind(stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(0, Ordering::Release);
+        for pair in self.pairs.iter().rev() {
+            loop {
+                let mut tx = self.marked(None).await?;
+                let delete = sql::query(&pair.sql.delete_some).bind(EMPTY).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+                tx.commit().await.map_err(|e| self.failed(e))?;
+                if delete.rows_affected() == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let update = "UPDATE _ficus.checkpoint SET position = $2, backfilled = $3 WHERE stream = $1";
+        let position = i64::try_from(position.0).unwrap_or(i64::MAX);
+        let update = sqlx::query(update).bind(&self.names.stream).bind(position).bind(backfilled);
+        update.execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn quarantined(&self) -> Result<u64, Error> {
+        Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn sequence(&self, pair: usize) -> Result<i64, Error> {
+        self.highest(pair).await
+    }
+
+    async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error> {
+        self.raise(pair, above).await
+    }
+}

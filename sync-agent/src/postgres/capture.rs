@@ -1,0 +1,162 @@
+//! PostgreSQL as a source: what arrived over the replication connection, in batches.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use ficus_rules::mapping::Value;
+use sqlx::Row;
+use tokio::sync::mpsc;
+
+use super::feed::Feed;
+use super::{Endpoint, slot, sql};
+use crate::error::Error;
+use crate::port::{Batch, Piece, Position, Source, Touched};
+
+/// How long a batch that has rows waits for the end of the log.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// How long an empty one does. Commits that are not written through yet take up to three times `wal_writer_delay`.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Endpoint {
+    /// Takes in what comes until it is enough, or everything up to a place in the log is here.
+    async fn fill(&self, feed: &mut Feed, end: u64, limit: usize) -> Result<(), Error> {
+        let begun = Instant::now();
+        loop {
+            feed.drain(self)?;
+            if feed.received >= end || feed.entries >= limit || feed.bytes >= slot::MOST_BYTES {
+                return Ok(());
+            }
+            let patience = if feed.ready.is_empty() { PATIENCE } else { GRACE };
+            let Some(left) = patience.checked_sub(begun.elapsed()) else { return Ok(()) };
+            if let Ok(arrived) = tokio::time::timeout(left, feed.next(self)).await {
+                arrived?;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Endpoint {
+    async fn prepare(&self) -> Result<(), Error> {
+        self.make_ready().await
+    }
+
+    async fn gaps(&self) -> Result<Vec<usize>, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT pair FROM _ficus.gap WHERE scope = $1";
+        let rows = sqlx::query(query).bind(&self.names.scope).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+        Ok(rows.iter().filter_map(|row| self.pair_index(row.try_get(0).ok()?)).collect())
+    }
+
+    async fn open_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
+        self.note_gaps(pairs, None).await
+    }
+
+    async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let names: Vec<&str> = pairs.iter().map(|pair| self.pairs[*pair].name.as_str()).collect();
+        let delete = "DELETE FROM _ficus.gap WHERE scope = $1 AND pair = ANY($2)";
+        sqlx::query(delete).bind(&self.names.scope).bind(names).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
+        self.read_snapshot(batch_rows, &pieces).await
+    }
+
+    async fn changed(&self) -> Result<bool, Error> {
+        let mut feed = self.feed.lock().await;
+        if !feed.is_connected() || feed.drain(self)? || !feed.ready.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.end_now().await? > feed.received)
+    }
+
+    async fn wait(&self, at_most: Duration) {
+        let mut feed = self.feed.lock().await;
+        if feed.is_connected() && feed.ready.is_empty() {
+            // An error has made the feed begin anew; the next read meets it.
+            let _ = tokio::time::timeout(at_most, feed.next(self)).await;
+        } else {
+            drop(feed);
+            tokio::time::sleep(at_most).await;
+        }
+    }
+
+    async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
+        let mut feed = self.feed.lock().await;
+        let end = self.end_now().await?;
+        if end < after.0 {
+            return Err(Error::Refused(format!(
+                "{}: its log ends at {end} and {after} is already applied: an older copy of the database was put in place; put the newer one back, or start over with a new backfill",
+                self.server.label
+            )));
+        }
+        feed.seek(self, after.0).await?;
+        self.fill(&mut feed, end, limit).await?;
+        if std::mem::take(&mut feed.suspect) {
+            self.assert_intact().await?
+        } else {
+            self.seems_intact().await?
+        }
+        self.fold(&feed, after, end, limit, also).await
+    }
+
+    async fn confirm(&self, position: Position) -> Result<(), Error> {
+        let mut feed = self.feed.lock().await;
+        let last = feed.last_with_entries(position.0);
+        if last > feed.noted {
+            let mut tx = self.guarded().await?;
+            let note = "UPDATE _ficus.capture SET pruned = greatest(pruned, $2) WHERE scope = $1";
+            let number = i64::try_from(last).unwrap_or(i64::MAX);
+            sqlx::query(note).bind(&self.names.scope).bind(number).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            tx.commit().await.map_err(|e| self.failed(e))?;
+            feed.noted = last;
+        }
+        feed.confirm(position.0);
+        Ok(())
+    }
+
+    async fn pruned(&self) -> Result<Position, Error> {
+        Ok(Position(self.notes().await?.0))
+    }
+
+    async fn end_position(&self) -> Result<Position, Error> {
+        self.assert_intact().await?;
+        let mut tx = self.server.begin().await?;
+        // Written through here at once, whatever standbys do: the stream then gets everything before it.
+        sql::run(&mut tx, "SET LOCAL synchronous_commit = local").await.map_err(|e| self.failed(e))?;
+        let mark = "SELECT (pg_logical_emit_message(true, 'ficus', '') - '0/0'::pg_lsn)::int8";
+        let end: i64 = sqlx::query(mark).fetch_one(&mut *tx).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        Ok(Position(u64::try_from(end).unwrap_or(0)))
+    }
+
+    async fn touch(&self, rows: &[Touched]) -> Result<(), Error> {
+        for rows in rows.chunks(1_000) {
+            let mut tx = self.guarded().await?;
+            let pairs: Vec<&str> = rows.iter().map(|row| self.pairs[row.pair].name.as_str()).collect();
+            let keys: Vec<String> = rows.iter().map(|row| key_text(&row.key)).collect();
+            let insert =
+                "INSERT INTO _ficus.touch (scope, pair, key) SELECT $1, pair, key FROM unnest($2::text[], $3::text[]) AS t(pair, key)";
+            let scope = &self.names.scope;
+            sqlx::query(insert).bind(scope).bind(pairs).bind(keys).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            // The log keeps what the table need not.
+            let delete = "DELETE FROM _ficus.touch WHERE scope = $1";
+            sqlx::query(delete).bind(scope).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            tx.commit().await.map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+}
+
+/// A key as the tables of `_ficus` keep it.
+pub(super) fn key_text(key: &Value) -> String {
+    match key {
+        Value::Int(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Real(number) => number.to_string(),
+        Value::Null | Value::Blob(_) => String::new(),
+    }
+}

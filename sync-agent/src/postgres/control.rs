@@ -1,0 +1,123 @@
+//! One side as a whole: its identity, its sequences, and taking everything out again.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ficus_rules::Side;
+use ficus_rules::mapping::{Kind, Plan, Tables};
+use sqlx::{PgConnection, Row};
+
+use super::objects::Names;
+use super::parts::Pair;
+use super::{Endpoint, Server, objects, schema, slot, sql};
+use crate::crash;
+use crate::error::Error;
+use crate::port::{Database, Engine, Shared};
+
+/// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
+/// file names, which is a sequence or a table with one.
+pub(super) async fn sequence(
+    connection: &mut PgConnection,
+    pair: &Pair,
+    named: Option<&String>,
+    side: Side,
+) -> Result<Result<Option<String>, Error>, sqlx::Error> {
+    let Some(named) = named else {
+        let own = "SELECT pg_get_serial_sequence($1, $2)";
+        return sqlx::query(own).bind(&pair.table).bind(&pair.shape.key).fetch_one(connection).await?.try_get(0).map(Ok);
+    };
+    let found = "SELECT CASE c.relkind WHEN 'S' THEN c.oid::regclass::text ELSE (SELECT min(s.sequence) FROM (
+          SELECT pg_get_serial_sequence(c.oid::regclass::text, a.attname) AS sequence FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) s) END
+        FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1)";
+    let row = sqlx::query(found).bind(schema::lookup(named)).fetch_optional(connection).await?;
+    let sequence: Option<String> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+    Ok(match sequence {
+        Some(sequence) => Ok(Some(sequence)),
+        None => Err(Error::Refused(format!(
+            "{side} has no sequence {named}, and no table of that name with one; create it: CREATE SEQUENCE {}",
+            schema::lookup(named)
+        ))),
+    })
+}
+
+impl Endpoint {
+    /// The highest number that a row of the pair bears, or that the sequence has given out.
+    pub(super) async fn highest(&self, pair: usize) -> Result<i64, Error> {
+        let pair = &self.pairs[pair];
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let mut highest = 0;
+        if pair.key.info.kind == Kind::Int {
+            let query = format!("SELECT max(t.{})::int8 {}", sql::name(&pair.shape.key), pair.sql.from);
+            let row: Option<i64> =
+                sql::query(&query).fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))?;
+            highest = row.unwrap_or(0);
+        }
+        if let Some(sequence) = &pair.sequence {
+            let given = format!("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {sequence}");
+            let given: i64 =
+                sql::query(&given).fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))?;
+            highest = highest.max(given);
+        }
+        Ok(highest)
+    }
+
+    pub(super) async fn raise(&self, pair: usize, above: i64) -> Result<(), Error> {
+        let Some(sequence) = &self.pairs[pair].sequence else { return Ok(()) };
+        let mut tx = self.guarded().await?;
+        let raise = format!(
+            "SELECT setval({}, $1) FROM {sequence} WHERE last_value < $1 OR last_value = $1 AND NOT is_called",
+            sql::text(sequence)
+        );
+        sql::query(&raise).bind(above.max(1)).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+}
+
+#[async_trait]
+impl Database for Endpoint {
+    async fn id(&self) -> Result<String, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        // A database that was copied within its server has the same text, and another oid.
+        let query = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()), database_id) FROM _ficus.context";
+        sqlx::query(query).fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
+    }
+
+    async fn fence(&self, on: bool) -> Result<(), Error> {
+        if on { self.fence_up().await } else { self.fence_down().await }
+    }
+
+    async fn is_fenced(&self) -> Result<bool, Error> {
+        self.fence_holds().await
+    }
+}
+
+#[async_trait]
+impl Engine for Server {
+    async fn columns(&self, tables: &[String]) -> Result<Tables, Error> {
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let tables = schema::tables(&mut connection, tables.iter()).await.map_err(|e| self.failed(e))?;
+        let columns = |table: schema::Table| table.columns.into_iter().map(|column| column.info).collect();
+        Ok(tables.into_iter().map(|(name, table)| (name, columns(table))).collect())
+    }
+
+    async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {
+        Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
+    }
+
+    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let names = Names::of(&mut connection, capability, side).await.map_err(|e| self.failed(e))?;
+        drop(connection);
+        // First what would keep the server's log from being forgotten.
+        slot::drop_slot(self, &names).await?;
+        let mut tx = self.begin().await?;
+        objects::remove(&mut tx, &names).await.map_err(|e| self.failed(e))?;
+        crash::point("remove");
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

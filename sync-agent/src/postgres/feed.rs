@@ -1,0 +1,307 @@
+//! The replication connection and the transactions that came over it, decoded, from a position on. Keeps them until they
+//! are durable in the target: a batch may be asked for twice.
+//!
+//! Nothing here waits for an applier: the crate that holds the connection tells the server every half second that we are
+//! alive, and stops reading when its queue is full.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
+
+use super::change::{Entry, Key, Places, Seen};
+use super::pgoutput::{self, Message, Relation, Tuple};
+use super::{Endpoint, slot};
+use crate::error::Error;
+
+/// Events between the socket and us.
+pub(super) const EVENTS: usize = 512;
+
+/// How long a slot may stay with the connection that had it before.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// What came over the connection.
+#[derive(Default)]
+pub(super) struct Feed {
+    client: Option<ReplicationClient>,
+    /// Where it begins.
+    start: u64,
+    /// Everything that was committed up to here has arrived.
+    pub(super) received: u64,
+    relations: HashMap<u32, Known>,
+    open: Option<Open>,
+    pub(super) ready: VecDeque<Transaction>,
+    /// Bytes and entries in `ready`.
+    pub(super) bytes: usize,
+    pub(super) entries: usize,
+    /// The last one with entries that is not in `ready` any more.
+    dropped: u64,
+    /// Up to here the source knows that the log may be gone.
+    pub(super) noted: u64,
+    /// Up to here what cannot be read has become a gap.
+    pub(super) forgiven: u64,
+    /// The log says anew how a table looks: perhaps it has changed.
+    pub(super) suspect: bool,
+}
+
+/// A committed transaction, as far as it concerns the pairs.
+pub(super) struct Transaction {
+    /// Where the log goes on after its commit.
+    pub(super) end: u64,
+    /// Microseconds since 2000.
+    pub(super) at: i64,
+    pub(super) entries: Vec<Entry>,
+    bytes: usize,
+}
+
+/// A transaction whose commit has not arrived.
+#[derive(Default)]
+struct Open {
+    /// The agent's own: it begins with the checkpoint.
+    own: bool,
+    begun: bool,
+    at: i64,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+/// What a relation of the log is to us.
+enum Known {
+    Table(Vec<Arc<Places>>),
+    Checkpoint,
+    /// Places of scope, pair and key.
+    Touch([usize; 3]),
+    Other,
+}
+
+impl Feed {
+    /// Makes sure that everything after a position is here or will come.
+    pub(super) async fn seek(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
+        if self.client.is_none() || after < self.start {
+            self.connect(endpoint, after).await?;
+        }
+        while self.ready.front().is_some_and(|transaction| transaction.end <= after) {
+            if let Some(Transaction { end, entries, bytes, .. }) = self.ready.pop_front() {
+                self.bytes -= bytes;
+                self.entries -= entries.len();
+                self.dropped = self.dropped.max(end);
+            }
+        }
+        self.start = self.start.max(after);
+        Ok(())
+    }
+
+    async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
+        let (noted, forgiven) = endpoint.notes().await?;
+        *self = Feed { start: after, received: after, noted, forgiven, ..Feed::default() };
+        let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
+        let until = Instant::now() + HANDOVER;
+        loop {
+            let config = endpoint.server.address.replication(slot, publication, after, noted.min(after).max(1));
+            let mut client = ReplicationClient::connect(config).await.map_err(|error| endpoint.lost(&error))?;
+            match client.wait_started().await {
+                Ok(()) => {
+                    self.client = Some(client);
+                    return Ok(());
+                }
+                // Whose turn it is has been settled by the checkpoint's epoch; the one before may still hang on to the slot.
+                Err(PgWireError::Server(message)) if message.contains("55006") && Instant::now() < until => {
+                    drop(client);
+                    endpoint.release_slot().await?;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(endpoint.lost(&error)),
+            }
+        }
+    }
+
+    /// Takes in what has arrived already. Whether anything had.
+    pub(super) fn drain(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
+        let mut any = false;
+        while self.bytes < slot::MOST_BYTES || self.open.is_some() {
+            let Some(client) = &mut self.client else { break };
+            let Some(event) = client.recv().now_or_never() else { break };
+            self.arrived(endpoint, event)?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Waits for the next event and takes it in. May be dropped while it waits.
+    pub(super) async fn next(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        match &mut self.client {
+            Some(client) => {
+                let event = client.recv().await;
+                self.arrived(endpoint, event)
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn arrived(&mut self, endpoint: &Endpoint, event: Result<Option<ReplicationEvent>, PgWireError>) -> Result<(), Error> {
+        let taken = match event {
+            Ok(Some(event)) => self.take(endpoint, event),
+            Ok(None) => Err(endpoint.lost(&PgWireError::Task("the server ended the stream".to_owned()))),
+            Err(error) => Err(endpoint.lost(&error)),
+        };
+        if taken.is_err() {
+            // The next read begins anew where it has to.
+            self.client = None;
+        }
+        taken
+    }
+
+    fn take(&mut self, endpoint: &Endpoint, event: ReplicationEvent) -> Result<(), Error> {
+        match event {
+            ReplicationEvent::KeepAlive { wal_end, .. } => self.received = self.received.max(wal_end.as_u64()),
+            ReplicationEvent::Begin { commit_time_micros, .. } => {
+                self.open = Some(Open { at: commit_time_micros, ..Open::default() });
+            }
+            ReplicationEvent::Commit { end_lsn, .. } => {
+                let end = end_lsn.as_u64();
+                if let Some(Open { at, entries, bytes, .. }) = self.open.take()
+                    && !entries.is_empty()
+                    && end > self.start
+                {
+                    self.bytes += bytes;
+                    self.entries += entries.len();
+                    self.ready.push_back(Transaction { end, at, entries, bytes });
+                }
+                self.received = self.received.max(end);
+            }
+            ReplicationEvent::XLogData { data, .. } => self.change(endpoint, &data)?,
+            ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, endpoint: &Endpoint, data: &Bytes) -> Result<(), Error> {
+        // The agent's own rows are not even decoded.
+        if self.open.as_ref().is_some_and(|open| open.own) && !matches!(data.first(), Some(b'R')) {
+            return Ok(());
+        }
+        let message = pgoutput::decode(data).map_err(|error| {
+            Error::Refused(format!("{}: a message of the log cannot be read ({error}); report the server's version", endpoint.server.label))
+        })?;
+        match message {
+            Message::Relation(relation) => self.relation(endpoint, &relation),
+            Message::Insert { relation, new } => {
+                self.row(endpoint, data, relation, |seen, entries| seen.inserted(new.clone(), entries), Some(&new))?
+            }
+            Message::Update { relation, old, new } => {
+                self.row(endpoint, data, relation, |seen, entries| seen.updated(old.clone(), new.clone(), entries), None)?;
+            }
+            Message::Delete { relation, old } => self.row(endpoint, data, relation, |seen, entries| seen.deleted(&old, entries), None)?,
+            Message::Truncate { relations } => {
+                for relation in relations {
+                    if let (Some(Known::Table(pairs)), Some(open)) = (self.relations.get(&relation), &mut self.open) {
+                        open.begun = true;
+                        open.entries.extend(pairs.iter().map(|places| Entry::Unreadable { pair: places.pair() }));
+                    }
+                }
+            }
+            Message::Begin { .. } | Message::Commit { .. } | Message::Origin | Message::Type | Message::Logical => {}
+        }
+        Ok(())
+    }
+
+    fn relation(&mut self, endpoint: &Endpoint, relation: &Relation) {
+        let known = match (relation.schema.as_str(), relation.name.as_str()) {
+            ("_ficus", "checkpoint") => Known::Checkpoint,
+            ("_ficus", "touch") => {
+                let place = |name: &str| relation.columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
+                Known::Touch([place("scope"), place("pair"), place("key")])
+            }
+            _ => match endpoint.tables.iter().find(|(_, table)| table.oid == relation.id) {
+                Some((name, _)) => {
+                    self.suspect = true;
+                    let pairs = endpoint.pairs_of(name);
+                    Known::Table(pairs.into_iter().map(|pair| Arc::new(Places::new(pair, &endpoint.pairs[pair], relation))).collect())
+                }
+                None => Known::Other,
+            },
+        };
+        self.relations.insert(relation.id, known);
+    }
+
+    fn row(
+        &mut self,
+        endpoint: &Endpoint,
+        data: &Bytes,
+        relation: u32,
+        each: impl Fn(&Seen<'_>, &mut Vec<Entry>) -> Result<(), super::change::Unfit>,
+        inserted: Option<&Tuple>,
+    ) -> Result<(), Error> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        match self.relations.get(&relation) {
+            Some(Known::Checkpoint) => open.own |= !open.begun,
+            Some(Known::Table(pairs)) => {
+                let before = open.entries.len();
+                for places in pairs {
+                    let seen = Seen { message: data, pair: &endpoint.pairs[places.pair()], places };
+                    each(&seen, &mut open.entries).map_err(|(column, reason)| endpoint.unfit(places.pair(), &column, reason))?;
+                }
+                if open.entries.len() > before {
+                    open.bytes += data.len() + 100;
+                }
+            }
+            Some(Known::Touch([scope, pair, key])) => {
+                let text =
+                    |place: usize| inserted.and_then(|new| new.cell(place).text(data)).and_then(|bytes| std::str::from_utf8(bytes).ok());
+                if let (Some(scope), Some(pair), Some(key)) = (text(*scope), text(*pair), text(*key))
+                    && scope == endpoint.names.scope
+                    && let Some(pair) = endpoint.pair_index(pair)
+                    && let Some(key) = endpoint.pairs[pair].key.read(key).ok().as_ref().and_then(Key::of)
+                {
+                    open.entries.push(Entry::Touched { pair, key });
+                }
+            }
+            Some(Known::Other) | None => {}
+        }
+        open.begun = true;
+        Ok(())
+    }
+
+    /// The last position up to which something was read that is not in the log for anybody else.
+    pub(super) fn last_with_entries(&self, through: u64) -> u64 {
+        let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= through);
+        read.last().unwrap_or(0).max(if self.dropped <= through { self.dropped } else { 0 })
+    }
+
+    /// Tells the server that it may forget.
+    pub(super) fn confirm(&self, through: u64) {
+        if let Some(client) = &self.client {
+            client.update_applied_lsn(Lsn::from_u64(through.min(self.received)));
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.is_some()
+    }
+}
+
+impl Endpoint {
+    /// The replication connection ended, or would not begin.
+    pub(super) fn lost(&self, error: &PgWireError) -> Error {
+        let label = &self.server.label;
+        match error {
+            PgWireError::Server(message) if message.contains("42704") => Error::SchemaChanged,
+            PgWireError::Server(message) if message.contains("55000") || message.contains("58P01") => Error::Refused(format!(
+                "{label}: the slot {} cannot be read any more ({message}); raise max_slot_wal_keep_size, remove the capability from sync, then add it again",
+                self.names.slot
+            )),
+            PgWireError::Server(message) if message.contains("53300") => Error::Refused(format!(
+                "{label}: no replication connection is free ({message}); raise max_wal_senders, then restart the server"
+            )),
+            error => Error::Database { database: format!("{label}, replication"), source: Box::new(error.clone()) },
+        }
+    }
+
+    /// A column holds something that its kind does not have.
+    pub(super) fn unfit(&self, pair: usize, column: &str, reason: &str) -> Error {
+        Error::Refused(format!("{}: column {column} of table {} {reason}; correct it", self.server.label, self.pairs[pair].shape.table))
+    }
+}

@@ -1,0 +1,165 @@
+//! The fence: one trigger per statement that refuses everybody but the agent's own sessions while a sequence says so.
+//!
+//! A sequence, because every transaction sees its value as it is now: a row would still look open to a transaction that
+//! took its snapshot before the switch. It holds [`OPEN`], [`CLOSING`] (strangers are refused, but some that wrote earlier
+//! may not have ended) or [`CLOSED`].
+//!
+//! The barrier waits for those, by looking: whoever has written holds a lock on the table until its commit stands in the
+//! log. Nothing queues behind a look, unlike behind a waiting `LOCK TABLE`.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{PgConnection, Row};
+
+use super::schema::Table;
+use super::{Endpoint, sql};
+use crate::crash;
+use crate::error::Error;
+
+const OPEN: i64 = 1;
+const CLOSING: i64 = 2;
+const CLOSED: i64 = 3;
+
+/// How long writers may take to end before the fence is opened again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Transactions that may have written to the tables. Autovacuum and ANALYZE take weaker locks.
+const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, coalesce(l.pid, 0) FROM pg_catalog.pg_locks l
+    WHERE l.locktype = 'relation' AND l.granted AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+      AND l.relation::int8 = ANY($1) AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.pid IS DISTINCT FROM pg_backend_pid()";
+
+impl Endpoint {
+    /// The fence's function and triggers, as they should be: by table, the trigger's name and the statement that makes it.
+    pub(super) fn fence_trigger(&self, name: &str, table: &Table) -> (String, String) {
+        let mut columns: Vec<String> = Vec::new();
+        for pair in self.pairs_of(name) {
+            let shape = &self.pairs[pair].shape;
+            for column in std::iter::once(&shape.key).chain(&shape.columns).map(|column| sql::name(column)) {
+                if !columns.contains(&column) {
+                    columns.push(column);
+                }
+            }
+        }
+        let body = format!(
+            "BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF {} ON {} FOR EACH STATEMENT WHEN (current_setting('ficus.agent', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION _ficus.{}()",
+            columns.join(", "),
+            table.qualified,
+            sql::name(&self.names.fence),
+        );
+        // The name tells whether the trigger is the one that it should be.
+        let trigger = format!("{}{}", self.names.triggers, super::objects::digest(&body));
+        let create = format!(
+            "CREATE TRIGGER {trigger} {body}; ALTER TABLE {} ENABLE ALWAYS TRIGGER {trigger}",
+            table.qualified,
+            trigger = sql::name(&trigger)
+        );
+        (trigger, create)
+    }
+
+    /// Makes the sequence and the function.
+    pub(super) async fn create_fence(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let sequence = format!("_ficus.{}", sql::name(&self.names.fence));
+        if sqlx::query("SELECT to_regclass($1)::text")
+            .bind(&sequence)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get::<Option<String>, _>(0)?
+            .is_none()
+        {
+            sql::run(connection, &format!("CREATE SEQUENCE {sequence}; SELECT setval({}, {OPEN})", sql::text(&sequence))).await?;
+        }
+        let why = format!(
+            " refuses writes: its capability ({}) is fenced, because it moves or has moved to the other side; write through the gateway",
+            self.names.scope
+        );
+        let body = format!(
+            "BEGIN IF pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass) > {OPEN} THEN RAISE EXCEPTION USING MESSAGE = 'ficus: table ' || TG_TABLE_NAME || {}; END IF; RETURN NULL; END",
+            sql::text(&sequence),
+            sql::text(&why)
+        );
+        let create = format!(
+            "CREATE OR REPLACE FUNCTION {sequence}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog AS {}",
+            sql::text(&body)
+        );
+        sql::run(connection, &create).await?;
+        Ok(())
+    }
+
+    async fn fence_value(&self, connection: &mut PgConnection) -> Result<i64, Error> {
+        let query = format!("SELECT last_value FROM _ficus.{}", sql::name(&self.names.fence));
+        let row = sql::query(&query).fetch_one(connection).await.map_err(|e| self.failed(e))?;
+        row.try_get(0).map_err(|e| self.failed(e))
+    }
+
+    /// Sets the sequence, if it is still this agent's turn.
+    async fn set_fence(&self, value: i64) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let set = format!("SELECT setval({}, {value})", sql::text(&format!("_ficus.{}", sql::name(&self.names.fence))));
+        sql::run(&mut tx, &set).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    pub(super) async fn fence_up(&self) -> Result<(), Error> {
+        self.assert_intact().await?;
+        self.set_fence(CLOSING).await?;
+        crash::point("fence");
+        if let Err(error) = self.barrier().await {
+            self.set_fence(OPEN).await?;
+            return Err(error);
+        }
+        self.set_fence(CLOSED).await
+    }
+
+    pub(super) async fn fence_down(&self) -> Result<(), Error> {
+        self.set_fence(OPEN).await
+    }
+
+    pub(super) async fn fence_holds(&self) -> Result<bool, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        Ok(self.fence_value(&mut connection).await? == CLOSED)
+    }
+
+    /// An agent that ended between closing and having closed left strangers refused for nothing.
+    pub(super) async fn reopen_half_closed(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.fence_value(connection).await? == CLOSING {
+            let set = format!("SELECT setval({}, {OPEN})", sql::text(&format!("_ficus.{}", sql::name(&self.names.fence))));
+            sql::run(connection, &set).await.map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everybody who had written to the tables has ended. Those who come later were refused, or write columns
+    /// that are not captured.
+    async fn barrier(&self) -> Result<(), Error> {
+        let until = Instant::now() + PATIENCE;
+        let tables: Vec<i64> = self.tables.values().map(|table| i64::from(table.oid)).collect();
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let mut first: Option<Vec<String>> = None;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let rows = sqlx::query(WRITERS).bind(&tables).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+            let found: Vec<(String, i32)> = rows
+                .iter()
+                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .collect::<Result<_, sqlx::Error>>()
+                .map_err(|e| self.failed(e))?;
+            let known = first.get_or_insert_with(|| found.iter().map(|(transaction, _)| transaction.clone()).collect());
+            let left: Vec<String> =
+                found.iter().filter(|(transaction, _)| known.contains(transaction)).map(|(_, pid)| pid.to_string()).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                let pids = left.join(", ");
+                return Err(Error::Refused(format!(
+                    "{}: transactions that have written to the capability's tables did not end within {} s, so the fence was opened again; wait for them, or look at them: SELECT * FROM pg_stat_activity WHERE pid IN ({pids})",
+                    self.server.label,
+                    PATIENCE.as_secs(),
+                )));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}

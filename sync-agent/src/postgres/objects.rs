@@ -1,0 +1,112 @@
+//! What Ficus keeps in a database beside the slot: the schema `_ficus`, made and taken away. Its tables are shared by
+//! all capabilities of the database.
+
+use ficus_rules::Side;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, Row};
+
+use super::{scope, sql, stream};
+
+/// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
+/// could not be read of it was remembered as a gap instead (`forgiven`).
+const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
+CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
+CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS _ficus.gap (scope text NOT NULL, pair text NOT NULL, PRIMARY KEY (scope, pair));
+CREATE TABLE IF NOT EXISTS _ficus.identity (scope text NOT NULL, relation oid NOT NULL, was text NOT NULL, PRIMARY KEY (scope, relation));
+CREATE TABLE IF NOT EXISTS _ficus.checkpoint (stream text PRIMARY KEY, source_id text NOT NULL, position bigint, epoch bigint NOT NULL, backfilled boolean NOT NULL DEFAULT false);
+CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
+CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
+INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
+
+/// Where the loop mark stands, and where the agent asks itself to look at rows.
+pub(super) const CAPTURED: [&str; 2] = ["_ficus.checkpoint", "_ficus.touch"];
+
+/// The key under which whoever changes the schema `_ficus` waits for the other.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(26217, 7)";
+
+/// What things of one capability and side are called.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    /// `capability/side`: the key of everything kept in the tables.
+    pub(super) scope: String,
+    /// The stream that ends here.
+    pub(super) stream: String,
+    /// What its triggers begin with.
+    pub(super) triggers: String,
+    /// Slots are the cluster's, so that its name has the database in it.
+    pub(super) slot: String,
+    pub(super) publication: String,
+    /// The sequence that says whether the fence is up, and the function of its triggers, without the schema.
+    pub(super) fence: String,
+}
+
+impl Names {
+    pub(super) async fn of(connection: &mut PgConnection, capability: &str, side: Side) -> Result<Names, sqlx::Error> {
+        let database = "SELECT oid::int8 FROM pg_catalog.pg_database WHERE datname = current_database()";
+        let database: i64 = sqlx::query(database).fetch_one(connection).await?.try_get(0)?;
+        let scope = scope(capability, side);
+        let digest = digest(&scope);
+        Ok(Names {
+            stream: stream(capability, side),
+            triggers: format!("_ficus_{digest}_"),
+            slot: format!("ficus_{database}_{digest}"),
+            publication: format!("ficus_{digest}"),
+            fence: format!("fence_{digest}"),
+            scope,
+        })
+    }
+}
+
+/// Twelve digits that stand for a text.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes what is missing, inside the caller's transaction.
+pub(super) async fn create(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+    sql::run(connection, LOCK).await?;
+    sql::run(connection, SCHEMA).await?;
+    let row = "INSERT INTO _ficus.capture (scope, slot) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    sqlx::query(row).bind(&names.scope).bind(&names.slot).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Takes away what belongs to a scope, and the schema itself with the last one.
+pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+    sql::run(connection, LOCK).await?;
+    let found =
+        "SELECT tgname::text, tgrelid::regclass::text FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND starts_with(tgname, $1)";
+    for row in sqlx::query(found).bind(&names.triggers).fetch_all(&mut *connection).await? {
+        let (trigger, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        sql::run(connection, &format!("DROP TRIGGER {} ON {table}", sql::name(&trigger))).await?;
+    }
+    sql::run(connection, &format!("DROP PUBLICATION IF EXISTS {}", sql::name(&names.publication))).await?;
+    if sqlx::query("SELECT 1 WHERE to_regclass('_ficus.quarantine') IS NULL").fetch_optional(&mut *connection).await?.is_some() {
+        return Ok(());
+    }
+    identities_back(connection, names).await?;
+    sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(&names.fence))).await?;
+    sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(&names.fence))).await?;
+    for table in ["capture", "gap", "identity", "touch"] {
+        sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
+    }
+    for table in ["checkpoint", "quarantine"] {
+        sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1")).bind(names.stream.clone()).execute(&mut *connection).await?;
+    }
+    if sqlx::query("SELECT 1 FROM _ficus.capture LIMIT 1").fetch_optional(&mut *connection).await?.is_none() {
+        sql::run(connection, "DROP SCHEMA _ficus CASCADE").await?;
+    }
+    Ok(())
+}
+
+/// Tables get the replica identity back that they had, unless another capability needs it.
+async fn identities_back(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+    let changed = "SELECT relation::regclass::text, i.was FROM _ficus.identity i JOIN pg_catalog.pg_class c ON c.oid = i.relation
+        WHERE i.scope = $1 AND NOT EXISTS (SELECT 1 FROM _ficus.identity o WHERE o.relation = i.relation AND o.scope <> i.scope)";
+    for row in sqlx::query(changed).bind(&names.scope).fetch_all(&mut *connection).await? {
+        let (table, was): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        sql::run(connection, &format!("ALTER TABLE {table} REPLICA IDENTITY {was}")).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Makes capture complete: what a server and a role must have, then schema, fence, replica identities, publication, slot.
+//! Everything that was missing is remembered as a gap of the pairs that it concerns.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{PgConnection, Row};
+
+use super::parts::Pair;
+use super::schema::{FINGERPRINT, Table};
+use super::{Endpoint, objects, sql};
+use crate::error::Error;
+
+/// How long a look at the catalogs is good for while nothing hints at a change.
+const GOOD: Duration = Duration::from_millis(250);
+
+/// How often locks are asked for, each time for [`LOCKS`], before the tables are said to be busy.
+const ATTEMPTS: u32 = 5;
+const LOCKS: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// What capture rested on when it was last seen complete.
+pub(super) struct Seen {
+    fingerprint: String,
+    at: Instant,
+}
+
+const SERVER: &str = "SELECT current_setting('server_version_num')::int8, current_setting('wal_level'), pg_is_in_recovery(), current_user::text, current_database()::text,
+      (SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user),
+      has_database_privilege(current_database(), 'CREATE') OR to_regnamespace('_ficus') IS NOT NULL, pg_encoding_to_char(encoding)::text
+    FROM pg_catalog.pg_database WHERE datname = current_database()";
+
+impl Endpoint {
+    pub(super) async fn make_ready(&self) -> Result<(), Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        self.preflight(&mut connection).await?;
+        drop(connection);
+        for attempt in 1.. {
+            let mut tx = self.server.begin().await?;
+            match self.install(&mut tx).await {
+                Ok(()) => {
+                    tx.commit().await.map_err(|e| self.failed(e))?;
+                    break;
+                }
+                Err(error) if matches!(sql::code(&error), Some("55P03" | "40P01")) && attempt < ATTEMPTS => {
+                    tx.rollback().await.map_err(|e| self.failed(e))?;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) if sql::code(&error) == Some("55P03") => {
+                    return Err(Error::Refused(format!(
+                        "{}: the capability's tables are locked by others for longer than {ATTEMPTS} attempts of 2 s; look who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE relation IS NOT NULL) ORDER BY xact_start",
+                        self.server.label
+                    )));
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        self.ensure_slot().await?;
+        *self.intact.lock().await = Some(Seen { fingerprint: self.fingerprint().await?, at: Instant::now() });
+        Ok(())
+    }
+
+    /// Refuses when a table, trigger, publication or slot is not as it was when capture was seen complete.
+    pub(super) async fn assert_intact(&self) -> Result<(), Error> {
+        let now = self.fingerprint().await?;
+        match &mut *self.intact.lock().await {
+            Some(seen) if seen.fingerprint == now => {
+                seen.at = Instant::now();
+                Ok(())
+            }
+            _ => Err(Error::SchemaChanged),
+        }
+    }
+
+    /// The same, unless the last look is a moment old.
+    pub(super) async fn seems_intact(&self) -> Result<(), Error> {
+        let good = self.intact.lock().await.as_ref().is_some_and(|seen| seen.at.elapsed() < GOOD);
+        if good { Ok(()) } else { self.assert_intact().await }
+    }
+
+    async fn fingerprint(&self) -> Result<String, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let tables: Vec<i64> = self.tables.values().map(|table| i64::from(table.oid)).collect();
+        let query = sqlx::query(FINGERPRINT).bind(tables).bind(&self.names.triggers).bind(&self.names.publication).bind(&self.names.slot);
+        query.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
+    }
+
+    async fn preflight(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let label = &self.server.label;
+        let refused = |why: String| Err(Error::Refused(format!("{label}: {why}")));
+        let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let get = |index| row.try_get::<String, _>(index).map_err(|e| self.failed(e));
+        let is = |index| row.try_get::<bool, _>(index).map_err(|e| self.failed(e));
+        let (version, role, database) = (row.try_get::<i64, _>(0).map_err(|e| self.failed(e))?, sql::name(&get(3)?), sql::name(&get(4)?));
+        if version < 140_000 {
+            return refused(format!("PostgreSQL {} is too old; 14 or newer is needed", version / 10_000));
+        }
+        if is(2)? {
+            return refused("the server is a standby; name the primary in ficus.toml".to_owned());
+        }
+        if get(1)? != "logical" {
+            return refused(
+                "changes cannot be read from its log; run ALTER SYSTEM SET wal_level = logical; then restart the server".to_owned(),
+            );
+        }
+        if !is(5)? {
+            return refused(format!("the role may not replicate; run ALTER ROLE {role} REPLICATION;"));
+        }
+        if !is(6)? {
+            return refused(format!("the role may not create a schema; run GRANT CREATE ON DATABASE {database} TO {role};"));
+        }
+        if get(7)? != "UTF8" {
+            return refused(format!("the database's encoding is {}, and only UTF8 is carried without loss", get(7)?));
+        }
+        for (name, table) in &self.tables {
+            if table.class != "r" || !table.permanent {
+                return refused(format!(
+                    "table {name} is partitioned, a partition, a view, unlogged or temporary, which capture and fence cannot follow; name an ordinary table"
+                ));
+            }
+            let owner =
+                "SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = $1::int8::oid";
+            let row = sqlx::query(owner).bind(i64::from(table.oid)).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+            if !row.try_get::<bool, _>(0).map_err(|e| self.failed(e))? {
+                let owner: String = row.try_get(1).map_err(|e| self.failed(e))?;
+                return refused(format!(
+                    "the role does not own table {name}, which its triggers and publication need; run GRANT {} TO {role};",
+                    sql::name(&owner)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn install(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sql::run(tx, LOCKS).await?;
+        objects::create(tx, &self.names).await?;
+        self.create_fence(tx).await?;
+        let mut missed: Vec<&String> = Vec::new();
+        for (name, table) in &self.tables {
+            self.install_trigger(tx, name, table).await?;
+            if self.identify(tx, name, table).await? {
+                missed.push(name);
+            }
+        }
+        missed.extend(self.publish(tx).await?);
+        for pair in self.pairs.iter().filter(|pair| missed.contains(&&pair.shape.table)) {
+            self.note_gap(tx, pair).await?;
+        }
+        Ok(())
+    }
+
+    async fn install_trigger(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<(), sqlx::Error> {
+        let (wanted, create) = self.fence_trigger(name, table);
+        let query = "SELECT tgname::text, tgenabled::text FROM pg_catalog.pg_trigger WHERE tgrelid = $1::int8::oid AND NOT tgisinternal AND starts_with(tgname, $2)";
+        let mut there = false;
+        for row in sqlx::query(query).bind(i64::from(table.oid)).bind(&self.names.triggers).fetch_all(&mut *tx).await? {
+            let (found, enabled): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            if found == wanted && enabled == "A" {
+                there = true;
+            } else {
+                sql::run(tx, &format!("DROP TRIGGER {} ON {}", sql::name(&found), table.qualified)).await?;
+            }
+        }
+        if !there {
+            sql::run(tx, &create).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the log say of every change which key it is of, and whether a mapped column changed. Whether it did not.
+    async fn identify(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<bool, sqlx::Error> {
+        let pairs = self.pairs_of(name);
+        let by_key = pairs.iter().all(|pair| {
+            let shape = &self.pairs[*pair].shape;
+            let mapped = |column: &String| *column == shape.key || shape.columns.contains(column);
+            shape.filter.is_empty()
+                && table.primary() == Some(std::slice::from_ref(&shape.key))
+                && table.columns.iter().all(|column| mapped(&column.info.name))
+        });
+        if table.identity == "f" || by_key && table.identity == "d" {
+            return Ok(false);
+        }
+        let was = match table.identity.as_str() {
+            "n" => "NOTHING".to_owned(),
+            "i" => {
+                let index = "SELECT indexrelid::regclass::text FROM pg_catalog.pg_index WHERE indrelid = $1::int8::oid AND indisreplident";
+                let index: String = sqlx::query(index).bind(i64::from(table.oid)).fetch_one(&mut *tx).await?.try_get(0)?;
+                format!("USING INDEX {index}")
+            }
+            _ => "DEFAULT".to_owned(),
+        };
+        let note = "INSERT INTO _ficus.identity (scope, relation, was) VALUES ($1, $2::int8::oid, $3) ON CONFLICT DO NOTHING";
+        sqlx::query(note).bind(&self.names.scope).bind(i64::from(table.oid)).bind(was).execute(&mut *tx).await?;
+        sql::run(tx, &format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.qualified)).await?;
+        Ok(true)
+    }
+
+    /// Makes the publication hold the tables and nothing else. The tables that it did not hold.
+    async fn publish(&self, tx: &mut PgConnection) -> Result<Vec<&String>, sqlx::Error> {
+        let publication = sql::name(&self.names.publication);
+        let flags = "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot FROM pg_catalog.pg_publication WHERE pubname = $1";
+        let complete = sqlx::query(flags).bind(&self.names.publication).fetch_optional(&mut *tx).await?;
+        let complete = complete.map(|row| row.try_get::<bool, _>(0)).transpose()?;
+        // Row filters and column lists (15 and newer) would hide changes.
+        let held = "SELECT r.prrelid::int8, (to_jsonb(r) ->> 'prqual') IS NULL AND (to_jsonb(r) ->> 'prattrs') IS NULL
+            FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1";
+        let mut whole: Vec<i64> = Vec::new();
+        let mut others = 0;
+        for row in sqlx::query(held).bind(&self.names.publication).fetch_all(&mut *tx).await? {
+            if row.try_get(1)? { whole.push(row.try_get(0)?) } else { others += 1 }
+        }
+        let holds = |table: &Table| complete == Some(true) && whole.contains(&i64::from(table.oid));
+        let missed: Vec<&String> = self.tables.iter().filter(|(_, table)| !holds(table)).map(|(name, _)| name).collect();
+        if complete == Some(true) && missed.is_empty() && others == 0 && whole.len() == self.tables.len() + objects::CAPTURED.len() {
+            return Ok(missed);
+        }
+        let mut tables: Vec<&str> = objects::CAPTURED.to_vec();
+        tables.extend(self.tables.values().map(|table| table.qualified.as_str()));
+        sql::run(tx, &format!("DROP PUBLICATION IF EXISTS {publication}")).await?;
+        sql::run(
+            tx,
+            &format!(
+                "CREATE PUBLICATION {publication} FOR TABLE {} WITH (publish = 'insert, update, delete, truncate')",
+                tables.join(", ")
+            ),
+        )
+        .await?;
+        Ok(missed)
+    }
+
+    pub(super) async fn note_gap(&self, connection: &mut PgConnection, pair: &Pair) -> Result<(), sqlx::Error> {
+        let gap = "INSERT INTO _ficus.gap (scope, pair) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        sqlx::query(gap).bind(&self.names.scope).bind(&pair.name).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Remembers gaps, and that the log need not be readable up to a position because of them.
+    pub(super) async fn note_gaps(&self, pairs: &[usize], forgiven: Option<u64>) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        for pair in pairs {
+            self.note_gap(&mut tx, &self.pairs[*pair]).await.map_err(|e| self.failed(e))?;
+        }
+        if let Some(position) = forgiven {
+            let note = "UPDATE _ficus.capture SET forgiven = greatest(forgiven, $2) WHERE scope = $1";
+            let position = i64::try_from(position).unwrap_or(i64::MAX);
+            sqlx::query(note).bind(&self.names.scope).bind(position).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        }
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+}

@@ -1,0 +1,53 @@
+//! Rows that were set aside: kept with both images and the reason, and taken back as soon as one of their key is written.
+
+use std::sync::atomic::Ordering;
+
+use ficus_rules::mapping::Row;
+use sqlx::{PgConnection, Row as _};
+
+use super::Endpoint;
+use super::capture::key_text;
+use crate::port::{Changes, Rejected, Touched};
+
+impl Endpoint {
+    pub(super) fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
+        let shape = &self.pairs[pair].shape;
+        Rejected {
+            row: Touched { pair, key: row.key.clone() },
+            image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)),
+            reason,
+        }
+    }
+
+    /// Sets rows aside, and takes those back that have been written. How many are aside in all.
+    pub(super) async fn quarantine(&self, tx: &mut PgConnection, changes: &[Changes], rejected: &[&Rejected]) -> Result<u64, sqlx::Error> {
+        if rejected.is_empty() && self.quarantined.load(Ordering::Acquire) == 0 {
+            return Ok(0);
+        }
+        let stream = &self.names.stream;
+        for (pair, changes) in self.pairs.iter().zip(changes) {
+            let keys: Vec<String> = changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(key_text).collect();
+            let heal = "DELETE FROM _ficus.quarantine WHERE stream = $1 AND pair = $2 AND key = ANY($3)";
+            sqlx::query(heal).bind(stream).bind(&pair.name).bind(keys).execute(&mut *tx).await?;
+        }
+        for Rejected { row, image, reason } in rejected {
+            let shape = &self.pairs[row.pair].shape;
+            let there = self.rows_in(tx, row.pair, std::slice::from_ref(&row.key)).await?;
+            let there = there.first().map(|row| crate::quarantine::image(&shape.key, &shape.columns, row).to_string());
+            // A zero byte can stand in JSON as an escape, and nowhere in a text.
+            let image = image.as_ref().map(ToString::to_string);
+            let insert = "INSERT INTO _ficus.quarantine (stream, pair, key, source_row, target_row, reason) VALUES ($1, $2, $3, $4, $5, $6)
+                ON CONFLICT (stream, pair, key) DO UPDATE SET source_row = excluded.source_row, target_row = excluded.target_row, reason = excluded.reason, at = now()";
+            let insert =
+                sqlx::query(insert).bind(stream).bind(&self.pairs[row.pair].name).bind(key_text(&row.key).replace('\0', "\u{fffd}"));
+            insert.bind(image).bind(there).bind(reason.replace('\0', "\u{fffd}")).execute(&mut *tx).await?;
+        }
+        self.count_quarantine(tx).await
+    }
+
+    pub(super) async fn count_quarantine(&self, connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+        let count = "SELECT count(*) FROM _ficus.quarantine WHERE stream = $1";
+        let rows: i64 = sqlx::query(count).bind(&self.names.stream).fetch_one(connection).await?.try_get(0)?;
+        Ok(u64::try_from(rows).unwrap_or(0))
+    }
+}

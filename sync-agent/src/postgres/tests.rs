@@ -1,0 +1,476 @@
+//! What the contract does not ask of every engine, against a real server.
+
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::mapping::{Plan, Row, TableMap, Value, compile};
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use super::Server as Opened;
+use crate::contract::postgres::server::{Server, attempt, exec, number, text};
+use crate::error::Error;
+use crate::port::{Applied, Batch, Changes, Effort, Engine, KeyRange, Piece, Position, Shared};
+
+/// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
+struct Bed {
+    server: &'static Server,
+    names: [String; 2],
+    legacy: Shared,
+    modern: Shared,
+    plans: Vec<Plan>,
+    opened: [Opened; 2],
+}
+
+impl Bed {
+    async fn new(columns: &str, kept: &[&str]) -> Bed {
+        Bed::on(Server::shared(), columns, kept).await
+    }
+
+    async fn on(server: &'static Server, columns: &str, kept: &[&str]) -> Bed {
+        let names = [server.database().await, server.database().await];
+        let types = "CREATE TYPE mood AS ENUM ('sad', 'so so', 'glad'); CREATE DOMAIN short AS varchar(10) CHECK (VALUE <> 'bad')";
+        for (name, ddl) in names.iter().zip([
+            format!("{types}; CREATE TABLE item (id int PRIMARY KEY, {columns})"),
+            format!("{types}; CREATE SCHEMA \"the new\"; CREATE TABLE \"the new\".\"Item\" (legacy_id bigint PRIMARY KEY, {columns})"),
+        ]) {
+            exec(&mut server.app(name).await, &ddl).await;
+        }
+        let map = TableMap {
+            source: "test.toml:1".into(),
+            legacy: "item".into(),
+            modern: "the new.Item".into(),
+            legacy_key: "id".into(),
+            modern_key: "legacy_id".into(),
+            sequence: None,
+            columns: Vec::new(),
+            only: false,
+            keep_legacy: kept.iter().map(|column| (*column).to_owned()).collect(),
+            keep_modern: Vec::new(),
+            rows: ficus_rules::mapping::Rows::default(),
+        };
+        let open = async |name: &String| Opened::open(&server.url(name), "test").await.unwrap();
+        let opened = [open(&names[0]).await, open(&names[1]).await];
+        let (legacy, modern) =
+            (opened[0].columns(&["item".into()]).await.unwrap(), opened[1].columns(&["the new.Item".into()]).await.unwrap());
+        let plans = compile("test", &[map], &legacy, &modern).unwrap();
+        let bed = Bed {
+            server,
+            legacy: opened[0].side("test", Side::Legacy, &plans).await.unwrap(),
+            modern: opened[1].side("test", Side::Modern, &plans).await.unwrap(),
+            names,
+            plans,
+            opened,
+        };
+        bed.begin().await;
+        bed
+    }
+
+    async fn begin(&self) {
+        self.legacy.prepare().await.unwrap();
+        self.modern.prepare().await.unwrap();
+        self.legacy.claim(&self.modern.id().await.unwrap(), None).await.unwrap();
+        self.modern.claim(&self.legacy.id().await.unwrap(), None).await.unwrap();
+    }
+
+    /// A new session on legacy, as after an error.
+    async fn again(&mut self) {
+        self.legacy = self.opened[0].side("test", Side::Legacy, &self.plans).await.unwrap();
+        self.begin().await;
+    }
+
+    async fn app(&self, side: Side) -> PgConnection {
+        self.server.app(&self.names[usize::from(side == Side::Modern)]).await
+    }
+
+    async fn snapshot(&self) -> (Position, Vec<Row>) {
+        let (sender, mut pieces) = mpsc::channel(100);
+        let position = self.legacy.snapshot(1_000, sender).await.unwrap();
+        let mut rows = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            if let Piece::Rows(_, piece) = piece {
+                rows.extend(piece);
+            }
+        }
+        rows.sort_by_key(|row| format!("{:>30}", format!("{:?}", row.key)));
+        (position, rows)
+    }
+
+    /// Reads on until everything that was committed is in it, in one.
+    async fn read(&self, after: Position) -> Batch {
+        let mut whole = self.legacy.read(after, 100_000, &[]).await.unwrap();
+        while whole.upto < whole.end {
+            let more = self.legacy.read(whole.upto, 100_000, &[]).await.unwrap();
+            (whole.upto, whole.end) = (more.upto, more.end);
+            whole.entries += more.entries;
+            whole.touched.extend(more.touched);
+            whole.rows[0].extend(more.rows.into_iter().flatten());
+        }
+        whole
+    }
+
+    async fn apply(&self, rows: &[Row]) {
+        let upserts = rows.iter().map(|row| self.plans[0].forward(row).unwrap()).collect();
+        let changes = [Changes { upserts, deletes: Vec::new() }];
+        match self.modern.apply(&changes, Position(1), Effort::Plain, &[]).await {
+            Ok(Applied::Done { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const TYPES: &str = "small smallint, large bigint, number numeric, money numeric(12, 3), single real, double double precision, yes boolean,
+    words text, brief varchar(20), padded char(8), bytes bytea, day date, clock time, zoned timetz, local timestamp, moment timestamptz, length interval,
+    uid uuid, doc json, docb jsonb, mood mood, short short, numbers int[], texts text[], span int4range, address inet, net cidr, bits bit(3), place point, letter \"char\"";
+
+const VALUES: [&str; 7] = [
+    "1, -32768, 9223372036854775807, 1234567890123456789012345678901234567890.123450, 12.500, 0.1, 0.1, true, 'it''s \"ok\" \\ tab\t nl
+ cr\r ☃', 'a', 'ab', '\\x00ff5c0a', '2026-11-20', '18:30:05.120', '18:30:05+02', '2026-11-20 18:30:05.000001', '2026-11-20 18:30:05+05:45', '1 year 2 mons -3 days 04:05:06.7',
+     '550e8400-e29b-41d4-a716-446655440000', '{\"a\": 1.0,  \"a\": 2}', '{\"b\": [1, null, \"x\\ny\"]}', 'so so', 'ten chars!', '{1,NULL,3}', '{\"a,b\",\"\",NULL,\"\\\\\"}', '[1,5)', '10.0.0.1', '10.0.0.0/8', '101', '(1.5,-2)', 'x'",
+    "2, 0, 0, 'NaN', 0, 'NaN', '-Infinity', false, '', '', '', '', 'infinity', '24:00:00', '00:00:00-15:59', '-infinity', 'infinity', '0',
+     NULL, 'null', 'null', 'sad', '', '{}', '{}', 'empty', '::1', '::/0', '000', '(0,0)', ' '",
+    "3, 1, -1, 100, -0.001, 1e30, 5e-324, true, '\\N', '\\.', 'x ', '\\x', '0044-03-15 BC', '00:00', '00:00+00', '0044-03-15 12:00:00 BC', '0044-03-15 12:00:00+00 BC', '-00:00:00.000001',
+     '00000000-0000-0000-0000-000000000000', '[]', '{}', 'glad', 'x', '{{1,2},{3,4}}', '{NULL}', '(,)', '1.2.3.4/24', '1.2.3.4/32', '111', '(NaN,Infinity)', ''",
+    "4, 2, 2, 1e-20, 1, '-0', '-0', NULL, 'NULL', NULL, NULL, NULL, '9999-12-31', '23:59:59.999999', NULL, '294276-12-31 23:59:59.999999', '4713-01-01 00:00:00+00 BC', '30 hours',
+     NULL, '\"\\u2603\"', '1e400', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    "5, NULL, NULL, 'Infinity', NULL, 'Infinity', 'Infinity', NULL, E'\\b\\f\\v', NULL, NULL, NULL, '-infinity', NULL, NULL, 'infinity', '-infinity', '1 day',
+     NULL, NULL, NULL, NULL, NULL, '[0:1]={1,2}', NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    "6, NULL, NULL, '-Infinity', NULL, NULL, 1.7976931348623157e308, NULL, repeat('long ☃', 20000), NULL, NULL, decode(repeat('00ff', 50000), 'hex'), NULL, NULL, NULL, NULL, NULL, '100000 hours 0.5 seconds',
+     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+    "7, NULL, NULL, 0.00, NULL, NULL, 123456789.123456789, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-1 mon',
+     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+];
+
+/// Both tables as the server prints them, without what an equal number may be printed like.
+async fn printed(connection: &mut PgConnection, table: &str, key: &str) -> String {
+    let columns = "small, large, trim_scale(number), trim_scale(money), single, double, yes, words, brief, padded, bytes, day, clock, zoned, local, moment, length, uid, doc::text, docb, mood, short, numbers, texts, span, address, net, bits, place, letter";
+    text(connection, &format!("SELECT string_agg(row({key}, {columns})::text, E'\\n' ORDER BY {key}) FROM {table}"))
+        .await
+        .unwrap_or_default()
+}
+
+#[tokio::test]
+async fn every_type_keeps_its_value_on_every_way() {
+    let bed = Bed::new(TYPES, &[]).await;
+    let (mut legacy, mut modern) = (bed.app(Side::Legacy).await, bed.app(Side::Modern).await);
+    let start = bed.legacy.end_position().await.unwrap();
+    for values in VALUES {
+        exec(&mut legacy, &format!("INSERT INTO item VALUES ({values})")).await;
+    }
+    let (_, copied) = bed.snapshot().await;
+    let selected = bed.legacy.chunk(0, &KeyRange::default(), 100).await.unwrap();
+    let streamed = bed.read(start).await.rows.remove(0);
+    assert_eq!(copied.len(), VALUES.len());
+    assert_eq!(copied, selected);
+    assert_eq!(copied, streamed);
+    let column = |name: &str| bed.plans[0].legacy.columns.iter().position(|column| column == name).unwrap();
+    assert_eq!(copied[0].values[column("moment")], Value::Text("2026-11-20 12:45:05".into()));
+    assert_eq!(copied[0].values[column("padded")], Value::Text("ab".into()));
+    assert_eq!(copied[2].values[column("length")], Value::Int(-1));
+    assert_eq!(copied[3].values[column("length")], Value::Int(108_000_000_000));
+    assert_eq!(copied[1].values[column("yes")], Value::Int(0));
+
+    let there = printed(&mut legacy, "item", "id").await;
+    bed.apply(&copied).await;
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there, "as arrays");
+    exec(&mut modern, "DELETE FROM \"the new\".\"Item\"").await;
+    let mapped: Vec<Row> = copied.iter().map(|row| bed.plans[0].forward(row).unwrap()).collect();
+    assert!(bed.modern.load(0, &mapped).await.unwrap().is_empty());
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there, "by COPY");
+}
+
+#[tokio::test]
+async fn values_that_nobody_thought_of_keep_as_well() {
+    let bed = Bed::new(TYPES, &[]).await;
+    let (mut legacy, mut modern) = (bed.app(Side::Legacy).await, bed.app(Side::Modern).await);
+    let start = bed.legacy.end_position().await.unwrap();
+    // Twice as many as a batch of arrays takes: these go by COPY.
+    exec(
+        &mut legacy,
+        "INSERT INTO item (id, large, number, money, single, double, words, bytes, day, clock, local, moment, length, uid, docb, numbers, texts, span)
+         SELECT i, (random() * 9e18)::int8 - 4500000000000000000, (random() * 10 ^ (random() * 40 - 20))::numeric, (random() * 1e8)::numeric(12, 3) * sign(random() - 0.5)::int,
+           (random() * 10 ^ (random() * 60 - 30))::real, random() * 10 ^ (random() * 600 - 300), translate(md5(random()::text), 'abcdef012', E'\\t\\n\\r\\\\\"'',{}'),
+           decode(md5(random()::text), 'hex'), date '4000-01-01 BC' + (random() * 4e6)::int, time '0:00' + random() * interval '1 day', timestamp '1900-01-01' + random() * interval '300 years',
+           timestamptz '1900-01-01' + random() * interval '300 years', (random() * 1e6 - 5e5) * interval '1 second' + (random() * 3)::int * interval '1 mon', md5(random()::text)::uuid,
+           jsonb_build_object(md5(random()::text), random()), ARRAY[(random() * 1e9)::int, NULL], ARRAY[translate(md5(random()::text), 'abc012', E'\\t,\"\\\\{}'), ''], int4range(0, (random() * 100)::int)
+         FROM generate_series(1, 1500) AS i",
+    )
+    .await;
+    let batch = bed.read(start).await;
+    assert_eq!((batch.rows[0].len(), batch.entries, batch.upto), (1500, 1500, batch.end));
+    let mut streamed = batch.rows[0].clone();
+    streamed.sort_by_key(|row| format!("{:>30}", format!("{:?}", row.key)));
+    assert_eq!(streamed, bed.snapshot().await.1);
+    bed.apply(&streamed).await;
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, printed(&mut legacy, "item", "id").await);
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_long_is_refused_and_never_cut() {
+    let bed = Bed::new("brief varchar(3), short short, padded char(2)", &[]).await;
+    let row = |key, cells: [&str; 3]| Row { key: Value::Int(key), values: cells.map(|cell| Value::Text(cell.into())).to_vec() };
+    let rows = vec![
+        row(1, ["long", "x", "a"]),
+        row(2, ["abc", "eleven char", "a"]),
+        row(3, ["abc", "bad", "a"]),
+        row(4, ["abc", "x", "abc"]),
+        row(5, ["abc", "x", "ab"]),
+    ];
+    let changes = [Changes { upserts: rows, deletes: Vec::new() }];
+    assert!(matches!(bed.modern.apply(&changes, Position(1), Effort::Plain, &[]).await, Ok(Applied::Refused { .. })));
+    let Ok(Applied::Done { rejected, quarantined: 4 }) = bed.modern.apply(&changes, Position(1), Effort::Isolated, &[]).await else {
+        panic!("set aside")
+    };
+    assert!(rejected.iter().all(|rejected| !rejected.reason.contains("eleven")), "{rejected:?}");
+    assert_eq!(number(&mut bed.app(Side::Modern).await, "SELECT sum(legacy_id) FROM \"the new\".\"Item\"").await, 5);
+}
+
+#[tokio::test]
+async fn values_out_of_line_survive_changes_that_do_not_write_them() {
+    for kept in [&[][..], &["kept"][..]] {
+        let mut bed = Bed::new("big text, name text, kept text", kept).await;
+        let mut legacy = bed.app(Side::Legacy).await;
+        exec(&mut legacy, "ALTER TABLE item ALTER big SET STORAGE EXTERNAL").await;
+        bed.again().await;
+        let start = bed.legacy.end_position().await.unwrap();
+        exec(&mut legacy, "INSERT INTO item VALUES (1, repeat('b', 9000), 'one', 'k'), (2, repeat('c', 9000), 'two', 'k')").await;
+        exec(&mut legacy, "UPDATE item SET name = 'uno' WHERE id = 1").await;
+        exec(&mut legacy, "UPDATE item SET name = 'un' WHERE id = 1").await;
+        let batch = bed.read(start).await;
+        let find = |rows: &[Row], key: i64| rows.iter().rfind(|row| row.key == Value::Int(key)).cloned().unwrap();
+        assert_eq!(find(&batch.rows[0], 1).values[..2], [Value::Text("b".repeat(9000)), Value::Text("un".into())]);
+        // The insert is not in this batch any more.
+        exec(&mut legacy, "UPDATE item SET name = 'deux' WHERE id = 2").await;
+        let batch = bed.read(batch.upto).await;
+        assert_eq!(find(&batch.rows[0], 2).values[..2], [Value::Text("c".repeat(9000)), Value::Text("deux".into())]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_whole_transactions_and_may_be_asked_for_twice() {
+    let bed = Bed::new("name text", &[]).await;
+    let (mut one, mut two) = (bed.app(Side::Legacy).await, bed.app(Side::Legacy).await);
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut one, "BEGIN; INSERT INTO item SELECT i, 'first' FROM generate_series(1, 30) i; SAVEPOINT s; DELETE FROM item; ROLLBACK TO s")
+        .await;
+    exec(&mut two, "INSERT INTO item VALUES (100, 'between')").await;
+    exec(&mut one, "UPDATE item SET id = 200 WHERE id = 3; COMMIT").await;
+    exec(&mut two, "INSERT INTO item VALUES (101, 'after')").await;
+    let first = bed.legacy.read(start, 1, &[]).await.unwrap();
+    assert_eq!((first.entries, first.touched[0].key.clone()), (1, Value::Int(100)), "the order is that of commits");
+    assert!(first.upto < first.end);
+    // The second transaction is longer than the limit.
+    let second = bed.legacy.read(first.upto, 5, &[]).await.unwrap();
+    assert_eq!((second.touched.len(), second.rows[0].len(), second.entries), (31, 30, 32), "a transaction is not divided");
+    let repeated = bed.legacy.read(first.upto, 5, &[crate::port::Touched { pair: 0, key: Value::Int(101) }]).await.unwrap();
+    assert_eq!((repeated.upto, repeated.touched.len(), repeated.rows[0].len()), (second.upto, 32, 31));
+    let third = bed.read(second.upto).await;
+    assert_eq!((third.touched.len(), third.upto), (1, third.end));
+    assert!(third.age < 30.0);
+    // A session that begins further back gets all of it again.
+    assert_eq!(bed.read(start).await.entries, 34);
+}
+
+#[tokio::test]
+async fn commits_that_are_not_written_through_are_found_as_well() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "SET synchronous_commit = off").await;
+    let mut position = bed.legacy.end_position().await.unwrap();
+    for id in 1..=20 {
+        exec(&mut app, &format!("INSERT INTO item VALUES ({id}, 'x')")).await;
+        assert!(bed.legacy.changed().await.unwrap());
+        let mut seen = 0;
+        // Complete means that everything that was committed before is in it.
+        loop {
+            let batch = bed.legacy.read(position, 100, &[]).await.unwrap();
+            (position, seen) = (batch.upto, seen + batch.touched.len());
+            if batch.upto == batch.end {
+                break;
+            }
+        }
+        assert_eq!(seen, 1, "row {id}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_table_becomes_a_gap_once() {
+    let mut bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    bed.legacy.close_gaps(&[0]).await.unwrap();
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut app, "INSERT INTO item VALUES (1, 'gone')").await;
+    exec(&mut app, "BEGIN; TRUNCATE item; INSERT INTO item VALUES (2, 'new'); COMMIT").await;
+    let batch = bed.legacy.read(start, 100, &[]).await.unwrap();
+    assert_eq!(batch.touched.len(), 1, "up to what cannot be read");
+    assert!(matches!(bed.legacy.read(batch.upto, 100, &[]).await, Err(Error::SchemaChanged)));
+    bed.again().await;
+    assert_eq!(bed.legacy.gaps().await.unwrap(), [0]);
+    let batch = bed.read(batch.upto).await;
+    assert_eq!(batch.touched[0].key, Value::Int(2));
+}
+
+#[tokio::test]
+async fn what_capture_rests_on_is_watched() {
+    for (break_it, gap) in [
+        ("ALTER TABLE item ADD COLUMN more text", false),
+        ("ALTER TABLE item REPLICA IDENTITY NOTHING", true),
+        ("DROP TABLE item; CREATE TABLE item (id int PRIMARY KEY, name text, kept text)", true),
+        ("ALTER TABLE item DISABLE TRIGGER ALL", false),
+        ("DO $$ BEGIN EXECUTE (SELECT 'ALTER PUBLICATION ' || pubname || ' DROP TABLE item' FROM pg_publication); END $$", true),
+        ("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()", true),
+    ] {
+        let mut bed = Bed::new("name text, kept text", &["kept"]).await;
+        bed.legacy.close_gaps(&[0]).await.unwrap();
+        let mut app = bed.app(Side::Legacy).await;
+        exec(&mut app, break_it).await;
+        assert!(matches!(bed.legacy.end_position().await, Err(Error::SchemaChanged)), "{break_it}");
+        assert!(matches!(bed.legacy.fence(true).await, Err(Error::SchemaChanged)), "{break_it}");
+        bed.again().await;
+        assert_eq!(!bed.legacy.gaps().await.unwrap().is_empty(), gap, "{break_it}");
+        let start = bed.legacy.end_position().await.unwrap();
+        exec(&mut app, "INSERT INTO item VALUES (1, 'a', 'b'); UPDATE item SET name = 'c'").await;
+        assert_eq!(bed.read(start).await.rows[0].len(), 1, "{break_it}");
+        bed.legacy.fence(true).await.unwrap();
+        assert!(attempt(&mut app, "DELETE FROM item").await.unwrap_err().contains("ficus: "), "{break_it}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_on_another_timeline_is_refused() {
+    let mut bed = Bed::new("name text", &[]).await;
+    exec(&mut bed.app(Side::Legacy).await, "UPDATE _ficus.capture SET timeline = timeline + 1").await;
+    bed.legacy = bed.opened[0].side("test", Side::Legacy, &bed.plans).await.unwrap();
+    let Err(Error::Refused(why)) = bed.legacy.prepare().await else { panic!("refused") };
+    assert!(why.contains("timeline") && why.contains("remove the capability"), "{why}");
+}
+
+#[tokio::test]
+async fn the_fence_stops_a_transaction_that_began_before_it() {
+    let bed = Bed::new("name text, kept text", &["kept"]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "INSERT INTO item VALUES (1, 'a', 'k')").await;
+    // Its snapshot is older than the fence.
+    exec(&mut app, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM item").await;
+    bed.legacy.fence(true).await.unwrap();
+    assert!(attempt(&mut app, "UPDATE item SET name = 'b'").await.unwrap_err().contains("ficus: "));
+    exec(&mut app, "ROLLBACK").await;
+    for refused in [
+        "DELETE FROM item",
+        "TRUNCATE item",
+        "INSERT INTO item VALUES (2)",
+        "SELECT 1; UPDATE item SET name = 'b' WHERE false",
+        "COPY item FROM PROGRAM 'x'",
+    ] {
+        let error = attempt(&mut app, refused).await.unwrap_err();
+        assert!(error.contains("ficus: ") || refused.starts_with("COPY"), "{refused}: {error}");
+    }
+    let mut replica = Server::shared().root(&bed.names[0]).await;
+    exec(&mut replica, "SET session_replication_role = replica").await;
+    assert!(attempt(&mut replica, "DELETE FROM item").await.unwrap_err().contains("ficus: "));
+    exec(&mut app, "UPDATE item SET kept = 'login'").await;
+    bed.legacy.fence(false).await.unwrap();
+    exec(&mut app, "UPDATE item SET name = 'b'").await;
+}
+
+#[tokio::test]
+async fn the_fence_waits_for_writers_and_gives_up_in_time() {
+    let bed = Bed::new("name text", &[]).await;
+    let (mut slow, mut quick) = (bed.app(Side::Legacy).await, bed.app(Side::Legacy).await);
+    exec(&mut slow, "BEGIN; INSERT INTO item VALUES (1, 'under way')").await;
+    let Err(Error::Refused(why)) = bed.legacy.fence(true).await else { panic!("it cannot be closed") };
+    assert!(why.contains("pg_stat_activity"), "{why}");
+    assert!(!bed.legacy.is_fenced().await.unwrap());
+    exec(&mut quick, "INSERT INTO item VALUES (2, 'open again')").await;
+
+    let legacy = std::sync::Arc::clone(&bed.legacy);
+    let closing = tokio::spawn(async move { legacy.fence(true).await });
+    while attempt(&mut quick, "UPDATE item SET name = 'x' WHERE id = 2").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!bed.legacy.is_fenced().await.unwrap(), "somebody who wrote before is still there");
+    exec(&mut slow, "COMMIT").await;
+    closing.await.unwrap().unwrap();
+    assert!(bed.legacy.is_fenced().await.unwrap());
+    let end = bed.legacy.end_position().await.unwrap();
+    let batch = bed.read(bed.legacy.pruned().await.unwrap()).await;
+    assert!(batch.upto >= end && batch.touched.iter().any(|touched| touched.key == Value::Int(1)));
+}
+
+#[tokio::test]
+async fn the_snapshot_is_exact_while_others_write() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "INSERT INTO item SELECT i, 'old' FROM generate_series(1, 5) i").await;
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let name = bed.names[0].clone();
+            tokio::spawn(async move {
+                let mut app = Server::shared().app(&name).await;
+                for round in 0..60 {
+                    exec(
+                        &mut app,
+                        &format!(
+                            "INSERT INTO item VALUES ({}, 'new'); UPDATE item SET name = 'r{round}' WHERE id = {}",
+                            100 + writer * 100 + round,
+                            1 + writer
+                        ),
+                    )
+                    .await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        let (position, rows) = bed.snapshot().await;
+        let batch = bed.read(position).await;
+        let copied: Vec<&Value> = rows.iter().map(|row| &row.key).collect();
+        for row in &batch.rows[0] {
+            let is_new = matches!(row.key, Value::Int(key) if key >= 100);
+            assert!(!(is_new && copied.contains(&&row.key)), "{:?} is in the copy and in the log after it", row.key);
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_snapshot_is_exact_while_a_standby_stalls_a_commit() {
+    // The commit stands in the log, and others do not see it: a copy that is taken then must not pass for newer than it.
+    let server: &'static Server =
+        Box::leak(Box::new(Server::start(&["fsync=off", "synchronous_commit=local", "synchronous_standby_names=ghost"])));
+    let bed = Bed::on(server, "name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "INSERT INTO item VALUES (1, 'old')").await;
+    let mut stalled = bed.app(Side::Legacy).await;
+    let stalling = tokio::spawn(async move { exec(&mut stalled, "SET synchronous_commit = on; UPDATE item SET name = 'new'").await });
+    while number(&mut app, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(text(&mut app, "SELECT name FROM item").await.as_deref(), Some("old"));
+    let ((position, rows), ()) = tokio::join!(bed.snapshot(), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        exec(&mut app, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+    });
+    stalling.await.unwrap();
+    let after = bed.read(position).await.rows.remove(0);
+    let newest = after.last().or(rows.first()).unwrap();
+    assert_eq!(newest.values, [Value::Text("new".into())]);
+}
+
+#[tokio::test]
+async fn a_later_agent_takes_the_slot_from_an_earlier_one() {
+    let bed = Bed::new("name text", &[]).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    bed.legacy.read(start, 10, &[]).await.unwrap();
+    let later = bed.opened[0].side("test", Side::Legacy, &bed.plans).await.unwrap();
+    later.prepare().await.unwrap();
+    later.claim(&bed.modern.id().await.unwrap(), None).await.unwrap();
+    exec(&mut bed.app(Side::Legacy).await, "INSERT INTO item VALUES (1, 'a')").await;
+    assert_eq!(later.read(start, 10, &[]).await.unwrap().touched.len(), 1);
+    assert!(matches!(bed.legacy.confirm(start).await, Ok(())), "nothing was read, so there is nothing to note");
+    let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(start, 10, &[]).await.is_ok() {} });
+    lost.await.expect("the earlier one loses its connection, and may not take it back");
+    assert!(matches!(bed.legacy.read(start, 10, &[]).await, Err(Error::Superseded)));
+}

@@ -1,0 +1,245 @@
+//! Rows into tables: few as arrays of texts, many by COPY into a temporary table and one upsert. Always inside the
+//! caller's transaction; a refusal names the row's fault, and leaves the transaction to be rolled back.
+
+use std::collections::HashSet;
+
+use ficus_rules::mapping::{Row, Value};
+use sqlx::PgConnection;
+use sqlx::Row as _;
+
+use super::capture::key_text;
+use super::change::Key;
+use super::parts::Place;
+use super::{Endpoint, copy, sql};
+use crate::port::{Changes, Rejected, Touched};
+
+/// From here on a batch is copied.
+const MANY: usize = 1_000;
+
+/// Rows of one statement of arrays.
+const FEW: usize = 500;
+
+/// A refusal, or an error that is nobody's fault.
+pub(super) enum Failure {
+    Blame(sql::Blame),
+    Other(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        match sql::blame(&error) {
+            Some(blame) => Failure::Blame(blame),
+            None => Failure::Other(error),
+        }
+    }
+}
+
+impl From<sql::Blame> for Failure {
+    fn from(blame: sql::Blame) -> Failure {
+        Failure::Blame(blame)
+    }
+}
+
+impl Endpoint {
+    /// Everything, in one go.
+    pub(super) async fn write(&self, tx: &mut PgConnection, changes: &[Changes], parked: bool) -> Result<(), Failure> {
+        sql::run(tx, "SET CONSTRAINTS ALL DEFERRED").await?;
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            self.delete(tx, pair, &changes.deletes).await?;
+        }
+        if parked {
+            for (pair, changes) in changes.iter().enumerate() {
+                self.park(tx, pair, &changes.upserts).await?;
+            }
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            self.upsert(tx, pair, &changes.upserts).await?;
+        }
+        // What is deferred is checked here, where it can be blamed on the batch.
+        sql::run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await?;
+        Ok(())
+    }
+
+    async fn delete(&self, tx: &mut PgConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
+        let pair = &self.pairs[pair];
+        for keys in keys.chunks(5_000) {
+            let keys = pair.keys(keys.iter());
+            if !keys.is_empty() {
+                keys.bind(sql::query(&pair.sql.delete)).execute(&mut *tx).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn park(&self, tx: &mut PgConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+        let pair = &self.pairs[pair];
+        let keys = pair.keys(rows.iter().map(|row| &row.key));
+        if let Some(park) = pair.sql.park.as_ref().filter(|_| !keys.is_empty()) {
+            keys.bind(sql::query(park)).execute(&mut *tx).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn upsert(&self, tx: &mut PgConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+        let this = &self.pairs[pair];
+        if rows.len() >= MANY {
+            let [create, fill, merge] = &this.sql.staging;
+            sql::run(tx, create).await?;
+            self.copy_in(tx, pair, fill, rows).await?;
+            sql::query(merge).execute(&mut *tx).await?;
+            sql::run(tx, &format!("DELETE FROM pg_temp._ficus_batch_{pair}")).await?;
+            return Ok(());
+        }
+        for rows in rows.chunks(FEW) {
+            let width = this.columns.len() + 1;
+            let mut columns: Vec<Vec<Option<String>>> = (0..width).map(|_| Vec::with_capacity(rows.len())).collect();
+            for row in rows {
+                for (column, text) in columns.iter_mut().zip(this.texts(row)?) {
+                    column.push(text.map(|text| text.into_owned()));
+                }
+            }
+            columns.into_iter().fold(sql::query(&this.sql.upsert), sqlx::query::Query::bind).execute(&mut *tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows by COPY into the table that the statement names.
+    pub(super) async fn copy_in(&self, tx: &mut PgConnection, pair: usize, statement: &str, rows: &[Row]) -> Result<(), Failure> {
+        const CHUNK: usize = 1 << 16;
+        let mut lines: Vec<u8> = Vec::with_capacity(CHUNK * 2);
+        // What cannot be written is found before the server waits for it.
+        let mut chunks: Vec<Vec<u8>> = Vec::new();
+        for row in rows {
+            for (index, text) in self.pairs[pair].texts(row)?.into_iter().enumerate() {
+                if index > 0 {
+                    lines.push(b'\t');
+                }
+                copy::field(&mut lines, text.as_deref());
+            }
+            lines.push(b'\n');
+            if lines.len() >= CHUNK {
+                chunks.push(std::mem::replace(&mut lines, Vec::with_capacity(CHUNK * 2)));
+            }
+        }
+        chunks.push(lines);
+        let mut copy = tx.copy_in_raw(statement).await?;
+        for chunk in chunks {
+            copy.send(chunk).await?;
+        }
+        copy.finish().await?;
+        Ok(())
+    }
+
+    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
+    pub(super) async fn isolate(&self, tx: &mut PgConnection, changes: &[Changes]) -> Result<Vec<Rejected>, sqlx::Error> {
+        let mut rejected = Vec::new();
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            let mut parts: Vec<&[Value]> = vec![&changes.deletes];
+            while let Some(keys) = parts.pop() {
+                let Some(blame) = self.attempt(tx, pair, &[], keys).await? else { continue };
+                match keys {
+                    [key] => rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason }),
+                    _ => {
+                        let (first, second) = keys.split_at(keys.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                }
+            }
+        }
+        for (pair, changes) in changes.iter().enumerate() {
+            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
+            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
+            while let Some(rows) = parts.pop() {
+                let Some(blame) = self.attempt(tx, pair, rows, &[]).await? else { continue };
+                match rows {
+                    [row] if blame.unique => {
+                        contested.push(row.clone());
+                        reasons.push(blame.reason);
+                    }
+                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
+                    _ => {
+                        let (first, second) = rows.split_at(rows.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                }
+            }
+            // Rows that only stood in each other's way fit when they are written together.
+            if contested.is_empty() || self.attempt(tx, pair, &contested, &[]).await?.is_none() {
+                continue;
+            }
+            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
+        }
+        Ok(rejected)
+    }
+
+    /// One part inside a savepoint; what refused it.
+    async fn attempt(
+        &self,
+        tx: &mut PgConnection,
+        pair: usize,
+        rows: &[Row],
+        deletes: &[Value],
+    ) -> Result<Option<sql::Blame>, sqlx::Error> {
+        if rows.is_empty() && deletes.is_empty() {
+            return Ok(None);
+        }
+        sql::run(tx, "SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED").await?;
+        let written = async {
+            self.delete(tx, pair, deletes).await?;
+            self.park(tx, pair, rows).await?;
+            self.upsert(tx, pair, rows).await?;
+            sql::run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await?;
+            Ok(())
+        };
+        let blame = match written.await {
+            Ok(()) => None,
+            Err(Failure::Blame(blame)) => Some(blame),
+            Err(Failure::Other(error)) => return Err(error),
+        };
+        let end = if blame.is_some() { "ROLLBACK TO part; RELEASE part" } else { "RELEASE part" };
+        sql::run(tx, end).await?;
+        Ok(blame)
+    }
+
+    /// Rows outside the batch that hold a unique value that it brings.
+    pub(super) async fn holders(&self, changes: &[Changes]) -> Result<Vec<Touched>, sqlx::Error> {
+        let mut connection = self.server.pool.acquire().await?;
+        let mut holders: Vec<Touched> = Vec::new();
+        let inside: Vec<HashSet<String>> = changes
+            .iter()
+            .map(|changes| changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(key_text).collect())
+            .collect();
+        for (brings, Changes { upserts, .. }) in changes.iter().enumerate() {
+            // Rows that cannot even be written hold nothing.
+            let texts: Vec<_> = upserts.iter().filter_map(|row| self.pairs[brings].texts(row).ok()).collect();
+            if texts.is_empty() {
+                continue;
+            }
+            for (pair, other) in self.pairs.iter().enumerate().filter(|(_, other)| other.table == self.pairs[brings].table) {
+                for (places, query) in self.pairs[brings].sql.unique.iter().zip(&self.pairs[brings].sql.holder) {
+                    let query = query.replacen(&self.pairs[brings].sql.from["FROM ".len()..], &other.sql.from["FROM ".len()..], 1);
+                    let mut bound = sql::query(&query);
+                    for place in places {
+                        let at = match place {
+                            Place::Key => 0,
+                            Place::Column(index) => index + 1,
+                        };
+                        bound = bound.bind(texts.iter().map(|row| row[at].as_deref().map(str::to_owned)).collect::<Vec<Option<String>>>());
+                    }
+                    let Ok(found) = bound.fetch_all(&mut *connection).await else {
+                        // A value does not fit the column's type: nobody holds it.
+                        continue;
+                    };
+                    for row in found {
+                        let Some(key) = other.key.read(row.try_get(0)?).ok().filter(|key| Key::of(key).is_some()) else { continue };
+                        let holder = Touched { pair, key };
+                        if !inside[pair].contains(&key_text(&holder.key)) && !holders.contains(&holder) {
+                            holders.push(holder);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(holders)
+    }
+}
