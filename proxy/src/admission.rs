@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide, is_safe, needs_anonymous};
-use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 use pingora::proxy::Session;
