@@ -1,5 +1,7 @@
 //! What SQLite says of its tables: columns, unique indexes, references. Reads only.
 
+mod declared;
+
 use std::collections::BTreeMap;
 
 use ficus_rules::mapping::{ColumnInfo, Kind, Value};
@@ -77,15 +79,16 @@ async fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<T
             primary.push((*place, column.clone()));
             integer_key = matches!(kind, Value::Text(kind) if kind.eq_ignore_ascii_case("INTEGER"));
         }
-        rows.push((column.clone(), *not_null == Value::Int(1), *default != Value::Null, *place > 0));
+        let declared = if let Value::Text(kind) = kind { declared::kind(kind) } else { Kind::Any };
+        rows.push((column.clone(), declared, *not_null == Value::Int(1), *default != Value::Null, *place > 0));
     }
     integer_key &= primary.len() == 1 && table.rowid;
-    for (column, not_null, default, key) in rows {
+    for (column, kind, not_null, default, key) in rows {
         if !not_null && !(key && (integer_key || !table.rowid)) {
             table.nullable.push(column.clone());
         }
         let required = !default && if key { !integer_key } else { not_null };
-        table.columns.push(ColumnInfo { name: column, kind: Kind::Any, required });
+        table.columns.push(ColumnInfo { name: column, kind, required });
     }
     if integer_key {
         primary.sort();
