@@ -167,18 +167,18 @@ impl Verifier {
         self.recheck(pair, suspects, compared).await
     }
 
-    /// Rows of both sides by key, legacy's in modern's shape.
+    /// Rows of both sides by key, legacy's in modern's shape, and all in the one form of what means the same.
     fn join(&self, pair: usize, legacy: Vec<Row>, modern: Vec<Row>) -> Vec<(Value, Both)> {
         let plan = &self.plans[pair];
         let mut rows: BTreeMap<Vec<u8>, (Value, Both)> = BTreeMap::new();
         for row in legacy {
-            let mapped = plan.forward(&row).map_err(|error| error.to_string());
+            let mapped = plan.forward(&row).map(|row| plan.canonical(row)).map_err(|error| error.to_string());
             rows.insert(hash::key(&row.key), (row.key, Both { legacy: Some(mapped), modern: None }));
         }
         for mut row in modern {
             row.values.truncate(plan.modern.columns.len());
             let entry = rows.entry(hash::key(&row.key)).or_insert_with(|| (row.key.clone(), Both { legacy: None, modern: None }));
-            entry.1.modern = Some(row);
+            entry.1.modern = Some(plan.canonical(row));
         }
         rows.into_values().collect()
     }

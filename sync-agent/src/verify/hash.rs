@@ -1,5 +1,5 @@
-//! Canonical bytes of values, and a hash over a set of rows that does not depend on their order: rows that were still in
-//! flight are added when they have settled.
+//! Bytes of values, and a hash over a set of rows that does not depend on their order: rows that were still in flight are
+//! added when they have settled. Rows come here in canonical form ([`ficus_rules::mapping::Plan::canonical`]).
 
 use ficus_rules::mapping::{Row, Value, canonical_integer};
 use sha2::{Digest, Sha256};
@@ -47,7 +47,7 @@ pub(super) fn show(key: &Value) -> String {
     }
 }
 
-/// A tag, the length where it varies, and the bytes: no two rows share an encoding.
+/// Equal where [`ficus_rules::mapping::same`] says so, and nowhere else. A tag, the length where it varies, and the bytes: no two rows share an encoding.
 fn encode(value: &Value, bytes: &mut Vec<u8>) {
     if let Some(number) = canonical_integer(value) {
         bytes.push(1);
@@ -73,8 +73,8 @@ fn tagged(tag: u8, content: &[u8], bytes: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::Root;
-    use ficus_rules::mapping::{Row, Value};
+    use super::{Root, key};
+    use ficus_rules::mapping::{Row, Value, same};
 
     fn root(rows: &[Row]) -> Root {
         rows.iter().fold(Root::default(), |mut root, row| {
@@ -89,6 +89,18 @@ mod tests {
         let (one, two) = (row(1, "a"), row(2, "b"));
         assert_eq!(root(&[one.clone(), two.clone()]), root(&[two.clone(), one]));
         assert_ne!(root(&[row(1, "a"), two.clone()]), root(&[row(1, "c"), two]));
+    }
+
+    #[test]
+    fn hashes_and_comparison_agree_on_what_is_equal() {
+        let text = |text: &str| Value::Text(text.into());
+        let numbers = [0.0, -0.0, 1.0, 0.1, 0.1 + f64::EPSILON, f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0].map(Value::Real);
+        let values = [Value::Null, Value::Int(0), Value::Int(1), Value::Int(9_007_199_254_740_992), text(""), text("1"), text("0.1")];
+        let blobs = [Value::Blob(Vec::new()), Value::Blob(vec![b'1'])];
+        let all: Vec<Value> = numbers.into_iter().chain(values).chain(blobs).collect();
+        for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+            assert_eq!(same(one, other), key(one) == key(other), "{one:?} {other:?}");
+        }
     }
 
     #[test]
