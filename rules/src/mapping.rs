@@ -2,18 +2,24 @@
 //!
 //! A pair is correlated by a key: the legacy primary key, and the modern column that keeps it (`legacy_id`). Everything
 //! else is derived from the row. What two sources feed into one modern table is told apart by constant columns, which
-//! become a filter on the way back.
+//! become a filter on the way back; what one source feeds into two is told apart by a filter, which becomes constants.
+//!
+//! Columns of different kinds are cast ([`Kind`]): there and back is the identity, or the row is set aside. What is lost
+//! in spite of that is in [`Plan::losses`] before the first row.
 
 mod cast;
 mod compile;
 mod kind;
+mod pack;
 mod plan;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::cast::Loss;
+pub(crate) use self::cast::is_zone;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
@@ -41,6 +47,30 @@ pub struct TableMap {
     pub keep_legacy: Vec<String>,
     /// Modern columns that have no counterpart.
     pub keep_modern: Vec<String>,
+    /// Which rows take part.
+    pub rows: Rows,
+}
+
+/// Which rows of a pair take part, and what becomes of one that is deleted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rows {
+    /// Legacy columns that have these values in every row of the pair; other rows are none of it. On the way back such a
+    /// column gets its value. `where = { deleted = false, left_at = { null = true } }`
+    pub filter: Vec<(String, Value)>,
+    /// What a deletion on modern writes into legacy instead of removing the row. It has to take the row out of the filter.
+    /// `legacy_delete = { deleted = true }`
+    pub legacy_delete: Vec<(String, Mark)>,
+    /// The same for a deletion on legacy; here a constant column is the filter. `modern_delete = { deleted_at = { now = true } }`
+    pub modern_delete: Vec<(String, Mark)>,
+}
+
+/// What is written into a column of a row that counts as deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mark {
+    /// A value.
+    Value(Value),
+    /// The time of the deletion, in UTC. As it is known to the agent: not long after the deletion itself.
+    Now,
 }
 
 /// One modern column.
@@ -57,6 +87,14 @@ pub struct ColumnMap {
 pub enum ColumnSource {
     /// A legacy column, as it is. `given_name = "first_name"`
     Column(String),
+    /// A legacy column that shows the clocks of a zone; on modern it is in UTC, or the other way round where only legacy's
+    /// type has a zone. `created_at = { from = "created_at", zone = "Europe/Berlin" }`
+    Local {
+        /// The legacy column.
+        column: String,
+        /// The zone, by its name in the IANA database.
+        zone: String,
+    },
     /// A legacy column through a table of values, invertible. `role = { from = "user_type", map = { 1 = "admin" } }`
     Map {
         /// The legacy column.
@@ -74,8 +112,38 @@ pub enum ColumnSource {
         /// The legacy table that the integer is a key of.
         of: String,
     },
-    /// The same for every row of this pair; on the way back a filter. `kind = { constant = "staff" }`
+    /// A JSON document of several legacy columns, a key for each. On the way back a document may lack keys (NULL), and have
+    /// no others. `profile = { pack = ["bio", "avatar"] }`
+    Pack {
+        /// The legacy columns, which are the keys.
+        columns: Vec<String>,
+    },
+    /// What a legacy column's JSON document has under a key. Every key that occurs needs a column; one that is NULL is
+    /// missing in the document that goes back. `bio = { from = "profile", unpack = "bio" }`
+    Unpack {
+        /// The legacy column.
+        column: String,
+        /// The key.
+        field: String,
+    },
+    /// The same for every row of this pair; on the way back a filter. `kind = { constant = "staff" }`, and for NULL
+    /// `left_at = { null = true }`.
     Constant(Value),
+}
+
+impl ColumnSource {
+    /// The legacy columns that it is made of.
+    pub(crate) fn columns(&self) -> &[String] {
+        match self {
+            ColumnSource::Column(column)
+            | ColumnSource::Local { column, .. }
+            | ColumnSource::Map { column, .. }
+            | ColumnSource::Uuid5 { column, .. }
+            | ColumnSource::Unpack { column, .. } => std::slice::from_ref(column),
+            ColumnSource::Pack { columns } => columns,
+            ColumnSource::Constant(_) => &[],
+        }
+    }
 }
 
 /// A database value in the shape that all engines share.

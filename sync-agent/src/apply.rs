@@ -9,6 +9,7 @@ use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
 use crate::error::Error;
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Position, Rejected, Shared, Touched};
 use crate::quarantine;
+use crate::state::now;
 
 /// How often rows that hold a contested unique value are pulled into the batch, before rows are set aside.
 const ROUNDS: usize = 8;
@@ -37,7 +38,8 @@ impl Applier {
         let mut effort = Effort::Plain;
         let mut also: Vec<Touched> = Vec::new();
         for round in 0.. {
-            let (changes, aside) = self.map(&batch);
+            let (mut changes, aside) = self.map(&batch);
+            self.bury(&mut changes).await?;
             match self.sink.apply(&changes, batch.upto, effort, &aside).await? {
                 Applied::Done { rejected, quarantined } => {
                     for Rejected { row, reason, .. } in aside.iter().chain(&rejected) {
@@ -58,6 +60,21 @@ impl Applier {
             }
         }
         unreachable!("an isolated batch is never refused")
+    }
+
+    /// Rows that stay on the target when they are deleted are marked instead. The target's side is fenced against everybody
+    /// else, so that a row is what it was when it was read.
+    async fn bury(&self, changes: &mut [Changes]) -> Result<(), Error> {
+        let target = self.direction.source().other();
+        for (pair, (plan, changes)) in self.plans.iter().zip(changes).enumerate() {
+            if !plan.buries(target) || changes.deletes.is_empty() {
+                continue;
+            }
+            let rows = self.sink.rows(pair, &changes.deletes).await?;
+            changes.deletes.retain(|key| !rows.iter().any(|row| row.key == *key));
+            changes.upserts.extend(rows.into_iter().map(|row| plan.bury(target, row, now())));
+        }
+        Ok(())
     }
 
     /// The batch in the target's shape, and what has no counterpart there.

@@ -142,6 +142,7 @@ async fn plans(bed: &dyn Bed) -> Vec<Plan> {
         only: false,
         keep_legacy: vec!["kept".into()],
         keep_modern: Vec::new(),
+        rows: ficus_rules::mapping::Rows::default(),
     };
     let legacy = bed.engine(Side::Legacy).columns(&["item".into()]).await.expect("columns");
     let modern = bed.engine(Side::Modern).columns(&["things".into()]).await.expect("columns");

@@ -104,6 +104,9 @@ impl Context {
         let modern_columns = modern.columns(&maps.iter().map(|map| map.modern.clone()).collect::<Vec<_>>()).await?;
         let plans = compile(capability, maps, &legacy_columns, &modern_columns).map_err(Error::Mapping)?;
         metrics::begin(capability, plans.iter().map(|plan| plan.pair.as_str()));
+        for loss in plans.iter().flat_map(|plan| &plan.losses) {
+            tracing::info!(%capability, %loss, "not everything survives the way to the other side");
+        }
         let mut session = Session {
             context: self,
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,

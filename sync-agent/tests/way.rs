@@ -1,6 +1,7 @@
 //! The whole way of a capability, and what must hold at each step.
 #![allow(clippy::unwrap_used)]
 
+mod rows;
 mod support;
 
 use ficus_rules::Side;

@@ -13,7 +13,8 @@ mod uuid;
 
 use jiff::tz::TimeZone;
 
-pub(super) use self::clock::zone;
+pub(super) use self::clock::{now, zone};
+pub(super) use self::loose::{read, write};
 use self::step::{Step, between};
 use crate::Side;
 use crate::mapping::plan::canonical_integer;
@@ -43,6 +44,16 @@ pub struct Loss {
     pub to: Side,
     /// What does not fit (such rows are set aside), or is not kept.
     pub what: String,
+}
+
+/// The name of a JSON document, equal for all that say the same.
+pub(super) fn document(text: &str) -> Option<String> {
+    json::identity(text)
+}
+
+/// Whether there is a zone of that name.
+pub(crate) fn is_zone(name: &str) -> bool {
+    zone(name).is_some()
 }
 
 impl Cast {
@@ -109,11 +120,10 @@ impl Cast {
 
 /// A literal of a rule file as a value of a column; `None`: no such value fits there.
 pub(super) fn literal(value: &Value, kind: &Kind) -> Option<Value> {
-    match loose::read(value, kind) {
-        Ok(value) => Some(value),
-        Err(_) if matches!(kind, Kind::Loose(_)) => Some(value.clone()),
-        Err(_) => None,
-    }
+    let Kind::Loose(declared) = kind else { return loose::read(value, kind).ok() };
+    // Where nothing is enforced, any value may be meant.
+    let stored = loose::read(value, declared).and_then(|value| loose::write(&value, declared));
+    Some(stored.unwrap_or_else(|_| value.clone()))
 }
 
 /// Whether a key of one kind is the same value as a key of the other, in the same order: nothing is cast in keys.

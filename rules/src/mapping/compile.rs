@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
+use crate::Side;
 use crate::mapping::cast::{self, Cast, Loss};
-use crate::mapping::plan::{Form, Lookup, Place, Plan, Rule, Shape};
+use crate::mapping::pack::Field;
+use crate::mapping::plan::{Document, Form, Lookup, Place, Plan, Rule, Shape};
 use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value};
 
 /// A column, as its database describes it. Generated columns are not listed.
@@ -55,12 +57,12 @@ pub fn compile(capability: &str, maps: &[TableMap], legacy: &Tables, modern: &Ta
     if errors.is_empty() { Ok(plans) } else { Err(errors) }
 }
 
-struct Pair<'a> {
+pub(super) struct Pair<'a> {
     capability: &'a str,
-    map: &'a TableMap,
-    maps: &'a [TableMap],
-    legacy: &'a [ColumnInfo],
-    modern: &'a [ColumnInfo],
+    pub(super) map: &'a TableMap,
+    pub(super) maps: &'a [TableMap],
+    pub(super) legacy: &'a [ColumnInfo],
+    pub(super) modern: &'a [ColumnInfo],
     losses: Vec<Loss>,
     errors: &'a mut Vec<MapError>,
 }
@@ -72,11 +74,13 @@ impl<'a> Pair<'a> {
         self.must_exist("legacy", &map.legacy, legacy, std::iter::once(&map.legacy_key).chain(&map.keep_legacy));
         self.must_exist("modern", &map.modern, modern, std::iter::once(&map.modern_key).chain(&map.keep_modern));
         let columns = self.all_columns(legacy, modern);
-        let from_names: Vec<&String> = columns.iter().filter_map(|column| source_column(&column.from)).collect();
+        let from_names: Vec<&String> = columns.iter().flat_map(|column| column.from.columns()).collect();
         self.must_exist("legacy", &map.legacy, legacy, from_names.iter().copied());
         self.must_exist("modern", &map.modern, modern, columns.iter().map(|column| &column.modern));
 
-        let mut legacy_columns: Vec<String> = Vec::new();
+        let tested = map.rows.filter.iter().map(|(name, _)| name);
+        self.must_exist("legacy", &map.legacy, legacy, tested.clone());
+        let mut legacy_columns: Vec<String> = tested.cloned().collect();
         for name in from_names.into_iter().filter(|name| **name != map.legacy_key) {
             if map.keep_legacy.contains(name) {
                 self.error(format!("column {name} of {} is mapped and listed in keep_legacy", map.legacy), "take it out of one of the two");
@@ -86,37 +90,38 @@ impl<'a> Pair<'a> {
             }
         }
         self.keys_agree();
-        let mut lookups = Vec::new();
+        let (mut lookups, mut documents) = (Vec::new(), Vec::new());
         let mut rules = Vec::new();
-        for column in &columns {
-            rules.extend(self.rule(column, &legacy_columns, &mut lookups));
+        for (at, column) in columns.iter().enumerate() {
+            rules.extend(match &column.from {
+                ColumnSource::Unpack { column: from, field } => self.unpack(at, column, (from, field), &legacy_columns, &mut documents),
+                _ => self.rule(column, &legacy_columns, &mut lookups),
+            });
         }
         let modern_columns: Vec<String> = columns.iter().map(|column| column.modern.clone()).collect();
         self.nothing_left(legacy, &legacy_columns, modern, &modern_columns);
         if self.errors.len() > before {
             return None;
         }
-        let filter = columns.iter().zip(&rules).filter_map(|(column, rule)| match rule {
+        let constants = columns.iter().zip(&rules).filter_map(|(column, rule)| match rule {
             Rule::Constant(value) => Some((column.modern.clone(), value.clone())),
             _ => None,
         });
+        let filter = constants.collect();
+        let modern = Shape { table: map.modern.clone(), key: map.modern_key.clone(), filter, columns: modern_columns, lookups };
+        let filter = self.filter()?;
+        let fixed = filter.iter().enumerate().map(|(at, (_, value))| (at, value.clone())).collect();
+        let (table, key) = (map.legacy.clone(), map.legacy_key.clone());
+        let legacy = Shape { table, key, columns: legacy_columns, lookups: Vec::new(), filter };
+        let graves = self.graves(&legacy, &modern)?;
         Some(Plan {
             capability: self.capability.to_owned(),
-            pair: map.legacy.clone(),
-            legacy: Shape {
-                table: map.legacy.clone(),
-                key: map.legacy_key.clone(),
-                columns: legacy_columns,
-                lookups: Vec::new(),
-                filter: Vec::new(),
-            },
-            modern: Shape {
-                table: map.modern.clone(),
-                key: map.modern_key.clone(),
-                filter: filter.collect(),
-                columns: modern_columns,
-                lookups,
-            },
+            pair: self.name(),
+            legacy,
+            modern,
+            fixed,
+            graves,
+            documents,
             sequence: map.sequence.clone(),
             losses: std::mem::take(&mut self.losses),
             rules,
@@ -130,9 +135,13 @@ impl<'a> Pair<'a> {
         if map.only {
             return columns;
         }
-        let spelled: Vec<&String> = map.columns.iter().filter_map(|column| source_column(&column.from)).collect();
+        let spelled: Vec<&String> = map.columns.iter().flat_map(|column| column.from.columns()).collect();
         for ColumnInfo { name, .. } in legacy {
-            let taken = *name == map.legacy_key || *name == map.modern_key || spelled.contains(&name) || map.keep_legacy.contains(name);
+            let taken = *name == map.legacy_key
+                || *name == map.modern_key
+                || spelled.contains(&name)
+                || map.keep_legacy.contains(name)
+                || map.rows.filter.iter().any(|(tested, _)| tested == name);
             let free = modern.iter().any(|column| column.name == *name)
                 && !map.columns.iter().any(|column| column.modern == *name)
                 && !map.keep_modern.contains(name);
@@ -144,21 +153,28 @@ impl<'a> Pair<'a> {
     }
 
     fn rule(&mut self, column: &ColumnMap, legacy: &[String], lookups: &mut Vec<Lookup>) -> Option<Rule> {
-        let place = |name: &String| match legacy.iter().position(|known| known == name) {
-            Some(index) => Place::Column(index),
-            None => Place::Key,
-        };
+        let place = |name: &String| place(legacy, name);
         match &column.from {
             ColumnSource::Column(name) => Some(Rule::Copy(place(name), self.cast(name, &column.modern, None)?)),
+            ColumnSource::Local { column: name, zone } => match cast::zone(zone) {
+                Some(zone) => Some(Rule::Copy(place(name), self.cast(name, &column.modern, Some(&zone))?)),
+                None => {
+                    self.error(format!("there is no time zone {zone}"), "name it like \"Europe/Berlin\"");
+                    None
+                }
+            },
+            ColumnSource::Pack { columns } => self.pack(column, columns, legacy),
+            // Fields of one document belong together: [`Pair::unpack`].
+            ColumnSource::Unpack { .. } => None,
             ColumnSource::Constant(value) => {
                 let kind = kind(self.modern, &column.modern);
-                self.literal(&column.modern, value, kind).map(Rule::Constant)
+                self.literal(&self.map.modern, &column.modern, value, kind).map(Rule::Constant)
             }
             ColumnSource::Map { column: name, values } => {
                 let kinds = (kind(self.legacy, name), kind(self.modern, &column.modern));
                 let values = values.iter().map(|(legacy, modern)| {
-                    let legacy = self.literal(&column.modern, legacy, kinds.0)?;
-                    Some((legacy, self.literal(&column.modern, modern, kinds.1)?))
+                    let legacy = self.literal(&self.map.modern, &column.modern, legacy, kinds.0)?;
+                    Some((legacy, self.literal(&self.map.modern, &column.modern, modern, kinds.1)?))
                 });
                 let values: Vec<(Value, Value)> = values.collect::<Option<_>>()?;
                 self.must_be_invertible(column, &values);
@@ -197,15 +213,76 @@ impl<'a> Pair<'a> {
     }
 
     /// A value of the rule file in the form of its column.
-    fn literal(&mut self, column: &str, value: &Value, kind: &Kind) -> Option<Value> {
+    pub(super) fn literal(&mut self, table: &str, column: &str, value: &Value, kind: &Kind) -> Option<Value> {
         let literal = cast::literal(value, kind);
         if literal.is_none() {
-            self.error(
-                format!("column {column} of {}: a value of the rule file is not {kind}", self.map.modern),
-                "write it as the column has it",
-            );
+            let message = format!("column {column} of {table}: a value of the rule file is not {kind}");
+            self.error(message, "write it as the column has it");
         }
         literal
+    }
+
+    /// A document on modern of several legacy columns.
+    fn pack(&mut self, column: &ColumnMap, from: &[String], legacy: &[String]) -> Option<Rule> {
+        self.must_hold_documents("modern", &self.map.modern, &column.modern, kind(self.modern, &column.modern))?;
+        let mut fields = Vec::new();
+        for name in from {
+            fields.push((place(legacy, name), self.field(name, &self.map.legacy, name, kind(self.legacy, name))?));
+        }
+        self.lose(column, Side::Legacy, "a document with other keys does not fit; white space and the order of keys are not kept");
+        Some(Rule::Pack(fields))
+    }
+
+    /// One field of a legacy document.
+    fn unpack(
+        &mut self,
+        at: usize,
+        column: &ColumnMap,
+        (from, field): (&String, &str),
+        legacy: &[String],
+        documents: &mut Vec<Document>,
+    ) -> Option<Rule> {
+        self.must_hold_documents("legacy", &self.map.legacy, from, kind(self.legacy, from))?;
+        let field = self.field(field, &self.map.modern, &column.modern, kind(self.modern, &column.modern))?;
+        let from_place = place(legacy, from);
+        let known = documents.iter().position(|document| document.from == from_place);
+        let document = known.unwrap_or_else(|| {
+            let required = self.legacy.iter().any(|info| info.name == *from && info.required);
+            documents.push(Document { from: from_place, fields: Vec::new(), required });
+            documents.len() - 1
+        });
+        if known.is_none() {
+            self.lose(column, Side::Modern, "a document with keys that no column takes does not fit");
+            self.lose(
+                column,
+                Side::Legacy,
+                "a key with null comes back as one that is missing; white space and the order of keys are not kept",
+            );
+        }
+        documents[document].fields.push((at, field));
+        Some(Rule::Unpack { document, field: documents[document].fields.len() - 1 })
+    }
+
+    fn must_hold_documents(&mut self, side: &str, table: &str, column: &str, kind: &Kind) -> Option<()> {
+        if matches!(cast::bare(kind), Kind::Json | Kind::Text | Kind::Any) {
+            return Some(());
+        }
+        self.error(format!("column {column} of {side} table {table} is {kind}, and is to hold JSON documents"), "make it json, or text");
+        None
+    }
+
+    fn field(&mut self, name: &str, table: &str, column: &str, kind: &Kind) -> Option<Field> {
+        let field = Field::of(name, kind);
+        if field.is_none() {
+            let message = format!("column {column} of {table} holds bytes, which JSON does not have");
+            self.error(message, "leave it out of the document");
+        }
+        field
+    }
+
+    fn lose(&mut self, column: &ColumnMap, to: Side, what: &str) {
+        let (table, column) = (self.map.modern.clone(), column.modern.clone());
+        self.losses.push(Loss { table, column, to, what: what.to_owned() });
     }
 
     /// How the modern column keeps the UUID of a legacy integer.
@@ -244,7 +321,19 @@ impl<'a> Pair<'a> {
 
     /// Where the integer of a reference is found on the way back.
     fn lookup(&mut self, column: &ColumnMap, of: &str) -> Option<Lookup> {
-        let Some(target) = self.maps.iter().find(|map| map.legacy == of) else {
+        let mut targets = self.maps.iter().filter(|map| map.legacy == of);
+        let target = targets.next();
+        if let Some(other) = targets.next() {
+            self.error(
+                format!(
+                    "column {} of {} is a uuid of {of}, whose rows are in several tables, {} among them",
+                    column.modern, self.map.modern, other.modern
+                ),
+                "keep the column an integer",
+            );
+            return None;
+        }
+        let Some(target) = target else {
             self.error(
                 format!("column {} of {} is a uuid of {of}, which is in no table pair of this capability", column.modern, self.map.modern),
                 "add a [[table]] for it, or keep the column an integer",
@@ -316,19 +405,17 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn error(&mut self, message: String, remedy: &str) {
+    pub(super) fn error(&mut self, message: String, remedy: &str) {
         self.errors.push(MapError { source_line: self.map.source.clone(), message, remedy: remedy.to_owned() });
     }
 }
 
-/// What a column holds; one that is not there has been complained of.
-fn kind<'c>(columns: &'c [ColumnInfo], name: &str) -> &'c Kind {
-    columns.iter().find(|column| column.name == name).map_or(&Kind::Any, |column| &column.kind)
+/// Where in a legacy row a column stands: what is not among the columns is the key.
+fn place(columns: &[String], name: &String) -> Place {
+    columns.iter().position(|known| known == name).map_or(Place::Key, Place::Column)
 }
 
-fn source_column(from: &ColumnSource) -> Option<&String> {
-    match from {
-        ColumnSource::Column(column) | ColumnSource::Map { column, .. } | ColumnSource::Uuid5 { column, .. } => Some(column),
-        ColumnSource::Constant(_) => None,
-    }
+/// What a column holds; one that is not there has been complained of.
+pub(super) fn kind<'c>(columns: &'c [ColumnInfo], name: &str) -> &'c Kind {
+    columns.iter().find(|column| column.name == name).map_or(&Kind::Any, |column| &column.kind)
 }

@@ -1,7 +1,9 @@
 //! A compiled table pair: the shape of both tables, and rows from one shape to the other. Knows no database: an engine
 //! reads rows in a [`Shape`] and writes them.
 
-use crate::mapping::cast::{Cast, Loss, Why};
+use crate::mapping::cast::{self, Cast, Loss, Why};
+use crate::mapping::pack::{self, Field};
+use crate::mapping::rows::Graves;
 use crate::mapping::{Value, uuid_of};
 
 /// How one pair of tables is read, written and mapped. Made by [`super::compile()`].
@@ -20,6 +22,10 @@ pub struct Plan {
     /// What does not survive the way to the other side, column by column.
     pub losses: Vec<Loss>,
     pub(super) rules: Vec<Rule>,
+    /// Columns of legacy, by index, that have one value.
+    pub(super) fixed: Vec<(usize, Value)>,
+    pub(super) graves: Graves,
+    pub(super) documents: Vec<Document>,
 }
 
 /// What is read and written of one table.
@@ -33,7 +39,8 @@ pub struct Shape {
     pub columns: Vec<String>,
     /// What a row that is read has after them.
     pub lookups: Vec<Lookup>,
-    /// What holds for every row of the pair.
+    /// What holds for every row of the pair, beside the columns that are read and written anyway. A row for which it does
+    /// not hold is none of the pair: one that stops fulfilling it has left, like one that was deleted.
     pub filter: Vec<(String, Value)>,
 }
 
@@ -120,6 +127,23 @@ pub(super) enum Rule {
         form: Form,
     },
     Constant(Value),
+    /// A document of these.
+    Pack(Vec<(Place, Field)>),
+    /// One of the fields of the document of that index.
+    Unpack {
+        document: usize,
+        field: usize,
+    },
+}
+
+/// A legacy column whose document's fields are modern columns.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Document {
+    pub(super) from: Place,
+    /// Each with the index of its modern column.
+    pub(super) fields: Vec<(usize, Field)>,
+    /// A row cannot be written with NULL there.
+    pub(super) required: bool,
 }
 
 /// How a column keeps a UUID.
@@ -143,11 +167,17 @@ impl Plan {
             Place::Key => &row.key,
             Place::Column(index) => &row.values[*index],
         };
+        let unpacked = self.unpack(&value)?;
         let mut values = Vec::with_capacity(self.rules.len());
         for (rule, column) in self.rules.iter().zip(&self.modern.columns) {
             values.push(match rule {
                 Rule::Copy(from, cast) => cast.there(value(from)).map_err(unfit(column))?,
                 Rule::Constant(constant) => constant.clone(),
+                Rule::Pack(fields) => {
+                    let fields = fields.iter().map(|(from, field)| (field, value(from)));
+                    pack::document(fields, false).map_err(|(_, why)| unfit(column)(why))?
+                }
+                Rule::Unpack { document, field } => unpacked[*document][*field].clone(),
                 Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
                 Rule::Uuid { from, of, form, .. } => match value(from) {
                     Value::Null => Value::Null,
@@ -165,10 +195,23 @@ impl Plan {
     /// When a value has no counterpart, or a UUID contradicts its key.
     pub fn back(&self, row: &Row) -> Result<Row, RowError> {
         let mut values = vec![Value::Null; self.legacy.columns.len()];
+        for (at, value) in &self.fixed {
+            values[*at] = value.clone();
+        }
         for (index, (rule, column)) in self.rules.iter().zip(&self.modern.columns).enumerate() {
             let modern = &row.values[index];
             let (place, legacy) = match rule {
-                Rule::Constant(_) => continue,
+                Rule::Constant(_) | Rule::Unpack { .. } => continue,
+                Rule::Pack(fields) => {
+                    let known: Vec<&Field> = fields.iter().map(|(_, field)| field).collect();
+                    let columns = pack::columns(modern, &known).map_err(unfit(column))?;
+                    for ((from, _), value) in fields.iter().zip(columns) {
+                        if let Place::Column(at) = from {
+                            values[*at] = value;
+                        }
+                    }
+                    continue;
+                }
                 Rule::Copy(from, cast) => (from, cast.back(modern).map_err(unfit(column))?),
                 Rule::Map { from, values } => (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?),
                 Rule::Uuid { from, of, lookup, form } => {
@@ -183,6 +226,13 @@ impl Plan {
                 values[*at] = legacy;
             }
         }
+        for Document { from, fields, required } in &self.documents {
+            let nothing = !required && fields.iter().all(|(column, _)| row.values[*column] == Value::Null);
+            if let (Place::Column(at), false) = (from, nothing) {
+                let fields = fields.iter().map(|(column, field)| (field, &row.values[*column]));
+                values[*at] = pack::document(fields, true).map_err(|(field, why)| unfit(field)(why))?;
+            }
+        }
         Ok(Row { key: row.key.clone(), values })
     }
 
@@ -195,13 +245,27 @@ impl Plan {
     /// A modern row in the one form of all rows that mean the same: [`same`] and hashes compare rows in it.
     pub fn canonical(&self, mut row: Row) -> Row {
         for (rule, value) in self.rules.iter().zip(&mut row.values) {
-            if let Rule::Copy(_, cast) = rule
-                && let Some(canonical) = cast.canonical(value)
-            {
+            let canonical = match rule {
+                Rule::Copy(_, cast) => cast.canonical(value),
+                Rule::Pack(fields) => canonical_document(fields, value),
+                Rule::Unpack { document, field } => self.documents[*document].fields[*field].1.canonical(value),
+                Rule::Map { .. } | Rule::Uuid { .. } | Rule::Constant(_) => None,
+            };
+            if let Some(canonical) = canonical {
                 *value = canonical;
             }
         }
         row
+    }
+
+    /// The fields of all documents of a legacy row.
+    fn unpack<'r>(&self, value: &impl Fn(&Place) -> &'r Value) -> Result<Vec<Vec<Value>>, RowError> {
+        let fields = |document: &Document| {
+            let known: Vec<&Field> = document.fields.iter().map(|(_, field)| field).collect();
+            let first = document.fields.first().map_or("", |(column, _)| &self.modern.columns[*column]);
+            pack::columns(value(&document.from), &known).map_err(unfit(first))
+        };
+        self.documents.iter().map(fields).collect()
     }
 
     fn uuid(&self, of: &str, id: i64, form: Form) -> Value {
@@ -220,6 +284,17 @@ impl Plan {
             (_, Value::Int(_)) => Err(RowError::ForeignUuid { column: column.to_owned() }),
             _ => Err(RowError::Dangling { column: column.to_owned() }),
         }
+    }
+}
+
+/// A packed document as it would be packed again; without all keys it is the same as with NULL under those that it lacks.
+fn canonical_document(fields: &[(Place, Field)], value: &Value) -> Option<Value> {
+    let known: Vec<&Field> = fields.iter().map(|(_, field)| field).collect();
+    let columns = pack::columns(value, &known).ok()?;
+    let again = pack::document(known.into_iter().zip(&columns), false).ok()?;
+    match &again {
+        Value::Text(text) => cast::document(text).map(Value::Text),
+        _ => None,
     }
 }
 
@@ -245,7 +320,7 @@ pub fn canonical_integer(value: &Value) -> Option<i64> {
 }
 
 fn translate<'a>(value: &Value, mut pairs: impl Iterator<Item = (&'a Value, &'a Value)>, column: &str) -> Result<Value, RowError> {
-    match pairs.find(|(from, _)| *from == value) {
+    match pairs.find(|(from, _)| same(from, value)) {
         Some((_, to)) => Ok(to.clone()),
         None if *value == Value::Null => Ok(Value::Null),
         None => Err(RowError::Unmapped { column: column.to_owned() }),

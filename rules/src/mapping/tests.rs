@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Plan, Row, RowError, TableMap, Tables, Value, compile, uuid_of};
+use crate::{Side, Timestamp};
+
+use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, compile, uuid_of};
 
 fn columns(required: &[&str], optional: &[&str]) -> Vec<ColumnInfo> {
     let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required };
@@ -29,6 +31,7 @@ fn table(legacy: &str, modern: &str, columns: Vec<ColumnMap>) -> TableMap {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        rows: Rows::default(),
     }
 }
 
@@ -186,7 +189,142 @@ fn a_uuid_is_kept_as_its_column_keeps_uuids() {
     }
 }
 
+/// Rows that are marked as deleted on legacy are none of the pair, and a deletion on modern marks them.
+fn soft() -> (Vec<TableMap>, Tables, Tables) {
+    let (mut maps, mut legacy, modern) = typed(&[("name", Kind::Text, Kind::Text)]);
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: true };
+    legacy.get_mut("old").expect("a table").extend([info("deleted", Kind::Bool), info("deleted_at", loose(Kind::Timestamp))]);
+    maps[0].rows = Rows {
+        filter: vec![("deleted".into(), Value::Text("false".into())), ("deleted_at".into(), Value::Null)],
+        legacy_delete: vec![("deleted".into(), Mark::Value(Value::Int(1))), ("deleted_at".into(), Mark::Now)],
+        modern_delete: Vec::new(),
+    };
+    (maps, legacy, modern)
+}
+
+#[test]
+fn a_tested_column_has_one_value_on_the_way_back() {
+    let (maps, legacy, modern) = soft();
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    let tests = vec![("deleted".to_owned(), Value::Int(0)), ("deleted_at".to_owned(), Value::Null)];
+    assert_eq!((&plan.legacy.filter, &plan.modern.filter), (&tests, &Vec::new()));
+    assert_eq!(plan.legacy.columns, ["deleted", "deleted_at", "name"]);
+    let row = Row { key: Value::Int(1), values: vec![Value::Int(0), Value::Null, Value::Text("Ada".into())] };
+    let there = plan.forward(&row).expect("maps");
+    assert_eq!(there.values, [Value::Text("Ada".into())]);
+    assert_eq!(plan.back(&there), Ok(row));
+}
+
+#[test]
+fn a_buried_row_is_outside_its_filter_and_otherwise_as_it_was() {
+    let (maps, legacy, modern) = soft();
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    assert!(plan.buries(Side::Legacy) && !plan.buries(Side::Modern));
+    let row = Row { key: Value::Int(1), values: vec![Value::Int(0), Value::Null, Value::Text("Ada".into())] };
+    let values = vec![Value::Int(1), Value::Text("2026-11-20 18:30:05".into()), Value::Text("Ada".into())];
+    assert_eq!(plan.bury(Side::Legacy, row, Timestamp(1_795_199_405_999)), Row { key: Value::Int(1), values });
+}
+
+#[test]
+fn a_deletion_that_would_leave_the_row_in_the_pair_is_refused() {
+    let (maps, legacy, modern) = soft();
+    for (marks, part) in [
+        (vec![("name", Mark::Now)], "writes column name of old, which no where tells"),
+        (vec![("deleted", Mark::Now)], "writes the time into column deleted of old, which is boolean"),
+        (vec![("deleted", Mark::Value(Value::Int(0)))], "leaves a row of old as it is"),
+        (vec![("deleted", Mark::Value(Value::Text("maybe".into())))], "column deleted of old: a value of the rule file is not boolean"),
+    ] {
+        let mut maps = maps.clone();
+        maps[0].rows.legacy_delete = marks.into_iter().map(|(name, mark)| (name.to_owned(), mark)).collect();
+        let text = complaint(&maps, &legacy, &modern);
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let mut maps = maps.clone();
+    maps[0].rows.filter.push(("vanished".into(), Value::Int(1)));
+    assert!(complaint(&maps, &legacy, &modern).contains("legacy table old has no column vanished"));
+}
+
+#[test]
+fn one_table_becomes_two_and_each_row_knows_its_own() {
+    let (mut maps, mut legacy, mut modern) = typed(&[("name", Kind::Text, Kind::Text)]);
+    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "kind".into(), kind: Kind::Int, required: true });
+    modern.insert("other".into(), modern["new"].clone());
+    maps.push(table("old", "other", Vec::new()));
+    for (map, kind) in maps.iter_mut().zip(1..) {
+        map.rows.filter.push(("kind".into(), Value::Int(kind)));
+    }
+    let plans = compile("users", &maps, &legacy, &modern).expect("compiles");
+    assert_eq!(plans.iter().map(|plan| plan.pair.as_str()).collect::<Vec<_>>(), ["old/new", "old/other"]);
+    for (plan, kind) in plans.iter().zip(1..) {
+        let row = Row { key: Value::Int(5), values: vec![Value::Int(kind), Value::Text("Ada".into())] };
+        assert_eq!(plan.back(&plan.forward(&row).expect("maps")), Ok(row));
+    }
+    modern.get_mut("new").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Uuid, required: false });
+    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Int, required: false });
+    maps[1].keep_legacy.push("parent".into());
+    maps[0].columns.push(column("parent", uuid("parent", "old")));
+    assert!(complaint(&maps, &legacy, &modern).contains("whose rows are in several tables"));
+}
+
+#[test]
+fn a_local_time_is_in_utc_on_modern() {
+    let (mut maps, legacy, modern) = typed(&[("at", Kind::Timestamp, Kind::Instant)]);
+    let local = |zone: &str| column("at", ColumnSource::Local { column: "at".into(), zone: zone.into() });
+    maps[0].columns.push(local("Europe/Berlin"));
+    let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+    let row = |time: &str| Row { key: Value::Int(1), values: vec![Value::Text(time.into())] };
+    assert_eq!(plan.forward(&row("2026-07-01 12:00:00")), Ok(row("2026-07-01 10:00:00")));
+    assert_eq!(plan.back(&row("2026-07-01 10:00:00")), Ok(row("2026-07-01 12:00:00")));
+    let skipped = plan.forward(&row("2026-03-29 02:30:00")).expect_err("never shown");
+    assert!(skipped.to_string().starts_with("column at: the clocks"), "{skipped}");
+    let lost: Vec<String> = plan.losses.iter().map(ToString::to_string).collect();
+    assert!(lost[1].starts_with("column at of new: to legacy, the hour that the clocks of Europe/Berlin show twice"), "{lost:?}");
+    maps[0].columns[0] = local("Nowhere");
+    assert!(complaint(&maps, &legacy, &modern).contains("no time zone Nowhere"));
+}
+
+fn packed() -> Plan {
+    let (mut maps, mut legacy, mut modern) = typed(&[]);
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false };
+    legacy.get_mut("old").expect("a table").extend([info("bio", Kind::Text), info("rank", Kind::Int), info("extra", loose(Kind::Json))]);
+    modern.get_mut("new").expect("a table").extend([info("profile", Kind::Json), info("colour", Kind::Text), info("size", Kind::Real)]);
+    let unpack = |field: &str| ColumnSource::Unpack { column: "extra".into(), field: field.into() };
+    maps[0].columns = vec![
+        column("profile", ColumnSource::Pack { columns: vec!["bio".into(), "rank".into()] }),
+        column("colour", unpack("colour")),
+        column("size", unpack("width")),
+    ];
+    compile("users", &maps, &legacy, &modern).expect("compiles").remove(0)
+}
+
+#[test]
+fn documents_are_the_same_in_any_spelling_and_foreign_keys_are_refused() {
+    let plan = packed();
+    let row = |profile: &str| Row { key: Value::Int(1), values: vec![Value::Text(profile.into()), Value::Null, Value::Real(1.0)] };
+    let (whole, sparse) = (row("{\"bio\": null, \"rank\": 1}"), row("{\"rank\":1}"));
+    assert_eq!(plan.differing_column(&plan.canonical(whole.clone()), &plan.canonical(sparse.clone())), None);
+    assert_eq!(plan.differing_column(&plan.canonical(whole), &plan.canonical(row("{\"rank\":2}"))), Some("profile"));
+    assert_eq!(plan.back(&sparse).expect("maps").values, [Value::Null, Value::Int(1), Value::Text("{\"width\": 1.0}".into())]);
+    let refused = plan.back(&row("{\"rank\": 1, \"secret\": 2}")).expect_err("a key too many");
+    assert_eq!(refused.to_string(), "column profile: a JSON object with a key that no column takes");
+    let other = Row { key: Value::Int(1), values: vec![Value::Null, Value::Int(1), Value::Text("{\"height\": 1}".into())] };
+    assert_eq!(
+        plan.forward(&other),
+        Err(RowError::Unfit { column: "colour".into(), why: "a JSON object with a key that no column takes" })
+    );
+    let lost: Vec<String> = plan.losses.iter().map(ToString::to_string).collect();
+    assert!(lost.iter().any(|loss| loss.contains("other keys")) && lost.iter().any(|loss| loss.contains("missing")), "{lost:?}");
+}
+
 proptest! {
+    #[test]
+    fn documents_there_and_back_are_the_identity(bio in proptest::option::of(".*"), rank: i64, colour in ".*", size in -1e9..1e9f64) {
+        let plan = packed();
+        let document = format!("{{\"colour\": {}, \"width\": {size:?}}}", serde_json::Value::from(colour));
+        let row = Row { key: Value::Int(1), values: vec![bio.map_or(Value::Null, Value::Text), Value::Int(rank), Value::Text(document)] };
+        prop_assert_eq!(plan.back(&plan.forward(&row).expect("maps")), Ok(row));
+    }
+
     #[test]
     fn there_and_back_is_the_identity(id: i64, name in any_value(), email in any_value(), kind in 1..3i64) {
         let plan = &plans()[0];

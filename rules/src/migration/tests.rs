@@ -42,6 +42,7 @@ pub(super) fn plan() -> Capability {
         only: false,
         keep_legacy: vec![],
         keep_modern: vec![],
+        rows: crate::mapping::Rows::default(),
     };
     Capability {
         name: "users".into(),

@@ -2,6 +2,7 @@
 //! known here: `ficus check --live` looks at them.
 
 mod columns;
+mod rows;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +33,11 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
     let columns = section.table("columns", "[table.columns]");
     let own = legacy.as_ref().map_or("", |name| &name.value);
     let columns = columns.map_or_else(Vec::new, |columns| columns::read(columns, own, &legacy_key));
+    let rows = rows::read(&mut section, &columns);
 
     let report = section.text.report;
     clashes(report, &legacy_key, &modern_key, &keep_legacy, &keep_modern, &columns);
+    rows::clashes(report, &legacy_key, &rows, &keep_legacy, &columns);
     let at = section.at.clone();
     section.finish();
     let (columns, places) = columns.into_iter().map(|column| (column.value, column.at)).unzip();
@@ -50,6 +53,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
         only,
         keep_legacy: values(keep_legacy),
         keep_modern: values(keep_modern),
+        rows: rows.rows,
     };
     Some(TableDocument { at, columns: places, map })
 }
@@ -86,9 +90,11 @@ pub(super) fn lint(documents: &Documents, report: &Report) {
 fn within(capability: &CapabilityDocument, report: &Report) {
     for (index, table) in capability.tables.iter().enumerate() {
         let earlier = &capability.tables[..index];
-        if let Some(twice) = earlier.iter().find(|other| other.map.legacy == table.map.legacy) {
+        let twice = |other: &&TableDocument| other.map.legacy == table.map.legacy && !rows::disjoint(&other.map.rows, &table.map.rows);
+        if let Some(twice) = earlier.iter().find(twice) {
             let message = format!("`{}` is mapped twice: also at {}", table.map.legacy, twice.at.source());
-            report.error(&table.at, message, "a row has one place on modern: remove one");
+            let hint = "a row has one place on modern: remove one, or give both a `where` that no row fulfils twice";
+            report.error(&table.at, message, hint);
             continue;
         }
         for other in earlier.iter().filter(|other| other.map.modern == table.map.modern) {
@@ -156,10 +162,19 @@ fn clashes(
                 "remove it from the columns: the pair of keys follows by itself",
             );
         }
-        let Some(legacy) = legacy_column(&column.from) else { continue };
-        if !taken.insert(legacy) && legacy != legacy_key {
-            let message = format!("`{legacy}` feeds two modern columns, which could come back different");
-            report.error(at, message, "keep one of them, and name the other in `keep_modern`");
+        let unpacks = |other: &&Located<ColumnMap>| match (&column.from, &other.value.from) {
+            (ColumnSource::Unpack { column, field }, ColumnSource::Unpack { column: from, field: other }) => {
+                column == from && field != other
+            }
+            _ => false,
+        };
+        for legacy in column.from.columns() {
+            let shared = columns.iter().filter(|other| other.value.from.columns().contains(legacy));
+            let alone = shared.filter(|other| other.value.modern != column.modern).all(|other| unpacks(&other));
+            if !taken.insert(legacy.as_str()) && legacy != legacy_key && !alone {
+                let message = format!("`{legacy}` feeds two modern columns, which could come back different");
+                report.error(at, message, "keep one of them, and name the other in `keep_modern`");
+            }
         }
     }
     for name in keep_legacy {
@@ -177,13 +192,6 @@ fn clashes(
         if name.value == modern_key || columns.iter().any(|column| column.value.modern == name.value) {
             report.error(&name.at, format!("`{}` has a counterpart on legacy", name.value), "remove it from `keep_modern`, or its column");
         }
-    }
-}
-
-fn legacy_column(from: &ColumnSource) -> Option<&str> {
-    match from {
-        ColumnSource::Column(column) | ColumnSource::Map { column, .. } | ColumnSource::Uuid5 { column, .. } => Some(column),
-        ColumnSource::Constant(_) => None,
     }
 }
 

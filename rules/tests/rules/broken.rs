@@ -143,6 +143,62 @@ const BODIES: &[(&str, &str)] = &[
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nkeep_legacy = [\"x\"] #!\n[table.columns]\ny = \"x\"", "stays behind, and feeds"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nkeep_modern = [\"y\"] #!\n[table.columns]\ny = \"x\"", "has a counterpart"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[table]] #!\nlegacy = \"a\"\nmodern = \"c\"", "`a` is mapped twice"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { pack = [] } #!", "packs nothing"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { pack = [\"x\", \"x\"] } #!", "packs `x` twice"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { pack = [\"x\"], from = \"y\" } #!", "has `pack`, and something else"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { pack = [1] } #!", "`pack` is 1, not a string"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\np = { pack = [\"x\"] }\nq = \"x\" #!", "`x` feeds two modern columns"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { from = \"x\", unpack = \"y\", zone = \"UTC\" } #!",
+        "has `unpack`, and something else",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\np = { from = \"x\", unpack = \"y\" }\nq = { from = \"x\", unpack = \"y\" } #!",
+        "`x` feeds two modern columns",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { x = 1 }\ncolumns.p = { pack = [\"x\"] } #!",
+        "the same in every row of the pair, and feeds `p`",
+    ),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { from = \"x\", zone = \"Europe/Atlantis\" } #!", "no time zone"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { from = \"x\", zone = 1 } #!", "`zone` is 1, not a string"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { from = \"x\", zone = \"UTC\", map = { 1 = \"a\" } } #!",
+        "has a `zone`, and is no time",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { constant = 1, zone = \"UTC\" } #!",
+        "a constant, and something else",
+    ),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = [true, false] } #!", "`deleted` is a list, not one value"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = { nul = true } } #!", "not a value or { null = true }"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = {} #!", "it tests nothing"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { id = 1 } #!", "`id` is the key"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = false }\ncolumns.gone = \"deleted\" #!",
+        "the same in every row of the pair, and feeds `gone`",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = false } #!\nkeep_legacy = [\"deleted\"]",
+        "stays behind, so that nobody sees",
+    ),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nlegacy_delete = { deleted = true } #!", "nothing says what `deleted` is"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = true }\nlegacy_delete = { deleted = true } #!",
+        "has this value in rows that are not deleted",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { at = { null = true } }\nlegacy_delete = { at = { now = 1 } } #!",
+        "not a value or { now = true }",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nmodern_delete = { gone = true } #!\ncolumns.gone = \"gone\"",
+        "nothing says what `gone` is",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { kind = 1 }\n[[table]] #!\nlegacy = \"a\"\nmodern = \"c\"\nwhere = { kind = 1 }",
+        "`a` is mapped twice",
+    ),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"c\"\n[[table]] #!\nlegacy = \"b\"\nmodern = \"c\"", "nothing tells their rows apart"),
     (
         "[[table]] #!\nlegacy = \"a\"\nmodern = \"c\"\n[[table]]\nlegacy = \"b\"\nmodern = \"c\"\ncolumns.kind = { constant = 1 }",

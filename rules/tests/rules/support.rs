@@ -60,5 +60,6 @@ pub fn table() -> TableMap {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        rows: ficus_rules::mapping::Rows::default(),
     }
 }

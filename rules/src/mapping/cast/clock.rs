@@ -14,6 +14,12 @@ pub(in crate::mapping) fn zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
+/// A point in time as a canonical timestamp in UTC, to the second.
+pub(in crate::mapping) fn now(at: crate::Timestamp) -> Option<String> {
+    let at = jiff::Timestamp::from_second(i64::try_from(at.seconds()).ok()?).ok()?;
+    Some(shown(TimeZone::UTC.to_datetime(at)))
+}
+
 /// `2026-11-20`, or the same at midnight.
 pub(super) fn date(text: &str) -> Option<String> {
     let (date, time) = text.split_at_checked(10)?;

@@ -5,7 +5,7 @@ use super::{Why, canonical_integer, clock, decimal, json, step, uuid};
 use crate::mapping::{Kind, Value};
 
 /// A value as one of that kind, in canonical form.
-pub(super) fn read(value: &Value, kind: &Kind) -> Result<Value, Why> {
+pub(in crate::mapping) fn read(value: &Value, kind: &Kind) -> Result<Value, Why> {
     const OTHER: Why = "of another type than its column is declared";
     let text = |found: Option<String>, why: Why| found.map(Value::Text).ok_or(why);
     match (kind, value) {
@@ -58,7 +58,7 @@ pub(super) fn read(value: &Value, kind: &Kind) -> Result<Value, Why> {
 
 /// A canonical value of that kind as applications write it where nothing enforces the kind. [`Kind::Any`]: a decimal, where
 /// no kind is declared.
-pub(super) fn write(value: &Value, kind: &Kind) -> Result<Value, Why> {
+pub(in crate::mapping) fn write(value: &Value, kind: &Kind) -> Result<Value, Why> {
     match (kind, value) {
         (Kind::Time | Kind::Timestamp | Kind::Instant, Value::Text(time)) => Ok(Value::Text(clock::padded(time))),
         (Kind::Decimal, Value::Text(number)) => number_of(number),

@@ -281,6 +281,8 @@ fn literals_take_the_form_of_their_column() {
         (text("guest"), Kind::Enum(vec!["admin".into()]), None),
         (text("x"), Kind::Int, None),
         (text("x"), loose(Kind::Int), Some(text("x"))),
+        (Value::Int(1), loose(Kind::Decimal), Some(Value::Int(1))),
+        (Value::Int(1), loose(Kind::Text), Some(text("1"))),
         (Value::Null, Kind::Int, Some(Value::Null)),
     ] {
         assert_eq!(literal(&value, &kind), expected, "{value:?} as {kind}");

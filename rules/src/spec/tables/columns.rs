@@ -2,12 +2,13 @@
 
 use toml::de::DeValue;
 
-use crate::mapping::{ColumnMap, ColumnSource, Value};
+use crate::mapping::{ColumnMap, ColumnSource, Value, is_zone};
 use crate::spec::fields::{Fields, Item, integer};
 use crate::spec::source::Located;
 use crate::spec::words::suggest;
 
-const FORMS: &str = "a legacy column's name, { from = \"id\", as = \"uuid5\" }, { from = \"x\", map = { … } } or { constant = … }";
+const FORMS: &str = "a legacy column's name, { from = \"id\", as = \"uuid5\" }, { from = \"x\", map = { … } }, \
+                     { from = \"x\", zone = \"Europe/Berlin\" }, { pack = [\"x\", \"y\"] }, { from = \"x\", unpack = \"y\" } or { constant = … }";
 
 /// Reads the columns of a pair, in the order of the file. `own` is its legacy table, `key` that table's key.
 pub(super) fn read(section: Fields<'_>, own: &str, key: &str) -> Vec<Located<ColumnMap>> {
@@ -30,19 +31,36 @@ fn source(section: &Fields<'_>, name: &str, item: &Item<'_>, own: &str, key: &st
     };
     let mut inner = Fields::new(section.text, "a column", section.place(item), table);
     let constant = inner.item("constant").map(|item| value(&inner, "constant", item));
+    let null = inner.boolean("null");
+    let pack = inner.has("pack").then(|| inner.strings("pack"));
+    let unpack = inner.string("unpack");
+    let constant = constant.or(null.filter(|null| null.value).map(|_| Some(Value::Null)));
     let from = inner.string("from");
     let form = inner.string("as");
     let of = inner.string("of");
     let values = inner.table("map", "map = { 1 = \"admin\" }").map(|map| values(&map));
+    let zone = inner.string("zone");
     let complain = |message: String, hint: &str| {
         inner.error(message, hint);
         None
     };
+    let plain = constant.is_none() && form.is_none() && values.is_none() && of.is_none() && zone.is_none();
     let source = match (constant, from, form, values) {
-        (Some(constant), None, None, None) if of.is_none() => constant.map(ColumnSource::Constant),
+        (_, from, ..) if pack.is_some() => match pack {
+            Some(columns) if plain && from.is_none() && unpack.is_none() => packed(&inner, name, columns),
+            _ => complain(format!("`{name}` has `pack`, and something else"), "a packed column stands alone"),
+        },
+        (_, Some(from), ..) if unpack.is_some() => match unpack {
+            Some(field) if plain => Some(ColumnSource::Unpack { column: from.value, field: field.value }),
+            _ => complain(format!("`{name}` has `unpack`, and something else"), "only `from` stands beside it"),
+        },
+        (Some(constant), None, None, None) if of.is_none() && zone.is_none() => constant.map(ColumnSource::Constant),
         (Some(_), ..) => complain(format!("`{name}` is a constant, and something else"), "a constant stands alone"),
         (None, None, ..) if inner.has("from") => None,
         (None, None, ..) => complain(format!("`{name}` does not say where it comes from"), "add `from = \"legacy_column\"`"),
+        (_, _, Some(_), _) | (_, _, _, Some(_)) if zone.is_some() => {
+            complain(format!("`{name}` has a `zone`, and is no time"), "remove `zone`, or what stands beside it")
+        }
         (_, Some(_), Some(_), Some(_)) => complain(format!("`{name}` has both `as` and `map`"), "one of them each"),
         (_, Some(from), Some(form), None) => uuid5(&inner, name, from.value, &form, of, own, key),
         (_, Some(_), None, _) if of.is_some() => {
@@ -50,10 +68,36 @@ fn source(section: &Fields<'_>, name: &str, item: &Item<'_>, own: &str, key: &st
         }
         (_, Some(_), None, None) if inner.has("map") => None,
         (_, Some(from), None, Some(values)) => Some(ColumnSource::Map { column: from.value, values }),
+        (_, Some(from), None, None) if zone.is_some() => zone.and_then(|zone| local(&inner, from.value, zone)),
+        (_, Some(_), None, None) if inner.has("zone") => None,
         (_, Some(from), None, None) => Some(ColumnSource::Column(from.value)),
     };
     inner.finish();
     source
+}
+
+fn packed(section: &Fields<'_>, name: &str, columns: Vec<Located<String>>) -> Option<ColumnSource> {
+    let mut packed: Vec<String> = Vec::new();
+    for Located { value: column, at } in columns {
+        if packed.contains(&column) {
+            section.text.report.error(&at, format!("`{name}` packs `{column}` twice"), "remove one of them");
+        }
+        packed.push(column);
+    }
+    if packed.is_empty() {
+        section.error(format!("`{name}` packs nothing"), "write it like { pack = [\"bio\", \"avatar\"] }");
+        return None;
+    }
+    Some(ColumnSource::Pack { columns: packed })
+}
+
+fn local(section: &Fields<'_>, column: String, zone: Located<String>) -> Option<ColumnSource> {
+    if !is_zone(&zone.value) {
+        let hint = "name it as the IANA database does, like \"Europe/Berlin\"";
+        section.text.report.error(&zone.at, format!("there is no time zone \"{}\"", zone.value), hint);
+        return None;
+    }
+    Some(ColumnSource::Local { column, zone: zone.value })
 }
 
 fn uuid5(
@@ -99,7 +143,7 @@ fn values(map: &Fields<'_>) -> Vec<(Value, Value)> {
     pairs
 }
 
-fn value(section: &Fields<'_>, key: &str, item: &Item<'_>) -> Option<Value> {
+pub(super) fn value(section: &Fields<'_>, key: &str, item: &Item<'_>) -> Option<Value> {
     let value = match item.get_ref() {
         DeValue::String(text) => Some(Value::Text(text.to_string())),
         DeValue::Integer(_) => integer(item.get_ref()).map(Value::Int),
