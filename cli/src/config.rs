@@ -205,6 +205,10 @@ impl Resolving<'_> {
                 format!("upstream `{}` has no database to read sessions from: give it one", django.upstream.get_ref()),
             );
         }
+        if database.as_ref().is_some_and(|database| !database.starts_with("sqlite:") && !database.is_empty()) {
+            let fault = "sessions are read from SQLite only, so far: leave this section out, or keep them there".to_owned();
+            self.fault(django.upstream.span().start, fault);
+        }
         let mut secrets: Vec<String> = self.secret(&django.secret_key_file).into_iter().collect();
         secrets.extend(django.fallback_key_files.iter().filter_map(|file| self.secret(file)));
         Django {
@@ -248,12 +252,16 @@ impl Resolving<'_> {
     }
 
     fn database(&mut self, database: &Spanned<String>) -> String {
-        let Some(path) = database.get_ref().strip_prefix("sqlite://") else {
-            self.fault(
-                database.span().start,
-                format!("`{}` is not a database that Ficus speaks: write it like \"sqlite://path/to/db.sqlite3\"", database.get_ref()),
-            );
-            return String::new();
+        let url = database.get_ref();
+        let Some(path) = url.strip_prefix("sqlite://") else {
+            if !ficus_sync_agent::speaks(url) || url.starts_with("sqlite:") {
+                let scheme = url.split_once(':').map_or("this", |(scheme, _)| scheme);
+                let examples: Vec<String> = ficus_sync_agent::KNOWN.iter().map(|(_, example)| format!("\"{example}\"")).collect();
+                // Never the whole: it may hold a password.
+                let fault = format!("`{scheme}` is not a database that Ficus speaks: write it like {}", examples.join(" or "));
+                self.fault(database.span().start, fault);
+            }
+            return url.clone();
         };
         let path = self.directory.join(path);
         format!("sqlite://{}", std::path::absolute(&path).unwrap_or(path).display())

@@ -7,7 +7,7 @@ use crate::postgres;
 use crate::sqlite;
 
 /// How the URL of a database begins, and an example for people.
-const KNOWN: &[(&str, &str)] = &[
+pub const KNOWN: &[(&str, &str)] = &[
     ("sqlite", "sqlite:///path/to/file"),
     ("mariadb", "mariadb://user:password@host:3306/database"),
     ("mysql", "mysql://user:password@host:3306/database"),
@@ -15,12 +15,18 @@ const KNOWN: &[(&str, &str)] = &[
     ("postgresql", "postgresql://user:password@host:5432/database"),
 ];
 
+/// Whether there is an engine for a URL.
+pub fn speaks(url: &str) -> bool {
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    KNOWN.iter().any(|(name, _)| *name == scheme)
+}
+
 /// Refuses a URL that no engine knows. `label` says whose it is.
 pub(crate) fn known(url: &str, label: &str) -> Result<(), Error> {
-    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-    if KNOWN.iter().any(|(name, _)| *name == scheme) {
+    if speaks(url) {
         return Ok(());
     }
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     let examples: Vec<&str> = KNOWN.iter().map(|(_, example)| *example).collect();
     // Only the scheme is repeated: the rest may hold a password.
     Err(Error::Refused(format!("{label}: no engine for {scheme}; use {}", examples.join(" or "))))

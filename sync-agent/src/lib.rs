@@ -39,4 +39,5 @@ mod stream;
 mod verify;
 
 pub use agent::{Agent, Config, Resolved};
+pub use engine::{KNOWN, speaks};
 pub use error::Error;
