@@ -12,6 +12,10 @@ use crate::error::Error;
 use crate::port::{Applied, Changes, Direction, Effort, Piece, Position, Rejected, Shared};
 use crate::state::State;
 
+/// Batches that one transaction of the copy takes (under a tenth of a second): each commit writes the pages that keys in
+/// random order have touched, and nobody is served from these tables yet.
+const BATCHES: usize = 2;
+
 /// A copy from legacy to modern.
 pub(crate) struct Backfill {
     pub(crate) legacy: Shared,
@@ -27,16 +31,18 @@ impl Backfill {
         self.state.update(|report| report.backfill = ficus_rules::wire::Backfill::default());
         let gaps = (self.legacy.gaps().await?, self.modern.gaps().await?);
         self.modern.empty().await?;
-        let (sender, mut pieces) = mpsc::channel(3);
-        let (legacy, batch_rows) = (Arc::clone(&self.legacy), self.batch_rows);
-        // Dropped with this task, the receiver ends the snapshot.
+        // Three stages, so that neither database waits for the mapping. Dropped with this task, the last receiver ends the
+        // mapping, and that ends the snapshot.
+        let (sender, pieces) = mpsc::channel(1);
+        let (legacy, batch_rows) = (Arc::clone(&self.legacy), self.batch_rows * BATCHES);
         let snapshot = tokio::spawn(async move { legacy.snapshot(batch_rows, sender).await });
-        while let Some(piece) = pieces.recv().await {
-            match piece {
-                Piece::Total(total) => self.state.update(|report| report.backfill.total = total),
-                Piece::Rows(pair, rows) => self.load(pair, rows).await?,
-            }
+        let (sender, mut mapped) = mpsc::channel(1);
+        let mapping = tokio::spawn(map(Arc::clone(&self.plans), Arc::clone(&self.state), pieces, sender));
+        while let Some(batch) = mapped.recv().await {
+            self.load(batch).await?;
         }
+        // Only a mapping that came to its end has handed over everything.
+        mapping.await.map_err(|error| Error::Task(error.to_string()))?;
         let forward = snapshot.await.map_err(|error| Error::Task(error.to_string()))??;
         let reverse = self.modern.end_position().await?;
         crash::point("backfill_complete");
@@ -48,18 +54,9 @@ impl Backfill {
         Ok((forward, reverse))
     }
 
-    async fn load(&self, pair: usize, rows: Vec<Row>) -> Result<(), Error> {
+    async fn load(&self, Mapped { pair, read, rows, aside }: Mapped) -> Result<(), Error> {
         let plan = &self.plans[pair];
-        let done = rows.len() as u64;
-        let mut mapped = Vec::with_capacity(rows.len());
-        let mut aside: Vec<Rejected> = Vec::new();
-        for row in &rows {
-            match convert(plan, Direction::Forward, row) {
-                Ok(row) => mapped.push(row),
-                Err(error) => aside.push(rejected(plan, Direction::Forward, pair, row, &error)),
-            }
-        }
-        let refused = self.modern.load(pair, &mapped).await?;
+        let refused = self.modern.load(pair, &rows).await?;
         if !aside.is_empty() {
             let nothing = vec![Changes::default(); self.plans.len()];
             let Applied::Done { .. } = self.modern.apply(&nothing, Position::default(), Effort::Isolated, &aside).await? else {
@@ -70,7 +67,42 @@ impl Backfill {
             tracing::warn!(capability = %plan.capability, table = %plan.pair, %reason, "row set aside");
         }
         crash::point("backfill_batch");
-        self.state.update(|report| report.backfill.done += done);
+        self.state.update(|report| report.backfill.done += read);
         Ok(())
+    }
+}
+
+/// A batch in the shape of modern.
+struct Mapped {
+    pair: usize,
+    /// Rows that it was made of.
+    read: u64,
+    rows: Vec<Row>,
+    /// What has no counterpart.
+    aside: Vec<Rejected>,
+}
+
+/// Maps until the snapshot ends, or nobody takes what is mapped.
+async fn map(plans: Arc<Vec<Plan>>, state: Arc<State>, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::Sender<Mapped>) {
+    while let Some(piece) = pieces.recv().await {
+        let (pair, rows) = match piece {
+            Piece::Total(total) => {
+                state.update(|report| report.backfill.total = total);
+                continue;
+            }
+            Piece::Rows(pair, rows) => (pair, rows),
+        };
+        let plan = &plans[pair];
+        let mut batch = Mapped { pair, read: rows.len() as u64, rows: Vec::with_capacity(rows.len()), aside: Vec::new() };
+        for row in &rows {
+            match convert(plan, Direction::Forward, row) {
+                Ok(row) => batch.rows.push(row),
+                Err(error) => batch.aside.push(rejected(plan, Direction::Forward, pair, row, &error)),
+            }
+        }
+        drop(rows);
+        if batches.send(batch).await.is_err() {
+            return;
+        }
     }
 }

@@ -89,7 +89,8 @@ impl File {
         let pool =
             |most: u32| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let read = pool(6).connect_with(options.clone()).await.map_err(refused)?;
-        let write = pool(1).connect_with(options).await.map_err(refused)?;
+        // A statement of many rows keeps copies of the pages that it changes: not in a file.
+        let write = pool(1).connect_with(options.pragma("temp_store", "MEMORY")).await.map_err(refused)?;
         Ok(File { label: label.to_owned(), read, write })
     }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use ficus_rules::Side;
 use ficus_rules::mapping::{Row, Value};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::parts::Place;
 use super::{Endpoint, sql};
@@ -18,6 +19,14 @@ use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 2_000;
+
+/// Rows of one savepoint at most: the pages that they change are kept in memory until it is released.
+const ATTEMPT: usize = 2_000;
+
+/// Page cache of the write connection in KiB while it copies: keys in random order touch every page of their index.
+const ROOMY: i64 = 8_192;
+/// SQLite's default.
+const USUAL: i64 = 2_000;
 
 /// A refusal, or an error that is nobody's fault.
 enum Failure {
@@ -97,16 +106,26 @@ impl Endpoint {
 
     async fn upsert(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
         let statements = &self.pairs[pair].sql;
-        let mut left = rows;
-        while !left.is_empty() {
-            let (now, later) = left.split_at(statements.size(left.len()));
-            let mut arguments = sqlx::sqlite::SqliteArguments::default();
-            for row in now {
-                sql::bind(&mut arguments, &row.key);
-                row.values.iter().for_each(|value| sql::bind(&mut arguments, value));
-            }
-            sql::query(&statements.upsert(now.len()), arguments).execute(&mut *tx).await?;
-            left = later;
+        for rows in statements.parts(rows) {
+            sql::query(&statements.upsert(rows.len()), row_arguments(rows)).execute(&mut *tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts rows that are not there; one that is there after all refuses them, like any constraint. While a statement
+    /// runs, the arguments of the next one are put together.
+    async fn insert(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+        let statements = &self.pairs[pair].sql;
+        let mut parts = statements.parts(rows);
+        let mut ready = parts.next().map(|rows| (rows.len(), row_arguments(rows)));
+        while let Some((size, arguments)) = ready {
+            let statement = statements.fresh(size);
+            let running = sql::query(&statement, arguments).execute(&mut *tx);
+            let following = async { parts.next().map(|rows| (rows.len(), row_arguments(rows))) };
+            // Polled in this order: the statement is on its way when the arguments are made.
+            let (ran, next) = futures::join!(running, following);
+            ran?;
+            ready = next;
         }
         Ok(())
     }
@@ -122,7 +141,7 @@ impl Endpoint {
             }
         }
         for (pair, changes) in changes.iter().enumerate() {
-            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
+            let mut parts: Vec<&[Row]> = changes.upserts.chunks(ATTEMPT).rev().collect();
             let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
             while let Some(rows) = parts.pop() {
                 let Some(blame) = self.attempt(tx, pair, rows, &[]).await? else { continue };
@@ -250,6 +269,22 @@ impl Endpoint {
         Ok(holders)
     }
 
+    /// Gives the copy more memory.
+    async fn expand(&self) -> Result<(), sqlx::Error> {
+        let mut connection = self.file.write.acquire().await?;
+        sql::run(&mut connection, &format!("PRAGMA cache_size = -{ROOMY}")).await?;
+        Ok(())
+    }
+
+    /// Gives back what the copy took: pages, and its long statements.
+    async fn shrink(&self) -> Result<(), sqlx::Error> {
+        let mut connection = self.file.write.acquire().await?;
+        connection.clear_cached_statements().await?;
+        sql::run(&mut connection, &format!("PRAGMA cache_size = -{USUAL}")).await?;
+        sql::run(&mut connection, "PRAGMA shrink_memory").await?;
+        Ok(())
+    }
+
     /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
     async fn uninhabited(&self, tx: &mut SqliteConnection) -> Result<(), Error> {
         for pair in &self.pairs {
@@ -329,7 +364,7 @@ impl Sink for Endpoint {
     async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
         let mut tx = self.marked(None).await?;
         let mut changes = vec![Changes::default(); self.pairs.len()];
-        let rejected = match self.upsert(&mut tx, pair, rows).await {
+        let rejected = match self.insert(&mut tx, pair, rows).await {
             Ok(()) => Vec::new(),
             Err(Failure::Other(error)) => return Err(self.failed(error)),
             Err(Failure::Blame(_)) => {
@@ -356,6 +391,7 @@ impl Sink for Endpoint {
         sql::run_with(&mut tx, "DELETE FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1", &stream).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(0, Ordering::Release);
+        self.expand().await.map_err(|e| self.failed(e))?;
         for pair in self.pairs.iter().rev() {
             loop {
                 let mut tx = self.marked(None).await?;
@@ -375,7 +411,8 @@ impl Sink for Endpoint {
         let position = Value::Int(i64::try_from(position.0).unwrap_or(i64::MAX));
         let values = [Value::Text(self.stream()), position, Value::Int(i64::from(backfilled))];
         sql::run_with(&mut tx, update, &values).await.map_err(|e| self.failed(e))?;
-        tx.commit().await.map_err(|e| self.failed(e))
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.shrink().await.map_err(|e| self.failed(e))
     }
 
     async fn quarantined(&self) -> Result<u64, Error> {
@@ -389,4 +426,15 @@ impl Sink for Endpoint {
     async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error> {
         self.raise(pair, above).await
     }
+}
+
+/// Rows as the arguments of one statement.
+fn row_arguments(rows: &[Row]) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(rows.iter().map(|row| row.values.len() + 1).sum(), 0);
+    for row in rows {
+        sql::bind(&mut arguments, &row.key);
+        row.values.iter().for_each(|value| sql::bind(&mut arguments, value));
+    }
+    arguments
 }

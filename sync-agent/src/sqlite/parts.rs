@@ -1,7 +1,7 @@
 //! The statements of one table pair on one side, put together once. Pure.
 
 use ficus_rules::Side;
-use ficus_rules::mapping::Shape;
+use ficus_rules::mapping::{Row, Shape};
 
 use super::schema::Table;
 use super::sql::{belongs, name};
@@ -12,7 +12,7 @@ use crate::error::Error;
 const MOST_ARGUMENTS: usize = 32_766;
 
 /// Rows of one INSERT: few sizes, so that prepared statements are used again.
-const SIZES: [usize; 5] = [512, 128, 32, 8, 1];
+const SIZES: [usize; 6] = [1_024, 256, 64, 16, 4, 1];
 
 /// Ready-made SQL.
 pub(super) struct Statements {
@@ -95,15 +95,27 @@ impl Statements {
         })
     }
 
-    /// How many rows the next statement takes, of `left` ones.
-    pub(super) fn size(&self, left: usize) -> usize {
-        SIZES.into_iter().find(|size| *size <= left && size * self.width <= MOST_ARGUMENTS).unwrap_or(1)
+    /// Rows in the parts that one statement takes each.
+    pub(super) fn parts<'a>(&self, mut rows: &'a [Row]) -> impl Iterator<Item = &'a [Row]> + use<'a> {
+        let width = self.width;
+        std::iter::from_fn(move || {
+            let fits = |size: &usize| *size <= rows.len() && size * width <= MOST_ARGUMENTS;
+            let size = SIZES.into_iter().find(fits).unwrap_or(1).min(rows.len());
+            let (part, left) = rows.split_at(size);
+            rows = left;
+            (!part.is_empty()).then_some(part)
+        })
     }
 
     /// An upsert of that many rows.
     pub(super) fn upsert(&self, rows: usize) -> String {
+        format!("{} {}", self.fresh(rows), self.conflict)
+    }
+
+    /// An insert of that many rows, none of which may be there.
+    pub(super) fn fresh(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.width].join(","));
-        format!("{} VALUES {} {}", self.insert, vec![row; rows].join(","), self.conflict)
+        format!("{} VALUES {}", self.insert, vec![row; rows].join(","))
     }
 }
 

@@ -10,6 +10,9 @@ use super::{Endpoint, sql};
 use crate::error::Error;
 use crate::port::{Piece, Position};
 
+/// A piece ends where it holds this many bytes of texts and blobs: photos are not as small as notes.
+const BYTES: usize = 4 << 20;
+
 impl Endpoint {
     pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
         let mut connection = self.file.read.begin().await.map_err(|e| self.failed(e))?;
@@ -34,13 +37,16 @@ impl Endpoint {
             let query = format!("{} AND {key} IS NOT NULL ORDER BY {key}", pair.sql.select, key = pair.sql.key);
             let mut found = sql::query(&query, sql::arguments(&[])).fetch(&mut *connection);
             let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
+            let mut bytes = 0;
             while let Some(row) = found.try_next().await.map_err(|e| self.failed(e))? {
                 let row = sql::keyed(&row).map_err(|e| self.failed(e))?;
                 if !sql::is_key(&row.key) {
                     return Err(self.no_key(index));
                 }
+                bytes += size(&row);
                 rows.push(row);
-                if rows.len() >= batch_rows {
+                if rows.len() >= batch_rows || bytes >= BYTES {
+                    bytes = 0;
                     let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
                     if pieces.send(Piece::Rows(index, full)).await.is_err() {
                         return Ok(());
@@ -53,4 +59,14 @@ impl Endpoint {
         }
         Ok(())
     }
+}
+
+/// Bytes of a row's texts and blobs.
+fn size(row: &Row) -> usize {
+    let of = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 0,
+    };
+    row.values.iter().map(of).sum()
 }

@@ -1,7 +1,9 @@
 //! SQL text and values: quoting, binding, reading, and which errors are a row's fault.
 
+use std::sync::Arc;
+
 use ficus_rules::mapping::{Row, Value};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments, AssertSqlSafe, Decode, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 
 /// An identifier, quoted.
@@ -73,7 +75,8 @@ pub(super) fn bind(arguments: &mut SqliteArguments, value: &Value) {
         Value::Null => arguments.add(None::<i64>),
         Value::Int(number) => arguments.add(*number),
         Value::Real(number) => arguments.add(*number),
-        Value::Text(text) => arguments.add(text.clone()),
+        // One allocation; a String would be two.
+        Value::Text(text) => arguments.add(Arc::<str>::from(text.as_str())),
         Value::Blob(bytes) => arguments.add(bytes.clone()),
     };
     added.expect("numbers, texts and bytes can be bound");
@@ -85,15 +88,28 @@ pub(super) fn value(row: &SqliteRow, index: usize) -> Result<Value, sqlx::Error>
     if raw.is_null() {
         return Ok(Value::Null);
     }
-    let kind = raw.type_info().name().to_owned();
-    let decoded = match kind.as_str() {
-        "INTEGER" => <i64 as Decode<Sqlite>>::decode(raw).map(Value::Int),
-        "REAL" => <f64 as Decode<Sqlite>>::decode(raw).map(Value::Real),
-        "BLOB" => <Vec<u8> as Decode<Sqlite>>::decode(raw).map(Value::Blob),
-        _ => <Vec<u8> as Decode<Sqlite>>::decode(raw)
+    let kind = |raw: &SqliteValueRef<'_>| match raw.type_info().name() {
+        "INTEGER" => Stored::Int,
+        "REAL" => Stored::Real,
+        "BLOB" => Stored::Blob,
+        _ => Stored::Text,
+    };
+    let decoded = match kind(&raw) {
+        Stored::Int => <i64 as Decode<Sqlite>>::decode(raw).map(Value::Int),
+        Stored::Real => <f64 as Decode<Sqlite>>::decode(raw).map(Value::Real),
+        Stored::Blob => <Vec<u8> as Decode<Sqlite>>::decode(raw).map(Value::Blob),
+        Stored::Text => <Vec<u8> as Decode<Sqlite>>::decode(raw)
             .map(|bytes| String::from_utf8(bytes).map_or_else(|error| Value::Blob(error.into_bytes()), Value::Text)),
     };
     decoded.map_err(|source| sqlx::Error::ColumnDecode { index: index.to_string(), source })
+}
+
+/// How a value is stored.
+enum Stored {
+    Int,
+    Real,
+    Blob,
+    Text,
 }
 
 /// A row that begins with its key.
