@@ -149,7 +149,7 @@ async fn plans(bed: &dyn Bed) -> Vec<Plan> {
     compile("contract", &[map], &legacy, &modern).expect("compiles")
 }
 
-mod mariadb;
+pub(crate) mod mariadb;
 pub(crate) mod postgres;
 mod sqlite {
     use super::{Bed, Engine, Side, async_trait, holds};

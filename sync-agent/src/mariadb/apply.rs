@@ -448,3 +448,6 @@ impl Sink for Endpoint {
         self.raise(pair, above).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,7 +178,7 @@ impl Capture {
                 false
             }
             Event::Rows(rows) => {
-                self.rows(&rows, data.len())?;
+                self.rows(&rows)?;
                 false
             }
             Event::Unfollowed(why) if header.kind == 38 => {
@@ -286,7 +286,7 @@ impl Capture {
         if places.is_empty() { Table::Other } else { Table::Captured(map, places) }
     }
 
-    fn rows(&mut self, rows: &Rows<'_>, weight: usize) -> Result<(), String> {
+    fn rows(&mut self, rows: &Rows<'_>) -> Result<(), String> {
         let pairs = Arc::clone(&self.pairs);
         let (scope, stream) = (self.scope.clone(), self.stream.clone());
         let last = self.last;
@@ -317,7 +317,7 @@ impl Capture {
         if open.own {
             return Ok(());
         }
-        open.bytes += weight;
+        open.bytes += rows.images.len();
         let mut missing = None;
         for (before, after) in images(map, rows).map_err(broken)? {
             for places in places {

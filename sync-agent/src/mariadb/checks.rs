@@ -64,7 +64,7 @@ impl Endpoint {
             let list = |columns: &[String]| columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
             wrong.push(format!(
                 "the foreign key {key} of {table} acts by itself ({acts}), and its changes are not in the binary log; let the application do it: \
-                 ALTER TABLE {quoted} DROP FOREIGN KEY {dropped}, ADD CONSTRAINT {dropped} FOREIGN KEY ({columns}) REFERENCES {parent} ({theirs})",
+                 ALTER TABLE {quoted} DROP FOREIGN KEY {dropped}; ALTER TABLE {quoted} ADD CONSTRAINT {dropped} FOREIGN KEY ({columns}) REFERENCES {parent} ({theirs})",
                 key = reference.name,
                 quoted = name(table),
                 dropped = name(&reference.name),

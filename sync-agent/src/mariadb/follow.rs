@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::port::Position;
 
 /// Bytes of transactions that wait to be read. One that is greater alone is kept whole.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 
 /// The server says that it lives this often, and is taken for dead after that.
 const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -89,7 +89,9 @@ fn cell<'a>(bytes: &mut Bytes<'a>, kind: u8, detail: [u8; 2]) -> Result<Cell<'a>
         18 => date_time(bytes, detail[0])?,
         19 => time(bytes, detail[0])?,
         7 | 11 | 12 => {
-            return Err(Broken("a column has a temporal type of old, which does not say its own length; ALTER TABLE .. FORCE makes it new"));
+            return Err(Broken(
+                "a column has a temporal type of old, which does not say its own length; ALTER TABLE .. FORCE makes it new",
+            ));
         }
         16 => Cell::Bit(bytes.take(usize::from(detail[1]) + usize::from(detail[0] > 0))?),
         246 => Cell::Decimal { digits: bytes.take(decimal_length(detail[0], detail[1])?)?, precision: detail[0], scale: detail[1] },

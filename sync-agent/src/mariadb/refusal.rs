@@ -66,13 +66,23 @@ fn describe(code: u16, message: &str) -> Option<String> {
     })
 }
 
-/// The last quoted name after some words. A value that stands before it cannot take its place.
+/// The last quoted name after some words, with its parts: `` `school`.`users`.`name` ``. A value that stands before it
+/// cannot take its place.
 fn after(message: &str, words: &str) -> Option<String> {
-    let (_, rest) = message.rsplit_once(words)?;
-    let rest = rest.split(" at row ").next().unwrap_or(rest);
-    let name: String = rest.trim().chars().filter(|letter| !matches!(letter, '\'' | '`')).take(130).collect();
-    let end = name.find(' ').unwrap_or(name.len());
-    Some(name[..end].to_owned())
+    let (_, mut rest) = message.rsplit_once(words)?;
+    let mut name = String::new();
+    loop {
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '`'))?;
+        let (part, more) = rest[1..].split_once(quote)?;
+        name.push_str(part);
+        match more.strip_prefix('.') {
+            Some(next) => {
+                name.push('.');
+                rest = next;
+            }
+            None => return Some(name),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::apply::stored;
 use super::capture::{Image, Transaction, Unfollowed};
-use super::follow::{Buffer, Ended, end_of_log, file};
+use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
 use super::{Endpoint, objects, schema, triggers};
 use crate::error::Error;
@@ -186,7 +186,7 @@ impl Endpoint {
                 changes += transaction.changes.len();
                 changes >= limit || blocked(transaction)
             });
-            buffer.received >= end || buffer.ended.is_some() || full
+            buffer.received >= end || buffer.ended.is_some() || full || buffer.bytes > ROOM
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {

@@ -262,3 +262,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Broken> {
 fn uuid(bytes: &[u8; 16]) -> Value {
     Value::Text(uuid::Uuid::from_bytes(*bytes).to_string())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

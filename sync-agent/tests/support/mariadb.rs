@@ -64,7 +64,7 @@ impl Server {
             .stdout(Stdio::null()));
         let port = free_port();
         let mut arguments: Vec<String> = vec![
-            program("mariadbd").to_owned(),
+            program("mariadbd"),
             "--no-defaults".into(),
             format!("--datadir={}", data.display()),
             format!("--socket={}", dir.join("socket").display()),
@@ -149,7 +149,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(mut keeper) = self.keeper.lock().unwrap().take() {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the server's last words:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+        let keeper = self.keeper.lock().map(|mut keeper| keeper.take());
+        if let Ok(Some(mut keeper)) = keeper {
             drop(keeper.child.stdin.take());
             let _ = keeper.child.wait();
         }
@@ -173,10 +179,13 @@ pub async fn text(conn: &mut Conn, sql: &str) -> Option<String> {
     conn.query_first::<Option<String>, _>(sql).await.unwrap().flatten()
 }
 
-fn program(name: &'static str) -> &'static str {
-    let found = Command::new(name).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(found.is_ok(), "{name} is missing, and these tests need it: apt-get install mariadb-server");
-    name
+/// Where a program of the server is. `sbin` is not in everybody's path.
+fn program(name: &str) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let found = places.map(|place| place.join(name)).find(|program| program.is_file());
+    let found = found.unwrap_or_else(|| panic!("{name} is missing, and these tests need it: apt-get install mariadb-server"));
+    found.display().to_string()
 }
 
 fn run(command: &mut Command) {

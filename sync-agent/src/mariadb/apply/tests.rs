@@ -1,0 +1,44 @@
+//! What only an index that is not the key's can do wrong.
+
+use ficus_rules::Side;
+use ficus_rules::mapping::{Row, Value, compile};
+use mysql_async::prelude::Queryable;
+
+use crate::contract::mariadb::server::{Server, exec};
+use crate::mariadb::Server as Opened;
+use crate::mariadb::value::tests::map;
+use crate::port::{Applied, Changes, Effort, Engine, Position, Touched};
+
+#[tokio::test]
+async fn a_row_that_another_index_finds_is_left_alone() {
+    let server = Server::shared();
+    let name = server.database().await;
+    let mut root = server.root(&name).await;
+    exec(&mut root, "CREATE TABLE `from``here` (id int PRIMARY KEY, `c``0` varchar(20) NOT NULL)").await;
+    // The primary key is found first, and it is not what rows are correlated by.
+    exec(&mut root, "CREATE TABLE `to here` (legacy_id int UNIQUE, c0 varchar(20) PRIMARY KEY)").await;
+    let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
+    let from = opened.columns(&["from`here".into()]).await.expect("columns");
+    let to = opened.columns(&["to here".into()]).await.expect("columns");
+    let plans = compile("kinds", &[map(1)], &from, &to).expect("compiles");
+    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
+    sink.prepare().await.expect("prepares");
+    sink.claim("a source", None).await.expect("a turn");
+    exec(&mut root, "INSERT INTO `to here` VALUES (1, 'a'), (2, 'b')").await;
+    let row = |id: i64, text: &str| Row { key: Value::Int(id), values: vec![Value::Text(text.into())] };
+    let apply = async |upserts: Vec<Row>, effort| {
+        sink.apply(&[Changes { upserts, deletes: Vec::new() }], Position(5), effort, &[]).await.expect("applies")
+    };
+    match apply(vec![row(1, "b")], Effort::Plain).await {
+        Applied::Refused { holders } => assert_eq!(holders, [Touched { pair: 0, key: Value::Int(2) }]),
+        other => panic!("{other:?}"),
+    }
+    let all = "SELECT group_concat(legacy_id, c0 ORDER BY legacy_id) FROM `to here`";
+    assert_eq!(root.query_first::<String, _>(all).await.expect("asks").as_deref(), Some("1a,2b"));
+    // With the other one in the batch they change places.
+    assert!(matches!(apply(vec![row(1, "b"), row(2, "a")], Effort::Parked).await, Applied::Done { quarantined: 0, .. }));
+    assert_eq!(root.query_first::<String, _>(all).await.expect("asks").as_deref(), Some("1b,2a"));
+    // Texts that a collation takes for equal are two values.
+    assert!(matches!(apply(vec![row(1, "B")], Effort::Plain).await, Applied::Done { .. }));
+    assert_eq!(root.query_first::<String, _>(all).await.expect("asks").as_deref(), Some("1B,2a"));
+}

@@ -1,0 +1,334 @@
+//! MariaDB on one side or on both: a copy, both streams, random work, switches; and what only MariaDB can do to an agent.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/mariadb.rs"]
+mod mariadb;
+#[path = "support/pairs.rs"]
+mod pairs;
+
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::wire::VerifyScope;
+use mariadb::Server;
+use pairs::{Engine, Pairs, Random, report, streaming, until};
+
+/// Random work on whichever side owns, with agents dropped at random moments.
+async fn random_work(legacy: Engine, modern: Engine, seed: u64, kills: bool) {
+    let mut world = Pairs::new(Server::shared(), legacy, modern).await;
+    let mut random = Random(seed);
+    let mut apps = [world.app(Side::Legacy).await, world.app(Side::Modern).await];
+    for id in 1..=20 {
+        apps[0].writer(id).await;
+    }
+    let mut agent = world.agent().await;
+    for (round, owner) in [Side::Legacy, Side::Modern, Side::Legacy].into_iter().enumerate() {
+        for _ in 0..80 {
+            let app = &mut apps[usize::from(owner == Side::Modern)];
+            app.step(owner, &mut random).await;
+            if kills && random.below(20) == 0 {
+                drop(agent);
+                agent = world.agent().await;
+                tokio::time::sleep(Duration::from_millis(random.below(60))).await;
+            }
+        }
+        streaming(&agent).await;
+        world.settle(&agent, owner).await;
+        world.must_be_equal(&agent).await;
+        assert_eq!(report(&agent).quarantined, 0, "seed {seed}, round {round}");
+        world.switch(&agent, owner.other()).await;
+        let tables = world.verify(&agent, VerifyScope::Changed).await;
+        assert!(tables.iter().all(|table| table.drift_rows == 0), "seed {seed}, round {round}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn random_work_arrives_from_mariadb_in_mariadb() {
+    for seed in 1..=2 {
+        random_work(Engine::MariaDb, Engine::MariaDb, seed, false).await;
+    }
+}
+
+#[tokio::test]
+async fn random_work_arrives_from_sqlite_in_mariadb() {
+    random_work(Engine::Sqlite, Engine::MariaDb, 3, false).await;
+}
+
+#[tokio::test]
+async fn random_work_arrives_from_mariadb_in_sqlite() {
+    random_work(Engine::MariaDb, Engine::Sqlite, 4, false).await;
+}
+
+#[tokio::test]
+async fn random_work_survives_agents_that_die() {
+    for (legacy, modern, seed) in
+        [(Engine::MariaDb, Engine::MariaDb, 11), (Engine::MariaDb, Engine::Sqlite, 12), (Engine::Sqlite, Engine::MariaDb, 13)]
+    {
+        random_work(legacy, modern, seed, true).await;
+    }
+}
+
+#[tokio::test]
+async fn over_and_back_with_rows_born_on_each_side() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    for id in 1..=20 {
+        legacy.writer(id).await;
+    }
+    let agent = world.agent().await;
+    let seen = streaming(&agent).await;
+    assert_eq!((seen.backfill.done, seen.backfill.total), (40, 40));
+    world.switch(&agent, Side::Modern).await;
+    // A row that is born on modern takes the next number of the sequence, above all of legacy's.
+    modern.exec("INSERT INTO seq_writers VALUES ()").await;
+    let id = modern.number("SELECT max(id) FROM seq_writers").await;
+    assert_eq!(id, 21);
+    let uuid = ficus_rules::mapping::uuid_of("users", "writer", id);
+    modern
+        .exec(&format!("INSERT INTO writers (id, legacy_id, name, email, level, nickname) VALUES ('{uuid}', {id}, 'born', 'e', 1, 'nick')"))
+        .await;
+    world.settle(&agent, Side::Modern).await;
+    assert_eq!(legacy.number("SELECT count(*) FROM writer WHERE name = 'born'").await, 1);
+    modern.exec("DELETE FROM writers WHERE legacy_id = 21").await;
+    world.settle(&agent, Side::Modern).await;
+    world.must_be_equal(&agent).await;
+    world.switch(&agent, Side::Legacy).await;
+    legacy.exec("INSERT INTO writer (name, email, level) VALUES ('later', 'e', 1)").await;
+    assert_eq!(legacy.number("SELECT max(id) FROM writer").await, 22, "numbers never return");
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_fence_refuses_strangers_and_lets_kept_columns_pass() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.fence_and_drain(&agent, Side::Legacy).await;
+    for refused in [
+        "UPDATE writer SET name = 'WRITER1'",
+        "DELETE FROM book",
+        "INSERT INTO book (title, writer_id, price) VALUES ('x', 1, 1)",
+        "INSERT INTO book (id, title, writer_id, price) VALUES (1, 'x', 1, 1) ON DUPLICATE KEY UPDATE title = 'x'",
+        "REPLACE INTO book (id, title, writer_id, price) VALUES (1, 'x', 1, 1)",
+    ] {
+        let error = legacy.attempt(refused).await.unwrap_err();
+        assert!(error.contains("ficus: "), "{refused}: {error}");
+    }
+    legacy.exec("UPDATE writer SET last_login = '2026-05-05 00:00:00' WHERE id = 1").await;
+    world.open(&agent).await;
+    legacy.exec("UPDATE writer SET name = 'WRITER1'").await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_fence_waits_for_whoever_has_written_already() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let mut other = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    // One has written; the other has only looked, and has a snapshot from before the fence.
+    legacy.exec("START TRANSACTION").await;
+    legacy.exec("UPDATE writer SET email = 'open' WHERE id = 1").await;
+    other.exec("START TRANSACTION").await;
+    assert_eq!(other.number("SELECT count(*) FROM book").await, 1);
+    world.order(&agent, |orders, _| orders.fenced.legacy = true);
+    let seen = until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    assert!(!seen.fenced.legacy && seen.trouble.unwrap().contains("open for too long"));
+    legacy.exec("COMMIT").await;
+    world.fence_and_drain(&agent, Side::Legacy).await;
+    let late = other.attempt("UPDATE book SET title = 'late'").await.unwrap_err();
+    assert!(late.contains("ficus: "), "{late}");
+    other.exec("ROLLBACK").await;
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(modern.number("SELECT count(*) FROM writers WHERE email = 'open'").await, 1, "what was committed before the end is there");
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_tell_is_compared() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=5 {
+        legacy.writer(id).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    for (sql, said) in [
+        ("TRUNCATE TABLE book", "book"),
+        ("ALTER TABLE book MODIFY price decimal(11,3) NOT NULL DEFAULT 0", "book"),
+        ("SET binlog_format = STATEMENT; UPDATE writer SET email = concat(email, 'x'); SET binlog_format = ROW", "binlog_format=ROW"),
+    ] {
+        legacy.exec(sql).await;
+        until(&agent, sql, |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains(said))).await;
+        until(&agent, "trouble is over", |report| report.trouble.is_none() && report.forward.live).await;
+        legacy.exec("INSERT INTO book (title, writer_id, price) VALUES ('after', 1, 2.5)").await;
+        world.settle(&agent, Side::Legacy).await;
+        world.must_be_equal(&agent).await;
+    }
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(modern.number("SELECT count(*) FROM books").await, 3);
+    assert_eq!(modern.number("SELECT count(*) FROM writers WHERE email LIKE '%x'").await, 5);
+    // Neither other tables nor the agent's own statements are a reason to look at anything.
+    legacy.exec("CREATE TABLE book_old (id int); DROP TABLE book_old").await;
+    legacy.exec("INSERT INTO book (title, writer_id, price) VALUES ('later', 1, 2.5)").await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!(report(&agent).trouble, None);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_trigger_is_made_again() {
+    let world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let count = "SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()";
+    assert_eq!(legacy.number(count).await, 6);
+    let trigger =
+        legacy.text("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() LIMIT 1").await.unwrap();
+    legacy.exec(&format!("DROP TRIGGER {trigger}")).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while legacy.number(count).await != 6 {
+        assert!(std::time::Instant::now() < deadline, "not made again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    streaming(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn remove_leaves_nothing() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.order(&agent, |orders, _| orders.sync = ficus_rules::wire::SyncOrder::Remove);
+    until(&agent, "removed", |report| report.removed).await;
+    for side in Side::BOTH {
+        let mut app = world.app(side).await;
+        let left = "SELECT (SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()) \
+             + (SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE '\\_ficus%')";
+        assert_eq!(app.number(left).await, 0, "{side}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_acts_is_refused_with_the_statement() {
+    let world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.exec("ALTER TABLE book DROP FOREIGN KEY book_writer; ALTER TABLE book ADD CONSTRAINT book_writer FOREIGN KEY (writer_id) REFERENCES writer (id) ON DELETE CASCADE").await;
+    let agent = world.agent().await;
+    let trouble = until(&agent, "trouble", |report| report.trouble.is_some()).await.trouble.unwrap();
+    assert!(trouble.contains("ON DELETE CASCADE"), "{trouble}");
+    // The remedy is a statement that can be run as it is.
+    let (_, statement) = trouble.split_once(": ALTER").unwrap();
+    legacy.exec(&format!("ALTER{statement}")).await;
+    streaming(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_logs_too_little_is_refused_with_the_remedies() {
+    let server = Server::start(&["--binlog-format=MIXED", "--binlog-row-metadata=NO_LOG", "--binlog-row-image=MINIMAL"]);
+    let world = Pairs::new(&server, Engine::MariaDb, Engine::Sqlite).await;
+    let agent = world.agent().await;
+    let trouble = until(&agent, "trouble", |report| report.trouble.is_some()).await.trouble.unwrap();
+    for remedy in ["SET GLOBAL binlog_format = 'ROW'", "SET GLOBAL binlog_row_metadata = 'FULL'", "SET GLOBAL binlog_row_image = 'FULL'"] {
+        assert!(trouble.contains(remedy), "{trouble}");
+        let mut app = world.app(Side::Legacy).await;
+        app.exec(remedy).await;
+    }
+    streaming(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_compresses_loses_nothing() {
+    let server =
+        Server::start(&["--log-bin-compress=ON", "--log-bin-compress-min-len=10", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"]);
+    let mut world = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    let mut random = Random(77);
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=10 {
+        legacy.writer(id).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    for _ in 0..3 {
+        for _ in 0..40 {
+            legacy.step(Side::Legacy, &mut random).await;
+        }
+        server.crash_and_restart();
+        legacy = world.app(Side::Legacy).await;
+        legacy.exec("UPDATE writer SET email = 'after'").await;
+        until(&agent, "goes on", |report| report.trouble.is_none() && report.forward.live && report.reverse.live).await;
+    }
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_gone_is_made_up_for_by_comparing() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::MariaDb, Engine::Sqlite).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    agent.stop().await;
+    legacy.exec("DELETE FROM book").await;
+    legacy.exec("FLUSH BINARY LOGS").await;
+    let last = legacy.text("SHOW MASTER STATUS").await.unwrap();
+    legacy.exec(&format!("PURGE BINARY LOGS TO '{last}'")).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "compared", |report| report.trouble.is_none()).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(modern.number("SELECT count(*) FROM books").await, 0);
+    agent.stop().await;
+
+    // A log that began anew is another log.
+    legacy.exec("RESET MASTER").await;
+    let agent = world.agent().await;
+    until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("RESET MASTER"))).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn one_great_transaction_arrives_whole() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    legacy.exec("INSERT INTO book (title, writer_id, price) SELECT concat('book ', seq), 1, seq / 100 FROM seq_1_to_30000").await;
+    let begun = std::time::Instant::now();
+    world.settle(&agent, Side::Legacy).await;
+    println!("30000 rows in {:?}", begun.elapsed());
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(modern.number("SELECT count(*) FROM books").await, 30_001);
+    let begun = std::time::Instant::now();
+    legacy.exec("UPDATE book SET price = price + 1").await;
+    world.settle(&agent, Side::Legacy).await;
+    println!("30001 updates in {:?}", begun.elapsed());
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
