@@ -47,7 +47,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb
+	@.ci/packages cmake python prometheus mariadb postgres
 
 python: .venv/installed ## Install the example's Python environment
 

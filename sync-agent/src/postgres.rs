@@ -32,6 +32,7 @@ mod slot;
 mod snapshot;
 mod sql;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod url;
 mod value;

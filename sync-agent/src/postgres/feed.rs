@@ -37,7 +37,7 @@ pub(super) struct Feed {
     /// Bytes and entries in `ready`.
     pub(super) bytes: usize,
     pub(super) entries: usize,
-    /// The last one with entries that is not in `ready` any more.
+    /// The last one with entries that is not in `ready` any more. An earlier connection may have read some before `start`.
     dropped: u64,
     /// Up to here the source knows that the log may be gone.
     pub(super) noted: u64,
@@ -96,7 +96,7 @@ impl Feed {
 
     async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
         let (noted, forgiven) = endpoint.notes().await?;
-        *self = Feed { start: after, received: after, noted, forgiven, ..Feed::default() };
+        *self = Feed { start: after, received: after, dropped: after, noted, forgiven, ..Feed::default() };
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {

@@ -251,7 +251,7 @@ pub(super) fn is_of_key(unique: &Unique, shape: &Shape) -> bool {
 /// allowed, else to a value that nobody else has.
 fn park(shape: &Shape, table: &Table, key: &Column) -> Option<String> {
     let mut parked: Vec<String> = Vec::new();
-    for unique in table.unique.iter().filter(|unique| !is_of_key(unique, shape)) {
+    for unique in table.unique.iter().filter(|unique| !is_of_key(unique, shape) && !unique.referenced) {
         let fixed = |column: &String| *column == shape.key || shape.filter.iter().any(|(name, _)| name == column);
         let written = unique.columns.iter().filter(|column| shape.columns.contains(column) && !fixed(column));
         let Some(assignment) = written.filter_map(|column| out_of_the_way(table.column(column)?, key)).next() else { continue };

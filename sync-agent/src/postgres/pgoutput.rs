@@ -263,6 +263,7 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -288,7 +289,7 @@ mod tests {
     #[test]
     fn real_messages_are_read() {
         let messages = real();
-        assert_eq!(decode(&messages[0]), Ok(Message::Begin { commit: 0x152_9758, at: 0x303_ba80_40d7_95, xid: 728 }));
+        assert_eq!(decode(&messages[0]), Ok(Message::Begin { commit: 0x152_9758, at: 0x3_03ba_8040_d795, xid: 728 }));
         let Ok(Message::Relation(relation)) = decode(&messages[1]) else { panic!("a relation") };
         assert_eq!((relation.id, relation.schema.as_str(), relation.name.as_str(), relation.identity), (16384, "public", "item", b'f'));
         assert_eq!(relation.columns[1], Column { name: "name".into(), key: true, type_id: 25 });
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(old.0[1..], [Cell::Null, Cell::Null]);
         assert_eq!(decode(&messages[5]), Ok(Message::Truncate { relations: vec![16384] }));
         assert_eq!(decode(&messages[6]), Ok(Message::Logical));
-        assert_eq!(decode(&messages[7]), Ok(Message::Commit { commit: 0x152_9758, end: 0x152_9788, at: 0x303_ba80_40d7_95 }));
+        assert_eq!(decode(&messages[7]), Ok(Message::Commit { commit: 0x152_9758, end: 0x152_9788, at: 0x3_03ba_8040_d795 }));
     }
 
     #[test]

@@ -200,6 +200,11 @@ impl Endpoint {
         let flags = "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot FROM pg_catalog.pg_publication WHERE pubname = $1";
         let complete = sqlx::query(flags).bind(&self.names.publication).fetch_optional(&mut *tx).await?;
         let complete = complete.map(|row| row.try_get::<bool, _>(0)).transpose()?;
+        if complete.is_none() {
+            // Nothing of the log can be read that was written without a publication: the slot begins anew.
+            let forget = "UPDATE _ficus.capture SET timeline = NULL WHERE scope = $1";
+            sqlx::query(forget).bind(&self.names.scope).execute(&mut *tx).await?;
+        }
         // Row filters and column lists (15 and newer) would hide changes.
         let held = "SELECT r.prrelid::int8, (to_jsonb(r) ->> 'prqual') IS NULL AND (to_jsonb(r) ->> 'prattrs') IS NULL
             FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1";

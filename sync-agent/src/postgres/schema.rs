@@ -49,6 +49,8 @@ pub(super) struct Unique {
     pub(super) columns: Vec<String>,
     /// It holds for every row, on columns only, and at once.
     pub(super) plain: bool,
+    /// Other rows refer to its values, which therefore stay with their rows.
+    pub(super) referenced: bool,
     pub(super) primary: bool,
 }
 
@@ -113,6 +115,7 @@ const COLUMNS: &str = "SELECT a.attname::text, a.attnotnull OR t.typnotnull, a.a
     WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum";
 
 const UNIQUE: &str = "SELECT i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL, i.indisprimary,
+      EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conindid = i.indexrelid),
       ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts ORDER BY k.place)
     FROM pg_catalog.pg_index i WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid ORDER BY i.indexrelid";
@@ -134,7 +137,12 @@ async fn table(connection: &mut PgConnection, name: &str) -> Result<Option<Table
         table.columns.push(column(&row)?);
     }
     for row in sqlx::query(UNIQUE).bind(oid).fetch_all(&mut *connection).await? {
-        table.unique.push(Unique { plain: row.try_get(0)?, primary: row.try_get(1)?, columns: row.try_get(2)? });
+        table.unique.push(Unique {
+            plain: row.try_get(0)?,
+            primary: row.try_get(1)?,
+            referenced: row.try_get(2)?,
+            columns: row.try_get(3)?,
+        });
     }
     Ok(Some(table))
 }

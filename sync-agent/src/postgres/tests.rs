@@ -318,6 +318,10 @@ async fn what_capture_rests_on_is_watched() {
         ("DROP TABLE item; CREATE TABLE item (id int PRIMARY KEY, name text, kept text)", true),
         ("ALTER TABLE item DISABLE TRIGGER ALL", false),
         ("DO $$ BEGIN EXECUTE (SELECT 'ALTER PUBLICATION ' || pubname || ' DROP TABLE item' FROM pg_publication); END $$", true),
+        (
+            "DO $$ BEGIN EXECUTE (SELECT 'DROP PUBLICATION ' || pubname FROM pg_publication); END $$; INSERT INTO item VALUES (9, 'unpublished', '')",
+            true,
+        ),
         ("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()", true),
     ] {
         let mut bed = Bed::new("name text, kept text", &["kept"]).await;
@@ -329,11 +333,28 @@ async fn what_capture_rests_on_is_watched() {
         bed.again().await;
         assert_eq!(!bed.legacy.gaps().await.unwrap().is_empty(), gap, "{break_it}");
         let start = bed.legacy.end_position().await.unwrap();
-        exec(&mut app, "INSERT INTO item VALUES (1, 'a', 'b'); UPDATE item SET name = 'c'").await;
+        exec(&mut app, "INSERT INTO item VALUES (1, 'a', 'b'); UPDATE item SET name = 'c' WHERE id = 1").await;
         assert_eq!(bed.read(start).await.rows[0].len(), 1, "{break_it}");
         bed.legacy.fence(true).await.unwrap();
         assert!(attempt(&mut app, "DELETE FROM item").await.unwrap_err().contains("ficus: "), "{break_it}");
     }
+}
+
+#[tokio::test]
+async fn rows_whose_keys_others_refer_to_are_moved_out_of_the_way_without_their_keys() {
+    let bed = Bed::new("name text NOT NULL UNIQUE, code int NOT NULL UNIQUE", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "CREATE TABLE child (code int NOT NULL REFERENCES \"the new\".\"Item\" (code))").await;
+    let modern_side = bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap();
+    modern_side.prepare().await.unwrap();
+    modern_side.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+    let row = |key: i64, name: &str| Row { key: Value::Int(key), values: vec![Value::Text(name.into()), Value::Int(key)] };
+    let apply =
+        async |rows: Vec<Row>, effort| modern_side.apply(&[Changes { upserts: rows, deletes: Vec::new() }], Position(1), effort, &[]).await;
+    assert!(matches!(apply(vec![row(1, "a"), row(2, "b")], Effort::Plain).await, Ok(Applied::Done { .. })));
+    exec(&mut modern, "INSERT INTO child VALUES (1), (2)").await;
+    assert!(matches!(apply(vec![row(1, "b"), row(2, "a")], Effort::Plain).await, Ok(Applied::Refused { .. })));
+    assert!(matches!(apply(vec![row(1, "b"), row(2, "a")], Effort::Parked).await, Ok(Applied::Done { quarantined: 0, .. })));
 }
 
 #[tokio::test]
@@ -469,7 +490,7 @@ async fn a_later_agent_takes_the_slot_from_an_earlier_one() {
     later.claim(&bed.modern.id().await.unwrap(), None).await.unwrap();
     exec(&mut bed.app(Side::Legacy).await, "INSERT INTO item VALUES (1, 'a')").await;
     assert_eq!(later.read(start, 10, &[]).await.unwrap().touched.len(), 1);
-    assert!(matches!(bed.legacy.confirm(start).await, Ok(())), "nothing was read, so there is nothing to note");
+    assert!(matches!(bed.legacy.confirm(start).await, Err(Error::Superseded)));
     let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(start, 10, &[]).await.is_ok() {} });
     lost.await.expect("the earlier one loses its connection, and may not take it back");
     assert!(matches!(bed.legacy.read(start, 10, &[]).await, Err(Error::Superseded)));

@@ -143,6 +143,7 @@ fn interval(microseconds: i64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,559 @@
+//! Capabilities whose databases are PostgreSQL, on one side or on both: copied, streamed both ways, fenced, switched.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/postgres.rs"]
+mod server;
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::mapping::{ColumnMap, ColumnSource, TableMap, uuid_of};
+use ficus_rules::wire::{CapabilityOrders, Fences, MarkEnd, Orders, SyncOrder, Verify, VerifyScope};
+use ficus_sync_agent::{Agent, Config, Resolved};
+use server::Server;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
+use support::workload::Random;
+use support::{report, streaming, until};
+
+const LEGACY_POSTGRES: &str = "
+CREATE TABLE accounts_user (id serial PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age int, last_login timestamptz, bio text);
+CREATE TABLE accounts_note (id bigserial PRIMARY KEY, user_id int NOT NULL REFERENCES accounts_user DEFERRABLE INITIALLY DEFERRED, text text NOT NULL);
+CREATE TABLE attendance (id serial PRIMARY KEY, user_id int);";
+
+const MODERN_POSTGRES: &str = "
+CREATE TABLE users (id uuid PRIMARY KEY, legacy_id int UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age int, bio text, nickname text DEFAULT 'nobody');
+CREATE TABLE notes (id uuid PRIMARY KEY, legacy_id bigint UNIQUE, user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE, text text NOT NULL);
+CREATE SEQUENCE seq_users; CREATE TABLE seq_notes (id bigserial PRIMARY KEY);";
+
+const LEGACY_SQLITE: &str = "
+CREATE TABLE accounts_user (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age integer, last_login text, bio text);
+CREATE TABLE accounts_note (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, user_id integer NOT NULL REFERENCES accounts_user (id) DEFERRABLE INITIALLY DEFERRED, text text NOT NULL);
+CREATE TABLE attendance (id integer PRIMARY KEY, user_id integer);";
+
+const MODERN_SQLITE: &str = "
+CREATE TABLE users (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age integer, bio text, nickname text DEFAULT 'nobody');
+CREATE TABLE notes (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE, text text NOT NULL);
+CREATE TABLE seq_users (id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE seq_notes (id INTEGER PRIMARY KEY AUTOINCREMENT);";
+
+fn tables() -> Vec<TableMap> {
+    let map = |legacy: &str, modern: &str, sequence: &str, columns: &[(&str, &str, &str)]| TableMap {
+        source: format!("users.toml: {legacy}"),
+        legacy: legacy.into(),
+        modern: modern.into(),
+        legacy_key: "id".into(),
+        modern_key: "legacy_id".into(),
+        sequence: Some(sequence.into()),
+        columns: columns
+            .iter()
+            .map(|(modern, column, of)| ColumnMap {
+                modern: (*modern).into(),
+                from: ColumnSource::Uuid5 { column: (*column).into(), of: (*of).into() },
+            })
+            .collect(),
+        only: false,
+        keep_legacy: Vec::new(),
+        keep_modern: Vec::new(),
+        rows: ficus_rules::mapping::Rows::default(),
+    };
+    let mut users = map("accounts_user", "users", "seq_users", &[("id", "id", "accounts_user")]);
+    users.keep_legacy.push("last_login".into());
+    users.keep_modern.push("nickname".into());
+    vec![users, map("accounts_note", "notes", "seq_notes", &[("id", "id", "accounts_note"), ("user_id", "user_id", "accounts_user")])]
+}
+
+/// What stands on a side.
+#[derive(Clone, Copy, PartialEq)]
+enum Engine {
+    /// With the role that the documentation asks for: references are enforced.
+    Postgres,
+    /// With a superuser: they are not.
+    Superuser,
+    Sqlite,
+}
+
+/// An application's connection.
+enum App {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl App {
+    async fn attempt(&mut self, sql: &str) -> Result<(), String> {
+        match self {
+            App::Postgres(connection) => server::attempt(connection, sql).await.map(drop),
+            App::Sqlite(connection) => support::attempt(connection, sql).await.map(drop).map_err(|error| error.to_string()),
+        }
+    }
+
+    async fn exec(&mut self, sql: &str) {
+        self.attempt(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
+    async fn number(&mut self, sql: &str) -> i64 {
+        match self {
+            App::Postgres(connection) => server::number(connection, sql).await,
+            App::Sqlite(connection) => sqlx::query(AssertSqlSafe(format!("SELECT ({sql})"))).fetch_one(connection).await.unwrap().get(0),
+        }
+    }
+
+    async fn text(&mut self, sql: &str) -> Option<String> {
+        match self {
+            App::Postgres(connection) => server::text(connection, sql).await,
+            App::Sqlite(connection) => sqlx::query(AssertSqlSafe(format!("SELECT ({sql})"))).fetch_one(connection).await.unwrap().get(0),
+        }
+    }
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    engines: [Engine; 2],
+    databases: [String; 2],
+    orders: Orders,
+    token: u64,
+}
+
+impl World {
+    async fn new(engines: [Engine; 2]) -> World {
+        let orders = CapabilityOrders {
+            epoch: 1,
+            owner: Side::Legacy,
+            sync: SyncOrder::Run,
+            may_copy: true,
+            fenced: Fences::default(),
+            mark_end: None,
+            verify: None,
+            raise_sequences: None,
+            repair: None,
+        };
+        let mut world = World {
+            dir: tempfile::tempdir().unwrap(),
+            engines,
+            databases: [String::new(), String::new()],
+            orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), orders)]) },
+            token: 0,
+        };
+        for (index, side) in Side::BOTH.into_iter().enumerate() {
+            let ddl = match (engines[index], side) {
+                (Engine::Sqlite, Side::Legacy) => LEGACY_SQLITE,
+                (Engine::Sqlite, Side::Modern) => MODERN_SQLITE,
+                (_, Side::Legacy) => LEGACY_POSTGRES,
+                (_, Side::Modern) => MODERN_POSTGRES,
+            };
+            world.databases[index] =
+                if engines[index] == Engine::Sqlite { side.as_str().to_owned() } else { Server::shared().database().await };
+            world.app(side).await.exec(ddl).await;
+        }
+        world
+    }
+
+    fn index(side: Side) -> usize {
+        usize::from(side == Side::Modern)
+    }
+
+    fn url(&self, side: Side) -> String {
+        let database = &self.databases[World::index(side)];
+        match self.engines[World::index(side)] {
+            Engine::Postgres => Server::shared().url(database),
+            Engine::Superuser => Server::shared().root_url(database),
+            Engine::Sqlite => format!("sqlite://{}", self.dir.path().join(database).display()),
+        }
+    }
+
+    async fn app(&self, side: Side) -> App {
+        let database = &self.databases[World::index(side)];
+        if self.engines[World::index(side)] != Engine::Sqlite {
+            return App::Postgres(Server::shared().app(database).await);
+        }
+        let options = SqliteConnectOptions::new().filename(self.dir.path().join(database)).create_if_missing(true).foreign_keys(true);
+        App::Sqlite(options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(20)).connect().await.unwrap())
+    }
+
+    async fn agent(&self) -> Agent {
+        let mut config = Config::new("test", BTreeMap::new());
+        config.poll = Duration::from_millis(5);
+        config.batch_rows = 200;
+        let resolved = Resolved {
+            legacy: "monolith".into(),
+            legacy_url: self.url(Side::Legacy),
+            modern: "users-service".into(),
+            modern_url: self.url(Side::Modern),
+            tables: tables(),
+        };
+        let agent = Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap();
+        agent.order(self.orders.clone());
+        agent
+    }
+
+    fn order(&mut self, agent: &Agent, change: impl FnOnce(&mut CapabilityOrders, u64)) -> u64 {
+        self.token += 1;
+        self.orders.generation += 1;
+        change(self.orders.capabilities.get_mut("users").unwrap(), self.token);
+        agent.order(self.orders.clone());
+        self.token
+    }
+
+    /// Moves the ownership as a cutover does: fence, end, sequences, new owner.
+    async fn switch(&mut self, agent: &Agent, to: Side) {
+        let token = self.order(agent, |orders, token| {
+            orders.fenced = Fences { legacy: to == Side::Modern, modern: to == Side::Legacy };
+            orders.mark_end = Some(MarkEnd { token, side: to.other() });
+        });
+        until(agent, "the end is reached", |report| report.end.as_ref().is_some_and(|end| end.token == token && end.reached)).await;
+        let token = self.order(agent, |orders, token| orders.raise_sequences = Some(token));
+        until(agent, "the sequences are raised", |report| report.sequences_raised == Some(token)).await;
+        self.order(agent, |orders, _| {
+            orders.owner = to;
+            orders.epoch += 1;
+            orders.mark_end = None;
+        });
+        until(agent, "the new owner is open", |report| !report.fenced.of(to) && report.fenced.of(to.other())).await;
+    }
+
+    async fn settle(&self, agent: &Agent, side: Side) {
+        let asked = ficus_rules::Timestamp::from(std::time::SystemTime::now());
+        until(agent, "settled", |report| report.stream_from(side).through > asked).await;
+    }
+
+    async fn must_be_equal(&mut self, agent: &Agent) {
+        let token = self.order(agent, |orders, token| orders.verify = Some(Verify { token, scope: VerifyScope::Full }));
+        let seen = until(agent, "verified", |report| report.verified.as_ref().is_some_and(|v| v.token == token && v.done)).await;
+        for table in seen.verified.unwrap().tables {
+            assert_eq!((table.drift_rows, &table.samples), (0, &Vec::new()), "{} / {}", table.legacy, table.modern);
+            assert_eq!((table.legacy_root, table.legacy_rows), (table.modern_root, table.modern_rows));
+        }
+    }
+}
+
+/// Users 1 to 30 and some notes.
+async fn fill(app: &mut App) {
+    for id in 1..=30 {
+        app.exec(&format!(
+            "INSERT INTO accounts_user (id, username, email, age, bio) VALUES ({id}, 'user{id}', 'e', {id}, 'It''s a \\ {id}')"
+        ))
+        .await;
+        app.exec(&format!("INSERT INTO accounts_note (id, user_id, text) VALUES ({id}, {id}, 'note {id}')")).await;
+    }
+}
+
+async fn over_and_back(engines: [Engine; 2]) {
+    let mut world = World::new(engines).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    let seen = streaming(&agent).await;
+    assert_eq!((seen.backfill.done, seen.backfill.total), (60, 60));
+    world.must_be_equal(&agent).await;
+
+    legacy.exec("UPDATE accounts_user SET username = 'Grace' WHERE id = 7").await;
+    legacy.exec("DELETE FROM accounts_note WHERE user_id = 9").await;
+    legacy.exec("UPDATE accounts_note SET id = 900 WHERE id = 8").await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(modern.text("SELECT username FROM users WHERE legacy_id = 7").await.as_deref(), Some("Grace"));
+    let rows = report(&agent).forward.rows;
+    legacy.exec("UPDATE accounts_user SET last_login = '2026-01-01 00:00:00'").await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!((report(&agent).forward.rows, report(&agent).reverse.rows), (rows, 0), "kept columns do not flow, and nothing flows back");
+
+    world.switch(&agent, Side::Modern).await;
+    for refused in
+        ["UPDATE accounts_user SET email = 'x'", "DELETE FROM accounts_note", "INSERT INTO accounts_note (user_id, text) VALUES (1, 'x')"]
+    {
+        let error = legacy.attempt(refused).await.unwrap_err();
+        assert!(error.contains("ficus: "), "{error}");
+    }
+    legacy.exec("UPDATE accounts_user SET last_login = '2026-05-05 00:00:00'").await;
+    legacy.exec("INSERT INTO attendance (user_id) VALUES (1)").await;
+    let sequence = if engines[1] == Engine::Sqlite {
+        "SELECT 1 + max(seq) FROM sqlite_sequence WHERE name = 'seq_users'"
+    } else {
+        "SELECT nextval('seq_users')"
+    };
+    let id = modern.number(sequence).await;
+    assert_eq!(id, 31, "above all of legacy's");
+    let uuid = uuid_of("users", "accounts_user", id);
+    modern.exec(&format!("INSERT INTO users (id, legacy_id, username, email) VALUES ('{uuid}', {id}, 'born', 'e')")).await;
+    modern.exec("UPDATE users SET nickname = 'nick', age = 99 WHERE legacy_id = 5").await;
+    modern.exec("DELETE FROM users WHERE legacy_id = 3").await;
+    world.settle(&agent, Side::Modern).await;
+    assert_eq!(legacy.number("SELECT count(*) FROM accounts_user WHERE id = 3 OR username = 'born' AND id <> 31").await, 0);
+    assert_eq!(legacy.number("SELECT count(*) FROM accounts_note WHERE user_id = 3").await, 0, "the cascade came along");
+    world.must_be_equal(&agent).await;
+
+    world.switch(&agent, Side::Legacy).await;
+    assert!(modern.attempt("DELETE FROM users").await.unwrap_err().contains("ficus: "));
+    legacy.exec("INSERT INTO accounts_user (username, email) VALUES ('later', 'e')").await;
+    assert_eq!(legacy.number("SELECT max(id) FROM accounts_user").await, 32);
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(modern.text("SELECT nickname FROM users WHERE legacy_id = 5").await.as_deref(), Some("nick"), "unmapped columns stay");
+    assert_eq!(report(&agent).quarantined, 0);
+
+    world.order(&agent, |orders, _| orders.sync = SyncOrder::Remove);
+    until(&agent, "removed", |report| report.removed).await;
+    for side in Side::BOTH {
+        if engines[World::index(side)] != Engine::Sqlite {
+            let left = "SELECT (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) + (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots WHERE database = current_database())
+                + (SELECT count(*) FROM pg_namespace WHERE nspname = '_ficus') + (SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relreplident = 'f' AND relnamespace = 'public'::regnamespace)";
+            assert_eq!(world.app(side).await.number(left).await, 0, "{side}");
+        }
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn postgres_to_postgres_over_and_back() {
+    over_and_back([Engine::Postgres, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn postgres_to_postgres_as_a_superuser() {
+    over_and_back([Engine::Superuser, Engine::Superuser]).await;
+}
+
+#[tokio::test]
+async fn sqlite_to_postgres_over_and_back() {
+    over_and_back([Engine::Sqlite, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn postgres_to_sqlite_over_and_back() {
+    over_and_back([Engine::Postgres, Engine::Sqlite]).await;
+}
+
+/// What an application may do to its rows; statements may fail on a constraint, and then leave nothing.
+async fn step(app: &mut App, side: Side, random: &mut Random, two: &mut App) {
+    let (id, other, word) = (1 + random.below(40), 1 + random.below(40), random.next() % 1000);
+    let uuid = |of: &str, id: u64| uuid_of("users", of, i64::try_from(id).unwrap());
+    let (user, note) = (uuid("accounts_user", id), uuid("accounts_note", id));
+    let big = format!("{word}-").repeat(usize::try_from(random.below(4)).unwrap() * 3_000);
+    let sql = match (side, random.below(12)) {
+        (Side::Legacy, 0 | 1) => format!("INSERT INTO accounts_user (id, username, email, age, bio) VALUES ({id}, 'user{other}', 'e{word}', {word}, '{big}')"),
+        (Side::Legacy, 2) => format!("UPDATE accounts_user SET email = 'e{word}', age = NULL WHERE id = {id}"),
+        (Side::Legacy, 3) => format!("UPDATE accounts_user SET last_login = '2026-01-01 00:00:{:02}' WHERE id = {id}", word % 60),
+        (Side::Legacy, 4) => format!(
+            "BEGIN; UPDATE accounts_user SET username = 'swap' WHERE id = {id}; UPDATE accounts_user SET username = 'user{id}x' WHERE id = {other};
+             UPDATE accounts_user SET username = 'user{other}' WHERE id = {id}; COMMIT"
+        ),
+        (Side::Legacy, 5) => format!("UPDATE accounts_note SET id = {other} WHERE id = {id}"),
+        (Side::Legacy, 6) => format!(
+            "BEGIN; DELETE FROM accounts_note WHERE user_id = {id}; DELETE FROM accounts_user WHERE id = {id};
+             INSERT INTO accounts_user (id, username, email, bio) VALUES ({id}, 'user{word}', 'again', '{big}'); COMMIT"
+        ),
+        (Side::Legacy, 7) => format!("BEGIN; DELETE FROM accounts_note WHERE user_id = {id}; DELETE FROM accounts_user WHERE id = {id}; COMMIT"),
+        (Side::Legacy, 8) => format!(
+            "BEGIN; INSERT INTO accounts_note (id, user_id, text) SELECT {id} + 100, min(id), 'kept{word}' FROM accounts_user HAVING min(id) > 0;
+             SAVEPOINT s; DELETE FROM accounts_note; UPDATE accounts_user SET email = 'lost'; ROLLBACK TO s; COMMIT"
+        ),
+        (Side::Legacy, 9) => format!("UPDATE accounts_user SET bio = '{big}', username = 'user{other}' WHERE id = {id}"),
+        (Side::Legacy, 10) => {
+            // Two transactions that overlap, and commit in the other order.
+            let first = app.attempt(&format!("BEGIN; UPDATE accounts_user SET age = {word} WHERE id = {id}")).await;
+            if matches!(app, App::Postgres(_)) && first.is_ok() && id != other {
+                let _ = two.attempt(&format!("UPDATE accounts_user SET age = {word} WHERE id = {other}")).await;
+            }
+            "COMMIT".to_owned()
+        }
+        (Side::Legacy, _) => format!("INSERT INTO accounts_note (id, user_id, text) SELECT {id}, id, 't{word}' FROM accounts_user WHERE id = {other}"),
+        (Side::Modern, 0 | 1) => {
+            format!("INSERT INTO users (id, legacy_id, username, email, bio) VALUES ('{user}', {id}, 'user{other}', 'e{word}', '{big}')")
+        }
+        (Side::Modern, 2 | 3) => format!("UPDATE users SET email = 'e{word}', username = 'user{other}' WHERE legacy_id = {id}"),
+        (Side::Modern, 4) => format!("DELETE FROM users WHERE legacy_id = {id}"),
+        (Side::Modern, 5) => format!("UPDATE users SET nickname = 'n{word}' WHERE legacy_id = {id}"),
+        (Side::Modern, 6) => format!("UPDATE users SET age = {word} WHERE legacy_id = {id}"),
+        (Side::Modern, 7) => format!("DELETE FROM notes WHERE legacy_id = {id}"),
+        (Side::Modern, 8) => format!(
+            "BEGIN; UPDATE users SET username = 'swap' WHERE legacy_id = {id}; UPDATE users SET username = 'user{id}y' WHERE legacy_id = {other};
+             UPDATE users SET username = 'user{other}' WHERE legacy_id = {id}; COMMIT"
+        ),
+        (Side::Modern, 9) => format!("UPDATE notes SET text = 't{word}' WHERE legacy_id = {id}"),
+        (Side::Modern, _) => format!("INSERT INTO notes (id, legacy_id, user_id, text) SELECT '{note}', {id}, id, 't{word}' FROM users WHERE legacy_id = {other}"),
+    };
+    if let Err(error) = app.attempt(&sql).await {
+        assert!(
+            error.contains("constraint") || error.contains("deadlock") || error.contains("aborted"),
+            "{error}: {}",
+            &sql[..sql.len().min(200)]
+        );
+        let _ = app.attempt("ROLLBACK").await;
+    }
+}
+
+async fn random_work(engines: [Engine; 2], seed: u64, kills: bool) {
+    let mut world = World::new(engines).await;
+    let mut random = Random(seed);
+    let mut apps = [world.app(Side::Legacy).await, world.app(Side::Modern).await];
+    let mut others = [world.app(Side::Legacy).await, world.app(Side::Modern).await];
+    fill(&mut apps[0]).await;
+    let mut agent = world.agent().await;
+    for (round, owner) in [Side::Legacy, Side::Modern, Side::Legacy].into_iter().enumerate() {
+        streaming(&agent).await;
+        for _ in 0..150 {
+            let index = World::index(owner);
+            step(&mut apps[index], owner, &mut random, &mut others[index]).await;
+            if kills && random.below(40) == 0 {
+                drop(agent);
+                agent = world.agent().await;
+                tokio::time::sleep(Duration::from_millis(random.below(40))).await;
+            }
+        }
+        streaming(&agent).await;
+        world.settle(&agent, owner).await;
+        world.must_be_equal(&agent).await;
+        assert_eq!(report(&agent).quarantined, 0, "seed {seed}, round {round}");
+        world.switch(&agent, owner.other()).await;
+        world.must_be_equal(&agent).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn random_work_between_postgres_and_postgres() {
+    random_work([Engine::Postgres, Engine::Superuser], 1, false).await;
+    random_work([Engine::Superuser, Engine::Postgres], 2, false).await;
+}
+
+#[tokio::test]
+async fn random_work_survives_agents_that_die() {
+    random_work([Engine::Superuser, Engine::Superuser], 11, true).await;
+    random_work([Engine::Postgres, Engine::Postgres], 12, true).await;
+}
+
+#[tokio::test]
+async fn random_work_from_sqlite_to_postgres() {
+    random_work([Engine::Sqlite, Engine::Superuser], 21, true).await;
+}
+
+#[tokio::test]
+async fn random_work_from_postgres_to_sqlite() {
+    random_work([Engine::Superuser, Engine::Sqlite], 31, true).await;
+}
+
+#[tokio::test]
+async fn the_copy_is_exact_while_others_write() {
+    let mut world = World::new([Engine::Superuser, Engine::Superuser]).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.exec("INSERT INTO accounts_user (username, email) SELECT 'u' || i, 'e' FROM generate_series(1, 20000) i").await;
+    let mut writer = world.app(Side::Legacy).await;
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let writing = tokio::spawn(async move {
+        let mut round = 0;
+        while !*stopped.borrow_and_update() {
+            round += 1;
+            writer.exec(&format!("INSERT INTO accounts_user (username, email) VALUES ('w{round}', 'e'); UPDATE accounts_user SET email = 'r{round}' WHERE id % 997 = {round} % 997; DELETE FROM accounts_user WHERE id = {round}")).await;
+        }
+    });
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    stop.send_replace(true);
+    writing.await.unwrap();
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_emptied_table_is_compared_and_a_lost_slot_too() {
+    let mut world = World::new([Engine::Superuser, Engine::Superuser]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    legacy.exec("TRUNCATE accounts_note; INSERT INTO accounts_note (id, user_id, text) VALUES (77, 1, 'new')").await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while modern.number("SELECT count(*) FROM notes").await != 1 {
+        assert!(std::time::Instant::now() < deadline, "the rows of the emptied table stay: {:#?}", report(&agent));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until(&agent, "compared", |report| report.trouble.is_none() && report.forward.live).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+
+    let slot = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = current_database()";
+    assert_eq!(legacy.number(slot).await, 1);
+    legacy.exec("UPDATE accounts_user SET email = 'unseen' WHERE id < 4; DELETE FROM accounts_note").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "compared", |report| report.trouble.is_none() && report.forward.live).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 3);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_fit_is_set_aside_and_heals() {
+    let mut world = World::new([Engine::Sqlite, Engine::Postgres]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    legacy
+        .exec("UPDATE accounts_user SET bio = 'a' || char(0) || 'b' WHERE id = 1; UPDATE accounts_user SET email = 'good' WHERE id = 2")
+        .await;
+    until(&agent, "set aside", |report| report.quarantined == 1).await;
+    assert_eq!(modern.text("SELECT email FROM users WHERE legacy_id = 2").await.as_deref(), Some("good"));
+    let reason = modern.text("SELECT reason FROM _ficus.quarantine").await.unwrap();
+    assert!(reason.contains("bio") && reason.contains("zero byte"), "{reason}");
+    legacy.exec("UPDATE accounts_user SET bio = 'fine' WHERE id = 1").await;
+    until(&agent, "healed", |report| report.quarantined == 0).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_server_lacks_is_refused_with_the_statement() {
+    let world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let mut root = Server::shared().root(&world.databases[0]).await;
+    server::exec(&mut root, "CREATE ROLE stranger").await;
+    server::exec(&mut root, "ALTER TABLE accounts_note OWNER TO stranger").await;
+    let agent = world.agent().await;
+    let seen = until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.as_ref().is_some_and(|why| why.contains("GRANT \"stranger\" TO \"agent\";")), "{:?}", seen.trouble);
+    server::exec(&mut root, "GRANT stranger TO agent").await;
+    let seen = streaming(&agent).await;
+    assert_eq!(seen.trouble, None, "once it is done, the agent goes on by itself");
+    agent.stop().await;
+    root.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_goes_on_where_it_was() {
+    let server = Server::start(&[]);
+    let name = server.database().await;
+    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
+    let mut legacy = server.app(&name).await;
+    server::exec(&mut legacy, LEGACY_POSTGRES).await;
+    server::exec(&mut legacy, "INSERT INTO accounts_user (username, email) SELECT 'u' || i, 'e' FROM generate_series(1, 300) i").await;
+    let resolved = Resolved {
+        legacy: "monolith".into(),
+        legacy_url: server.url(&name),
+        modern: "users-service".into(),
+        modern_url: world.url(Side::Modern),
+        tables: tables(),
+    };
+    let config = Config::new("test", BTreeMap::new());
+    let agent = Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap();
+    agent.order(world.orders.clone());
+    streaming(&agent).await;
+    for round in 0..2 {
+        server::exec(
+            &mut legacy,
+            &format!("UPDATE accounts_user SET email = 'r{round}'; INSERT INTO accounts_user (username, email) VALUES ('n{round}', 'e')"),
+        )
+        .await;
+        server.crash_and_restart();
+        legacy = server.app(&name).await;
+        server::exec(&mut legacy, "DELETE FROM accounts_user WHERE id = (SELECT min(id) FROM accounts_user)").await;
+        until(&agent, "live again", |report| report.forward.live && report.trouble.is_none()).await;
+    }
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
