@@ -190,6 +190,11 @@ impl Fleet {
         fresh.collect()
     }
 
+    /// How long ago the agent of a capability reported.
+    pub(crate) fn agent_age(&self, capability: &str, now: Timestamp) -> Option<Duration> {
+        self.inner().agent_of(capability).map(|(at, _)| now.since(*at))
+    }
+
     /// Gateways for the status.
     pub(crate) fn gateways(&self, now: Timestamp) -> Vec<GatewayStatus> {
         let sum = |report: &GatewayReport, of: fn(&ficus_rules::wire::GatewayCapability) -> u64| report.capabilities.values().map(of).sum();

@@ -1,22 +1,54 @@
 //! What the orchestrator tells Prometheus, in the process's default registry. Labels are bounded: capability, phase, gate,
-//! direction.
+//! direction, stage, kind of what is waited for, and the names of gateways, which are forgotten with them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use ficus_rules::api::CapabilityStatus;
-use ficus_rules::migration::Phase;
+use ficus_rules::migration::waiting::WaitingKind;
+use ficus_rules::migration::{Phase, State, Switch};
+use ficus_rules::{Side, Timestamp};
 use prometheus::{
-    GaugeVec, HistogramVec, IntCounter, IntGauge, IntGaugeVec, exponential_buckets, register_gauge_vec, register_histogram_vec,
-    register_int_counter, register_int_gauge, register_int_gauge_vec,
+    GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets, register_gauge_vec,
+    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// All gates, by their label.
 const GATES: [&str; 5] = ["errors", "latency_p99", "shadow", "lag", "parity"];
 
+/// Everything that can be waited for, by its label.
+const KINDS: [(WaitingKind, &str); 8] = [
+    (WaitingKind::Wish, "wish"),
+    (WaitingKind::Hold, "hold"),
+    (WaitingKind::Time, "time"),
+    (WaitingKind::Gate, "gate"),
+    (WaitingKind::FailingGate, "failing_gate"),
+    (WaitingKind::Gateway, "gateway"),
+    (WaitingKind::Agent, "agent"),
+    (WaitingKind::Capability, "capability"),
+];
+
 const ONCE: &str = "a metric of this name is registered once";
 
 static PHASE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     register_int_gauge_vec!("ficus_phase", "1 for the phase that a capability is in", &["capability", "phase"]).expect(ONCE)
+});
+static PHASE_AGE: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let help = "How long a capability has been in its phase or step";
+    register_gauge_vec!("ficus_phase_age_seconds", help, &["capability"]).expect(ONCE)
+});
+static OWNER: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!("ficus_owner", "1 for the side that owns a capability's writes", &["capability", "side"]).expect(ONCE)
+});
+static FENCED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!("ficus_fenced", "1 while gateways are told to hold a capability's writes", &["capability"]).expect(ONCE)
+});
+static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "What is missing for a capability's next transition, by kind";
+    register_int_gauge_vec!("ficus_waiting", help, &["capability", "kind"]).expect(ONCE)
+});
+static BACKFILL: LazyLock<GaugeVec> = LazyLock::new(|| {
+    register_gauge_vec!("ficus_backfill_ratio", "Share of the existing rows that are copied, 0 to 1", &["capability"]).expect(ONCE)
 });
 static RAMP: LazyLock<GaugeVec> = LazyLock::new(|| {
     register_gauge_vec!("ficus_ramp_ratio", "Share of the callers whose reads modern serves, 0 to 1", &["capability"]).expect(ONCE)
@@ -32,23 +64,53 @@ static PAUSE: LazyLock<HistogramVec> = LazyLock::new(|| {
     let help = "How long a finished cutover or revert held the writes";
     register_histogram_vec!("ficus_cutover_pause_seconds", help, &["capability", "direction"], buckets).expect(ONCE)
 });
+static STAGE: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let help = "How long each stage of the last cutover or revert took";
+    register_gauge_vec!("ficus_switch_stage_seconds", help, &["capability", "direction", "stage"]).expect(ONCE)
+});
+static ABORTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Cutovers and reverts that were taken back before their point of no return";
+    register_int_counter_vec!("ficus_switches_aborted_total", help, &["capability", "direction"]).expect(ONCE)
+});
+static AGENT_AGE: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let help = "How long ago the agent of a capability reported";
+    register_gauge_vec!("ficus_agent_report_age_seconds", help, &["capability"]).expect(ONCE)
+});
+static GATEWAY_AGE: LazyLock<GaugeVec> =
+    LazyLock::new(|| register_gauge_vec!("ficus_gateway_report_age_seconds", "How long ago a gateway reported", &["gateway"]).expect(ONCE));
 static GENERATION: LazyLock<IntGauge> =
     LazyLock::new(|| register_int_gauge!("ficus_published_generation", "The newest published generation").expect(ONCE));
+static COMPLAINTS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("ficus_rules_complaints", "What is wrong with the rule files as they are; older ones serve").expect(ONCE)
+});
 static RELOAD_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     register_int_counter!("ficus_rules_reload_failures_total", "Rule sets that were refused; the last good one served on").expect(ONCE)
 });
 
 /// Shows how far a capability is.
-pub(crate) fn capability(name: &str, status: &CapabilityStatus) {
+pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) {
     for phase in Phase::ALL {
         PHASE.with_label_values(&[name, phase.as_str()]).set(i64::from(phase == status.phase));
     }
+    PHASE_AGE.with_label_values(&[name]).set(now.since(status.since).as_secs_f64());
+    for side in Side::BOTH {
+        OWNER.with_label_values(&[name, side.as_str()]).set(i64::from(side == status.owner));
+    }
+    FENCED.with_label_values(&[name]).set(i64::from(status.serving.fenced));
+    for (kind, label) in KINDS {
+        let missing = status.waiting_for.iter().filter(|waiting| waiting.kind == kind).count();
+        WAITING.with_label_values(&[name, label]).set(count(missing));
+    }
+    if let Some(copied) = &status.backfill {
+        let share = if copied.complete { 1.0 } else { copied.done as f64 / copied.total.max(1) as f64 };
+        BACKFILL.with_label_values(&[name]).set(share.min(1.0));
+    }
     let ramp = match status.serving.owner {
-        ficus_rules::Side::Modern => 1.0,
-        ficus_rules::Side::Legacy => status.serving.reads.ratio(),
+        Side::Modern => 1.0,
+        Side::Legacy => status.serving.reads.ratio(),
     };
     RAMP.with_label_values(&[name]).set(ramp);
-    HOLDS.with_label_values(&[name]).set(status.holds.len() as i64);
+    HOLDS.with_label_values(&[name]).set(count(status.holds.len()));
     for gate in GATES.iter().filter(|gate| !status.gates.iter().any(|judged| judged.gate == **gate)) {
         // A gate that is not judged any more has no verdict.
         let _ = VERDICT.remove_label_values(&[name, gate]);
@@ -56,10 +118,50 @@ pub(crate) fn capability(name: &str, status: &CapabilityStatus) {
     for judged in &status.gates {
         VERDICT.with_label_values(&[name, &judged.gate]).set(i64::from(judged.verdict.severity()));
     }
-    // The histogram is there from the beginning, so that no panel is empty before the first cutover.
+    // Counted from zero on, so that no panel is empty before the first cutover.
     for direction in ["cutover", "revert"] {
         let _ = PAUSE.with_label_values(&[name, direction]);
+        let _ = ABORTED.with_label_values(&[name, direction]);
     }
+}
+
+/// Shows how long a capability's agent has been silent. `None`: nobody has it.
+pub(crate) fn agent(capability: &str, age: Option<Duration>) {
+    match age {
+        Some(age) => AGENT_AGE.with_label_values(&[capability]).set(age.as_secs_f64()),
+        None => drop(AGENT_AGE.remove_label_values(&[capability])),
+    }
+}
+
+/// Shows how long a gateway has been silent, if it reported since this process started.
+pub(crate) fn gateway(name: &str, reported: Option<Timestamp>, now: Timestamp) {
+    if let Some(at) = reported {
+        GATEWAY_AGE.with_label_values(&[name]).set(now.since(at).as_secs_f64());
+    }
+}
+
+/// A gateway is gone for good.
+pub(crate) fn forget_gateway(name: &str) {
+    let _ = GATEWAY_AGE.remove_label_values(&[name]);
+}
+
+/// A transition was written: a stage of a switch may have ended with it.
+pub(crate) fn stage(before: &State, after: &State, now: Timestamp) {
+    let Some(running) = &before.switch else {
+        if let Some(begun) = &after.switch {
+            forget_stages(&after.capability, direction(begun));
+        }
+        return;
+    };
+    if after.switch.as_ref().is_none_or(|next| next.stage != running.stage) {
+        let labels = [before.capability.as_str(), direction(running), running.stage.as_str()];
+        STAGE.with_label_values(&labels).set(now.since(running.since).as_secs_f64());
+    }
+}
+
+/// A switch was taken back.
+pub(crate) fn aborted(capability: &str, switch: &Switch) {
+    ABORTED.with_label_values(&[capability, direction(switch)]).inc();
 }
 
 /// A finished switch.
@@ -73,7 +175,30 @@ pub(crate) fn generation(generation: u64) {
     LazyLock::force(&RELOAD_FAILURES);
 }
 
+/// What is wrong with the rule files as they are.
+pub(crate) fn complaints(errors: usize) {
+    COMPLAINTS.set(count(errors));
+}
+
 /// A rule set was refused.
 pub(crate) fn reload_failed() {
     RELOAD_FAILURES.inc();
+}
+
+fn direction(switch: &Switch) -> &'static str {
+    match switch.to {
+        Side::Modern => "cutover",
+        Side::Legacy => "revert",
+    }
+}
+
+/// The stages of an earlier switch say nothing about the one that begins.
+fn forget_stages(capability: &str, direction: &str) {
+    for stage in ficus_rules::migration::Stage::ALL {
+        let _ = STAGE.remove_label_values(&[capability, direction, stage.as_str()]);
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

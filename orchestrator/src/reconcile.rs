@@ -132,6 +132,7 @@ impl Reconciler {
         }
         self.drop_expired().await;
         for gateway in self.shared.fleet.forget(fleet::now()) {
+            metrics::forget_gateway(&gateway);
             if let Err(failed) = self.shared.store.forget_gateway(&gateway).await {
                 warn!(gateway, error = %failed, "a gateway's name could not be dropped");
             }
@@ -208,11 +209,15 @@ impl Reconciler {
         crash::after_write(before, &written.state);
         self.view.states.insert(plan.name.clone(), written);
         self.publish();
+        metrics::stage(before, after, now);
         for note in &journal {
             info!(capability = %plan.name, kind = %note.line.kind, phase = after.phase.as_str(), by, "{}", note.line.text);
             if let ("switched", Some(pause)) = (note.line.kind.as_str(), after.last_pause_ms) {
                 let direction = note.line.detail["direction"].as_str().unwrap_or("cutover");
                 metrics::paused(&plan.name, direction, pause as f64 / 1000.0);
+            }
+            if let ("aborted", Some(switch)) = (note.line.kind.as_str(), &before.switch) {
+                metrics::aborted(&plan.name, switch);
             }
         }
         Ok(())
@@ -238,8 +243,13 @@ impl Reconciler {
     fn show_metrics(&self) {
         let now = fleet::now();
         for (plan, stored) in self.view.capabilities() {
-            metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now));
+            metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now), now);
+            metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, now));
         }
+        for gateway in self.shared.fleet.gateways(now) {
+            metrics::gateway(&gateway.name, gateway.reported, now);
+        }
+        metrics::complaints(self.view.complaints.iter().filter(|complaint| !complaint.warning).count());
     }
 }
 

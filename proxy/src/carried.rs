@@ -15,6 +15,7 @@ use crate::fence::InFlight;
 use crate::forward::Peer;
 use crate::hold::Held;
 use crate::identity::Identity;
+use crate::metrics::UnderWay;
 use crate::shadow::Capture;
 use crate::traffic::CapabilityCounters;
 
@@ -68,6 +69,8 @@ pub(crate) struct Carried {
     pub(crate) refused: Option<&'static str>,
     /// A copy of the answer for comparison.
     pub(crate) capture: Option<Capture>,
+    /// Held for its end.
+    _under_way: UnderWay,
 }
 
 /// One try on one side.
@@ -104,6 +107,7 @@ impl Carried {
             status: None,
             refused: None,
             capture: None,
+            _under_way: UnderWay::begin(),
         }
     }
 

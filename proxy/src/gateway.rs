@@ -153,6 +153,7 @@ impl Gateway {
         let all = inner.counters.all();
         let report = |one: &CapabilityCounters| {
             let modern_down = inner.around.is_down(&one.name, Instant::now());
+            metrics().modern_down.with_label_values(&[&*one.name]).set(i64::from(modern_down));
             GatewayCapability { modern_down, ..one.report(inner.holds.held(&one.name)) }
         };
         GatewayReport {

@@ -7,6 +7,9 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 
 use crate::shadow::Dropped;
 
+/// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
+const WATCHED: [&str; 4] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner"];
+
 /// All metrics.
 pub(crate) struct Metrics {
     pub(crate) requests: IntCounterVec,
@@ -17,6 +20,10 @@ pub(crate) struct Metrics {
     pub(crate) held: IntGaugeVec,
     pub(crate) hold: HistogramVec,
     pub(crate) inflight: IntGaugeVec,
+    pub(crate) decisions: IntCounterVec,
+    pub(crate) refusals: IntCounterVec,
+    pub(crate) modern_down: IntGaugeVec,
+    pub(crate) under_way: IntGauge,
     pub(crate) generation: IntGauge,
     pub(crate) refused: IntCounter,
     pub(crate) panics: IntCounter,
@@ -61,6 +68,10 @@ impl Metrics {
             held: gauges("ficus_held_requests", "Writes held now", &["capability"]),
             hold: histograms("ficus_hold_seconds", "How long writes were held", &["capability"]),
             inflight: gauges("ficus_inflight_writes", "Writes sent and not yet answered", &["capability"]),
+            decisions: counters("ficus_decisions_total", "Requests by why they went where they went", &["capability", "because"]),
+            refusals: counters("ficus_refusals_total", "Requests that the gateway answered itself, by reason", &["reason"]),
+            modern_down: gauges("ficus_modern_down", "1 while modern refuses connections", &["capability"]),
+            under_way: kept(IntGauge::new("ficus_requests_under_way", "Requests that are being carried now")),
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
             refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),
             panics: kept(IntCounter::new("ficus_panics_total", "Panics, each of which ended one request or task")),
@@ -75,12 +86,31 @@ pub(crate) fn begin(capability: &str) {
     for why in Dropped::ALL {
         let _ = metrics.shadow_dropped.with_label_values(&[capability, why.as_str()]);
     }
-    for gauge in [&metrics.held, &metrics.inflight] {
+    for gauge in [&metrics.held, &metrics.inflight, &metrics.modern_down] {
         let _ = gauge.with_label_values(&[capability]);
     }
     let _ = metrics.hold.with_label_values(&[capability]);
+    for reason in WATCHED {
+        let _ = metrics.refusals.with_label_values(&[reason]);
+    }
     for verdict in ["same", "different", "failed"] {
         let _ = metrics.shadow.with_label_values(&[capability, verdict]);
+    }
+}
+
+/// Counts a request as under way until it is dropped.
+pub(crate) struct UnderWay(());
+
+impl UnderWay {
+    pub(crate) fn begin() -> UnderWay {
+        metrics().under_way.inc();
+        UnderWay(())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics().under_way.dec();
     }
 }
 

@@ -21,6 +21,10 @@ pub(crate) fn finish(carried: &mut Carried, client_left: bool) {
     metrics.requests.with_label_values(&[&*capability, side, &*phase, class(status)]).inc();
     metrics.duration.with_label_values(&[&*capability, side]).observe(took.as_secs_f64());
     let because = carried.decision.as_ref().map(|decision| &decision.because).map_or("undecided", Because::as_str);
+    metrics.decisions.with_label_values(&[&*capability, because]).inc();
+    if let Some(reason) = carried.refused {
+        metrics.refusals.with_label_values(&[reason]).inc();
+    }
     tracing::info!(
         target: "access",
         method = carried.asked.method,
