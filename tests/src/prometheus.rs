@@ -27,7 +27,7 @@ pub struct Prometheus {
     /// Held for its end.
     _process: Process,
     http: Http,
-    started: (SystemTime, Instant),
+    started: SystemTime,
 }
 
 /// One series of an answer.
@@ -78,7 +78,9 @@ impl Prometheus {
         ensure!(config.contains(SHIPPED_TARGET), "prometheus.yml does not scrape the default admin listener {SHIPPED_TARGET}");
         let config = config.replace(SHIPPED_TARGET, target).replace("_interval: 5s", "_interval: 1s");
         std::fs::write(directory.join("prometheus.yml"), config)?;
-        std::fs::copy(shipped.join("alerts.yml"), directory.join("alerts.yml"))?;
+        for rules in ["recording.yml", "alerts.yml"] {
+            std::fs::copy(shipped.join(rules), directory.join(rules))?;
+        }
         let address = format!("127.0.0.1:{port}");
         let mut command = Command::new("prometheus");
         command.current_dir(directory).args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn"]);
@@ -88,12 +90,7 @@ impl Prometheus {
         let base = format!("http://{address}");
         school::until_up(&base, "/-/ready").await.with_context(|| process.log())?;
         let http = Http::new(&base, Duration::from_secs(10));
-        Ok(Prometheus { _process: process, http, started: (SystemTime::now(), Instant::now()) })
-    }
-
-    /// How long it has been scraping, in whole seconds, rounded up.
-    pub fn seconds(&self) -> u64 {
-        self.started.1.elapsed().as_secs() + 1
+        Ok(Prometheus { _process: process, http, started: SystemTime::now() })
     }
 
     /// What an expression is now.
@@ -110,7 +107,15 @@ impl Prometheus {
     /// # Errors
     /// Prometheus refuses it.
     pub async fn query_range(&self, expression: &str) -> Result<Vec<Series>> {
-        let start = unix(self.started.0)?.to_string();
+        self.query_since(expression, self.started).await
+    }
+
+    /// What an expression was in every second since a moment.
+    ///
+    /// # Errors
+    /// Prometheus refuses it.
+    pub async fn query_since(&self, expression: &str, since: SystemTime) -> Result<Vec<Series>> {
+        let start = unix(since)?.to_string();
         let end = unix(SystemTime::now())?.to_string();
         let data = self.ask("query_range", &[("query", expression), ("start", &start), ("end", &end), ("step", "1")]).await?;
         series(&data)
@@ -121,18 +126,21 @@ impl Prometheus {
     /// # Errors
     /// It does not answer.
     pub async fn alerts(&self) -> Result<Vec<Value>> {
-        let data = self.ask("rules", &[("type", "alert")]).await?;
-        let groups = data["groups"].as_array().context("rules without groups")?;
-        Ok(groups.iter().filter_map(|group| group["rules"].as_array()).flatten().cloned().collect())
+        self.rules("alert").await
     }
 
-    /// Names of all metrics that were ever scraped.
+    /// Recording rules as Prometheus sees them: `name`, `query`, `health`, `lastError`.
     ///
     /// # Errors
     /// It does not answer.
-    pub async fn names(&self) -> Result<Vec<String>> {
-        let data = self.ask("label/__name__/values", &[]).await?;
-        Ok(serde_json::from_value(data)?)
+    pub async fn recorded(&self) -> Result<Vec<Value>> {
+        self.rules("record").await
+    }
+
+    async fn rules(&self, kind: &str) -> Result<Vec<Value>> {
+        let data = self.ask("rules", &[("type", kind)]).await?;
+        let groups = data["groups"].as_array().context("rules without groups")?;
+        Ok(groups.iter().filter_map(|group| group["rules"].as_array()).flatten().cloned().collect())
     }
 
     async fn until_scraped(&self) -> Result<()> {

@@ -31,7 +31,11 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn python() -> Result<PathBuf> {
+/// The Python of the environment that `make python` installs.
+///
+/// # Errors
+/// There is none.
+pub fn python() -> Result<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python");
     let python = std::env::var_os("FICUS_PYTHON").map_or(venv, PathBuf::from);
     ensure!(python.exists(), "{} is missing: run `make python` first", python.display());

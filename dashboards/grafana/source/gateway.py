@@ -1,0 +1,66 @@
+"""The gateways: what they carry, what they refuse, and whether they keep up with what is published."""
+
+from ficus import FORWARDED, quantile, transitions
+from model import curves, dashboard, figure, heat, query, variable
+
+INSTANCE = variable("instance", "Gateway", "label_values(ficus_requests_under_way, instance)", multi=True, includeAll=True, allValue=".+")
+THESE = 'instance=~"$instance"'
+ANY = f"ficus_requests_total{{{THESE}}}"
+
+
+def or_none(expr):
+    return f"{expr}\nor\nsum(rate({ANY}[$__rate_interval])) * 0"
+
+
+def health():
+    return [
+        figure("Gateways that answer", "Of those that Prometheus knows.", "short", query(f'sum(up{{job="ficus", {THESE}}})', instant=True), w=6),
+        figure("Longest silence", "Since a gateway last reported to the orchestrator. After its validity it refuses writes of migrating capabilities.", "s",
+               query("max(ficus_gateway_report_age_seconds)", instant=True), none="none has reported", steps=((0, "green"), (5, "orange"), (10, "red")), w=6),
+        figure("Published states refused", "In the range. A gateway that refuses one serves by the last good one.", "short",
+               query(f"sum(increase(ficus_published_refused_total{{{THESE}}}[$__range]))", instant=True), steps=((0, "green"), (0.5, "red")), w=6),
+        figure("Panics", "In the range. Each ended one request or one task; the log names the place.", "short",
+               query(f"sum(increase(ficus_panics_total{{{THESE}}}[$__range]))", instant=True), steps=((0, "green"), (0.5, "red")), w=6),
+    ]
+
+
+def traffic():
+    seconds = f"ficus_request_duration_seconds_bucket{{{THESE}, {FORWARDED}}}"
+    return [
+        curves("Requests", "By the side that answered; `gateway` is what the gateways answered themselves.", "reqps",
+               query(f"sum by (side) (rate({ANY}[$__rate_interval]))", "{{side}}"), stacked=True),
+        curves("Codes", "By class.", "reqps", query(f"sum by (code) (rate({ANY}[$__rate_interval]))", "{{code}}"), stacked=True),
+        curves("Requests under way", "Being carried now, by gateway: connections that are busy.", "short",
+               query(f"sum by (instance) (ficus_requests_under_way{{{THESE}}})", "{{instance}}")),
+        heat("Latency", "From a request's head to its answer's end, whatever the side.", f"sum by (le) (rate({seconds}[$__rate_interval]))", w=12),
+        curves("Latency, by gateway", "99 of 100 requests were answered within this time.", "s",
+               query(quantile(0.99, "instance, le", seconds), "{{instance}}"), w=12),
+    ]
+
+
+def upstreams():
+    return [
+        curves("New services that refuse connections", "1 while the last connections to it failed; reads go to the monolith meanwhile.", "short",
+               query(f"max by (capability) (ficus_modern_down{{{THESE}}})", "{{capability}}")),
+        curves("Tried again on the monolith", "Reads that the new service failed. No caller noticed.", "reqps",
+               query(f"sum by (capability) (rate(ficus_fallbacks_total{{{THESE}}}[$__rate_interval]))", "{{capability}}"), stacked=True),
+        curves("No rule speaks of them", "Requests that went to the default upstream.", "reqps",
+               query(or_none(f'sum(rate(ficus_requests_total{{{THESE}, capability="none"}}[$__rate_interval]))'), "requests")),
+    ]
+
+
+def limits():
+    return [
+        curves("Writes held", "At fences, by capability. At `hold_requests` a gateway answers 503.", "short",
+               query(f"sum by (capability) (ficus_held_requests{{{THESE}}})", "{{capability}}")),
+        curves("Refused", "Requests that the gateways answered themselves, by reason.", "reqps",
+               query(or_none(f"sum by (reason) (rate(ficus_refusals_total{{{THESE}}}[$__rate_interval]))"), "{{reason}}"), stacked=True),
+        curves("Generations", "What is published, and by what each gateway serves.", "none",
+               query("max(ficus_published_generation)", "published"), query(f"max by (instance) (ficus_rules_generation{{{THESE}}})", "{{instance}}"), min=None),
+    ]
+
+
+def make():
+    rows = [("Health", health()), ("Traffic", traffic()), ("Upstreams", upstreams()), ("Limits and rules", limits())]
+    text = "Gateways: requests, upstream health, what was tried again or refused, and the state that each serves by."
+    return dashboard("ficus-gateway", "Ficus: gateway", text, [INSTANCE], transitions(), rows)
