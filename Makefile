@@ -1,7 +1,7 @@
 # Everything that people type. `make` alone lists it.
 
 CARGO ?= cargo
-REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt
+REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt dashboards/grafana/requirements.txt
 MONOLITH := tests/systems/student-management/monolith
 
 .DEFAULT_GOAL := help
@@ -53,7 +53,7 @@ python: .venv/installed ## Install the example's Python environment
 
 .venv/installed: $(REQUIREMENTS)
 	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	@touch $@
 
 clean: ## Remove what was built and what the demo left
