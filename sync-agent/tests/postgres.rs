@@ -19,22 +19,26 @@ use support::workload::Random;
 use support::{report, streaming, until};
 
 const LEGACY_POSTGRES: &str = "
-CREATE TABLE accounts_user (id serial PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age int, last_login timestamptz, bio text);
+CREATE TABLE accounts_user (id serial PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age int, last_login timestamptz, bio text,
+  active boolean NOT NULL DEFAULT true, joined timestamptz NOT NULL DEFAULT '2026-01-02 03:04:05.000006+02', score numeric(10,2), born date, token uuid);
 CREATE TABLE accounts_note (id bigserial PRIMARY KEY, user_id int NOT NULL REFERENCES accounts_user DEFERRABLE INITIALLY DEFERRED, text text NOT NULL);
 CREATE TABLE attendance (id serial PRIMARY KEY, user_id int);";
 
 const MODERN_POSTGRES: &str = "
-CREATE TABLE users (id uuid PRIMARY KEY, legacy_id int UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age int, bio text, nickname text DEFAULT 'nobody');
+CREATE TABLE users (id uuid PRIMARY KEY, legacy_id int UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age int, bio text, nickname text DEFAULT 'nobody',
+  active boolean NOT NULL DEFAULT false, joined timestamptz NOT NULL DEFAULT '2026-05-05 05:05:05+00', score numeric(10,2), born date, token uuid);
 CREATE TABLE notes (id uuid PRIMARY KEY, legacy_id bigint UNIQUE, user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE, text text NOT NULL);
 CREATE SEQUENCE seq_users; CREATE TABLE seq_notes (id bigserial PRIMARY KEY);";
 
 const LEGACY_SQLITE: &str = "
-CREATE TABLE accounts_user (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age integer, last_login text, bio text);
+CREATE TABLE accounts_user (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, username varchar(150) NOT NULL UNIQUE, email text NOT NULL, age integer, last_login text, bio text,
+  active bool NOT NULL DEFAULT 1, joined datetime NOT NULL DEFAULT '2026-01-02 03:04:05.000006', score decimal(10,2), born date, token char(32));
 CREATE TABLE accounts_note (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, user_id integer NOT NULL REFERENCES accounts_user (id) DEFERRABLE INITIALLY DEFERRED, text text NOT NULL);
 CREATE TABLE attendance (id integer PRIMARY KEY, user_id integer);";
 
 const MODERN_SQLITE: &str = "
-CREATE TABLE users (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age integer, bio text, nickname text DEFAULT 'nobody');
+CREATE TABLE users (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, username text NOT NULL UNIQUE, email text NOT NULL, age integer, bio text, nickname text DEFAULT 'nobody',
+  active bool NOT NULL DEFAULT 0, joined datetime NOT NULL DEFAULT '2026-05-05 05:05:05', score decimal(10,2), born date, token char(32));
 CREATE TABLE notes (id text PRIMARY KEY NOT NULL, legacy_id integer UNIQUE, user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE, text text NOT NULL);
 CREATE TABLE seq_users (id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE seq_notes (id INTEGER PRIMARY KEY AUTOINCREMENT);";
 
@@ -113,6 +117,8 @@ struct World {
     databases: [String; 2],
     orders: Orders,
     token: u64,
+    /// Another process's world, as the environment names it.
+    theirs: Option<[String; 2]>,
 }
 
 impl World {
@@ -134,6 +140,7 @@ impl World {
             databases: [String::new(), String::new()],
             orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), orders)]) },
             token: 0,
+            theirs: None,
         };
         for (index, side) in Side::BOTH.into_iter().enumerate() {
             let ddl = match (engines[index], side) {
@@ -154,6 +161,9 @@ impl World {
     }
 
     fn url(&self, side: Side) -> String {
+        if let Some(theirs) = &self.theirs {
+            return theirs[World::index(side)].clone();
+        }
         let database = &self.databases[World::index(side)];
         match self.engines[World::index(side)] {
             Engine::Postgres => Server::shared().url(database),
@@ -231,7 +241,8 @@ impl World {
 async fn fill(app: &mut App) {
     for id in 1..=30 {
         app.exec(&format!(
-            "INSERT INTO accounts_user (id, username, email, age, bio) VALUES ({id}, 'user{id}', 'e', {id}, 'It''s a \\ {id}')"
+            "INSERT INTO accounts_user (id, username, email, age, bio, score, born, token) VALUES ({id}, 'user{id}', 'e', {id}, 'It''s a \\ {id}', {id}.50, '2000-02-{:02}', '550e8400e29b41d4a7164466554400{id:02}')",
+            1 + id % 28
         ))
         .await;
         app.exec(&format!("INSERT INTO accounts_note (id, user_id, text) VALUES ({id}, {id}, 'note {id}')")).await;
@@ -332,7 +343,10 @@ async fn step(app: &mut App, side: Side, random: &mut Random, two: &mut App) {
     let big = format!("{word}-").repeat(usize::try_from(random.below(4)).unwrap() * 3_000);
     let sql = match (side, random.below(12)) {
         (Side::Legacy, 0 | 1) => format!("INSERT INTO accounts_user (id, username, email, age, bio) VALUES ({id}, 'user{other}', 'e{word}', {word}, '{big}')"),
-        (Side::Legacy, 2) => format!("UPDATE accounts_user SET email = 'e{word}', age = NULL WHERE id = {id}"),
+        (Side::Legacy, 2) => format!(
+            "UPDATE accounts_user SET email = 'e{word}', age = NULL, score = {word}.25, joined = '2026-03-04 05:06:07.{word:06}', active = {} WHERE id = {id}",
+            if matches!(app, App::Sqlite(_)) { "0" } else { "false" }
+        ),
         (Side::Legacy, 3) => format!("UPDATE accounts_user SET last_login = '2026-01-01 00:00:{:02}' WHERE id = {id}", word % 60),
         (Side::Legacy, 4) => format!(
             "BEGIN; UPDATE accounts_user SET username = 'swap' WHERE id = {id}; UPDATE accounts_user SET username = 'user{id}x' WHERE id = {other};
@@ -364,7 +378,7 @@ async fn step(app: &mut App, side: Side, random: &mut Random, two: &mut App) {
         (Side::Modern, 2 | 3) => format!("UPDATE users SET email = 'e{word}', username = 'user{other}' WHERE legacy_id = {id}"),
         (Side::Modern, 4) => format!("DELETE FROM users WHERE legacy_id = {id}"),
         (Side::Modern, 5) => format!("UPDATE users SET nickname = 'n{word}' WHERE legacy_id = {id}"),
-        (Side::Modern, 6) => format!("UPDATE users SET age = {word} WHERE legacy_id = {id}"),
+        (Side::Modern, 6) => format!("UPDATE users SET age = {word}, score = -{word}.5, born = '1999-12-31', token = NULL WHERE legacy_id = {id}"),
         (Side::Modern, 7) => format!("DELETE FROM notes WHERE legacy_id = {id}"),
         (Side::Modern, 8) => format!(
             "BEGIN; UPDATE users SET username = 'swap' WHERE legacy_id = {id}; UPDATE users SET username = 'user{id}y' WHERE legacy_id = {other};
@@ -556,4 +570,78 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
     world.settle(&agent, Side::Legacy).await;
     world.must_be_equal(&agent).await;
     agent.stop().await;
+}
+
+/// Every place at which an agent may die while it works. The second time where the first is too early to be interesting.
+const POINTS: [&str; 10] = [
+    "backfill_batch",
+    "backfill_complete",
+    "before_apply",
+    "before_apply:3",
+    "after_apply_before_commit",
+    "after_apply_before_commit:4",
+    "after_commit_before_confirm:2",
+    "fence",
+    "mark_end",
+    "sequences",
+];
+
+#[tokio::test]
+#[ignore = "the agent that others kill"]
+async fn the_agent_that_is_killed() {
+    let url = |name: &str| std::env::var(name).ok();
+    let Some(urls) = url("FICUS_TEST_LEGACY").zip(url("FICUS_TEST_MODERN")) else { return };
+    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
+    world.theirs = Some([urls.0, urls.1]);
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.switch(&agent, Side::Modern).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+}
+
+async fn killed_at(point: &str, engines: [Engine; 2]) {
+    let mut world = World::new(engines).await;
+    let (mut random, mut app, mut other) = (Random(77), world.app(Side::Legacy).await, world.app(Side::Legacy).await);
+    fill(&mut app).await;
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "the_agent_that_is_killed"])
+        .env("FICUS_CRASH_AT", point)
+        .env("FICUS_TEST_LEGACY", world.url(Side::Legacy))
+        .env("FICUS_TEST_MODERN", world.url(Side::Modern))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = child.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let ended = loop {
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        assert!(std::time::Instant::now() < deadline, "the agent does not come to {point}");
+        let id = 1 + random.below(30);
+        // Refused once the fence is closed.
+        let _ = app.attempt(&format!("UPDATE accounts_user SET age = {id}, email = 'e{}' WHERE id = {id}", random.next())).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(6), "it died at {point}, and not of something else");
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    for _ in 0..40 {
+        step(&mut app, Side::Legacy, &mut random, &mut other).await;
+    }
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(report(&agent).quarantined, 0);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_may_die_anywhere() {
+    for point in POINTS {
+        killed_at(point, [Engine::Postgres, Engine::Superuser]).await;
+    }
 }
