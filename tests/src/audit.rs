@@ -3,10 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::str::FromStr as _;
 
 use anyhow::{Context as _, Result};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::any::AnyConnectOptions;
+use sqlx::{AnyConnection, ConnectOptions as _, Row as _};
 
 use crate::ledger::{Entry, Outcome, Write};
 
@@ -33,10 +34,10 @@ struct Rows {
 ///
 /// # Errors
 /// A database cannot be read.
-pub async fn audit(school: &Path, service: &Path, entries: &[Entry], direct_notes: &[String]) -> Result<Findings> {
+pub async fn audit(school: &Path, service: &str, entries: &[Entry], direct_notes: &[String]) -> Result<Findings> {
     let legacy = read(
         "legacy",
-        school,
+        &format!("sqlite://{}", school.display()),
         "SELECT text FROM accounts_usernote",
         "SELECT username FROM accounts_customuser",
         "SELECT user_id, address FROM accounts_student UNION ALL SELECT user_id, address FROM accounts_staff",
@@ -125,9 +126,9 @@ fn check_addresses(rows: &Rows, entries: &[Entry], findings: &mut Findings) {
     }
 }
 
-async fn read(side: &'static str, database: &Path, notes: &str, users: &str, addresses: &str) -> Result<Rows> {
-    let context = || format!("cannot audit {}", database.display());
-    let mut connection = SqliteConnectOptions::new().filename(database).read_only(true).connect().await.with_context(context)?;
+async fn read(side: &'static str, database: &str, notes: &str, users: &str, addresses: &str) -> Result<Rows> {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnectOptions::from_str(database)?.connect().await.with_context(|| format!("cannot audit {side}"))?;
     let mut counted = HashMap::new();
     for text in texts(&mut connection, notes).await? {
         *counted.entry(text).or_default() += 1;
@@ -138,7 +139,7 @@ async fn read(side: &'static str, database: &Path, notes: &str, users: &str, add
     Ok(Rows { side, notes: counted, users, addresses })
 }
 
-async fn texts(connection: &mut SqliteConnection, query: &str) -> Result<Vec<String>> {
+async fn texts(connection: &mut AnyConnection, query: &str) -> Result<Vec<String>> {
     let rows = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(connection).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

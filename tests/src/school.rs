@@ -143,13 +143,13 @@ pub fn start_monolith(database: &Path, port: u16, log: &Path) -> Result<Process>
     Process::start("monolith", &mut command, log)
 }
 
-/// Makes the users service's empty database.
+/// Makes the users service's tables in the database behind a URL.
 ///
 /// # Errors
 /// It says why not.
-pub async fn migrate_service(database: &Path) -> Result<()> {
+pub async fn migrate_service(database: &str) -> Result<()> {
     let mut command = Command::new(binary("users-service")?);
-    command.arg("migrate").env("USERS_DATABASE", format!("sqlite://{}", database.display()));
+    command.arg("migrate").env("USERS_DATABASE", database);
     run(command).await
 }
 
@@ -157,9 +157,9 @@ pub async fn migrate_service(database: &Path) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be started.
-pub fn start_service(database: &Path, port: u16, jwks: &str, log: &Path) -> Result<Process> {
+pub fn start_service(database: &str, port: u16, jwks: &str, log: &Path) -> Result<Process> {
     let mut command = Command::new(binary("users-service")?);
-    command.env("USERS_DATABASE", format!("sqlite://{}", database.display()));
+    command.env("USERS_DATABASE", database);
     command.env("USERS_LISTEN", format!("127.0.0.1:{port}")).env("FICUS_JWKS_URL", jwks).env("USERS_PASSWORD_ITERATIONS", "2000");
     Process::start("users-service", &mut command, log)
 }

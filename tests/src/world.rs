@@ -22,11 +22,13 @@ pub struct Plan {
     pub environment: Vec<(String, String)>,
     /// Orchestrator, gateway and agent are processes of their own.
     pub apart: bool,
+    /// The service's database, empty; a file of SQLite in the directory where it is not said.
+    pub service_database: Option<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new(), apart: false }
+        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new(), apart: false, service_database: None }
     }
 }
 
@@ -46,6 +48,7 @@ pub struct World {
     /// gunicorn.
     pub monolith: Process,
     ports: Ports,
+    service_database: String,
     plan: Plan,
 }
 
@@ -75,14 +78,16 @@ impl World {
             service: free_port()?,
         };
         school::seed(&directory.join("school.sqlite3"), plan.users).await?;
-        school::migrate_service(&directory.join("users.sqlite3")).await?;
+        let service_database =
+            plan.service_database.clone().unwrap_or_else(|| format!("sqlite://{}", directory.join("users.sqlite3").display()));
+        school::migrate_service(&service_database).await?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
-        std::fs::write(directory.join("ficus.toml"), configuration(ports))?;
+        std::fs::write(directory.join("ficus.toml"), configuration(ports, &service_database))?;
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);
         let monolith = school::start_monolith(&directory.join("school.sqlite3"), ports.monolith, &log("monolith.log"))?;
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", if plan.apart { ports.gateway_admin } else { ports.admin });
-        let service = school::start_service(&directory.join("users.sqlite3"), ports.service, &jwks, &log("users-service.log"))?;
+        let service = school::start_service(&service_database, ports.service, &jwks, &log("users-service.log"))?;
         let (ficus, gateway, agent) = match plan.apart {
             false => (start_part(&directory, "run", &plan.environment)?, None, None),
             true => (
@@ -91,7 +96,7 @@ impl World {
                 Some(start_part(&directory, "agent", &plan.environment)?),
             ),
         };
-        let world = World { directory, ficus, gateway, agent, service, monolith, ports, plan };
+        let world = World { directory, ficus, gateway, agent, service, monolith, ports, service_database, plan };
         world.until_up().await?;
         Ok(world)
     }
@@ -174,9 +179,9 @@ impl World {
         self.directory.join("school.sqlite3")
     }
 
-    /// The service's database.
-    pub fn service_database(&self) -> PathBuf {
-        self.directory.join("users.sqlite3")
+    /// The URL of the service's database.
+    pub fn service_database(&self) -> &str {
+        &self.service_database
     }
 
     /// A client of the public URL.
@@ -201,7 +206,7 @@ fn start_part(directory: &Path, part: &str, environment: &[(String, String)]) ->
     Process::start(&format!("ficus {part}"), &mut command, &directory.join("logs").join(log))
 }
 
-fn configuration(ports: Ports) -> String {
+fn configuration(ports: Ports, service_database: &str) -> String {
     let Ports { gateway, admin, gateway_admin, monolith, service } = ports;
     format!(
         r#"# The process: needs a restart. The rules in rules/ do not.
@@ -221,7 +226,7 @@ database = "sqlite://school.sqlite3"
 
 [upstream.users-service]
 address = "127.0.0.1:{service}"
-database = "sqlite://users.sqlite3"
+database = "{service_database}"
 
 [identity.django]
 upstream = "monolith"

@@ -213,7 +213,7 @@ pub(super) async fn settle(world: &World, ledger: Ledger, point: &str) -> Result
     };
     operator.until("users", "the streams to be empty", PATIENCE, quiet).await?;
     operator.type_in(&["verify", "users", "--wait", "60s"]).await.with_context(|| format!("after a crash at {point}"))?;
-    let findings = audit::audit(&world.school_database(), &world.service_database(), &ledger.entries(), &[]).await?;
+    let findings = audit::audit(&world.school_database(), world.service_database(), &ledger.entries(), &[]).await?;
     ensure!(findings.lost.is_empty(), "a crash at {point} lost {:?}", findings.lost);
     ensure!(findings.doubled.is_empty(), "a crash at {point} doubled {:?}", findings.doubled);
     ensure!(ledger.stale_reads().is_empty(), "a crash at {point}: stale {:?}", ledger.stale_reads());

@@ -3,8 +3,11 @@
 mod apart;
 mod breakage;
 mod demo;
+mod engines;
 mod explain;
 mod kills;
+#[path = "../../../sync-agent/tests/support/postgres.rs"]
+mod postgres;
 mod process;
 mod reload;
 mod school;

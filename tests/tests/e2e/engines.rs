@@ -1,0 +1,55 @@
+//! The users of the school, from SQLite to PostgreSQL and back, under load: what the demo shows, on the databases that the
+//! system's plan names.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use ficus_tests::load::{Load, Shape};
+use ficus_tests::world::{Plan, World};
+
+use super::kills::{crash_at, crashed, settle, walk_in, wish_until_accepted};
+use super::postgres::Server;
+use super::{Directory, kills};
+
+const PEOPLE: Shape = Shape { people: 6, admins: 1, pause: Duration::from_millis(40) };
+
+async fn plan(environment: Vec<(String, String)>) -> Plan {
+    let server = Server::shared();
+    let database = server.url(&server.database().await);
+    Plan { service_database: Some(database), environment, ..Plan::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_move_to_postgresql_and_back_and_again() -> Result<()> {
+    let directory = Directory::new();
+    let world = World::start(directory.path(), plan(Vec::new()).await).await?;
+    let load = Load::start(&world.http(), PEOPLE).await?;
+    let operator = world.operator()?;
+    operator.type_in(&["advance", "users"]).await?;
+    walk_in(&world).await?;
+    for (wish, phase) in [("cutover", "soaking"), ("revert", "reverted"), ("cutover", "soaking")] {
+        wish_until_accepted(&world, wish).await?;
+        operator.until_phase("users", phase, kills::PATIENCE).await.with_context(|| format!("after {wish}"))?;
+    }
+    settle(&world, load.stop().await, "PostgreSQL").await?;
+    drop(world);
+    directory.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_the_new_side_is_postgresql() -> Result<()> {
+    for point in ["backfill_batch", "after_apply_before_commit", "after_commit_before_confirm"] {
+        let directory = Directory::new();
+        let mut world = World::start(directory.path(), plan(crash_at(point)).await).await?;
+        let load = Load::start(&world.http(), PEOPLE).await?;
+        world.operator()?.type_in(&["advance", "users"]).await?;
+        crashed(&mut world, point).await?;
+        world.restart_ficus(&[]).await?;
+        walk_in(&world).await.with_context(|| format!("after a crash at {point}"))?;
+        settle(&world, load.stop().await, point).await?;
+        drop(world);
+        directory.passed();
+    }
+    Ok(())
+}
