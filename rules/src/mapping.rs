@@ -178,6 +178,14 @@ impl Eq for Value {}
 
 /// The UUID of a legacy integer. Shape: lower case with hyphens.
 pub fn uuid_of(capability: &str, legacy_table: &str, id: i64) -> uuid::Uuid {
-    let namespace = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("ficus/{capability}/{legacy_table}").as_bytes());
-    uuid::Uuid::new_v5(&namespace, id.to_string().as_bytes())
+    uuid_in(&namespace_of(capability, legacy_table), id)
+}
+
+/// What the UUIDs of a legacy table's integers are made in.
+fn namespace_of(capability: &str, legacy_table: &str) -> uuid::Uuid {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("ficus/{capability}/{legacy_table}").as_bytes())
+}
+
+fn uuid_in(namespace: &uuid::Uuid, id: i64) -> uuid::Uuid {
+    uuid::Uuid::new_v5(namespace, id.to_string().as_bytes())
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::mapping::cast::{self, Cast, Loss};
 use crate::mapping::plan::{Form, Lookup, Place, Plan, Rule, Shape};
-use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value};
+use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value, namespace_of};
 
 /// A column, as its database describes it. Generated columns are not listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl<'a> Pair<'a> {
                         Some(lookups.len() - 1)
                     }
                 };
-                Some(Rule::Uuid { from, of: of.clone(), lookup, form })
+                Some(Rule::Uuid { from, namespace: namespace_of(self.capability, of), lookup, form })
             }
         }
     }

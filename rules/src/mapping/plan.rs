@@ -4,7 +4,9 @@
 use crate::mapping::cast::{self, Cast, Loss, Why};
 use crate::mapping::pack::{self, Field};
 use crate::mapping::rows::Graves;
-use crate::mapping::{Value, uuid_of};
+use uuid::Uuid;
+
+use crate::mapping::{Value, uuid_in};
 
 /// How one pair of tables is read, written and mapped. Made by [`super::compile()`].
 #[derive(Debug, Clone, PartialEq)]
@@ -122,7 +124,7 @@ pub(super) enum Rule {
     /// `lookup` is the index among the lookups; the key needs none.
     Uuid {
         from: Place,
-        of: String,
+        namespace: Uuid,
         lookup: Option<usize>,
         form: Form,
     },
@@ -179,9 +181,9 @@ impl Plan {
                 }
                 Rule::Unpack { document, field } => unpacked[*document][*field].clone(),
                 Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
-                Rule::Uuid { from, of, form, .. } => match value(from) {
+                Rule::Uuid { from, namespace, form, .. } => match value(from) {
                     Value::Null => Value::Null,
-                    Value::Int(id) => self.uuid(of, *id, *form),
+                    Value::Int(id) => uuid(namespace, *id, *form),
                     _ => return Err(RowError::NotAnInteger { column: column.clone() }),
                 },
             });
@@ -214,12 +216,12 @@ impl Plan {
                 }
                 Rule::Copy(from, cast) => (from, cast.back(modern).map_err(unfit(column))?),
                 Rule::Map { from, values } => (from, translate(modern, values.iter().map(|(legacy, modern)| (modern, legacy)), column)?),
-                Rule::Uuid { from, of, lookup, form } => {
+                Rule::Uuid { from, namespace, lookup, form } => {
                     let id = match lookup {
                         Some(lookup) => &row.values[self.modern.columns.len() + lookup],
                         None => &row.key,
                     };
-                    (from, self.integer(of, *form, modern, id, column)?)
+                    (from, integer(namespace, *form, modern, id, column)?)
                 }
             };
             if let Place::Column(at) = place {
@@ -267,23 +269,23 @@ impl Plan {
         };
         self.documents.iter().map(fields).collect()
     }
+}
 
-    fn uuid(&self, of: &str, id: i64, form: Form) -> Value {
-        let uuid = uuid_of(&self.capability, of, id);
-        match form {
-            Form::Text => Value::Text(uuid.to_string()),
-            Form::Hex => Value::Text(uuid.simple().to_string()),
-            Form::Bytes => Value::Blob(uuid.as_bytes().to_vec()),
-        }
+fn uuid(namespace: &Uuid, id: i64, form: Form) -> Value {
+    let uuid = uuid_in(namespace, id);
+    match form {
+        Form::Text => Value::Text(uuid.to_string()),
+        Form::Hex => Value::Text(uuid.simple().to_string()),
+        Form::Bytes => Value::Blob(uuid.as_bytes().to_vec()),
     }
+}
 
-    fn integer(&self, of: &str, form: Form, uuid: &Value, id: &Value, column: &str) -> Result<Value, RowError> {
-        match (uuid, id) {
-            (Value::Null, _) => Ok(Value::Null),
-            (_, Value::Int(number)) if *uuid == self.uuid(of, *number, form) => Ok(id.clone()),
-            (_, Value::Int(_)) => Err(RowError::ForeignUuid { column: column.to_owned() }),
-            _ => Err(RowError::Dangling { column: column.to_owned() }),
-        }
+fn integer(namespace: &Uuid, form: Form, found: &Value, id: &Value, column: &str) -> Result<Value, RowError> {
+    match (found, id) {
+        (Value::Null, _) => Ok(Value::Null),
+        (_, Value::Int(number)) if *found == uuid(namespace, *number, form) => Ok(id.clone()),
+        (_, Value::Int(_)) => Err(RowError::ForeignUuid { column: column.to_owned() }),
+        _ => Err(RowError::Dangling { column: column.to_owned() }),
     }
 }
 
