@@ -103,6 +103,45 @@ async fn over_and_back_with_rows_born_on_each_side() {
 }
 
 #[tokio::test]
+async fn of_two_agents_the_later_one_works() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let first = world.agent().await;
+    streaming(&first).await;
+    let second = world.agent().await;
+    streaming(&second).await;
+    legacy.writer(1).await;
+    let seen = until(&first, "stopped", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.unwrap().contains("another agent"));
+    world.settle(&second, Side::Legacy).await;
+    world.must_be_equal(&second).await;
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_is_on_the_other_side_soon() {
+    let world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let mut took = Vec::new();
+    for id in 1..=200 {
+        legacy.exec(&format!("INSERT INTO writer (id, name, level) VALUES ({id}, 'w{id}', 1)")).await;
+        let begun = std::time::Instant::now();
+        while modern.number(&format!("SELECT count(*) FROM writers WHERE legacy_id = {id}")).await == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it never came");
+        }
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    println!("commit to visible: p50 {:?}, p99 {:?}", took[100], took[198]);
+    assert!(took[100] < Duration::from_secs(1), "{:?}", took[100]);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_fence_refuses_strangers_and_lets_kept_columns_pass() {
     let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
     let mut legacy = world.app(Side::Legacy).await;

@@ -413,7 +413,15 @@ impl Sink for Endpoint {
     }
 
     async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
-        self.load_once(pair, rows).await.map_err(|ended| self.ended(ended))
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.load_once(pair, rows).await {
+                Ok(rejected) => return Ok(rejected),
+                Err(Ended::Other(error)) if tries < TRIES && refusal::is_passing(&error) => {}
+                Err(ended) => return Err(self.ended(ended)),
+            }
+        }
     }
 
     async fn empty(&self) -> Result<(), Error> {

@@ -342,8 +342,11 @@ impl Capture {
 
 type Cells<'a> = Vec<Option<Cell<'a>>>;
 
+/// What was there before, and what is there now.
+type BothImages<'a> = (Option<Cells<'a>>, Option<Cells<'a>>);
+
 /// Before and after, row by row.
-fn images<'a>(map: &TableMap, rows: &'a Rows<'_>) -> Result<Vec<(Option<Cells<'a>>, Option<Cells<'a>>)>, Broken> {
+fn images<'a>(map: &TableMap, rows: &'a Rows<'_>) -> Result<Vec<BothImages<'a>>, Broken> {
     if rows.width != map.columns.len() {
         return Err(Broken("rows have another width than their table"));
     }

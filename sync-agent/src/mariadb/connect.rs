@@ -55,6 +55,8 @@ pub(super) struct Lease {
 impl Server {
     /// Connects. `label` names it in errors.
     pub(crate) async fn open(url: &str, label: &str) -> Result<Server, Error> {
+        // An error means that the process has chosen already.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let opts = settings(url::read(url, label)?);
         let mut conn = connect(&opts).await.map_err(|error| {
             Error::Refused(format!("{label}: cannot be opened ({error}); check the server, and host, account and database in ficus.toml"))
@@ -170,3 +172,6 @@ impl DerefMut for Lease {
         self.conn.as_mut().expect("a lease has its connection until it is done")
     }
 }
+
+#[cfg(test)]
+mod tests;

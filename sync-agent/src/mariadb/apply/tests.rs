@@ -42,3 +42,42 @@ async fn a_row_that_another_index_finds_is_left_alone() {
     assert!(matches!(apply(vec![row(1, "B")], Effort::Plain).await, Applied::Done { .. }));
     assert_eq!(root.query_first::<String, _>(all).await.expect("asks").as_deref(), Some("1B,2a"));
 }
+
+#[tokio::test]
+async fn texts_are_keys_byte_by_byte() {
+    let server = Server::shared();
+    let name = server.database().await;
+    let mut root = server.root(&name).await;
+    let collated = "varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
+    exec(&mut root, &format!("CREATE TABLE `from``here` (id {collated} PRIMARY KEY, `c``0` varchar(20) NOT NULL)")).await;
+    exec(&mut root, &format!("CREATE TABLE `to here` (legacy_id {collated} UNIQUE, c0 varchar(20) NOT NULL)")).await;
+    let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
+    let from = opened.columns(&["from`here".into()]).await.expect("columns");
+    let to = opened.columns(&["to here".into()]).await.expect("columns");
+    let plans = compile("kinds", &[map(1)], &from, &to).expect("compiles");
+    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
+    sink.prepare().await.expect("prepares");
+    sink.claim("a source", None).await.expect("a turn");
+    let key = |text: &str| Value::Text(text.into());
+    let upserts = ["ä", "a", "B", "x"].map(|text| Row { key: key(text), values: vec![key(text)] }).to_vec();
+    let apply = async |upserts: Vec<Row>, deletes: Vec<Value>| {
+        sink.apply(&[Changes { upserts, deletes }], Position(5), Effort::Isolated, &[]).await.expect("applies")
+    };
+    // `general_ci` takes ä for a: that row cannot stand beside the other one.
+    match apply(upserts, Vec::new()).await {
+        Applied::Done { rejected, .. } => {
+            assert_eq!(rejected.iter().map(|rejected| rejected.row.key.clone()).collect::<Vec<_>>(), [key("a")])
+        }
+        other => panic!("{other:?}"),
+    }
+    apply(Vec::new(), vec![key("X"), key("b"), key("A")]).await;
+    let keys = async |after: Option<&str>| {
+        let range = crate::port::KeyRange { after: after.map(key), through: None };
+        sink.chunk(0, &range, 10).await.expect("reads").into_iter().map(|row| row.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(None).await, [key("B"), key("x"), key("ä")], "in the order of their bytes, and none was removed");
+    assert_eq!(keys(Some("B")).await, [key("x"), key("ä")]);
+    assert_eq!(sink.rows(0, &[key("b")]).await.expect("reads"), []);
+    apply(Vec::new(), vec![key("B"), key("x")]).await;
+    assert_eq!(keys(None).await, [key("ä")]);
+}
