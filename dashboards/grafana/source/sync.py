@@ -22,7 +22,7 @@ def lag():
     return [
         curves("Lag", "Age of the oldest change that is not applied. `forward`: monolith to new service; `reverse`: back.", "s",
                query(f"max by (direction) (ficus_sync_lag_seconds{{{MINE}}})", "{{direction}}")),
-        curves("Backlog", "Changes in the source's log that are not applied. SQLite's log is counted in entries; it has no bytes to count.", "short",
+        curves("Backlog", "Changes in the source's log that are not applied, counted in entries: what the engine takes for one.", "short",
                query(entries, "{{direction}}")),
         curves("Growth of the backlog", "Above zero the sync does not keep up, and the log of the source grows.", "cps",
                query(f"deriv({entries}[1m:])", "{{direction}}"), min=None),

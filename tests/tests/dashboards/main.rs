@@ -2,6 +2,7 @@
 //! whose commands and examples work. Queries are executed by a real Prometheus that scrapes a running system.
 
 mod alerts;
+mod documentation;
 mod grafana;
 mod phases;
 mod runbooks;
