@@ -241,9 +241,34 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(wrong)
 }
 
+/// A size: `512B`, `64KiB`, `8MiB`, `2GiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("`{text}` is not a size: write it like 512B, 64KiB, 8MiB or 2GiB");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let bytes = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(bytes).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        let sizes = ["512B", "64KiB", "8MiB", "2GiB"].map(|text| super::size(text).ok());
+        assert_eq!(sizes, [Some(512), Some(65_536), Some(8 << 20), Some(2 << 30)]);
+        for wrong in ["", "64", "KiB", "64kb", "-1B", "64 KiB", "99999999999GiB"] {
+            assert!(super::size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

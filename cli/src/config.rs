@@ -55,6 +55,7 @@ pub(crate) struct Gateway {
     pub(crate) connect_timeout: Duration,
     pub(crate) answer_timeout: Duration,
     pub(crate) grace: Duration,
+    pub(crate) limits: ficus_proxy::Limits,
 }
 
 /// A server and its database.
@@ -179,6 +180,7 @@ impl Resolving<'_> {
             connect_timeout: self.duration(&gateway.connect_timeout),
             answer_timeout: self.duration(&gateway.answer_timeout),
             grace: self.duration(&gateway.grace),
+            limits: self.limits(&gateway.limits),
         };
         let django = document.identity.and_then(|identity| identity.django).map(|django| self.django(django, &upstreams));
         Config {
@@ -267,6 +269,13 @@ impl Resolving<'_> {
         format!("sqlite://{}", std::path::absolute(&path).unwrap_or(path).display())
     }
 
+    fn limits(&mut self, limits: &document::Limits) -> ficus_proxy::Limits {
+        limits.resolve().unwrap_or_else(|faults| {
+            faults.into_iter().for_each(|(at, what)| self.fault(at, what));
+            ficus_proxy::Limits::default()
+        })
+    }
+
     fn duration(&mut self, text: &Spanned<String>) -> Duration {
         crate::args::duration(text.get_ref()).unwrap_or_else(|why| {
             self.fault(text.span().start, why);
@@ -352,6 +361,27 @@ mod tests {
         assert!(why.starts_with("ficus.toml:7:") && why.contains("is empty"), "{why}");
         let why = load(&with("listen = '7070'\ntoken_file = 'token'")).unwrap_err();
         assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn limits_are_read_with_their_units_and_the_rest_keeps_its_default() {
+        let with = |more: &str| load(&GOOD.replace("\n\n", &format!("\n\n[gateway.limits]\n{more}\n\n")));
+        let limits =
+            with("head = '16KiB'\nbody = '8MiB'\nbody_rate = '4KiB/s'\nidle = '5s'\nheaders = 50\nconnections = 0").unwrap().gateway.limits;
+        let wanted = ficus_proxy::Limits {
+            head: 16_384,
+            body: 8 << 20,
+            body_rate: 4_096,
+            idle: std::time::Duration::from_secs(5),
+            headers: 50,
+            connections: 0,
+            ..ficus_proxy::Limits::default()
+        };
+        assert_eq!(limits, wanted);
+        let why = with("head = '2MiB'\nheaders = 300\nidle = '0s'\nbody = '8'\nbody_rate = '500'").unwrap_err();
+        assert_eq!(why.lines().count(), 5, "{why}");
+        assert!(why.starts_with("ficus.toml:6:8: between 1B and") && why.contains("write it like 500B/s"), "{why}");
+        assert!(with("heads = 1").is_err());
     }
 
     #[test]

@@ -207,6 +207,7 @@ fn gateway(config: &Config) -> Result<Gateway> {
         snapshot_file: Some(config.state.join("gateway-snapshot.json")),
         hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait },
         timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
+        limits: settings.limits.clone(),
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,

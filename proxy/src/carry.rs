@@ -21,6 +21,7 @@ use crate::answer::{self, Refusal};
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
+use crate::harden::{Fault, Guard};
 use crate::upstream::STREAM_SILENCE;
 use crate::{csrf, fallback, forward, harden, observe, validity, wrote};
 
@@ -31,7 +32,14 @@ impl Carrier {
     /// From the head to the point where it may be forwarded.
     async fn receive(&self, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
         let gateway = &*self.0;
-        let path = harden::harden(session.req_header_mut());
+        let (fault, opens) = Guard::of(session).map_or((None, false), |guard| (guard.fault(), guard.opens()));
+        if let Some(fault) = fault {
+            carried.request_id = forward::request_id(&carried.asked);
+            return Err(fault.refusal().into());
+        }
+        // How long a body may take is the guard's business.
+        session.set_read_timeout(None);
+        let path = harden::harden(session.req_header_mut(), opens);
         carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
         carried.request_id = forward::request_id(&carried.asked);
         path?;
@@ -43,7 +51,10 @@ impl Carrier {
         carried.streams = carried.upgrades || (accepts_events && is_safe(&carried.asked.method));
         if carried.upgrades {
             session.set_read_timeout(Some(STREAM_SILENCE));
+            // What the client sends after it is a tunnel's or nobody's, but not another request.
+            session.set_keepalive(None);
         }
+        harden::agree(&gateway.current.load(), &carried.asked, session.req_header().uri.path())?;
         carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));
         let anonymous = carried.asked.cookie(ANONYMOUS_COOKIE).filter(|id| id.len() <= 64 && !id.is_empty());
         carried.anonymous = anonymous.map(ToOwned::to_owned);
@@ -236,7 +247,8 @@ impl ProxyHttp for Carrier {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Carried) -> FailToProxy {
-        let Some(refusal) = failure(e) else {
+        let fault = Guard::of(session).and_then(Guard::fault);
+        let Some(refusal) = fault.map(Fault::refusal).or_else(|| failure(e)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         tracing::warn!(

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+mod limits;
+
+pub use limits::Limits;
+
 /// A gateway's configuration.
 #[derive(Clone)]
 pub struct Config {
@@ -32,6 +36,8 @@ pub struct Config {
     pub hold: HoldLimits,
     /// Deadlines of upstreams.
     pub timeouts: Timeouts,
+    /// Limits on clients.
+    pub limits: Limits,
     /// How long requests in flight may take to finish at shutdown.
     pub grace: Duration,
     /// Threads that carry requests.
@@ -55,6 +61,7 @@ impl Config {
             snapshot_file: None,
             hold: HoldLimits::default(),
             timeouts: Timeouts::default(),
+            limits: Limits::default(),
             grace: Duration::from_secs(10),
             threads: 2,
             expose_side: false,

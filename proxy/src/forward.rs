@@ -32,7 +32,7 @@ impl Peer {
     pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
         let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
         let port = session.server_addr().and_then(|address| Some(address.as_inet()?.port()));
-        let trusted = address.is_some_and(|address| gateway.trusted.iter().any(|net| net.contains(address)));
+        let trusted = address.is_some_and(|address| gateway.trusts(address));
         Peer { address, trusted, port }
     }
 }
@@ -136,12 +136,28 @@ pub(crate) fn forwarded<E>(
     Ok(())
 }
 
+/// What proxies tell servers about a client, besides `X-Forwarded-*`: where it comes from, how, and which path it meant.
+const STRANGERS_DO_NOT_SAY: [&str; 12] = [
+    "forwarded",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "front-end-https",
+    "x-scheme",
+    "x-url-scheme",
+    "x-host",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 /// Whether a header that tells of hops before us must go. We say the scheme in one way; a trusted proxy's other ways of
 /// saying it could only contradict (gunicorn answers 400 then).
 fn says_whence(name: &str, trusted: bool) -> bool {
     match trusted {
         true => matches!(name, "forwarded" | "x-forwarded-ssl" | "x-forwarded-protocol"),
-        false => name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-forwarded" | "x-real-ip"),
+        false => name.starts_with("x-forwarded-") || STRANGERS_DO_NOT_SAY.contains(&name),
     }
 }
 

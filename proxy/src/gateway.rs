@@ -229,6 +229,11 @@ impl Gateway {
 }
 
 impl Inner {
+    /// Whether what an address says about hops before it is believed.
+    pub(crate) fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
     /// Who sent a request.
     pub(crate) async fn identify(&self, asked: &Asked) -> Identity {
         let Some(sessions) = &self.sessions else { return Identity::Stranger };

@@ -1,83 +1,147 @@
-//! What must not pass, whatever the rules say: requests that two servers could read in two ways, and headers that only
-//! the gateway may set. Runs first; changes the head in place.
+//! What must not pass, whatever the rules say: requests that two servers could read in two ways, headers that only the
+//! gateway may set, clients that are too slow, too large or too many. Does not know routes, except to find out whether
+//! two spellings of a path would take different ones.
+//!
+//! `guard` looks at a connection's bytes before the parser does (HTTP/1; there is no HTTP/2 listener): `wire`, `head` and
+//! `chunks` say what they mean, `clock` how long they may take. [`harden`] looks at the parsed head.
 
+mod chunks;
+mod clock;
+mod fault;
+mod guard;
+mod head;
+mod places;
+mod wire;
+
+use ficus_rules::decide::Snapshot;
+use ficus_rules::path;
+use ficus_rules::route::{Request, may_be_sent};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 
-use crate::answer::Refusal;
+pub(crate) use fault::Fault;
+pub(crate) use guard::Guard;
+pub(crate) use places::Places;
 
-/// Checks a head, takes out what clients may not send, and gives back the normalised path.
-pub(crate) fn harden(head: &mut RequestHeader) -> Result<String, Refusal> {
-    let refused = |why: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_request", why));
+use crate::answer::Refusal;
+use crate::asked::Asked;
+
+/// Checks a head, takes out what clients may not send, and gives back the normalised path. `opens`: the guard saw it ask
+/// for a WebSocket.
+pub(crate) fn harden(head: &mut RequestHeader, opens: bool) -> Result<String, Refusal> {
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this method is not served here"));
     }
-    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if head.headers.contains_key(header::TRANSFER_ENCODING) && lengths > 0 {
-        return refused("Content-Length and Transfer-Encoding exclude each other");
+    match head.headers.get(header::HOST) {
+        None if head.version == Version::HTTP_11 => return refused("a Host header is missing"),
+        Some(host) if !is_host(host.as_bytes()) => return refused("the Host header is not understood"),
+        _ => {}
     }
-    let listed = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().contains(&b','));
-    if lengths > 1 || listed {
-        return refused("more than one Content-Length");
+    if head.headers.get(header::EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "expectation", "100-continue is the only expectation met here"));
     }
-    let codings = head.headers.get_all(header::TRANSFER_ENCODING);
-    if codings.iter().count() > 1 || codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "coding", "chunked is the only transfer coding served here"));
-    }
-    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
-        return refused("a Host header is missing");
-    }
-    if head.raw_path().iter().any(|byte| *byte <= b' ' || *byte >= 0x7f) {
-        return refused("the target has a character that must be escaped");
-    }
+    to_origin_form(head)?;
     let path = match head.uri.path() {
         "*" if head.method == Method::OPTIONS => "/".to_owned(),
-        path => ficus_rules::path::normalise(path).or_else(refused)?,
+        path => path::normalise(path).or_else(refused)?,
     };
-    let dropped: Vec<_> = head.headers.keys().filter(|name| !ficus_rules::route::may_be_sent(name.as_str())).cloned().collect();
+    let dropped: Vec<_> = head.headers.keys().filter(|name| !passes(name.as_str(), opens)).cloned().collect();
     for name in dropped {
         head.remove_header(&name);
     }
     Ok(path)
 }
 
-#[cfg(test)]
-mod tests {
-    use pingora::http::RequestHeader;
-
-    use super::harden;
-
-    fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
-        let mut head = RequestHeader::build(method, path.as_bytes(), None).expect("a head");
-        for (name, value) in headers {
-            head.append_header(*name, *value).expect("a header");
-        }
-        head
+/// Refuses a path that takes another route as it is spelled than as it is matched: some servers resolve dot segments and
+/// merge slashes, others do not, and the rules would hold for one reading only.
+pub(crate) fn agree(snapshot: &Snapshot, asked: &Asked, raw: &str) -> Result<(), Refusal> {
+    if raw == asked.path {
+        return Ok(());
     }
-
-    #[test]
-    fn what_two_servers_could_read_in_two_ways_is_refused() {
-        let host = ("host", "a.test");
-        let status =
-            |method, path, headers: &[_]| harden(&mut head(method, path, headers)).map_or_else(|refusal| refusal.status.as_u16(), |_| 200);
-        assert_eq!(status("GET", "/", &[host]), 200);
-        assert_eq!(status("POST", "/", &[host, ("content-length", "3"), ("transfer-encoding", "chunked")]), 400);
-        assert_eq!(status("POST", "/", &[host, ("content-length", "3"), ("content-length", "3")]), 400);
-        assert_eq!(status("POST", "/", &[host, ("content-length", "2, 2")]), 400);
-        assert_eq!(status("POST", "/", &[host, ("transfer-encoding", "gzip, chunked")]), 501);
-        assert_eq!(status("GET", "/", &[]), 400);
-        assert_eq!(status("TRACE", "/", &[host]), 405);
-        assert_eq!(status("GET", "/a/%2e%2e/%2e%2e/b", &[host]), 400);
-        assert_eq!(status("GET", "/a%2fb", &[host]), 400);
+    let Ok(spelled) = path::spelled(raw) else { return Ok(()) };
+    if spelled == asked.path {
+        return Ok(());
     }
-
-    #[test]
-    fn headers_of_the_gateway_and_underscores_do_not_pass() {
-        let headers = [("host", "a"), ("x-ficus-side", "modern"), ("x_forwarded_for", "1.2.3.4"), ("ficus-wrote", "x"), ("accept", "y")];
-        let mut head = head("GET", "//x/./y", &headers);
-        assert_eq!(harden(&mut head).map_err(|refusal| refusal.status), Ok("/x/y".to_owned()));
-        let mut left: Vec<&str> = head.headers.keys().map(|name| name.as_str()).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["accept", "ficus-wrote", "host"]);
+    let find = |request: &dyn Request| snapshot.router.find(&snapshot.rules, request).map(|matched| (matched.capability, matched.route));
+    match find(asked) == find(&Spelled { asked, path: &spelled }) {
+        true => Ok(()),
+        false => refused("servers could read the path in two ways: leave out dot segments and doubled slashes"),
     }
 }
+
+fn refused<T>(why: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_request", why))
+}
+
+/// A path, or an asterisk with OPTIONS. An absolute target is for proxies; servers get its path (RFC 9112, 3.2). That its
+/// authority is the `Host`'s, pingora has checked.
+fn to_origin_form(head: &mut RequestHeader) -> Result<(), Refusal> {
+    let target = head.raw_path();
+    let web = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    match target {
+        [b'/', ..] => return Ok(()),
+        b"*" if head.method == Method::OPTIONS => return Ok(()),
+        _ if (web(b"http://") || web(b"https://")) && head.headers.contains_key(header::HOST) => {}
+        _ => return refused("the target is not understood"),
+    }
+    let uri = &head.uri;
+    let origin = uri.query().map_or_else(|| uri.path().to_owned(), |query| format!("{}?{query}", uri.path()));
+    let origin = origin.parse().or_else(|_| refused("the target is not understood"))?;
+    head.set_uri(origin);
+    Ok(())
+}
+
+/// A name or address, perhaps with a port, in the characters that all servers agree on.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !host[colon..].contains(&b']') => (&host[..colon], Some(&host[colon + 1..])),
+        _ => (host, None),
+    };
+    let port = port.is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit));
+    let named = match name {
+        [b'[', address @ .., b']'] => str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        name => !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')),
+    };
+    port && named && host.len() <= 260
+}
+
+/// Besides what no client may send: `Proxy`, which becomes the variable by which programs are told their proxy, and an
+/// upgrade to anything but a WebSocket, which is not offered.
+fn passes(name: &str, opens: bool) -> bool {
+    may_be_sent(name) && name != "proxy" && (name != "upgrade" || opens)
+}
+
+/// A request with its path as it is spelled.
+struct Spelled<'a> {
+    asked: &'a Asked,
+    path: &'a str,
+}
+
+impl Request for Spelled<'_> {
+    fn method(&self) -> &str {
+        self.asked.method()
+    }
+
+    fn host(&self) -> &str {
+        self.asked.host()
+    }
+
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn query(&self) -> &str {
+        self.asked.query()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.asked.header(name)
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        self.asked.cookie(name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

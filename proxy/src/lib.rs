@@ -5,7 +5,7 @@
 //!
 //! The life of a request:
 //!
-//! 1. `harden`: what two servers could read in two ways is refused, what only we may say is dropped;
+//! 1. `harden`: what two servers could read in two ways is refused, what only we may say is dropped, slow clients are left;
 //! 2. `identity`: Django's session cookie becomes a user;
 //! 3. `admission`: one decision by one snapshot; a write is held while its fence is closed, then decided anew;
 //! 4. `csrf`: Django's rule, for writes that modern answers;
@@ -46,7 +46,7 @@ mod upstream;
 mod validity;
 mod wrote;
 
-pub use config::{Config, DjangoIdentity, HoldLimits, RoleColumn, Timeouts, Upstream, check_network};
+pub use config::{Config, DjangoIdentity, HoldLimits, Limits, RoleColumn, Timeouts, Upstream, check_network};
 pub use gateway::Gateway;
 
 /// Why a gateway cannot be made, or run.

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub(crate) generation: IntGauge,
     pub(crate) refused: IntCounter,
     pub(crate) panics: IntCounter,
+    pub(crate) connections: IntGauge,
+    pub(crate) turned_away: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -75,6 +77,12 @@ impl Metrics {
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
             refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),
             panics: kept(IntCounter::new("ficus_panics_total", "Panics, each of which ended one request or task")),
+            connections: kept(IntGauge::new("ficus_connections", "Connections of clients")),
+            turned_away: counters(
+                "ficus_connections_refused_total",
+                "Connections closed at once, by the limit that was reached",
+                &["limit"],
+            ),
         }
     }
 }

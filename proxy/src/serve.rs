@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pingora::apps::ServerApp as _;
+use pingora::apps::{HttpServerOptions, ServerApp as _};
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest};
@@ -22,7 +22,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Error;
 use crate::carry::Carrier;
+use crate::config::Limits;
 use crate::gateway::Inner;
+use crate::harden::{Guard, Places};
 use crate::shadow::mirror;
 
 /// Connections that the kernel completes while we are busy.
@@ -97,17 +99,23 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<std::net::TcpListener>, mut sh
         max_retries: TRIES,
         ..ServerConf::default()
     };
+    let limits = Arc::new(gateway.config.limits.clone());
+    let mut options = HttpServerOptions::default();
+    // It counts how often a connection is used again.
+    options.keepalive_request_limit = limits.requests_per_connection.checked_sub(1);
     let mut proxy = HttpProxy::new(Carrier(gateway.clone()), Arc::new(conf));
+    proxy.server_options = Some(options);
     proxy.handle_init_modules();
     let proxy = Arc::new(proxy);
     // Each connection holds a sender: when all are gone, nothing is under way.
     let (under_way, mut finished) = mpsc::channel::<()>(1);
+    let door = Door { proxy: proxy.clone(), places: Places::new(&limits), limits, gateway: gateway.clone(), under_way };
     let mut accepting = tokio::task::JoinSet::new();
     for socket in sockets {
         let listener = TcpListener::from_std(socket).map_err(Error::Runtime)?;
-        accepting.spawn(accept(listener, proxy.clone(), under_way.clone(), shutdown.clone()));
+        accepting.spawn(accept(listener, door.clone(), shutdown.clone()));
     }
-    drop(under_way);
+    drop(door);
     // A sender that is gone means that whoever could ask for more is gone too.
     let _ = shutdown.wait_for(|stop| *stop).await;
     accepting.shutdown().await;
@@ -118,14 +126,27 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<std::net::TcpListener>, mut sh
     Ok(())
 }
 
-async fn accept(listener: TcpListener, proxy: Arc<HttpProxy<Carrier>>, under_way: mpsc::Sender<()>, shutdown: watch::Receiver<bool>) {
+/// What a new connection gets.
+#[derive(Clone)]
+struct Door {
+    gateway: Arc<Inner>,
+    proxy: Arc<HttpProxy<Carrier>>,
+    places: Arc<Places>,
+    limits: Arc<Limits>,
+    under_way: mpsc::Sender<()>,
+}
+
+async fn accept(listener: TcpListener, door: Door, shutdown: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
             Ok((connection, peer)) => {
-                let (proxy, under_way, shutdown) = (proxy.clone(), under_way.clone(), shutdown.clone());
+                let trusted = door.gateway.trusts(peer.ip().to_canonical());
+                let Some(place) = Places::take(&door.places, peer.ip().to_canonical(), trusted) else { continue };
+                let (proxy, under_way, shutdown) = (door.proxy.clone(), door.under_way.clone(), shutdown.clone());
+                let guard = Guard::new(Box::new(stream(connection, peer)), door.limits.clone());
                 tokio::spawn(async move {
-                    proxy.process_new(Box::new(stream(connection, peer)), &shutdown).await;
-                    drop(under_way);
+                    proxy.process_new(Box::new(guard), &shutdown).await;
+                    drop((place, under_way));
                 });
             }
             Err(error) => {

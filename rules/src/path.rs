@@ -17,6 +17,15 @@ pub fn normalise(raw: &str) -> Result<String, &'static str> {
     resolve(&unescape(raw)?)
 }
 
+/// The path as it is spelled: percent-decoded like [`normalise`] does, but with its dot segments and doubled slashes. What
+/// a server sees that resolves and merges nothing.
+///
+/// # Errors
+/// As [`normalise`].
+pub fn spelled(raw: &str) -> Result<String, &'static str> {
+    unescape(raw)
+}
+
 fn unescape(raw: &str) -> Result<String, &'static str> {
     let mut plain = String::with_capacity(raw.len());
     let mut bytes = raw.bytes();

@@ -1,10 +1,14 @@
 //! What the user types into `ficus.toml`, with the defaults of what is left out.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
+
+pub(super) use limits::Limits;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -45,6 +49,8 @@ pub(super) struct Gateway {
     pub(super) answer_timeout: Spanned<String>,
     #[serde(default = "ten_seconds")]
     pub(super) grace: Spanned<String>,
+    #[serde(default)]
+    pub(super) limits: Limits,
 }
 
 /// `[orchestrator]`

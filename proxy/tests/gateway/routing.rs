@@ -44,6 +44,11 @@ async fn strangers_keep_their_side_by_a_cookie_of_ours() {
 async fn a_path_is_matched_in_its_normal_form_and_refused_when_it_hides_something() {
     let world = World::start().await;
     world.serve(ramping(100));
-    assert_eq!(world.get("//api/./v1/users/1/").await.side(), "modern");
+    assert_eq!(world.get("/api/v1/users//./1/").await.side(), "modern");
+    assert_eq!(world.get("/api/v1/%75sers/1/").await.side(), "modern");
+    for two_ways in ["//api/v1/users/1/", "/api/./v1/users/1/", "/forms/../api/v1/users/1/", "/admin/users/%2e%2e/"] {
+        assert_eq!(world.get(two_ways).await.status, 400, "{two_ways}");
+    }
+    assert_eq!(world.get("//elsewhere/.").await.side(), "legacy", "no route says anything about either reading");
     assert_eq!(world.get("/api/v1/users/%2e%2e/%2e%2e/%2e%2e/%2e%2e/x").await.status, 400);
 }

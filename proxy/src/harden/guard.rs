@@ -1,0 +1,353 @@
+//! A client's connection, guarded: the parser behind it gets one message at a time, whose head was found clear and whose
+//! body is framed as the head says; slow clients are left. Sits above TLS, so that it sees what the parser would.
+//!
+//! A head with a fault is not handed on. A harmless one takes its place, so that the refusal is answered, counted and
+//! logged where all others are; see [`Guard::fault`].
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use pingora::proxy::Session;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::clock::{Awaited, Clock};
+use super::fault::Fault;
+use super::wire::Wire;
+use crate::config::Limits;
+
+/// Stands in for a head that is not handed on.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: invalid\r\nConnection: close\r\n\r\n";
+/// How much is read after the answer to a fault, and for how long, so that the client gets to read it: a connection that
+/// is closed with unread bytes is reset, and a reset can overtake the answer.
+const LINGERED: usize = 16 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A guarded connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// `None` once it is dropped.
+    inner: Option<Stream>,
+    limits: Arc<Limits>,
+    wire: Wire,
+    /// What was read and not handed on.
+    kept: BytesMut,
+    /// How much of that may be handed on.
+    cleared: usize,
+    fault: Option<Fault>,
+    /// The head with the fault was not handed on.
+    stands_in: bool,
+    clock: Clock,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guard {
+    pub(crate) fn new(inner: Stream, limits: Arc<Limits>) -> Guard {
+        let (wire, clock) = (Wire::new(), Clock::new());
+        Guard { inner: Some(inner), limits, wire, kept: BytesMut::new(), cleared: 0, fault: None, stands_in: false, clock, stalled: None }
+    }
+
+    /// The guard of a session's connection.
+    pub(crate) fn of(session: &Session) -> Option<&Guard> {
+        (**session.stream()?).as_any().downcast_ref()
+    }
+
+    /// What was wrong with the request that is carried now, or with its body so far.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Whether the request that is carried now asked for a WebSocket. Its connection is not used again.
+    pub(crate) fn opens(&self) -> bool {
+        self.wire.opens()
+    }
+
+    fn inner(&mut self) -> &mut Stream {
+        self.inner.as_mut().expect("taken only when dropped")
+    }
+
+    /// Whether more was cleared.
+    fn clear_kept(&mut self) -> bool {
+        let begins = self.wire.is_between();
+        match self.wire.clear(&self.kept, &self.limits) {
+            Ok(cleared) => {
+                self.cleared = cleared;
+                self.note(begins, cleared);
+                cleared > 0
+            }
+            Err(fault) => self.fail(fault, begins),
+        }
+    }
+
+    fn note(&mut self, begins: bool, cleared: usize) {
+        match (begins, cleared) {
+            (_, 0) => {}
+            (true, _) => self.clock.restart(),
+            (false, _) => self.clock.came(cleared),
+        }
+    }
+
+    /// From here on nothing of the client is handed on. `begins`: its head was not, either. Always true: there is
+    /// something to tell.
+    fn fail(&mut self, fault: Fault, begins: bool) -> bool {
+        (self.fault, self.stands_in) = (Some(fault), begins);
+        self.kept.clear();
+        if begins {
+            self.kept.extend_from_slice(STAND_IN);
+        }
+        self.cleared = self.kept.len();
+        true
+    }
+
+    /// Hands on what was cleared.
+    fn hand_on(&mut self, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = self.cleared.min(out.remaining());
+        out.put_slice(&self.kept[..count]);
+        self.kept.advance(count);
+        self.cleared -= count;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The end of a connection with a fault: after the stand-in it is quiet, in a body it is an error.
+    fn over(&self) -> Poll<io::Result<()>> {
+        match self.stands_in {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the client's body has a fault"))),
+        }
+    }
+
+    /// Nothing has come. Ready: that was so for too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (awaited, detail) = match (self.wire.is_between(), self.kept.is_empty()) {
+            (true, true) => (Awaited::Request, ""),
+            (true, false) => (Awaited::Head, "the head took too long to arrive"),
+            (false, _) if self.wire.is_in_body() => (Awaited::Body, "the body took too long to arrive"),
+            (false, _) => return Poll::Pending,
+        };
+        if !self.clock.is_over(cx, awaited, &self.limits) {
+            return Poll::Pending;
+        }
+        if awaited != Awaited::Request {
+            self.fail(Fault::slow(detail), awaited == Awaited::Head);
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads straight into the reader's buffer: the everyday path, without a copy. True: there is something for it.
+    fn read_straight(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = out.filled().len();
+        ready!(Pin::new(self.inner()).poll_read(cx, out))?;
+        let (begins, came) = (self.wire.is_between(), out.filled().len() - before);
+        if came == 0 {
+            return Poll::Ready(Ok(true));
+        }
+        let fresh = &out.filled()[before..];
+        let cleared = match self.wire.clear(fresh, &self.limits) {
+            Ok(cleared) => {
+                if cleared < came {
+                    self.kept.extend_from_slice(&fresh[cleared..]);
+                }
+                self.note(begins, cleared);
+                cleared
+            }
+            Err(fault) => {
+                self.fail(fault, begins);
+                0
+            }
+        };
+        out.set_filled(before + cleared);
+        Poll::Ready(Ok(cleared > 0))
+    }
+
+    /// Reads more of what is kept. False: it is the end.
+    fn read_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut piece = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut piece);
+        ready!(Pin::new(self.inner()).poll_read(cx, &mut buffer))?;
+        self.kept.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(!buffer.filled().is_empty()))
+    }
+
+    /// Between two messages a reader that has room for one byte wants to know whether the client is still there, and would
+    /// lose the byte.
+    fn read_probe(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.kept.len() <= self.limits.head {
+            if !ready!(self.read_kept(cx))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Whoever sends that much ahead is there. The reader is woken by what it does meanwhile.
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let guard = self.get_mut();
+        loop {
+            if guard.cleared > 0 {
+                return guard.hand_on(out);
+            }
+            if guard.fault.is_some() {
+                return guard.over();
+            }
+            if guard.wire.is_between() && out.remaining() == 1 {
+                return guard.read_probe(cx);
+            }
+            if !guard.kept.is_empty() && guard.clear_kept() {
+                continue;
+            }
+            let read = match guard.kept.is_empty() {
+                true => match guard.read_straight(cx, out) {
+                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                    read => read.map_ok(|_| true),
+                },
+                false => guard.read_kept(cx),
+            };
+            match read {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(guard.wait(cx));
+                    if guard.fault.is_none() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Guard {
+    /// Leaves a client that takes nothing for too long.
+    fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let within = self.limits.send_within;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(within)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let guard = self.get_mut();
+        let written = Pin::new(guard.inner()).poll_write(cx, bytes);
+        guard.written(cx, written)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let guard = self.get_mut();
+        let written = Pin::new(guard.inner()).poll_write_vectored(cx, bytes);
+        guard.written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let guard = self.get_mut();
+        let flushed = Pin::new(guard.inner()).poll_flush(cx);
+        guard.written(cx, flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().inner()).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let (Some(inner), Some(_)) = (self.inner.take(), self.fault) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(linger(inner));
+        }
+    }
+}
+
+async fn linger(mut stream: Stream) {
+    let read = async {
+        let _ = AsyncWriteExt::shutdown(&mut stream).await;
+        let (mut piece, mut read) = (vec![0; 16 << 10], 0);
+        while read < LINGERED {
+            match stream.read(&mut piece).await {
+                Ok(count) if count > 0 => read += count,
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, read).await;
+}
+
+#[async_trait]
+impl Shutdown for Guard {
+    async fn shutdown(&mut self) {
+        Shutdown::shutdown(&mut **self.inner()).await;
+    }
+}
+
+#[async_trait]
+impl Peek for Guard {
+    async fn try_peek(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
+        self.inner().try_peek(bytes).await
+    }
+}
+
+impl UniqueID for Guard {
+    fn id(&self) -> UniqueIDType {
+        self.inner.as_ref().map_or(0, |inner| inner.id())
+    }
+}
+
+impl Ssl for Guard {
+    fn get_ssl_digest(&self) -> Option<Arc<pingora::protocols::tls::SslDigest>> {
+        self.inner.as_ref()?.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.as_ref()?.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Guard {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.as_ref().map_or_else(Vec::new, |inner| inner.get_timing_digest())
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.inner.as_ref().map_or(Duration::ZERO, |inner| inner.get_read_pending_time())
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.inner.as_ref().map_or(Duration::ZERO, |inner| inner.get_write_pending_time())
+    }
+}
+
+impl GetProxyDigest for Guard {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.as_ref()?.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Guard {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.as_ref()?.get_socket_digest()
+    }
+}
