@@ -442,17 +442,25 @@ async fn the_snapshot_is_exact_while_others_write() {
             })
         })
         .collect();
+    let mut copies = Vec::new();
     for _ in 0..5 {
-        let (position, rows) = bed.snapshot().await;
-        let batch = bed.read(position).await;
-        let copied: Vec<&Value> = rows.iter().map(|row| &row.key).collect();
-        for row in &batch.rows[0] {
-            let is_new = matches!(row.key, Value::Int(key) if key >= 100);
-            assert!(!(is_new && copied.contains(&&row.key)), "{:?} is in the copy and in the log after it", row.key);
-        }
+        copies.push(bed.snapshot().await);
     }
     for writer in writers {
         writer.await.unwrap();
+    }
+    let found = bed.legacy.chunk(0, &KeyRange::default(), 10_000).await.unwrap();
+    for (position, rows) in copies {
+        let batch = bed.read(position).await;
+        for row in &batch.rows[0] {
+            let is_new = matches!(row.key, Value::Int(key) if key >= 100);
+            assert!(!(is_new && rows.iter().any(|copied| copied.key == row.key)), "{:?} is in the copy and in the log after it", row.key);
+        }
+        // The copy and the log after it are all that there is.
+        let newest = |key: &Value| batch.rows[0].iter().rfind(|row| row.key == *key).or_else(|| rows.iter().find(|row| row.key == *key));
+        for row in &found {
+            assert_eq!(newest(&row.key), Some(row));
+        }
     }
 }
 
