@@ -77,7 +77,7 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
-    /// Sizes of the server's log, for [`slot::tidy`].
+    /// Sizes of the server's log, for [`slot::Sizes::tidy`].
     wal: slot::Sizes,
 }
 
