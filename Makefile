@@ -17,9 +17,12 @@ test: packages-test python debug ## Everything that proves the promises (under 3
 	$(CARGO) test --workspace
 	$(MAKE) --no-print-directory monolith-tests
 
-check: packages ## The inner loop: format, lints as errors, docs, fast tests
+# What needs neither a server nor the example's Python.
+FAST := --lib --bins --test rules --test gateway --test hostile --test fleet --test way --test faults --test rows --test contract
+
+check: packages ## The inner loop: format, lints as errors, docs, the tests that need no server
 	@$(MAKE) --no-print-directory lint
-	$(CARGO) test --workspace --exclude ficus-tests
+	$(CARGO) test --workspace --exclude ficus-tests $(FAST) -- --skip postgres:: --skip mariadb::
 
 lint:
 	$(CARGO) fmt --all --check
