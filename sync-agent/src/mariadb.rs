@@ -67,6 +67,8 @@ pub(crate) struct Endpoint {
     /// The last captured change that was read.
     last: AtomicU64,
     noted: std::sync::Mutex<source::Noted>,
+    /// The session knows that the log is gone up to here.
+    told: AtomicU64,
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
@@ -116,6 +118,7 @@ impl Endpoint {
             handled: AtomicU64::new(0),
             last: AtomicU64::new(0),
             noted: std::sync::Mutex::default(),
+            told: AtomicU64::new(0),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
         })

@@ -177,6 +177,27 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Where the oldest file of the log begins; 0 when it is the first.
+    async fn oldest(&self) -> Result<u64, Error> {
+        let mut conn = self.server.lease().await?;
+        let first: Option<mysql_async::Row> = conn.query_first("SHOW BINARY LOGS").await.map_err(|e| self.failed(e))?;
+        conn.done();
+        let first = first.and_then(|row| super::capture::number(&row.get::<String, _>(0)?)).ok_or_else(|| {
+            self.refused("it does not say which files its binary log has; GRANT BINLOG MONITOR ON *.* TO the agent's account")
+        })?;
+        Ok(if first <= 1 { 0 } else { first << 32 | 4 })
+    }
+
+    /// Where to begin to follow the log. What is gone of it is passed over only if the session was told so, and compares.
+    async fn beginning(&self, from: Position) -> Result<Position, Error> {
+        let oldest = self.oldest().await?;
+        match from.0 < oldest {
+            true if oldest > self.told.load(Ordering::Acquire) => Err(Error::SchemaChanged),
+            true => Ok(Position(oldest)),
+            false => Ok(from),
+        }
+    }
+
     /// Waits until everything up to a position has come, or as much as is asked for.
     async fn arrive(&self, shared: &super::follow::Shared, end: Position, limit: usize) -> Result<(), Error> {
         let enough = |buffer: &Buffer| {
@@ -366,7 +387,9 @@ impl Source for Endpoint {
         let from = if (noted.last..noted.confirmed).contains(&after.0) { Position(noted.confirmed) } else { after };
         let from = from.max(Position(1 << 32 | 4));
         if follow.running.as_ref().is_none_or(|running| from < running.floor || running.shared.buffer().ended.is_some()) {
-            follow.running = Some(self.start(&base, from).await?);
+            let mut running = self.start(&base, self.beginning(from).await?).await?;
+            running.floor = from;
+            follow.running = Some(running);
         }
         let Some(running) = follow.running.as_mut() else { return Err(self.lost("its binary log is not followed".to_owned())) };
         running.floor = running.floor.max(from);
@@ -448,14 +471,8 @@ impl Source for Endpoint {
     }
 
     async fn pruned(&self) -> Result<Position, Error> {
-        let mut conn = self.server.lease().await?;
-        let first: Option<mysql_async::Row> = conn.query_first("SHOW BINARY LOGS").await.map_err(|e| self.failed(e))?;
-        conn.done();
-        let first = first.and_then(|row| super::capture::number(&row.get::<String, _>(0)?));
-        let first = first.ok_or_else(|| {
-            self.refused("it does not say which files its binary log has; GRANT BINLOG MONITOR ON *.* TO the agent's account")
-        })?;
-        let oldest = if first <= 1 { 0 } else { first << 32 | 4 };
+        let oldest = self.oldest().await?;
+        self.told.fetch_max(oldest, Ordering::AcqRel);
         let noted = self.noted();
         Ok(Position(if oldest > noted.last && oldest <= noted.confirmed { noted.last } else { oldest }))
     }
