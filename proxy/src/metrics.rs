@@ -101,6 +101,9 @@ pub(crate) fn begin(capability: &str) {
     for reason in WATCHED {
         let _ = metrics.refusals.with_label_values(&[reason]);
     }
+    for limit in ["connections", "connections_per_address"] {
+        let _ = metrics.turned_away.with_label_values(&[limit]);
+    }
     for verdict in ["same", "different", "failed"] {
         let _ = metrics.shadow.with_label_values(&[capability, verdict]);
     }

@@ -30,7 +30,7 @@ def traffic():
         curves("Requests", "By the side that answered; `gateway` is what the gateways answered themselves.", "reqps",
                query(f"sum by (side) (rate({ANY}[$__rate_interval]))", "{{side}}"), stacked=True),
         curves("Codes", "By class.", "reqps", query(f"sum by (code) (rate({ANY}[$__rate_interval]))", "{{code}}"), stacked=True),
-        curves("Requests under way", "Being carried now, by gateway: connections that are busy.", "short",
+        curves("Requests under way", "Being carried now, by gateway.", "short",
                query(f"sum by (instance) (ficus_requests_under_way{{{THESE}}})", "{{instance}}")),
         heat("Latency", "From a request's head to its answer's end, whatever the side.", f"sum by (le) (rate({seconds}[$__rate_interval]))", w=12),
         curves("Latency, by gateway", "99 of 100 requests were answered within this time.", "s",
@@ -51,6 +51,10 @@ def upstreams():
 
 def limits():
     return [
+        curves("Connections", "Of clients, by gateway; also those that are idle.", "short",
+               query(f"sum by (instance) (ficus_connections{{{THESE}}})", "{{instance}}")),
+        curves("Connections refused", "Closed at once, by the limit that was reached.", "cps",
+               query(f"sum by (limit) (rate(ficus_connections_refused_total{{{THESE}}}[$__rate_interval]))", "{{limit}}"), stacked=True),
         curves("Writes held", "At fences, by capability. At `hold_requests` a gateway answers 503.", "short",
                query(f"sum by (capability) (ficus_held_requests{{{THESE}}})", "{{capability}}")),
         curves("Refused", "Requests that the gateways answered themselves, by reason.", "reqps",
