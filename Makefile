@@ -1,7 +1,7 @@
 # Everything that people type. `make` alone lists it.
 
 CARGO ?= cargo
-REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt dashboards/grafana/requirements.txt
+REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt dashboards/grafana/requirements.txt docs/schema/requirements.txt
 MONOLITH := tests/systems/student-management/monolith
 
 .DEFAULT_GOAL := help

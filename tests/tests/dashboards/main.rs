@@ -5,5 +5,7 @@ mod alerts;
 mod documentation;
 mod grafana;
 mod phases;
+mod reference;
 mod runbooks;
+mod schemas;
 mod shell;
