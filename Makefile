@@ -1,11 +1,13 @@
 # Everything that people type. `make` alone lists it.
 
 CARGO ?= cargo
-REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt dashboards/grafana/requirements.txt docs/schema/requirements.txt
+REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt
+# What only tests need: published schemas to hold our files against (Python 3.11 or newer).
+TEST_REQUIREMENTS := dashboards/grafana/requirements.txt docs/schema/requirements.txt
 MONOLITH := tests/systems/student-management/monolith
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench soak packages packages-test python release debug monolith-tests clean
+.PHONY: help demo test check lint bench soak packages packages-test python python-test release debug monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +15,7 @@ help: ## This list
 demo: packages python release ## Watch a capability of a real Django go to a Rust service and back (KEEP=1 leaves it running)
 	@target/release/demo
 
-test: packages-test python debug ## Everything that proves the promises (under 30 minutes after a build)
+test: packages-test python-test debug ## Everything that proves the promises (under 30 minutes after a build)
 	$(CARGO) test --workspace
 	$(MAKE) --no-print-directory monolith-tests
 
@@ -34,7 +36,7 @@ bench: packages python release ## Measure; one JSON object a line
 	@target/release/examples/backfill_bench
 	@target/release/bench
 
-soak: packages-test python debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)
+soak: packages-test python-test debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)
 	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 $(CARGO) test --workspace -- --include-ignored
 
 monolith-tests: python
@@ -56,7 +58,13 @@ python: .venv/installed ## Install the example's Python environment
 
 .venv/installed: $(REQUIREMENTS)
 	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	@touch $@
+
+python-test: .venv/installed-test
+
+.venv/installed-test: $(TEST_REQUIREMENTS) .venv/installed
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(TEST_REQUIREMENTS:%=-r %)
 	@touch $@
 
 clean: ## Remove what was built and what the demo left

@@ -65,7 +65,7 @@ async fn the_dashboards_are_what_their_source_makes() -> Result<()> {
 
 #[tokio::test]
 async fn the_dashboards_are_valid_by_grafanas_schema() -> Result<()> {
-    schema(&files()?).await.context("run `make python` if the schema is missing")
+    schema(&files()?).await.context("run `make python-test` if the schema is missing")
 }
 
 #[tokio::test]

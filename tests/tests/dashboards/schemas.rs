@@ -197,6 +197,6 @@ fn refused(name: &str, files: &[impl AsRef<Path>]) -> Result<Vec<String>> {
     command.arg("-B").arg(docs().join("schema/validate.py")).arg(file(name)).args(files.iter().map(AsRef::as_ref));
     let output = command.output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(errors.is_empty(), "run `make python` if something is missing: {errors}");
+    ensure!(errors.is_empty(), "run `make python-test` if something is missing: {errors}");
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
