@@ -51,7 +51,8 @@ impl Endpoint {
         let pair = &self.pairs[pair];
         let mut conn = self.server.lease().await?;
         let query = format!("{} ORDER BY t.{} DESC LIMIT 1", pair.sql.keys, name(&pair.shape.key));
-        let row: Option<mysql_async::Row> = conn.query_first(query).await.map_err(|e| self.failed(e))?;
+        // As a prepared statement: the text protocol has every value as a text.
+        let row: Option<mysql_async::Row> = conn.exec_first(query, ()).await.map_err(|e| self.failed(e))?;
         let row = row.map_or(Value::Null, |row| pair.key.of_result(row.unwrap().pop().unwrap_or(mysql_async::Value::NULL)));
         let given = match &pair.sequence {
             Some((table, counter)) => next(&mut conn, table, *counter).await.map_err(|e| self.failed(e))?.saturating_sub(1),
@@ -153,3 +154,6 @@ impl Engine for Server {
         self.disconnect().await;
     }
 }
+
+#[cfg(test)]
+mod tests;
