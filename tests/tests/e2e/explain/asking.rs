@@ -137,7 +137,7 @@ pub(super) struct Persona {
 impl Persona {
     /// Logged in as a user.
     pub(super) fn known(user: u32, session: String) -> Persona {
-        Persona { user: Some(user), cookies: [("sessionid".to_owned(), session)].into(), writes: user % 2 == 0 }
+        Persona { user: Some(user), cookies: [("sessionid".to_owned(), session)].into(), writes: user.is_multiple_of(2) }
     }
 
     /// Nobody, perhaps with a session that nobody signed.
