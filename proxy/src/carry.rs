@@ -259,6 +259,10 @@ impl ProxyHttp for Carrier {
             "a request failed"
         );
         carried.status = Some(refusal.status);
+        if fault.is_some() || *e.esource() == ErrorSource::Downstream {
+            // What the client did wrong says nothing about a side.
+            carried.refused = carried.refused.or(Some(refusal.reason));
+        }
         // Pingora closes the connection after a failure; the client must know, or it sends its next request there.
         session.set_keepalive(None);
         let written = answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await;

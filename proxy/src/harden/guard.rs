@@ -5,6 +5,7 @@
 //! logged where all others are; see [`Guard::fault`].
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -171,8 +172,9 @@ impl Guard {
 
     /// Reads more of what is kept. False: it is the end.
     fn read_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut piece = [0; 4096];
-        let mut buffer = ReadBuf::new(&mut piece);
+        // Every probe comes by here: filling the piece with zeros would cost more than looking at a head.
+        let mut piece = [MaybeUninit::uninit(); 4096];
+        let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(self.inner()).poll_read(cx, &mut buffer))?;
         self.kept.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))

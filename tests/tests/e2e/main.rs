@@ -2,6 +2,7 @@
 
 mod apart;
 mod breakage;
+mod chain;
 mod demo;
 mod engines;
 mod explain;
