@@ -10,6 +10,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStreamRequest, Conn};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::capture::{Capture, Header, Step, Transaction, number};
 use super::{Endpoint, Server, refusal};
@@ -23,6 +24,9 @@ pub(super) const ROOM: usize = 64 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// The type of those events: they say nothing about the log.
+const HEARTBEATS: u8 = 27;
+
 /// What has come, and is still needed.
 #[derive(Default)]
 pub(super) struct Buffer {
@@ -30,6 +34,8 @@ pub(super) struct Buffer {
     /// Everything up to here has come.
     pub(super) received: Position,
     pub(super) bytes: usize,
+    /// When the last event of the log came, also one of a transaction that is not whole yet.
+    alive: Option<Instant>,
     /// Why nothing comes any more.
     pub(super) ended: Option<Ended>,
 }
@@ -56,6 +62,24 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn buffer(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is enough, as long as events come: a great transaction takes its time. `false`: none came for too long.
+    pub(super) async fn until(&self, enough: impl Fn(&Buffer) -> bool, patience: Duration) -> bool {
+        let mut since = Instant::now();
+        loop {
+            {
+                let buffer = self.buffer();
+                if enough(&buffer) {
+                    return true;
+                }
+                since = buffer.alive.map_or(since, |alive| alive.max(since));
+            }
+            let late = tokio::time::timeout_at(since + patience, self.arrived.notified()).await.is_err();
+            if late && self.buffer().alive.is_none_or(|alive| alive <= since) {
+                return enough(&self.buffer());
+            }
+        }
     }
 
     /// Forgets transactions up to a position.
@@ -130,6 +154,9 @@ async fn follow(conn: Conn, file: &str, offset: u64, mut capture: Capture, share
         };
         let header = event.header();
         let header = Header { kind: header.event_type_raw(), next: header.log_pos(), at: header.timestamp(), flags: header.flags_raw() };
+        if header.kind != HEARTBEATS {
+            shared.buffer().alive = Some(Instant::now());
+        }
         match capture.event(header, event.data()) {
             Err(why) => return Ended::Refused(why),
             Ok(None) => {}
@@ -195,3 +222,6 @@ pub(super) fn place(file: &str, offset: u64) -> Option<Position> {
 pub(super) fn file(base: &str, position: Position) -> String {
     format!("{base}.{:06}", position.0 >> 32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::{Endpoint, objects, schema, triggers};
 use crate::error::Error;
 use crate::port::{Batch, Piece, Position, Source, Touched};
 
-/// How long the log may take to arrive.
+/// How long nothing of the log may arrive while it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A confirmation without any captured change is written only after so many bytes of the log.
@@ -209,14 +209,9 @@ impl Endpoint {
             });
             buffer.received >= end || buffer.ended.is_some() || full || buffer.bytes > ROOM
         };
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            if enough(&shared.buffer()) {
-                return Ok(());
-            }
-            if tokio::time::timeout_at(deadline, shared.arrived.notified()).await.is_err() {
-                return Err(self.lost(format!("its binary log did not arrive within {} s", PATIENCE.as_secs())));
-            }
+        match shared.until(enough, PATIENCE).await {
+            true => Ok(()),
+            false => Err(self.lost(format!("nothing of its binary log arrived for {} s", PATIENCE.as_secs()))),
         }
     }
 
