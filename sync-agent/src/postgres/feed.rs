@@ -37,8 +37,9 @@ pub(super) struct Feed {
     /// Bytes and entries in `ready`.
     pub(super) bytes: usize,
     pub(super) entries: usize,
-    /// The last one with entries that is not in `ready` any more. An earlier connection may have read some before `start`.
-    dropped: u64,
+    /// The last one with entries that is not in `ready` any more; before the first connection it is not known. A position
+    /// without entries is nothing that a target has to remember, so that it never stands here but at the beginning.
+    dropped: Option<u64>,
     /// Up to here the source knows that the log may be gone.
     pub(super) noted: u64,
     /// Up to here what cannot be read has become a gap.
@@ -87,7 +88,7 @@ impl Feed {
             if let Some(Transaction { end, entries, bytes, .. }) = self.ready.pop_front() {
                 self.bytes -= bytes;
                 self.entries -= entries.len();
-                self.dropped = self.dropped.max(end);
+                self.dropped = self.dropped.max(Some(end));
             }
         }
         self.start = self.start.max(after);
@@ -96,7 +97,10 @@ impl Feed {
 
     async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
         let (noted, forgiven) = endpoint.notes().await?;
-        *self = Feed { start: after, received: after, dropped: after, noted, forgiven, ..Feed::default() };
+        // An earlier session may have read some before the first position: that one is durable. Later ones need not be.
+        let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= after).last();
+        let dropped = self.dropped.map_or(after, |dropped| dropped.max(read.unwrap_or(0)));
+        *self = Feed { start: after, received: after, dropped: Some(dropped), noted, forgiven, ..Feed::default() };
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {
@@ -268,7 +272,7 @@ impl Feed {
     /// The last position up to which something was read that is not in the log for anybody else.
     pub(super) fn last_with_entries(&self, through: u64) -> u64 {
         let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= through);
-        read.last().unwrap_or(0).max(if self.dropped <= through { self.dropped } else { 0 })
+        read.last().max(self.dropped.filter(|dropped| *dropped <= through)).unwrap_or(0)
     }
 
     /// Tells the server that it may forget.

@@ -503,3 +503,30 @@ async fn a_later_agent_takes_the_slot_from_an_earlier_one() {
     lost.await.expect("the earlier one loses its connection, and may not take it back");
     assert!(matches!(bed.legacy.read(start, 10, &[]).await, Err(Error::Superseded)));
 }
+
+#[tokio::test]
+async fn a_lost_connection_does_not_put_the_log_beyond_what_the_target_remembers() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let durable = bed.legacy.end_position().await.unwrap();
+    bed.read(durable).await;
+    // What nobody maps moves the log, and no checkpoint.
+    exec(&mut app, "CREATE TABLE other (id int); INSERT INTO other SELECT generate_series(1, 100)").await;
+    let quiet = bed.read(bed.legacy.end_position().await.unwrap()).await.upto;
+    assert!(quiet > durable);
+    let mut root = Server::shared().root(&bed.names[0]).await;
+    exec(&mut root, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active").await;
+    exec(&mut app, "INSERT INTO other VALUES (0)").await;
+    let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(quiet, 10, &[]).await.is_ok() {} });
+    lost.await.expect("the connection is gone");
+    let again = bed.read(quiet).await.upto;
+    bed.legacy.confirm(again).await.unwrap();
+    let pruned = bed.legacy.pruned().await.unwrap();
+    assert!(pruned <= durable, "{pruned} is above {durable}");
+    // What had rows is remembered, on whichever connection it came.
+    exec(&mut app, "INSERT INTO item VALUES (1, 'a')").await;
+    let read = bed.read(again).await.upto;
+    bed.legacy.confirm(read).await.unwrap();
+    let pruned = bed.legacy.pruned().await.unwrap();
+    assert!(pruned > again && pruned <= read, "{pruned}");
+}
