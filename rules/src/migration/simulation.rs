@@ -31,7 +31,7 @@ fn run(seed: u64, events: usize) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(std::env::var("PROPTEST_CASES").ok().and_then(|asked| asked.parse().ok()).unwrap_or(96)))]
 
     #[test]
     fn whatever_happens_there_is_one_writable_side_and_nothing_is_lost(seed in any::<u64>(), events in 0_usize..4_000) {

@@ -10,7 +10,7 @@ use ficus_rules::wire::{Freshness, Published, Serving};
 use ficus_rules::{Share, Side, Timestamp};
 use proptest::prelude::*;
 
-use crate::support::{capability, route, rule_set};
+use crate::support::{capability, cases, route, rule_set};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -111,7 +111,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(cases(1_000))]
 
     #[test]
     fn a_decision_is_a_function_and_keeps_its_promises(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{capability, route, rule_set};
+use crate::support::{capability, cases, route, rule_set};
 use ficus_rules::path;
 use ficus_rules::plan::{Condition, Route, RuleSet};
 use ficus_rules::route::{Matched, PlainRequest, Request, Router};
@@ -114,7 +114,7 @@ fn requests() -> impl Strategy<Value = PlainRequest> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn the_router_agrees_with_the_reference(

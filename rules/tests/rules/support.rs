@@ -6,6 +6,13 @@ use std::collections::BTreeMap;
 use ficus_rules::gate::Gates;
 use ficus_rules::mapping::TableMap;
 use ficus_rules::plan::{Capability, Route, RuleSet, Unit};
+use proptest::test_runner::Config;
+
+/// So many cases of each property, unless `PROPTEST_CASES` asks for another number, as the long runs do.
+pub fn cases(usual: u32) -> Config {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok());
+    Config::with_cases(asked.unwrap_or(usual))
+}
 
 pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
     RuleSet { capabilities: capabilities.into_iter().map(|c| (c.name.clone(), c)).collect(), flags: BTreeMap::new() }

@@ -1,5 +1,7 @@
-//! `make bench`: measurements that need a whole world. Prints one JSON object a line.
+//! `make bench`: measurements that need a whole world. Prints one JSON object a line, and
+//! ends with exit status 1 when one of them misses its bar.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,13 +13,15 @@ const SWITCHES: usize = 20;
 /// Milliseconds.
 const BAR: u64 = 250;
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(pauses())
+    let met = runtime.block_on(pauses())?;
+    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Cutovers and reverts in turn, under load: how long writes were fenced, and how long the writes of that time took.
-async fn pauses() -> Result<()> {
+/// Whether all bars were met.
+async fn pauses() -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let world = World::start(directory.path(), Plan { users: 2_000, ..Plan::default() }).await?;
     let operator = world.operator()?;
@@ -43,15 +47,18 @@ async fn pauses() -> Result<()> {
             writes.push(u64::try_from(timing.took.as_millis()).unwrap_or(u64::MAX));
         }
     }
+    let mut met = true;
     for (metric, mut values) in [("fenced_p99", fenced), ("write_p99", writes)] {
         values.sort_unstable();
         let p99 = values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(u64::MAX);
         let median = values.get(values.len() / 2).copied().unwrap_or(u64::MAX);
+        let ok = p99 < BAR;
+        met &= ok;
         println!(
             "{}",
             json!({ "bench": "switch_pause", "metric": metric, "value": p99, "median": median, "samples": values.len(), "unit": "ms",
-                    "peer": null, "peer_value": null, "ratio": null, "bar": BAR, "ok": p99 < BAR })
+                    "peer": null, "peer_value": null, "ratio": null, "bar": BAR, "ok": ok })
         );
     }
-    Ok(())
+    Ok(met)
 }
