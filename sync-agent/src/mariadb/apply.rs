@@ -13,6 +13,7 @@ use ficus_rules::Side;
 use ficus_rules::mapping::{Row, Value};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value as Sql};
+use sha2::{Digest, Sha256};
 
 use super::connect::Lease;
 use super::parts::{Place, Statements, name};
@@ -83,8 +84,9 @@ impl Endpoint {
         for (pair, changes) in self.pairs.iter().zip(changes).rev() {
             pair.delete(conn, &changes.deletes).await?;
         }
-        for (pair, changes) in self.pairs.iter().zip(changes) {
-            if parked {
+        if parked {
+            count_anew(conn).await?;
+            for (pair, changes) in self.pairs.iter().zip(changes) {
                 pair.park(conn, &changes.upserts).await?;
             }
         }
@@ -143,10 +145,11 @@ impl Endpoint {
             return Ok(0);
         }
         for (pair, changes) in self.pairs.iter().zip(changes) {
-            let keys: Vec<String> = changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(stored).collect();
+            let keys: Vec<String> =
+                changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(|key| digest(&stored(key))).collect();
             for keys in keys.chunks(1_000) {
                 let list = vec!["?"; keys.len()].join(",");
-                let heal = format!("DELETE FROM `_ficus_quarantine` WHERE `stream` = ? AND `pair` = ? AND `key` IN ({list})");
+                let heal = format!("DELETE FROM `_ficus_quarantine` WHERE `stream` = ? AND `pair` = ? AND `digest` IN ({list})");
                 let first = [Sql::from(self.stream()), Sql::from(&pair.name)];
                 conn.exec_drop(heal, first.into_iter().chain(keys.iter().map(Sql::from)).collect::<Vec<_>>()).await?;
             }
@@ -155,8 +158,9 @@ impl Endpoint {
             let pair = &self.pairs[row.pair];
             let there = pair.rows_in(conn, std::slice::from_ref(&row.key)).await?;
             let there = there.first().map(|row| crate::quarantine::image(&pair.shape.key, &pair.shape.columns, row).to_string());
-            let insert = "REPLACE INTO `_ficus_quarantine` VALUES (?, ?, ?, ?, ?, ?, utc_timestamp())";
-            let values = (self.stream(), &pair.name, stored(&row.key), image.as_ref().map(ToString::to_string), there, reason);
+            let insert = "REPLACE INTO `_ficus_quarantine` VALUES (?, ?, ?, ?, ?, ?, ?, utc_timestamp())";
+            let key = stored(&row.key);
+            let values = (self.stream(), &pair.name, digest(&key), key, image.as_ref().map(ToString::to_string), there, reason);
             conn.exec_drop(insert, values).await?;
         }
         self.count_quarantine(conn).await
@@ -283,7 +287,6 @@ impl Pair {
 
     async fn park(&self, conn: &mut Conn, rows: &[Row]) -> Result<(), Failure> {
         let Some(park) = &self.sql.park else { return Ok(()) };
-        conn.query_drop("SET @_ficus_n = coalesce(@_ficus_n, 0)").await?;
         let keys: Vec<Value> = rows.iter().map(|row| row.key.clone()).collect();
         for keys in keys.chunks(Statements::most()) {
             let (among, length, times) = self.sql.among(keys.len());
@@ -339,6 +342,7 @@ impl Pair {
         conn.query_drop("SAVEPOINT part").await?;
         let written = async {
             self.delete(conn, deletes).await?;
+            count_anew(conn).await?;
             self.park(conn, rows).await?;
             self.upsert(conn, rows).await
         };
@@ -355,9 +359,20 @@ impl Pair {
     }
 }
 
+/// Begins to count what is moved out of the way: nothing that was moved before is left there. A count that never ended
+/// would not fit into a small integer any more.
+async fn count_anew(conn: &mut Conn) -> Result<(), Failure> {
+    Ok(conn.query_drop("SET @_ficus_n = 0").await?)
+}
+
 /// A key as the control tables keep it: a text that keys of other types do not have.
 pub(super) fn stored(key: &Value) -> String {
     serde_json::to_string(key).unwrap_or_default()
+}
+
+/// What stands for a key in an index, whose entries have a greatest length.
+fn digest(stored: &str) -> String {
+    Sha256::digest(stored.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn weight(row: &Row) -> usize {

@@ -35,9 +35,11 @@ const TABLES: [(&str, &str); 8] = [
         "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT NOT NULL",
     ),
     (
+        // A key may be longer than an index takes: `digest` is its SHA-256.
         "_ficus_quarantine",
-        "`stream` VARCHAR(190) NOT NULL, `pair` VARCHAR(64) NOT NULL, `key` VARCHAR(500) NOT NULL, `source_row` LONGTEXT, \
-         `target_row` LONGTEXT, `reason` TEXT NOT NULL, `at` DATETIME NOT NULL, PRIMARY KEY (`stream`, `pair`, `key`)",
+        "`stream` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `digest` CHAR(64) NOT NULL, `key` TEXT NOT NULL, \
+         `source_row` LONGTEXT, `target_row` LONGTEXT, `reason` TEXT NOT NULL, `at` DATETIME NOT NULL, \
+         PRIMARY KEY (`stream`, `pair`, `digest`)",
     ),
 ];
 

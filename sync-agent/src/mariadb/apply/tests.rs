@@ -81,3 +81,60 @@ async fn texts_are_keys_byte_by_byte() {
     apply(Vec::new(), vec![key("B"), key("x")]).await;
     assert_eq!(keys(None).await, [key("ä")]);
 }
+
+#[tokio::test]
+async fn small_numbers_change_places_as_often_as_they_like() {
+    let server = Server::shared();
+    let name = server.database().await;
+    let mut root = server.root(&name).await;
+    exec(&mut root, "CREATE TABLE `from``here` (id int PRIMARY KEY, `c``0` tinyint NOT NULL)").await;
+    exec(&mut root, "CREATE TABLE `to here` (legacy_id int UNIQUE, c0 tinyint NOT NULL UNIQUE)").await;
+    let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
+    let from = opened.columns(&["from`here".into()]).await.expect("columns");
+    let to = opened.columns(&["to here".into()]).await.expect("columns");
+    let plans = compile("kinds", &[map(1)], &from, &to).expect("compiles");
+    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
+    sink.prepare().await.expect("prepares");
+    sink.claim("a source", None).await.expect("a turn");
+    let row = |id: i64, number: i64| Row { key: Value::Int(id), values: vec![Value::Int(number)] };
+    for round in 0..100 {
+        let upserts = vec![row(1, round % 2), row(2, (round + 1) % 2)];
+        let effort = if round % 3 == 2 { Effort::Isolated } else { Effort::Parked };
+        let done = sink.apply(&[Changes { upserts, deletes: Vec::new() }], Position(5), effort, &[]).await.expect("applies");
+        assert!(matches!(done, Applied::Done { quarantined: 0, .. }), "round {round}: {done:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_with_long_keys_in_pairs_with_long_names_are_set_aside() {
+    let server = Server::shared();
+    let name = server.database().await;
+    let mut root = server.root(&name).await;
+    let (long, other) = ("l".repeat(64), "m".repeat(64));
+    let mut maps = [map(1), map(1)];
+    exec(&mut root, &format!("CREATE TABLE {long} (id varchar(700) PRIMARY KEY, `c``0` int NOT NULL)")).await;
+    for (map, modern) in maps.iter_mut().zip([other.as_str(), "to here"]) {
+        exec(&mut root, &format!("CREATE TABLE `{modern}` (legacy_id varchar(700) PRIMARY KEY, c0 int NOT NULL CHECK (c0 < 5))")).await;
+        map.legacy.clone_from(&long);
+        map.modern = modern.to_owned();
+    }
+    let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
+    let from = opened.columns(std::slice::from_ref(&long)).await.expect("columns");
+    let to = opened.columns(&[other.clone(), "to here".into()]).await.expect("columns");
+    let plans = compile("kinds", &maps, &from, &to).expect("compiles");
+    assert_eq!(plans[0].pair.len(), 129);
+    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
+    sink.prepare().await.expect("prepares");
+    sink.claim("a source", None).await.expect("a turn");
+    let row = |end: &str, number: i64| Row { key: Value::Text("ž".repeat(690) + end), values: vec![Value::Int(number)] };
+    let apply = async |upserts: Vec<Row>| {
+        let changes = [Changes { upserts, deletes: Vec::new() }, Changes::default()];
+        match sink.apply(&changes, Position(5), Effort::Isolated, &[]).await.expect("applies") {
+            Applied::Done { quarantined, .. } => quarantined,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(apply(vec![row("a", 7), row("b", 8)]).await, 2);
+    assert_eq!(apply(vec![row("a", 9)]).await, 2, "once each");
+    assert_eq!(apply(vec![row("a", 1)]).await, 1, "one of them fits by now");
+}
