@@ -128,7 +128,8 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         }
         Stage::Lift => {
             let what = format!("{owner}'s database to open again");
-            let mut missing = agent_says(plan, seen, now, &what, |r| !r.fenced.of(owner));
+            // An agent that has just been started has not looked at the fences yet: no fence reported is none known.
+            let mut missing = agent_says(plan, seen, now, &what, |r| r.backfill.complete && !r.fenced.of(owner));
             if is_known_fenced(state, plan, seen) {
                 let text = format!("{owner}'s database is still fenced: the gateways hold the writes until the agent opens it");
                 missing.push(Waiting::new(WaitingKind::Agent, text));

@@ -471,6 +471,17 @@ fn an_abort_waits_for_the_owners_database_as_long_as_it_is_known_to_be_fenced() 
 }
 
 #[test]
+fn an_abort_does_not_take_a_fresh_agents_silence_about_fences_for_open_ones() {
+    let running = switching(Stage::CatchUp, Side::Modern);
+    let lifting = wish(&running, &good(Side::Legacy, NOW), Wish::Abort).state;
+    let mut seen = good(Side::Legacy, NOW);
+    *report(&mut seen) = CapabilityReport::default();
+    assert_eq!(tick(&lifting, &seen, NOW).state, lifting, "it has not looked yet");
+    seen = good(Side::Legacy, NOW);
+    assert_eq!(tick(&lifting, &seen, NOW).state.phase, Phase::Ramping, "it has, and legacy is open");
+}
+
+#[test]
 fn a_cutover_is_aborted_when_modern_goes_down_and_a_revert_is_not() {
     for stage in Stage::ALL.into_iter().take(8) {
         for to in Side::BOTH {
