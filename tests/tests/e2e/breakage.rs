@@ -3,8 +3,9 @@
 //! whoever broke them is told where, and mending takes effect at once.
 
 mod desk;
-mod slow;
+pub(super) mod slow;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
 use super::Directory;
-use super::kills::{PATIENCE, crashed, rearm, settle, walk_in, wish_until_accepted};
+use super::kills::{PATIENCE, crashed, rearm, settle, until_ended, walk_in, wish_until_accepted};
 use desk::{Breakage, Desk, Moment, Told};
 use slow::SlowWrite;
 
@@ -33,11 +34,16 @@ struct School {
 
 impl School {
     async fn open() -> Result<School> {
+        let school = School::in_draft(Plan::default()).await?;
+        school.world.operator()?.type_in(&["advance", "users"]).await?;
+        walk_in(&school.world).await?;
+        Ok(school)
+    }
+
+    async fn in_draft(plan: Plan) -> Result<School> {
         let directory = Directory::new();
-        let world = World::start(directory.path(), Plan::default()).await?;
+        let world = World::start(directory.path(), plan).await?;
         let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
-        world.operator()?.type_in(&["advance", "users"]).await?;
-        walk_in(&world).await?;
         Ok(School { directory, world, load })
     }
 
@@ -55,12 +61,6 @@ impl School {
 fn unnoticed(ledger: &Ledger) -> Result<()> {
     ensure!(ledger.failures().is_empty(), "somebody noticed: {:?} {:?}", ledger.failures(), ledger.samples());
     Ok(())
-}
-
-/// Whoever began a switch waits for its end.
-async fn until_ended(world: &World, phase: &str) -> Result<Value> {
-    let ended = |status: &Value| status["phase"] == phase || status["switch"].is_null();
-    world.operator()?.until("users", "the switch to end", PATIENCE, ended).await
 }
 
 /// Each breakage at each moment, told in each way, one after the other. A write that takes its time keeps the switch in its
@@ -93,32 +93,48 @@ async fn every_breakage_before_during_and_after_a_switch() -> Result<()> {
     school.close("bad rule files").await
 }
 
-/// An editor who does not wait for anything: what is broken or mended at which moment of a switch is left to the dice.
+/// An editor who does not wait for anything: what is broken or mended while the rows are copied, while their changes begin
+/// to flow, and at which moment of a switch, is left to the dice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn breakages_at_any_moment_of_many_switches() -> Result<()> {
-    let school = School::open().await?;
+async fn breakages_at_any_moment_of_the_way_and_of_many_switches() -> Result<()> {
+    // Enough rows for the copy to take a while.
+    let school = School::in_draft(Plan { users: 2_000, ..Plan::default() }).await?;
     let world = &school.world;
     let desk = Desk::new(world)?;
     let mut dice = StdRng::seed_from_u64(11);
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let edits = tokio::sync::watch::Sender::new(0u32);
     let editor = async {
-        let (mut edits, mut in_a_switch) = (0u32, 0u32);
+        let mut broken_in = BTreeMap::<String, u32>::new();
         while !*stopped.borrow_and_update() {
             let all = desk.breakages(Moment::Before);
             let breakage: &Breakage = &all[dice.random_range(0..all.len())];
             desk.break_it(breakage)?;
             desk.tell(Told::ALL[dice.random_range(0..Told::ALL.len())]).await?;
-            let status = world.operator()?.status("users").await?;
-            in_a_switch += u32::from(!status["switch"].is_null());
-            tokio::time::sleep(Duration::from_millis(dice.random_range(0..120))).await;
+            edits.send_modify(|count| *count += 1);
+            let deadline = Instant::now() + Duration::from_millis(dice.random_range(0..120));
+            let mut seen = BTreeSet::new();
+            loop {
+                let status = world.operator()?.status("users").await?;
+                let switch = !status["switch"].is_null();
+                seen.insert(if switch { "a switch".to_owned() } else { status["phase"].as_str().unwrap_or_default().to_owned() });
+                if Instant::now() >= deadline {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            seen.into_iter().for_each(|phase| *broken_in.entry(phase).or_default() += 1);
             desk.mend(breakage)?;
             desk.tell(Told::ALL[dice.random_range(0..Told::ALL.len())]).await?;
             tokio::time::sleep(Duration::from_millis(dice.random_range(0..60))).await;
-            edits += 1;
         }
-        anyhow::Ok((edits, in_a_switch))
+        anyhow::Ok(broken_in)
     };
     let walker = async {
+        // The way begins under rules that were just broken.
+        edits.subscribe().wait_for(|count| *count >= 2).await?;
+        world.operator()?.type_in(&["advance", "users"]).await?;
+        walk_in(world).await?;
         for (wish, phase) in SWITCHES.iter().chain(&SWITCHES[1..]) {
             wish_until_accepted(world, wish).await?;
             let status = until_ended(world, phase).await?;
@@ -128,10 +144,12 @@ async fn breakages_at_any_moment_of_many_switches() -> Result<()> {
         stop.send(true)?;
         anyhow::Ok(())
     };
-    let ((edits, in_a_switch), ()) = tokio::try_join!(editor, walker)?;
-    let refused = desk.refused_so_far().await?;
-    println!("{edits} breakages, {in_a_switch} of them seen in a switch, {refused} refusals");
-    ensure!(in_a_switch >= 3 && refused >= u64::from(edits) / 2, "{edits} breakages, {in_a_switch} in a switch, {refused} refusals");
+    let (broken_in, ()) = tokio::try_join!(editor, walker)?;
+    let (edits, refused) = (*edits.borrow(), desk.refused_so_far().await?);
+    println!("{edits} breakages, seen in {broken_in:?}, {refused} refusals");
+    let times = |phase: &str| broken_in.get(phase).copied().unwrap_or_default();
+    ensure!(times("draft") >= 1 && times("backfilling") + times("streaming") >= 2, "{broken_in:?}");
+    ensure!(times("a switch") >= 3 && refused >= u64::from(edits) / 2, "{edits} breakages in {broken_in:?}, {refused} refusals");
     desk.until_good().await?;
     school.close("bad rule files at any moment").await
 }

@@ -1,5 +1,6 @@
 //! End to end: real binaries, a real Django, real databases. Each test has a world of its own.
 
+mod aborts;
 mod apart;
 mod breakage;
 mod chain;

@@ -9,6 +9,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::Directory;
+use super::kills::{objects_of_ficus, soak_no_longer, until_nothing_is_left};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,6 +34,7 @@ async fn the_school_works_on_both_sides_and_back() -> Result<()> {
     operator.until_phase("users", "reverted", PATIENCE).await?;
     a_day(&world, &mut staff, &mut admin, "legacy", 3).await.context("back on the monolith")?;
     a_log_out_is_one_on_both_sides(&world, &mut staff).await?;
+    the_monolith_part_ends(&world).await?;
     drop(world);
     directory.passed();
     Ok(())
@@ -159,5 +161,32 @@ async fn a_log_out_is_one_on_both_sides(world: &World, staff: &mut Caller) -> Re
     ensure!(out.status == StatusCode::FOUND, "logging out: {} {}", out.status, out.text());
     let after = thief.get(&me).await?;
     ensure!(after.status == StatusCode::UNAUTHORIZED, "the session lives on at the service after the log-out: {}", after.status);
+    Ok(())
+}
+
+/// After `ficus retire` nothing of Ficus is left in the databases, the service goes on serving, and there is no way back.
+async fn the_monolith_part_ends(world: &World) -> Result<()> {
+    let operator = world.operator()?;
+    let early = operator.try_type(&["retire", "users"]).await?;
+    ensure!(early.code == 3 && early.err.contains("soak of 7d"), "{early:?}");
+    let before = objects_of_ficus(&format!("sqlite://{}", world.school_database().display())).await?;
+    ensure!(before.iter().any(|name| name == "_ficus_log"), "what is to go was never there: {before:?}");
+    soak_no_longer(world)?;
+    operator.type_in(&["reload"]).await?;
+    // The soak began with the cutover.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    operator.type_in(&["retire", "users", "--wait", "30s"]).await?;
+    ensure!(operator.phase("users").await? == "retired", "{:#}", operator.status("users").await?);
+    until_nothing_is_left(world).await?;
+    let mut staff = Caller::log_in(world.http(), "staff3", PASSWORD).await?;
+    let me = format!("/api/v1/users/{}/", staff.id);
+    let written = staff.send_json(Method::PATCH, &me, &json!({ "address": "after the end" })).await?;
+    ensure!(written.status == StatusCode::OK, "a write after the end: {} {}", written.status, written.text());
+    ensure!(written.header("x-ficus-side") == Some("modern"), "{:?}", written.headers);
+    let read = staff.get(&me).await?;
+    ensure!(read.status == StatusCode::OK && read.header("x-ficus-side") == Some("modern"), "{} {:?}", read.status, read.headers);
+    ensure!(read.json()?["profile"]["address"] == "after the end", "{}", read.text());
+    let back = operator.try_type(&["revert", "users"]).await?;
+    ensure!(back.code == 3 && back.err.contains("it is retired"), "{back:?}");
     Ok(())
 }

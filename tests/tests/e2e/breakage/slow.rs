@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Half of a note is on its way.
-pub(super) struct SlowWrite {
+pub(in super::super) struct SlowWrite {
     stream: TcpStream,
     rest: String,
 }
 
 impl SlowWrite {
     /// Sends the head and half of the body, and waits until the gateway counts it.
-    pub(super) async fn begin(world: &World, caller: &mut Caller) -> Result<SlowWrite> {
+    pub(in super::super) async fn begin(world: &World, caller: &mut Caller) -> Result<SlowWrite> {
         // The cookies are fresh, and so is the token.
         caller.get("/accounts/profile/").await?;
         let body = json!({ "text": "a note that took its time" }).to_string();
@@ -50,7 +50,7 @@ impl SlowWrite {
     }
 
     /// Sends the rest; the answer must say that the note is written.
-    pub(super) async fn finish(mut self) -> Result<()> {
+    pub(in super::super) async fn finish(mut self) -> Result<()> {
         self.stream.write_all(self.rest.as_bytes()).await?;
         let mut answer = String::new();
         self.stream.read_to_string(&mut answer).await.context("the answer to the slow write")?;
