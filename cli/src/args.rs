@@ -31,7 +31,8 @@ const EXAMPLES: &str = "Examples:
   ficus revert users                 and back, keeping every write
   ficus explain GET /api/v1/users/42/ --user 7
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 refused, 64 bad configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 refused,
+  64 bad configuration, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -7,7 +7,7 @@
 //! | 2 | the command line was wrong (by clap) |
 //! | 3 | refused: the orchestrator says why not |
 //! | 64 | a bad configuration or rule file |
-//! | 130 | a second signal cut the end of a part short |
+//! | 130 | interrupted: Ctrl-C ended a command (as shells have it), or a second signal cut the end of a part short |
 
 use std::fmt;
 use std::process::ExitCode;

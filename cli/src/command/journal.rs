@@ -18,7 +18,9 @@ pub(crate) async fn execute(args: &Args, capability: Option<&str>, limit: u32) -
         let at = i64::try_from(entry.at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let at = at.map_or(entry.at.0.to_string(), |at| at.to_string());
         let whom = entry.by.as_ref().map_or(String::new(), |by| format!(" [{by}]"));
-        println!("{at} {} {}: {}{whom}", entry.capability.as_deref().unwrap_or("-"), entry.line.kind, entry.line.text);
+        let why = entry.line.detail["reason"].as_str().filter(|why| !entry.line.text.contains(why));
+        let why = why.map_or(String::new(), |why| format!(" ({why})"));
+        println!("{at} {} {}: {}{why}{whom}", entry.capability.as_deref().unwrap_or("-"), entry.line.kind, entry.line.text);
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish) -> Result<()>
         super::print_json(&state)?;
     } else {
         print!("{}", status::paragraph(&asked.capability, &state));
+        if wish == "verify" {
+            differing_rows(&state).for_each(|row| println!("  {row}"));
+        }
     }
     match state.drift_rows {
         _ if wish != "verify" => Ok(()),
@@ -38,6 +41,13 @@ pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish) -> Result<()>
         Some(_) => Err(Found.into()),
         None => bail!("{}", unknown_drift(&state)),
     }
+}
+
+/// Some of the rows that differ, by table, key and column.
+fn differing_rows(state: &CapabilityStatus) -> impl Iterator<Item = String> {
+    let report = state.agent.as_ref().and_then(|agent| agent.verified.as_ref());
+    let tables = report.into_iter().flat_map(|report| &report.tables);
+    tables.flat_map(|table| table.samples.iter().map(|row| format!("{}: {row}", table.legacy)))
 }
 
 /// Why nobody can say whether rows differ.

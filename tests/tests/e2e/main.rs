@@ -4,10 +4,12 @@ mod aborts;
 mod apart;
 mod breakage;
 mod chain;
+mod commands;
 mod demo;
 mod engines;
 mod explain;
 mod kills;
+mod lag;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 mod process;
