@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ficus_tests::bare::Bare;
 use ficus_tests::http::Http;
 use ficus_tests::origin::{Chat, Origin};
 use futures::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Directory;
@@ -33,6 +34,10 @@ cutover = true
 }
 
 const RELOADS: u32 = 1_000;
+/// Each sends fifty requests a second where the machine lets it: a good deal more than is asked for.
+const CALLERS: u32 = 8;
+/// WebSockets that are open, and talking, all the time.
+const TALKERS: u32 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
@@ -41,12 +46,12 @@ async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
     let upstreams = [("origin", origin.port), ("a", a.port), ("b", b.port), ("chat", chat.port)];
     let bare = Bare::start(directory.path(), &upstreams, &[("mix.toml", &mix("a")), ("chat.toml", CHAT)]).await?;
     bare.operator()?.type_in(&["pin", "mix", "modern"]).await?;
-    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{}/ws", bare.port())).await?;
-
     let stop = Arc::new(AtomicBool::new(false));
     let seen = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
-    let callers: Vec<_> = (0..4).map(|_| tokio::spawn(call(bare.http(), Arc::clone(&stop), seen.clone()))).collect();
+    let callers: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(call(bare.http(), Arc::clone(&stop), seen.clone()))).collect();
+    let talkers: Vec<_> = (0..TALKERS).map(|_| tokio::spawn(talk(bare.port(), Arc::clone(&stop)))).collect();
     let admin = Http::new(&bare.admin_url(), Duration::from_secs(10));
+    let started = Instant::now();
     for reload in 0..RELOADS {
         let letter = if reload % 2 == 0 { "b" } else { "a" };
         let file = bare.directory.join("rules/mix.toml");
@@ -55,15 +60,22 @@ async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
         let answer = admin.send(hyper::Method::POST, "/api/v1/reload", &[("content-type", "application/json")], "{}".into()).await?;
         ensure!(answer.status.is_success(), "reload {reload}: {} {}", answer.status, answer.text());
     }
+    let took = started.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    let mut requests = 0;
+    let (mut requests, mut echoes) = (0, Vec::new());
     for caller in callers {
         requests += caller.await??;
     }
-    socket.send(Message::text("still there")).await?;
-    assert_eq!(socket.next().await.expect("an answer")?.into_text()?.as_str(), "still there");
+    for talker in talkers {
+        echoes.push(talker.await?.context("a WebSocket")?);
+    }
     let [by_a, by_b] = seen.map(|count| count.load(Ordering::Relaxed));
-    println!("{requests} requests during {RELOADS} reloads, {by_a} by a, {by_b} by b, 0 failed");
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let rate = requests as f64 / took;
+    println!("{requests} requests ({rate:.0}/s) during {RELOADS} reloads in {took:.1} s, {by_a} by a, {by_b} by b, 0 failed");
+    println!("echoes of each WebSocket: {echoes:?}, 0 closed");
+    assert!(rate >= 200.0, "{rate:.0} requests a second");
+    assert!(echoes.iter().all(|count| *count >= 50), "WebSockets that hardly spoke during the reloads: {echoes:?}");
     assert!(by_a > 50 && by_b > 50, "both rule sets served: {by_a} by a, {by_b} by b");
     directory.passed();
     Ok(())
@@ -89,6 +101,22 @@ async fn call(http: Http, stop: Arc<AtomicBool>, seen: [Arc<AtomicU64>; 2]) -> R
     Ok(requests)
 }
 
+/// One WebSocket, from before the first reload until after the last one.
+async fn talk(port: u16, stop: Arc<AtomicBool>) -> Result<u64> {
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}/ws")).await?;
+    let mut echoes = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let text = format!("message {echoes}");
+        socket.send(Message::text(text.clone())).await?;
+        let back = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.context("no echo within 10 s")?;
+        let back = back.context("closed")??;
+        ensure!(back.to_text()? == text, "{back:?} came back for {text}");
+        echoes += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(echoes)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_broken_files_change_nothing_and_say_where() -> Result<()> {
     let directory = Directory::new();
@@ -104,11 +132,15 @@ async fn fifty_broken_files_change_nothing_and_say_where() -> Result<()> {
         std::fs::write(&file, &text)?;
         let printed = operator.try_type(&["reload"]).await?;
         assert_eq!(printed.code, 64, "{what}: accepted\n{text}\n{}{}", printed.out, printed.err);
-        let named =
-            printed.err.lines().any(|line| line.contains("mix.toml:") && line.split(':').any(|part| part.trim().parse::<u32>().is_ok()));
-        assert!(named, "{what}: no file and line in\n{}", printed.err);
-        let checked = operator.try_type(&["check"]).await?;
+        let told = every_complaint(&printed.err, &text).with_context(|| format!("{what}: `ficus reload` says\n{}", printed.err))?;
+        let checked = operator.try_type(&["check", "--json"]).await?;
         assert_eq!(checked.code, 64, "{what}: `ficus check` accepts it");
+        let complaints: Vec<Value> = serde_json::from_str(&checked.out)?;
+        assert_eq!(complaints.len(), told, "{what}: `ficus check` and `ficus reload` complain alike: {complaints:#?}\n{}", printed.err);
+        for complaint in &complaints {
+            let line = complaint["line"].as_u64().unwrap_or(0);
+            assert!(complaint["file"] == "mix.toml" && exists(line, &text), "{what}: {complaint:#}");
+        }
         let echo = http.get("/mix/1").await?.json()?;
         assert_eq!((&echo["origin"], &echo["path"]), (&"a".into(), &"/a/1".into()), "{what}: the last good rules serve");
     }
@@ -116,6 +148,24 @@ async fn fifty_broken_files_change_nothing_and_say_where() -> Result<()> {
     operator.type_in(&["reload"]).await?;
     directory.passed();
     Ok(())
+}
+
+/// How many complaints there are; each names the file and a line that it has.
+fn every_complaint(printed: &str, text: &str) -> Result<usize> {
+    let (summary, complaints) = printed.trim_end().split_once('\n').context("no complaint")?;
+    for complaint in complaints.lines() {
+        let place = complaint.strip_prefix("mix.toml:").with_context(|| format!("no file in `{complaint}`"))?;
+        let line = place.split(':').next().and_then(|line| line.parse().ok()).with_context(|| format!("no line in `{complaint}`"))?;
+        ensure!(exists(line, text), "there is no line {line} in the file: `{complaint}`");
+    }
+    let errors = complaints.lines().filter(|complaint| complaint.contains(": error: ")).count();
+    ensure!(summary.starts_with(&format!("ficus: the rules have {errors} error")), "not {errors} errors: `{summary}`");
+    Ok(complaints.lines().count())
+}
+
+/// Whether a text has such a line; the end of the text counts as one.
+fn exists(line: u64, text: &str) -> bool {
+    (1..=text.lines().count() as u64 + 1).contains(&line)
 }
 
 /// The file with one thing wrong, many ways.
