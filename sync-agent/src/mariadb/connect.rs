@@ -134,7 +134,8 @@ fn settings(builder: OptsBuilder) -> Opts {
     };
     let setup = [
         format!("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION{dates}'"),
-        "SET SESSION time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = 3, lock_wait_timeout = 3".to_owned(),
+        "SET SESSION autocommit = 1, time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = 3, lock_wait_timeout = 3"
+            .to_owned(),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
     ];
     builder.setup(setup.to_vec()).stmt_cache_size(256).tcp_nodelay(true).into()

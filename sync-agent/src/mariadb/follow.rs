@@ -24,6 +24,9 @@ pub(super) const ROOM: usize = 64 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How long the server waits until the connection takes more of the log.
+const STANDSTILL: Duration = Duration::from_secs(24 * 3600);
+
 /// The type of those events: they say nothing about the log.
 const HEARTBEATS: u8 = 27;
 
@@ -119,7 +122,12 @@ impl Endpoint {
     /// Begins to follow the log.
     pub(super) async fn start(&self, base: &str, start: Position) -> Result<Running, Error> {
         let mut conn = self.server.fresh().await?;
-        let beats = format!("SET @mariadb_slave_capability = 4, @master_heartbeat_period = {}", HEARTBEAT.as_nanos());
+        // The connection may stand still for long while the target is busy: the server must not end it for that.
+        let beats = format!(
+            "SET @mariadb_slave_capability = 4, @master_heartbeat_period = {}, SESSION net_write_timeout = {}",
+            HEARTBEAT.as_nanos(),
+            STANDSTILL.as_secs()
+        );
         conn.query_drop(beats).await.map_err(|e| self.failed(e))?;
         let shared = Arc::new(Shared::default());
         shared.buffer().received = start;

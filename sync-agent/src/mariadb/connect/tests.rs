@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use mysql_async::prelude::Queryable;
 
 use super::Server as Opened;
-use crate::contract::mariadb::server::Server;
+use crate::contract::mariadb::server::{Server, exec};
 
 fn openssl(dir: &Path, arguments: &str) {
     let done = Command::new("openssl").current_dir(dir).args(arguments.split(' ')).stderr(Stdio::null()).status().expect("openssl runs");
@@ -50,4 +50,14 @@ async fn a_wrong_password_is_not_repeated() {
     let url = format!("mariadb://agent:hunter2@127.0.0.1:{}/{name}", server.port);
     let refused = Opened::open(&url, "school").await.err().expect("refused").to_string();
     assert!(refused.contains("Access denied") && !refused.contains("hunter2"), "{refused}");
+}
+
+#[tokio::test]
+async fn sessions_commit_by_themselves_whatever_the_server_is_set_to() {
+    let server = Server::start(&["--autocommit=0"]);
+    let mut root = server.root("mysql").await;
+    exec(&mut root, "CREATE USER agent@'%'; CREATE DATABASE school; GRANT ALL ON school.* TO agent@'%'").await;
+    let opened = Opened::open(&format!("mariadb://agent@127.0.0.1:{}/school", server.port), "school").await.expect("opens");
+    let mut conn = opened.lease().await.expect("a connection");
+    assert_eq!(conn.query_first::<u8, _>("SELECT @@autocommit").await.expect("asks"), Some(1));
 }
