@@ -8,11 +8,12 @@ use sqlx::{PgConnection, Row};
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`).
+/// could not be read of it was remembered as a gap instead (`forgiven`). `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS _ficus.gap (scope text NOT NULL, pair text NOT NULL, PRIMARY KEY (scope, pair));
+CREATE TABLE IF NOT EXISTS _ficus.pair (scope text NOT NULL, pair text NOT NULL, shape text NOT NULL, PRIMARY KEY (scope, pair));
 CREATE TABLE IF NOT EXISTS _ficus.identity (scope text NOT NULL, relation oid NOT NULL, was text NOT NULL, PRIMARY KEY (scope, relation));
 CREATE TABLE IF NOT EXISTS _ficus.checkpoint (stream text PRIMARY KEY, source_id text NOT NULL, position bigint, epoch bigint NOT NULL, backfilled boolean NOT NULL DEFAULT false);
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
@@ -88,7 +89,7 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     identities_back(connection, names).await?;
     sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(&names.fence))).await?;
     sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(&names.fence))).await?;
-    for table in ["capture", "gap", "identity", "touch"] {
+    for table in ["capture", "gap", "pair", "identity", "touch"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
     for table in ["checkpoint", "quarantine"] {

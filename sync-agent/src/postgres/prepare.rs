@@ -145,6 +145,21 @@ impl Endpoint {
         for pair in self.pairs.iter().filter(|pair| missed.contains(&&pair.shape.table)) {
             self.note_gap(tx, pair).await?;
         }
+        self.note_shapes(tx).await
+    }
+
+    /// Remembers what is looked at of each pair, and a gap of those that are new or are looked at otherwise than before:
+    /// changes that were none by then are not in any batch.
+    async fn note_shapes(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let note = "INSERT INTO _ficus.pair AS p (scope, pair, shape) VALUES ($1, $2, $3)
+            ON CONFLICT (scope, pair) DO UPDATE SET shape = excluded.shape WHERE p.shape <> excluded.shape";
+        for pair in &self.pairs {
+            let shape = objects::digest(&format!("{:?}", pair.shape));
+            let note = sqlx::query(note).bind(&self.names.scope).bind(&pair.name).bind(shape);
+            if note.execute(&mut *tx).await?.rows_affected() > 0 {
+                self.note_gap(tx, pair).await?;
+            }
+        }
         Ok(())
     }
 

@@ -515,7 +515,8 @@ async fn a_lost_connection_does_not_put_the_log_beyond_what_the_target_remembers
     let quiet = bed.read(bed.legacy.end_position().await.unwrap()).await.upto;
     assert!(quiet > durable);
     let mut root = Server::shared().root(&bed.names[0]).await;
-    exec(&mut root, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active").await;
+    exec(&mut root, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active")
+        .await;
     exec(&mut app, "INSERT INTO other VALUES (0)").await;
     let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(quiet, 10, &[]).await.is_ok() {} });
     lost.await.expect("the connection is gone");
@@ -529,4 +530,23 @@ async fn a_lost_connection_does_not_put_the_log_beyond_what_the_target_remembers
     bed.legacy.confirm(read).await.unwrap();
     let pruned = bed.legacy.pruned().await.unwrap();
     assert!(pruned > again && pruned <= read, "{pruned}");
+}
+
+#[tokio::test]
+async fn a_pair_that_is_looked_at_otherwise_becomes_a_gap_once() {
+    let mut bed = Bed::new("name text, other text", &[]).await;
+    bed.legacy.close_gaps(&[0]).await.unwrap();
+    bed.again().await;
+    assert_eq!(bed.legacy.gaps().await.unwrap(), [] as [usize; 0], "nothing is new");
+    let whole = bed.plans[0].legacy.clone();
+    let narrow = ficus_rules::mapping::Shape { columns: vec!["name".into()], ..whole.clone() };
+    let filtered = ficus_rules::mapping::Shape { filter: vec![("name".into(), Value::Text("a".into()))], ..whole.clone() };
+    for shape in [narrow, whole.clone(), filtered, whole] {
+        bed.plans[0].legacy = shape.clone();
+        bed.again().await;
+        assert_eq!(bed.legacy.gaps().await.unwrap(), [0], "{shape:?}");
+        bed.legacy.close_gaps(&[0]).await.unwrap();
+        bed.again().await;
+        assert_eq!(bed.legacy.gaps().await.unwrap(), [] as [usize; 0], "{shape:?}");
+    }
 }
