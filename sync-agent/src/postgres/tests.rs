@@ -467,20 +467,32 @@ async fn the_snapshot_is_exact_while_others_write() {
 #[tokio::test]
 async fn the_snapshot_is_exact_while_a_standby_stalls_a_commit() {
     // The commit stands in the log, and others do not see it: a copy that is taken then must not pass for newer than it.
-    let server: &'static Server =
-        Box::leak(Box::new(Server::start(&["fsync=off", "synchronous_commit=local", "synchronous_standby_names=ghost"])));
+    let server: &'static Server = Box::leak(Box::new(Server::start(&["fsync=off"])));
     let bed = Bed::on(server, "name text", &[]).await;
     let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "SET synchronous_commit = local").await;
     exec(&mut app, "INSERT INTO item VALUES (1, 'old')").await;
+    let mut root = server.root(&bed.names[0]).await;
+    exec(&mut root, "ALTER SYSTEM SET synchronous_standby_names = 'ghost'").await;
+    exec(&mut root, "SELECT pg_reload_conf()").await;
+    // Takes effect some time later: when a commit stalls.
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let mut probe = bed.app(Side::Legacy).await;
+    let same = "UPDATE item SET name = 'old'";
+    while tokio::time::timeout(Duration::from_millis(500), exec(&mut probe, same)).await.is_ok() {}
+    while number(&mut app, waiting).await > 0 {
+        exec(&mut root, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let mut stalled = bed.app(Side::Legacy).await;
     let stalling = tokio::spawn(async move { exec(&mut stalled, "SET synchronous_commit = on; UPDATE item SET name = 'new'").await });
-    while number(&mut app, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await == 0 {
+    while number(&mut app, waiting).await == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(text(&mut app, "SELECT name FROM item").await.as_deref(), Some("old"));
     let ((position, rows), ()) = tokio::join!(bed.snapshot(), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        exec(&mut app, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        exec(&mut root, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
     });
     stalling.await.unwrap();
     let after = bed.read(position).await.rows.remove(0);
@@ -548,5 +560,35 @@ async fn a_pair_that_is_looked_at_otherwise_becomes_a_gap_once() {
         bed.legacy.close_gaps(&[0]).await.unwrap();
         bed.again().await;
         assert_eq!(bed.legacy.gaps().await.unwrap(), [] as [usize; 0], "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_database_sets_for_its_sessions_does_not_reach_the_agent() {
+    let name = Server::shared().database().await;
+    let mut root = Server::shared().root(&name).await;
+    for setting in [
+        "synchronous_commit = off",
+        "statement_timeout = '5ms'",
+        "lock_timeout = 0",
+        "idle_in_transaction_session_timeout = '5ms'",
+        "idle_session_timeout = '5ms'",
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_read_only = on",
+        "default_transaction_deferrable = on",
+    ] {
+        exec(
+            &mut root,
+            &format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {}', current_database()); END $$", setting.replace('\'', "''")),
+        )
+        .await;
+    }
+    let opened = Opened::open(&Server::shared().url(&name), "test").await.unwrap();
+    let mut connection = opened.pool.acquire().await.unwrap();
+    for (setting, value) in super::url::SETTINGS {
+        let found = text(&mut connection, &format!("SELECT current_setting('{setting}')")).await.unwrap();
+        // The driver sends its own; they mean the same from 1 on.
+        let value = if setting == "extra_float_digits" { "2" } else { value };
+        assert_eq!(found.replace(", ", ","), value, "{setting}");
     }
 }

@@ -13,8 +13,10 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::error::Error;
 
-/// What text forms depend on, and the mark by which the fence lets the agent pass; the same on every connection.
-pub(super) const SETTINGS: [(&str, &str); 10] = [
+/// What text forms depend on, what roles and databases may have set otherwise and the agent's promises rest on (that a
+/// commit is durable, that nothing but a lock is waited for in vain, that a later statement sees more), and the mark by
+/// which the fence lets the agent pass; the same on every connection.
+pub(super) const SETTINGS: [(&str, &str); 17] = [
     ("DateStyle", "ISO,MDY"),
     ("IntervalStyle", "iso_8601"),
     ("TimeZone", "UTC"),
@@ -23,6 +25,13 @@ pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("standard_conforming_strings", "on"),
     ("client_encoding", "UTF8"),
     ("lock_timeout", "10s"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
     ("client_min_messages", "warning"),
     ("ficus.agent", "on"),
 ];
@@ -122,7 +131,7 @@ impl Address {
         if let Some((certificate, key)) = &self.certificate {
             tls = tls.with_client_cert(certificate, key);
         }
-        let settings: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        let settings: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ "))).collect();
         ReplicationConfig::new(&self.host, &self.user, password, &self.database, slot, publication)
             .with_port(self.port)
             .with_tls(tls)
