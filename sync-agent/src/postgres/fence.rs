@@ -1,4 +1,5 @@
-//! The fence: one trigger per statement that refuses everybody but the agent's own sessions while a sequence says so.
+//! The fence: triggers that refuse everybody but the agent's own sessions while a sequence says so. One goes by what a
+//! statement says that it writes, before it; the other by what became of each row, after the application's own triggers.
 //!
 //! A sequence, because every transaction sees its value as it is now: a row would still look open to a transaction that
 //! took its snapshot before the switch. It holds [`OPEN`], [`CLOSING`] (strangers are refused, but some that wrote earlier
@@ -30,8 +31,8 @@ const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, coalesce(l.pid, 0) 
       AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
 impl Endpoint {
-    /// The fence's function and triggers, as they should be: by table, the trigger's name and the statement that makes it.
-    pub(super) fn fence_trigger(&self, name: &str, table: &Table) -> (String, String) {
+    /// The fence's triggers of a table, as they should be: their names and the statements that make them.
+    pub(super) fn fence_triggers(&self, name: &str, table: &Table) -> [(String, String); 2] {
         let mut columns: Vec<String> = Vec::new();
         for pair in self.pairs_of(name) {
             let shape = &self.pairs[pair].shape;
@@ -41,14 +42,25 @@ impl Endpoint {
                 }
             }
         }
-        let body = format!(
-            "BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF {} ON {} FOR EACH STATEMENT WHEN (current_setting('ficus.agent', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION _ficus.{}()",
-            columns.join(", "),
-            table.qualified,
-            sql::name(&self.names.fence),
-        );
+        let stranger = "current_setting('ficus.agent', true) IS DISTINCT FROM 'on'";
+        let call = format!("EXECUTE FUNCTION _ficus.{}()", sql::name(&self.names.fence));
+        let of = |row: &str| columns.iter().map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
+        // Byte by byte, because not every type knows when two of its values are equal.
+        let differs = format!("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record", of("OLD"), of("NEW"));
+        [
+            format!(
+                "BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF {} ON {} FOR EACH STATEMENT WHEN ({stranger}) {call}",
+                columns.join(", "),
+                table.qualified,
+            ),
+            format!("AFTER UPDATE ON {} FOR EACH ROW WHEN ({stranger} AND {differs}) {call}", table.qualified),
+        ]
+        .map(|body| self.fence_trigger(&body, table))
+    }
+
+    fn fence_trigger(&self, body: &str, table: &Table) -> (String, String) {
         // The name tells whether the trigger is the one that it should be.
-        let trigger = format!("{}{}", self.names.triggers, super::objects::digest(&body));
+        let trigger = format!("{}{}", self.names.triggers, super::objects::digest(body));
         let create = format!(
             "CREATE TRIGGER {trigger} {body}; ALTER TABLE {} ENABLE ALWAYS TRIGGER {trigger}",
             table.qualified,

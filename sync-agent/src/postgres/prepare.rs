@@ -136,7 +136,7 @@ impl Endpoint {
         self.create_fence(tx).await?;
         let mut missed: Vec<&String> = Vec::new();
         for (name, table) in &self.tables {
-            self.install_trigger(tx, name, table).await?;
+            self.install_triggers(tx, name, table).await?;
             if self.identify(tx, name, table).await? {
                 missed.push(name);
             }
@@ -163,20 +163,20 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn install_trigger(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<(), sqlx::Error> {
-        let (wanted, create) = self.fence_trigger(name, table);
+    async fn install_triggers(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<(), sqlx::Error> {
+        let wanted = self.fence_triggers(name, table);
         let query = "SELECT tgname::text, tgenabled::text FROM pg_catalog.pg_trigger WHERE tgrelid = $1::int8::oid AND NOT tgisinternal AND starts_with(tgname, $2)";
-        let mut there = false;
+        let mut there: Vec<String> = Vec::new();
         for row in sqlx::query(query).bind(i64::from(table.oid)).bind(&self.names.triggers).fetch_all(&mut *tx).await? {
             let (found, enabled): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            if found == wanted && enabled == "A" {
-                there = true;
+            if wanted.iter().any(|(name, _)| *name == found) && enabled == "A" {
+                there.push(found);
             } else {
                 sql::run(tx, &format!("DROP TRIGGER {} ON {}", sql::name(&found), table.qualified)).await?;
             }
         }
-        if !there {
-            sql::run(tx, &create).await?;
+        for (_, create) in wanted.iter().filter(|(name, _)| !there.contains(name)) {
+            sql::run(tx, create).await?;
         }
         Ok(())
     }

@@ -592,3 +592,25 @@ async fn what_a_database_sets_for_its_sessions_does_not_reach_the_agent() {
         assert_eq!(found.replace(", ", ","), value, "{setting}");
     }
 }
+
+#[tokio::test]
+async fn the_fence_stops_triggers_of_the_application_as_well() {
+    let bed = Bed::new("name text, doc json, spot point, kept text", &["kept"]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "INSERT INTO item VALUES (1, 'a', '{}', '(1,2)', 'k'), (2, NULL, NULL, NULL, 'k')").await;
+    exec(
+        &mut app,
+        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.kept = 'stamp' THEN NEW.name := 'stamped'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER zz BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION stamp()",
+    )
+    .await;
+    bed.legacy.fence(true).await.unwrap();
+    exec(&mut app, "UPDATE item SET kept = 'login'").await;
+    for key in [1, 2] {
+        let error = attempt(&mut app, &format!("UPDATE item SET kept = 'stamp' WHERE id = {key}")).await.unwrap_err();
+        assert!(error.contains("ficus: "), "{error}");
+    }
+    bed.legacy.fence(false).await.unwrap();
+    exec(&mut app, "UPDATE item SET kept = 'stamp'").await;
+    assert_eq!(number(&mut app, "SELECT count(*) FROM item WHERE name = 'stamped'").await, 2);
+}
