@@ -72,7 +72,8 @@ struct Open {
 /// What a relation of the log is to us.
 enum Known {
     Table(Vec<Arc<Places>>),
-    Checkpoint,
+    /// Place of the stream.
+    Checkpoint(usize),
     /// Places of scope, pair and key.
     Touch([usize; 3]),
     Other,
@@ -196,7 +197,7 @@ impl Feed {
                 self.row(endpoint, data, relation, |seen, entries| seen.inserted(new.clone(), entries), Some(&new))?
             }
             Message::Update { relation, old, new } => {
-                self.row(endpoint, data, relation, |seen, entries| seen.updated(old.clone(), new.clone(), entries), None)?;
+                self.row(endpoint, data, relation, |seen, entries| seen.updated(old.clone(), new.clone(), entries), Some(&new))?;
             }
             Message::Delete { relation, old } => self.row(endpoint, data, relation, |seen, entries| seen.deleted(&old, entries), None)?,
             Message::Truncate { relations } => {
@@ -213,12 +214,10 @@ impl Feed {
     }
 
     fn relation(&mut self, endpoint: &Endpoint, relation: &Relation) {
+        let place = |name: &str| relation.columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
         let known = match (relation.schema.as_str(), relation.name.as_str()) {
-            ("_ficus", "checkpoint") => Known::Checkpoint,
-            ("_ficus", "touch") => {
-                let place = |name: &str| relation.columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
-                Known::Touch([place("scope"), place("pair"), place("key")])
-            }
+            ("_ficus", "checkpoint") => Known::Checkpoint(place("stream")),
+            ("_ficus", "touch") => Known::Touch([place("scope"), place("pair"), place("key")]),
             _ => match endpoint.tables.iter().find(|(_, table)| table.oid == relation.id) {
                 Some((name, _)) => {
                     self.suspect = true;
@@ -237,11 +236,13 @@ impl Feed {
         data: &Bytes,
         relation: u32,
         each: impl Fn(&Seen<'_>, &mut Vec<Entry>) -> Result<(), super::change::Unfit>,
-        inserted: Option<&Tuple>,
+        written: Option<&Tuple>,
     ) -> Result<(), Error> {
         let Some(open) = &mut self.open else { return Ok(()) };
+        let text = |place: usize| written.and_then(|new| new.cell(place).text(data)).and_then(|bytes| std::str::from_utf8(bytes).ok());
         match self.relations.get(&relation) {
-            Some(Known::Checkpoint) => open.own |= !open.begun,
+            // Other capabilities write to this database too: their agent is a stranger here.
+            Some(Known::Checkpoint(stream)) => open.own |= !open.begun && text(*stream) == Some(endpoint.names.stream.as_str()),
             Some(Known::Table(pairs)) => {
                 let before = open.entries.len();
                 for places in pairs {
@@ -253,8 +254,6 @@ impl Feed {
                 }
             }
             Some(Known::Touch([scope, pair, key])) => {
-                let text =
-                    |place: usize| inserted.and_then(|new| new.cell(place).text(data)).and_then(|bytes| std::str::from_utf8(bytes).ok());
                 if let (Some(scope), Some(pair), Some(key)) = (text(*scope), text(*pair), text(*key))
                     && scope == endpoint.names.scope
                     && let Some(pair) = endpoint.pair_index(pair)

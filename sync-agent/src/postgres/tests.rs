@@ -614,3 +614,22 @@ async fn the_fence_stops_triggers_of_the_application_as_well() {
     exec(&mut app, "UPDATE item SET kept = 'stamp'").await;
     assert_eq!(number(&mut app, "SELECT count(*) FROM item WHERE name = 'stamped'").await, 2);
 }
+
+#[tokio::test]
+async fn only_the_stream_that_ends_here_marks_a_transaction_as_the_agents_own() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut root = Server::shared().root(&bed.names[0]).await;
+    exec(&mut root, "INSERT INTO _ficus.checkpoint (stream, source_id, epoch) VALUES ('other/reverse', 'x', 1)").await;
+    let start = bed.legacy.end_position().await.unwrap();
+    for (key, stream) in [(1, "= 'other/reverse'"), (2, "<> 'other/reverse'")] {
+        exec(
+            &mut root,
+            &format!(
+                "BEGIN; UPDATE _ficus.checkpoint SET position = {key} WHERE stream {stream}; INSERT INTO item VALUES ({key}, 'a'); COMMIT"
+            ),
+        )
+        .await;
+    }
+    let touched: Vec<Value> = bed.read(start).await.touched.into_iter().map(|touched| touched.key).collect();
+    assert_eq!(touched, [Value::Int(1)]);
+}
