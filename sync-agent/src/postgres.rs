@@ -143,7 +143,7 @@ impl Endpoint {
                         .ok_or_else(|| Error::Refused(format!("{side} has no column {} in table {}", lookup.key, lookup.table)))?,
                 );
             }
-            let mut pair = Pair::new(index, &plan.pair, side, shape, table, lookups)?;
+            let mut pair = Pair::new(index, plan, side, shape, table, lookups)?;
             let named = plan.sequence.as_ref().filter(|_| side == Side::Modern);
             pair.sequence = control::sequence(&mut connection, &pair, named, side).await.map_err(|e| server.failed(e))??;
             pairs.push(pair);

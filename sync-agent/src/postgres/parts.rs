@@ -1,7 +1,7 @@
 //! A table pair on one side, and its statements, put together once. Pure.
 
-use ficus_rules::Side;
-use ficus_rules::mapping::{Kind, Row, Shape, Value, canonical_integer};
+use ficus_rules::mapping::{Kind, Plan, Row, Shape, Value, canonical_integer};
+use ficus_rules::{Side, Timestamp};
 
 use super::schema::{Column, Table, Unique};
 use super::sql::{Blame, Filter, belongs, name};
@@ -63,7 +63,7 @@ pub(super) enum Place {
 }
 
 impl Pair {
-    pub(super) fn new(index: usize, named: &str, side: Side, shape: Shape, table: &Table, lookups: Vec<Column>) -> Result<Pair, Error> {
+    pub(super) fn new(index: usize, plan: &Plan, side: Side, shape: Shape, table: &Table, lookups: Vec<Column>) -> Result<Pair, Error> {
         let column = |wanted: &String| {
             let missing = || Error::Refused(format!("{side} table {} has no column {wanted}", shape.table));
             table.column(wanted).cloned().ok_or_else(missing)
@@ -89,8 +89,8 @@ impl Pair {
                 cast: column.cast,
             });
         }
-        let sql = Statements::new(index, &shape, table, &key, &columns, &filters, side)?;
-        Ok(Pair { name: named.to_owned(), table: table.qualified.clone(), sequence: None, shape, key, columns, lookups, filters, sql })
+        let sql = Statements::new(index, &shape, table, &key, &columns, &filters, &graves(plan, side, &shape), side)?;
+        Ok(Pair { name: plan.pair.clone(), table: table.qualified.clone(), sequence: None, shape, key, columns, lookups, filters, sql })
     }
 
     /// A row as texts: the key first. What cannot be written is the row's fault.
@@ -102,6 +102,15 @@ impl Pair {
                 value::write(&column.info.kind, cell).map_err(blame)
             })
             .collect()
+    }
+
+    /// Refuses an upsert that left rows alone because they are another pair's.
+    pub(super) fn owns_all(&self, rows: usize, written: u64) -> Result<(), Blame> {
+        if self.filters.is_empty() || written >= rows as u64 {
+            return Ok(());
+        }
+        let reason = format!("its key {} is that of a row of table {} that is not the pair's", self.shape.key, self.shape.table);
+        Err(Blame { unique: true, reason })
     }
 
     /// Keys as a statement takes them. What cannot be a key of the pair is left out.
@@ -146,6 +155,7 @@ impl Keys {
 }
 
 impl Statements {
+    #[allow(clippy::too_many_arguments)]
     fn new(
         index: usize,
         shape: &Shape,
@@ -153,6 +163,7 @@ impl Statements {
         key: &Column,
         columns: &[Column],
         filters: &[Filter],
+        graves: &[String],
         side: Side,
     ) -> Result<Statements, Error> {
         let target = conflict_target(shape, table).ok_or_else(|| {
@@ -182,7 +193,9 @@ impl Statements {
         let plain: Vec<String> = all.iter().map(|column| format!("t.{}", name(&column.info.name))).chain(lookups(false)).collect();
         let names: Vec<String> = all.iter().map(|column| name(&column.info.name)).collect();
         let list = names.join(", ");
-        let conflict = conflict(shape, columns, &target);
+        // A row that the pair has marked as deleted comes back under its key.
+        let owned: Vec<Filter> = filters.iter().filter(|filter| !graves.contains(&filter.column)).cloned().collect();
+        let conflict = conflict(shape, columns, &target, &owned);
         let arrays: Vec<String> = (1..=all.len()).map(|place| format!("${place}::text[]")).collect();
         let cells: Vec<String> = (0..all.len()).map(|place| format!("a{place}")).collect();
         let casts: Vec<String> = all.iter().enumerate().map(|(place, column)| format!("u.a{place}::{}", column.cast)).collect();
@@ -224,15 +237,30 @@ impl Statements {
     }
 }
 
-/// Only mapped columns are set: what else stands in the row stays.
-fn conflict(shape: &Shape, columns: &[Column], target: &[String]) -> String {
-    let set: Vec<String> = columns
+/// The columns that a deletion writes on a side where rows stay: whatever stood in them, they are the same then.
+fn graves(plan: &Plan, side: Side, shape: &Shape) -> Vec<String> {
+    let buried = |value: Value| {
+        let row = Row { key: Value::Null, values: vec![value; shape.columns.len()] };
+        plan.bury(side, row, Timestamp::from(std::time::UNIX_EPOCH)).values
+    };
+    let (one, other) = (buried(Value::Null), buried(Value::Int(i64::MIN)));
+    shape.columns.iter().zip(one.iter().zip(&other)).filter(|(_, (one, other))| one == other).map(|(column, _)| column.clone()).collect()
+}
+
+/// Only mapped columns are set: what else stands in the row stays. A row of the key that is another pair's is left alone.
+fn conflict(shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter]) -> String {
+    let mut set: Vec<String> = columns
         .iter()
         .filter(|column| !target.contains(&column.info.name) && !column.always && column.info.name != shape.key)
         .map(|column| format!("{0} = excluded.{0}", name(&column.info.name)))
         .collect();
     let target: Vec<String> = target.iter().map(|column| name(column)).collect();
-    let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+    if set.is_empty() {
+        // Counts the rows that are there already.
+        set.extend(owned.first().map(|Filter { column, .. }| format!("{0} = t.{0}", name(column))));
+    }
+    let guard = if owned.is_empty() { String::new() } else { format!(" WHERE {}", belongs(owned, "t")) };
+    let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}{guard}", set.join(", ")) };
     format!("ON CONFLICT ({}) DO {action}", target.join(", "))
 }
 

@@ -633,3 +633,29 @@ async fn only_the_stream_that_ends_here_marks_a_transaction_as_the_agents_own() 
     let touched: Vec<Value> = bed.read(start).await.touched.into_iter().map(|touched| touched.key).collect();
     assert_eq!(touched, [Value::Int(1)]);
 }
+
+#[tokio::test]
+async fn a_row_of_another_pair_keeps_its_key() {
+    let mut bed = Bed::new("name text, kind text", &[]).await;
+    bed.plans[0].modern.filter = vec![("kind".into(), Value::Text("ours".into()))];
+    bed.modern = bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap();
+    bed.begin().await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "INSERT INTO \"the new\".\"Item\" VALUES (1, 'a', 'theirs'), (2, 'b', 'ours'), (3, 'c', NULL)").await;
+    for many in [4, 2_000] {
+        let row = |key| Row { key: Value::Int(key), values: vec![Value::Text("new".into()), Value::Text("ours".into())] };
+        let changes = [Changes { upserts: (1..=many).map(row).collect(), deletes: Vec::new() }];
+        let refused = bed.modern.apply(&changes, Position(1), Effort::Plain, &[]).await.unwrap();
+        assert!(matches!(refused, Applied::Refused { .. }), "{refused:?}");
+        let Applied::Done { rejected, .. } = bed.modern.apply(&changes, Position(1), Effort::Isolated, &[]).await.unwrap() else {
+            panic!("applied")
+        };
+        let keys: Vec<&Value> = rejected.iter().map(|rejected| &rejected.row.key).collect();
+        assert_eq!(keys, [&Value::Int(1), &Value::Int(3)]);
+        let there = text(
+            &mut modern,
+            "SELECT string_agg(name || coalesce(kind, '-'), ' ' ORDER BY legacy_id) FROM \"the new\".\"Item\" WHERE legacy_id < 5",
+        );
+        assert_eq!(there.await.as_deref(), Some("atheirs newours c- newours"));
+    }
+}

@@ -86,7 +86,8 @@ impl Endpoint {
             let [create, fill, merge] = &this.sql.staging;
             sql::run(tx, create).await?;
             self.copy_in(tx, pair, fill, rows).await?;
-            sql::query(merge).execute(&mut *tx).await?;
+            let written = sql::query(merge).execute(&mut *tx).await?;
+            this.owns_all(rows.len(), written.rows_affected())?;
             sql::run(tx, &format!("DELETE FROM pg_temp._ficus_batch_{pair}")).await?;
             return Ok(());
         }
@@ -98,7 +99,8 @@ impl Endpoint {
                     column.push(text.map(|text| text.into_owned()));
                 }
             }
-            columns.into_iter().fold(sql::query(&this.sql.upsert), sqlx::query::Query::bind).execute(&mut *tx).await?;
+            let upsert = columns.into_iter().fold(sql::query(&this.sql.upsert), sqlx::query::Query::bind);
+            this.owns_all(rows.len(), upsert.execute(&mut *tx).await?.rows_affected())?;
         }
         Ok(())
     }
