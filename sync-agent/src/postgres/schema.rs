@@ -40,6 +40,8 @@ pub(super) struct Column {
     own_text: bool,
     /// Filled up with blanks, which mean nothing.
     padded: bool,
+    /// Of four bytes: the number that its text stands for is the nearest of those, and not of eight.
+    single: bool,
 }
 
 /// A unique index.
@@ -68,6 +70,9 @@ impl Table {
 impl Column {
     /// A value in its canonical form.
     pub(super) fn read(&self, text: &str) -> Result<Value, value::Reason> {
+        if self.single {
+            return value::single(text);
+        }
         value::read(&self.info.kind, if self.padded { text.trim_end_matches(' ') } else { text })
     }
 
@@ -181,6 +186,7 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
         always: row.try_get(3)?,
         own_text,
         padded: base == 1042,
+        single: base == 700,
     })
 }
 

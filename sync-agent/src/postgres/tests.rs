@@ -169,6 +169,7 @@ async fn every_type_keeps_its_value_on_every_way() {
     assert_eq!(copied[2].values[column("length")], Value::Int(-1));
     assert_eq!(copied[3].values[column("length")], Value::Int(108_000_000_000));
     assert_eq!(copied[1].values[column("yes")], Value::Int(0));
+    assert_eq!(copied[0].values[column("single")], Value::Real(f64::from(0.1_f32)));
 
     let there = printed(&mut legacy, "item", "id").await;
     bed.apply(&copied).await;

@@ -30,6 +30,11 @@ pub(super) fn read(kind: &Kind, text: &str) -> Result<Value, Reason> {
     })
 }
 
+/// The canonical form of a number of four bytes: as wide as any other, without digits that it does not have.
+pub(super) fn single(text: &str) -> Result<Value, Reason> {
+    text.parse::<f32>().map(|number| Value::Real(f64::from(number))).map_err(|_| "is no number")
+}
+
 /// The text of a value for a column of a kind; `None` is NULL.
 pub(super) fn write<'v>(kind: &Kind, value: &'v Value) -> Result<Option<Cow<'v, str>>, Reason> {
     Ok(Some(match (kind, value) {
@@ -164,6 +169,16 @@ mod tests {
         assert!(read(&Kind::Bytes, "\\x0").is_err() && read(&Kind::Bytes, "\\xzz").is_err() && read(&Kind::Bytes, "00").is_err());
         assert_eq!(read(&Kind::Int, "18446744073709551615"), Ok(text("18446744073709551615")));
         assert_eq!(read(&Kind::Real, "NaN"), Ok(Value::Real(f64::NAN)));
+        assert_eq!(read(&Kind::Real, "0.1"), Ok(Value::Real(0.1)));
+    }
+
+    #[test]
+    fn numbers_of_four_bytes_are_those_that_are_stored() {
+        assert_eq!(single("0.1"), Ok(Value::Real(f64::from(0.1_f32))));
+        assert_eq!(single("1e-45"), Ok(Value::Real(f64::from(f32::from_bits(1)))));
+        assert_eq!(single("-Infinity"), Ok(Value::Real(f64::NEG_INFINITY)));
+        assert!(matches!(single("NaN"), Ok(Value::Real(number)) if number.is_nan()));
+        assert!(single("x").is_err());
     }
 
     #[test]
