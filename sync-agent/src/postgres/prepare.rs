@@ -197,7 +197,8 @@ impl Endpoint {
         let was = match table.identity.as_str() {
             "n" => "NOTHING".to_owned(),
             "i" => {
-                let index = "SELECT indexrelid::regclass::text FROM pg_catalog.pg_index WHERE indrelid = $1::int8::oid AND indisreplident";
+                // Without its schema, which the statement does not take.
+                let index = "SELECT quote_ident(c.relname) FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE indrelid = $1::int8::oid AND indisreplident";
                 let index: String = sqlx::query(index).bind(i64::from(table.oid)).fetch_one(&mut *tx).await?.try_get(0)?;
                 format!("USING INDEX {index}")
             }

@@ -2,12 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
-use ficus_rules::mapping::Row;
+use ficus_rules::mapping::{Row, Value};
 use sqlx::{PgConnection, Row as _};
 
 use super::Endpoint;
 use super::capture::key_text;
 use crate::port::{Changes, Rejected, Touched};
+
+/// A key as a text that PostgreSQL can store.
+fn kept_key(key: &Value) -> String {
+    key_text(key).replace('\0', "\u{fffd}")
+}
 
 impl Endpoint {
     pub(super) fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
@@ -26,7 +31,7 @@ impl Endpoint {
         }
         let stream = &self.names.stream;
         for (pair, changes) in self.pairs.iter().zip(changes) {
-            let keys: Vec<String> = changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(key_text).collect();
+            let keys: Vec<String> = changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(kept_key).collect();
             let heal = "DELETE FROM _ficus.quarantine WHERE stream = $1 AND pair = $2 AND key = ANY($3)";
             sqlx::query(heal).bind(stream).bind(&pair.name).bind(keys).execute(&mut *tx).await?;
         }
@@ -38,8 +43,7 @@ impl Endpoint {
             let image = image.as_ref().map(ToString::to_string);
             let insert = "INSERT INTO _ficus.quarantine (stream, pair, key, source_row, target_row, reason) VALUES ($1, $2, $3, $4, $5, $6)
                 ON CONFLICT (stream, pair, key) DO UPDATE SET source_row = excluded.source_row, target_row = excluded.target_row, reason = excluded.reason, at = now()";
-            let insert =
-                sqlx::query(insert).bind(stream).bind(&self.pairs[row.pair].name).bind(key_text(&row.key).replace('\0', "\u{fffd}"));
+            let insert = sqlx::query(insert).bind(stream).bind(&self.pairs[row.pair].name).bind(kept_key(&row.key));
             insert.bind(image).bind(there).bind(reason.replace('\0', "\u{fffd}")).execute(&mut *tx).await?;
         }
         self.count_quarantine(tx).await

@@ -88,6 +88,7 @@ pub(super) fn blame(error: &sqlx::Error) -> Option<Blame> {
         "22007" | "22008" | "22009" => "a date or time is none for its column".to_owned(),
         "22021" => "a text has bytes that the database's encoding does not have".to_owned(),
         "22P02" => "a value does not have the form that the type of its column wants".to_owned(),
+        "21000" => "rows of one batch have the same key for this database".to_owned(),
         code if code.starts_with("22") => format!("a value does not fit its column (SQLSTATE {code})"),
         code if code.starts_with("54") => "a value is too large, mostly for an index".to_owned(),
         _ => return None,

@@ -660,3 +660,34 @@ async fn a_row_of_another_pair_keeps_its_key() {
         assert_eq!(there.await.as_deref(), Some("atheirs newours c- newours"));
     }
 }
+
+#[tokio::test]
+async fn a_table_gets_its_identity_back_by_an_index_of_another_schema() {
+    let bed = Bed::new("name text NOT NULL", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "CREATE UNIQUE INDEX \"By name\" ON \"the new\".\"Item\" (name)").await;
+    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    exec(&mut modern, "ALTER TABLE \"the new\".\"Item\" REPLICA IDENTITY USING INDEX \"By name\"").await;
+    bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap().prepare().await.unwrap();
+    let identity = "SELECT relreplident::text FROM pg_class WHERE relname = 'Item'";
+    assert_eq!(text(&mut modern, identity).await.as_deref(), Some("f"));
+    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    assert_eq!(text(&mut modern, identity).await.as_deref(), Some("i"));
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_told_apart_and_keys_with_zero_bytes_are_set_aside() {
+    let bed = Bed::new("name text", &[]).await;
+    let row = |key: Value, name: &str| Row { key, values: vec![Value::Text(name.into())] };
+    let twice = [Changes { upserts: vec![row(Value::Int(1), "a"), row(Value::Text("1".into()), "b")], deletes: Vec::new() }];
+    let refused = bed.modern.apply(&twice, Position(1), Effort::Plain, &[]).await.unwrap();
+    assert!(matches!(refused, Applied::Refused { .. }), "{refused:?}");
+    let zero = [Changes { upserts: vec![row(Value::Text("a\0b".into()), "a")], deletes: vec![Value::Text("c\0d".into())] }];
+    for _ in 0..2 {
+        let Applied::Done { quarantined, .. } = bed.modern.apply(&zero, Position(2), Effort::Isolated, &[]).await.unwrap() else {
+            panic!("applied")
+        };
+        assert_eq!(quarantined, 1);
+    }
+    bed.legacy.touch(&[crate::port::Touched { pair: 0, key: Value::Text("a\0b".into()) }]).await.unwrap();
+}
