@@ -296,6 +296,16 @@ async fn a_server_that_logs_too_little_is_refused_with_the_remedies() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_left_out_of_the_log_is_refused() {
+    let server = Server::start(&["--binlog-do-db=elsewhere"]);
+    let world = Pairs::new(&server, Engine::MariaDb, Engine::Sqlite).await;
+    let agent = world.agent().await;
+    let trouble = until(&agent, "trouble", |report| report.trouble.is_some()).await.trouble.unwrap();
+    assert!(trouble.contains("binlog_do_db leaves the database"), "{trouble}");
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_that_dies_and_compresses_loses_nothing() {
     let server =
         Server::start(&["--log-bin-compress=ON", "--log-bin-compress-min-len=10", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"]);

@@ -205,8 +205,9 @@ fn lost(error: &mysql_async::Error) -> Ended {
     }
 }
 
-/// The base of the files' names, and where the log ends now.
-pub(super) async fn end_of_log(server: &Server, conn: &mut Conn) -> Result<(String, Position), Error> {
+/// What the server says of its log: file, offset, the databases that are logged alone, and those that are not; nothing where
+/// there is no log.
+pub(super) async fn log(server: &Server, conn: &mut Conn) -> Result<Option<(String, u64, String, String)>, Error> {
     let renamed = !server.is_mariadb() && server.version() >= (8, 4, 0);
     let query = if renamed { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let found: Option<mysql_async::Row> = conn.query_first(query).await.map_err(|error| match error {
@@ -216,8 +217,13 @@ pub(super) async fn end_of_log(server: &Server, conn: &mut Conn) -> Result<(Stri
         )),
         error => server.failed(error),
     })?;
-    let found = found.and_then(|row| Some((row.get::<String, _>(0)?, row.get::<u64, _>(1)?)));
-    let read = found.and_then(|(file, offset)| Some((file.rsplit_once('.')?.0.to_owned(), place(&file, offset)?)));
+    Ok(found.and_then(|row| Some((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))))
+}
+
+/// The base of the files' names, and where the log ends now.
+pub(super) async fn end_of_log(server: &Server, conn: &mut Conn) -> Result<(String, Position), Error> {
+    let found = log(server, conn).await?;
+    let read = found.and_then(|(file, offset, ..)| Some((file.rsplit_once('.')?.0.to_owned(), place(&file, offset)?)));
     read.ok_or_else(|| Error::Refused(format!("{}: it writes no binary log; start it with log_bin=binlog", server.label())))
 }
 
