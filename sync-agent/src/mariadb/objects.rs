@@ -65,8 +65,8 @@ async fn existing(conn: &mut Conn) -> Result<Vec<String>, mysql_async::Error> {
 
 /// Takes away what belongs to a scope, and the tables themselves with the last one.
 pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result<(), mysql_async::Error> {
-    for (trigger, _, _) in triggers::existing(conn, scope).await? {
-        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger))).await?;
+    for trigger in triggers::existing(conn, scope).await? {
+        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger.name))).await?;
     }
     let there = existing(conn).await?;
     let has = |name: &str| there.iter().any(|table| table == name);

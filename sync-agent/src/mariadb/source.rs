@@ -94,12 +94,16 @@ impl Endpoint {
         let there = triggers::existing(conn, &self.scope).await.map_err(|e| self.failed(e))?;
         for (table, wanted) in self.triggers(mark) {
             for trigger in &wanted {
-                if there.iter().any(|(known, on, body)| (known, on, body) == (&trigger.0, &table, &trigger.2)) {
+                if there.iter().any(|known| known.is(trigger, &table)) {
                     continue;
                 }
-                let drop = format!("DROP TRIGGER IF EXISTS {}", name(&trigger.0));
-                conn.query_drop(drop).await.map_err(|e| self.failed(e))?;
-                conn.query_drop(triggers::create(trigger, &table)).await.map_err(|error| match error {
+                // One of this name on another table went there with a table that was renamed, and cannot be replaced here.
+                let elsewhere = there.iter().any(|known| known.name == trigger.0 && known.table != table);
+                if !self.server.is_mariadb() || elsewhere {
+                    let drop = format!("DROP TRIGGER IF EXISTS {}", name(&trigger.0));
+                    conn.query_drop(drop).await.map_err(|e| self.failed(e))?;
+                }
+                conn.query_drop(triggers::create(trigger, &table, self.server.is_mariadb())).await.map_err(|error| match error {
                     mysql_async::Error::Server(said) if said.code == 1419 => self.refused(
                         "the agent's account may not create triggers while there is a binary log; SET GLOBAL log_bin_trust_function_creators = 1, and put it into the configuration",
                     ),
@@ -107,9 +111,10 @@ impl Endpoint {
                 })?;
             }
         }
-        for (trigger, on, _) in there {
-            if !self.triggers(mark).iter().any(|(table, wanted)| *table == on && wanted.iter().any(|known| known.0 == trigger)) {
-                conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", name(&trigger))).await.map_err(|e| self.failed(e))?;
+        // By its name alone: the one that bears it is on the right table by now.
+        for trigger in there {
+            if !self.triggers(mark).iter().any(|(_, wanted)| wanted.iter().any(|known| known.0 == trigger.name)) {
+                conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await.map_err(|e| self.failed(e))?;
             }
         }
         Ok(())
@@ -125,9 +130,7 @@ impl Endpoint {
         let tables = schema::tables(conn, &self.tables.keys().cloned().collect::<Vec<_>>()).await.map_err(|e| self.failed(e))?;
         let mark = self.identity(conn).await?;
         let there = triggers::existing(conn, &self.scope).await.map_err(|e| self.failed(e))?;
-        let has = |table: &String, wanted: &triggers::Trigger| {
-            there.iter().any(|(known, on, body)| (known, on, body) == (&wanted.0, table, &wanted.2))
-        };
+        let has = |table: &String, wanted: &triggers::Trigger| there.iter().any(|known| known.is(wanted, table));
         let complete = self.triggers(&mark).iter().all(|(table, wanted)| wanted.iter().all(|wanted| has(table, wanted)));
         if tables == self.tables && complete { Ok(()) } else { Err(Error::SchemaChanged) }
     }

@@ -1,5 +1,6 @@
-//! The triggers that are the fence: on every captured table, before every row that is inserted, changed or deleted. The text
-//! is pure; beside it, which of them there are.
+//! The triggers that are the fence: on every captured table, before every row that is inserted or deleted, and after every
+//! row that is changed: whatever another trigger makes of a row is seen then. The text is pure; beside it, which of them
+//! there are.
 //!
 //! A stranger's row reads the fence's row with a shared lock, which it keeps until its transaction ends. Closing the fence
 //! writes that row, and therefore waits for everybody who passed before, and nobody passes after: it is switch and barrier
@@ -15,8 +16,24 @@ use sha2::{Digest, Sha256};
 use super::parts::{name, text};
 use super::schema::Table;
 
-/// A trigger: its name, its event, its body.
+/// A trigger: its name, when it acts, its body.
 pub(super) type Trigger = (String, &'static str, String);
+
+/// A trigger that there is.
+pub(super) struct Existing {
+    pub(super) name: String,
+    pub(super) table: String,
+    /// As in [`Trigger`].
+    when: String,
+    body: String,
+}
+
+impl Existing {
+    /// Whether it is this one, on this table.
+    pub(super) fn is(&self, (name, when, body): &Trigger, table: &str) -> bool {
+        (&*self.name, &*self.table, &*self.when, &*self.body) == (name, table, when, body)
+    }
+}
 
 /// What all triggers of a capability on one side begin with.
 fn prefix(scope: &str) -> String {
@@ -37,9 +54,9 @@ pub(super) fn all(scope: &str, mark: &str, table: &Table, shapes: &[&Shape]) -> 
     );
     let differs = format!("IF {} THEN {refuse}; END IF", changed(table, shapes));
     vec![
-        (name_of("i"), "INSERT", format!("BEGIN {refuse}; END")),
-        (name_of("u"), "UPDATE", format!("BEGIN {differs}; END")),
-        (name_of("d"), "DELETE", format!("BEGIN {refuse}; END")),
+        (name_of("i"), "BEFORE INSERT", format!("BEGIN {refuse}; END")),
+        (name_of("u"), "AFTER UPDATE", format!("BEGIN {differs}; END")),
+        (name_of("d"), "BEFORE DELETE", format!("BEGIN {refuse}; END")),
     ]
 }
 
@@ -65,18 +82,23 @@ fn changed(table: &Table, shapes: &[&Shape]) -> String {
     terms.join(" OR ")
 }
 
-/// The triggers of a scope that there are: name, table, body.
-pub(super) async fn existing(conn: &mut Conn, scope: &str) -> Result<Vec<(String, String, String)>, mysql_async::Error> {
-    let query = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_STATEMENT FROM information_schema.TRIGGERS \
-         WHERE TRIGGER_SCHEMA = DATABASE() AND left(TRIGGER_NAME, char_length(?)) = ?";
-    conn.exec(query, (prefix(scope), prefix(scope))).await
+/// The triggers of a scope that there are.
+pub(super) async fn existing(conn: &mut Conn, scope: &str) -> Result<Vec<Existing>, mysql_async::Error> {
+    let query = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, concat(ACTION_TIMING, ' ', EVENT_MANIPULATION), ACTION_STATEMENT \
+         FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND left(TRIGGER_NAME, char_length(?)) = ?";
+    let found: Vec<(String, String, String, String)> = conn.exec(query, (prefix(scope), prefix(scope))).await?;
+    Ok(found.into_iter().map(|(name, table, when, body)| Existing { name, table, when, body }).collect())
 }
 
-/// The statement that makes it.
-pub(super) fn create((trigger, event, body): &Trigger, table: &str) -> String {
-    format!("CREATE TRIGGER {} BEFORE {event} ON {} FOR EACH ROW {body}", name(trigger), name(table))
+/// The statement that makes it. `replacing`: in the place of one that is there, without a moment in between.
+pub(super) fn create((trigger, when, body): &Trigger, table: &str, replacing: bool) -> String {
+    let or_replace = if replacing { "OR REPLACE " } else { "" };
+    format!("CREATE {or_replace}TRIGGER {} {when} ON {} FOR EACH ROW {body}", name(trigger), name(table))
 }
 
 pub(super) fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;
