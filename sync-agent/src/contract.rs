@@ -67,7 +67,9 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     let mut keys: Vec<String> = batch.touched.iter().map(|touched| format!("{:?}", touched.key)).collect();
     keys.sort();
     assert_eq!(keys, ["Int(2)", "Int(3)"]);
-    assert_eq!((batch.rows[0].len(), batch.upto), (1, batch.end));
+    // Others may write to the same server: its end may lie further than the last entry.
+    assert_eq!((batch.rows[0].len(), batch.left), (1, 0));
+    assert!(position < batch.upto && batch.upto <= batch.end);
 
     // Rows and position are one; unique values may change hands inside a batch.
     let plan = &plans(bed).await[0];

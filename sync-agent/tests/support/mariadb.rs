@@ -60,6 +60,8 @@ impl Server {
         run(Command::new(install)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
             .arg(format!("--datadir={}", data.display()))
+            // Two that begin at once would take the same name for a table in a directory that they share.
+            .arg(format!("--tmpdir={}", dir.display()))
             .args(user)
             .stdout(Stdio::null()));
         let port = free_port();
@@ -67,6 +69,7 @@ impl Server {
             program("mariadbd"),
             "--no-defaults".into(),
             format!("--datadir={}", data.display()),
+            format!("--tmpdir={}", dir.display()),
             format!("--socket={}", dir.join("socket").display()),
             format!("--pid-file={}", dir.join("server.pid").display()),
             format!("--port={port}"),
