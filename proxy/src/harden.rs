@@ -13,9 +13,9 @@ mod head;
 mod places;
 mod wire;
 
-use ficus_rules::decide::Snapshot;
+use ficus_rules::decide::{Snapshot, is_ambiguous};
 use ficus_rules::path;
-use ficus_rules::route::{Request, may_be_sent};
+use ficus_rules::route::may_be_sent;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 
@@ -55,17 +55,9 @@ pub(crate) fn harden(head: &mut RequestHeader, opens: bool) -> Result<String, Re
 /// Refuses a path that takes another route as it is spelled than as it is matched: some servers resolve dot segments and
 /// merge slashes, others do not, and the rules would hold for one reading only.
 pub(crate) fn agree(snapshot: &Snapshot, asked: &Asked, raw: &str) -> Result<(), Refusal> {
-    if raw == asked.path {
-        return Ok(());
-    }
-    let Ok(spelled) = path::spelled(raw) else { return Ok(()) };
-    if spelled == asked.path {
-        return Ok(());
-    }
-    let find = |request: &dyn Request| snapshot.router.find(&snapshot.rules, request).map(|matched| (matched.capability, matched.route));
-    match find(asked) == find(&Spelled { asked, path: &spelled }) {
-        true => Ok(()),
-        false => refused("servers could read the path in two ways: leave out dot segments and doubled slashes"),
+    match raw != asked.path && is_ambiguous(snapshot, asked, raw) {
+        false => Ok(()),
+        true => refused("servers could read the path in two ways: leave out dot segments and doubled slashes"),
     }
 }
 
@@ -109,38 +101,6 @@ fn is_host(host: &[u8]) -> bool {
 /// upgrade to anything but a WebSocket, which is not offered.
 fn passes(name: &str, opens: bool) -> bool {
     may_be_sent(name) && name != "proxy" && (name != "upgrade" || opens)
-}
-
-/// A request with its path as it is spelled.
-struct Spelled<'a> {
-    asked: &'a Asked,
-    path: &'a str,
-}
-
-impl Request for Spelled<'_> {
-    fn method(&self) -> &str {
-        self.asked.method()
-    }
-
-    fn host(&self) -> &str {
-        self.asked.host()
-    }
-
-    fn path(&self) -> &str {
-        self.path
-    }
-
-    fn query(&self) -> &str {
-        self.asked.query()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.asked.header(name)
-    }
-
-    fn cookie(&self, name: &str) -> Option<&str> {
-        self.asked.cookie(name)
-    }
 }
 
 #[cfg(test)]

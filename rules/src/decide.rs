@@ -1,6 +1,8 @@
 //! One request, one decision: which side serves it, and because of what. `ficus explain` and the gateway call the same
 //! function. Does not fetch an identity, count, wait or forward: the gateway does, before and after.
 
+mod spelled;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, Published, Serving};
 use crate::{Side, Timestamp};
+
+pub use self::spelled::is_ambiguous;
 
 /// The cookie by which strangers keep their side.
 pub const ANONYMOUS_COOKIE: &str = "ficus_anon";

@@ -24,6 +24,10 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
         }
     };
     let question = question(asked)?;
+    let raw = asked.target.split(['?', '#']).next().unwrap_or_default();
+    if decide::is_ambiguous(&snapshot, &question, raw) {
+        bail!("the gateway answers 400: servers could read the path in two ways; leave out dot segments and doubled slashes");
+    }
     let now = Timestamp::from(std::time::SystemTime::now());
     let caller = caller(args, asked, &question, now);
     let decision = decide::decide(&snapshot, &question, &caller, &around, now);

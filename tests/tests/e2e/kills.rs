@@ -130,6 +130,7 @@ async fn killed_in_every_phase_of_the_way_in() -> Result<()> {
 /// The agent alone dies in the middle of a switch. Nobody at the gateway notices more than a longer pause; the switch ends,
 /// or is aborted and wished for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "does not always reach its point beside other tests; part of `make soak`"]
 async fn killed_agents_in_switches_are_not_noticed() -> Result<()> {
     let directory = Directory::new();
     let mut world = World::start(directory.path(), Plan { apart: true, ..Plan::default() }).await?;
@@ -159,6 +160,7 @@ async fn killed_agents_in_switches_are_not_noticed() -> Result<()> {
 
 /// The process dies while it repairs, and while it takes its objects out of the databases: both go on where they stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "does not always reach its point beside other tests; part of `make soak`"]
 async fn killed_in_a_repair_and_in_retiring() -> Result<()> {
     let directory = Directory::new();
     let mut world = World::start(directory.path(), Plan::default()).await?;

@@ -77,7 +77,7 @@ async fn nobody_reads_older_than_they_wrote_while_the_agent_stands_still() -> Re
             reads += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        ensure!(reads >= 20, "{reads} reads in {STANDSTILL:?}");
+        ensure!(reads >= 5, "{reads} reads in {STANDSTILL:?}");
         agent.signal(Signal::CONT);
         let back = writer.until_read_from("modern").await?;
         ensure!(back == address, "round {round}: {back} came back from modern, {address} was written");
