@@ -36,6 +36,7 @@ mod sql;
 mod tests;
 mod url;
 mod value;
+mod visible;
 mod write;
 
 use std::collections::BTreeMap;

@@ -572,6 +572,58 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
     agent.stop().await;
 }
 
+/// The log brings a commit that waits for a standby; the tables do not show it yet, nor is it acknowledged.
+#[tokio::test]
+async fn a_commit_that_nobody_sees_yet_is_waited_for() {
+    let server = Server::start(&["synchronous_commit=local"]);
+    let name = server.database().await;
+    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    fill(&mut legacy).await;
+    let (mut waiting, mut other) = (server.app(&name).await, server.app(&name).await);
+    server::exec(&mut waiting, MODERN_POSTGRES).await;
+    world.theirs = Some([world.url(Side::Legacy), server.url(&name)]);
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+
+    let mut root = server.root(&name).await;
+    server::exec(&mut root, "ALTER SYSTEM SET synchronous_standby_names = 'nowhere'").await;
+    server::exec(&mut root, "SELECT pg_reload_conf()").await;
+    server::exec(&mut waiting, "SET synchronous_commit = on").await;
+    let row = |id: i64| {
+        let (user, note) = (uuid_of("users", "accounts_user", id), uuid_of("users", "accounts_note", id));
+        format!(
+            "BEGIN; INSERT INTO users (id, legacy_id, username, email) VALUES ('{user}', {id}, 'new{id}', 'e'); \
+             INSERT INTO notes (id, legacy_id, user_id, text) VALUES ('{note}', {id}, '{user}', 'theirs'); COMMIT"
+        )
+    };
+    let committing = tokio::spawn(async move {
+        server::exec(&mut waiting, &row(98)).await;
+        waiting
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    while server::number(&mut root, waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let asked = ficus_rules::Timestamp::from(std::time::SystemTime::now());
+    server::exec(&mut other, &row(99)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let seen = report(&agent);
+    assert!(seen.quarantined == 0 && seen.trouble.is_none() && seen.reverse.live, "{seen:#?}");
+    assert!(seen.reverse.through <= asked, "it is not said to be there: {seen:#?}");
+    assert_eq!(legacy.number("SELECT count(*) FROM accounts_user WHERE username LIKE 'new%'").await, 0);
+
+    server::exec(&mut root, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    server::exec(&mut root, "SELECT pg_reload_conf()").await;
+    committing.await.unwrap();
+    world.settle(&agent, Side::Modern).await;
+    let notes = "SELECT count(*) FROM accounts_note n JOIN accounts_user u ON u.id = n.user_id WHERE u.username IN ('new98', 'new99')";
+    assert_eq!(legacy.number(notes).await, 2);
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
 /// Every place at which an agent may die while it works. The second time where the first is too early to be interesting.
 const POINTS: [&str; 10] = [
     "backfill_batch",

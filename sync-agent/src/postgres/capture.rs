@@ -95,6 +95,7 @@ impl Source for Endpoint {
         }
         feed.seek(self, after.0).await?;
         self.fill(&mut feed, end, limit).await?;
+        self.look_out(&mut feed, limit).await?;
         if std::mem::take(&mut feed.suspect) {
             self.assert_intact().await?
         } else {

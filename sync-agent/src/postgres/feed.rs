@@ -46,12 +46,15 @@ pub(super) struct Feed {
     pub(super) forgiven: u64,
     /// The log says anew how a table looks: perhaps it has changed.
     pub(super) suspect: bool,
+    /// How many of `ready`, from the front, others on the server see.
+    pub(super) seen: usize,
 }
 
 /// A committed transaction, as far as it concerns the pairs.
 pub(super) struct Transaction {
     /// Where the log goes on after its commit.
     pub(super) end: u64,
+    xid: u32,
     /// Microseconds since 2000.
     pub(super) at: i64,
     pub(super) entries: Vec<Entry>,
@@ -64,6 +67,7 @@ struct Open {
     /// The agent's own: it begins with the checkpoint.
     own: bool,
     begun: bool,
+    xid: u32,
     at: i64,
     entries: Vec<Entry>,
     bytes: usize,
@@ -90,6 +94,7 @@ impl Feed {
                 self.bytes -= bytes;
                 self.entries -= entries.len();
                 self.dropped = self.dropped.max(Some(end));
+                self.seen = self.seen.saturating_sub(1);
             }
         }
         self.start = self.start.max(after);
@@ -162,18 +167,18 @@ impl Feed {
     fn take(&mut self, endpoint: &Endpoint, event: ReplicationEvent) -> Result<(), Error> {
         match event {
             ReplicationEvent::KeepAlive { wal_end, .. } => self.received = self.received.max(wal_end.as_u64()),
-            ReplicationEvent::Begin { commit_time_micros, .. } => {
-                self.open = Some(Open { at: commit_time_micros, ..Open::default() });
+            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
+                self.open = Some(Open { xid, at: commit_time_micros, ..Open::default() });
             }
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let end = end_lsn.as_u64();
-                if let Some(Open { at, entries, bytes, .. }) = self.open.take()
+                if let Some(Open { xid, at, entries, bytes, .. }) = self.open.take()
                     && !entries.is_empty()
                     && end > self.start
                 {
                     self.bytes += bytes;
                     self.entries += entries.len();
-                    self.ready.push_back(Transaction { end, at, entries, bytes });
+                    self.ready.push_back(Transaction { end, xid, at, entries, bytes });
                 }
                 self.received = self.received.max(end);
             }
@@ -272,6 +277,17 @@ impl Feed {
     pub(super) fn last_with_entries(&self, through: u64) -> u64 {
         let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= through);
         read.last().max(self.dropped.filter(|dropped| *dropped <= through)).unwrap_or(0)
+    }
+
+    /// Whether some of the next `limit` entries belong to a transaction that nobody was found to see.
+    pub(super) fn unseen(&self, limit: usize) -> bool {
+        let seen: usize = self.ready.iter().take(self.seen).map(|transaction| transaction.entries.len()).sum();
+        self.seen < self.ready.len() && seen < limit
+    }
+
+    /// Takes in who is seen, in the order of the log: what comes after one that is not waits with it.
+    pub(super) fn see(&mut self, sees: impl Fn(u32) -> bool) {
+        self.seen += self.ready.iter().skip(self.seen).take_while(|transaction| sees(transaction.xid)).count();
     }
 
     /// Tells the server that it may forget.

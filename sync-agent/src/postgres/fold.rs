@@ -58,9 +58,9 @@ impl Endpoint {
     /// Folds what has arrived after a position; `end` is where the log ended when the caller began to look.
     pub(super) async fn fold(&self, feed: &Feed, after: Position, end: u64, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
         let mut folded = Folded::default();
-        let mut batch = Batch { upto: Position(feed.received.max(after.0)), rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
+        let mut batch = Batch { upto: after, rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
         let mut taken = 0;
-        for transaction in &feed.ready {
+        for transaction in feed.ready.iter().take(feed.seen) {
             let readable =
                 transaction.end <= feed.forgiven || !transaction.entries.iter().any(|entry| matches!(entry, Entry::Unreadable { .. }));
             if !readable && taken == 0 {
