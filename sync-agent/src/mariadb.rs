@@ -12,12 +12,14 @@
 //! A position is the number of a binary log's file in the upper half, and the offset after the commit in the lower one.
 //!
 //! The path of a change: `event.rs` and `image.rs` (bytes), `value.rs` (values), `capture.rs` (transactions), `follow.rs`
-//! (the connection and its buffer), `source.rs` (batches).
+//! (the connection and its buffer), `source.rs` (batches),
+//! `complete.rs` (rows).
 
 mod apply;
 mod bytes;
 mod capture;
 mod checks;
+mod complete;
 mod connect;
 mod control;
 mod event;

@@ -387,3 +387,41 @@ async fn one_great_transaction_arrives_whole() {
     world.must_be_equal(&agent).await;
     agent.stop().await;
 }
+
+/// The log brings a commit that waits for a replica; the tables do not show it yet. Its row leads nowhere, so that it is
+/// looked for in the tables: it is not gone, but has no counterpart.
+#[tokio::test]
+async fn a_commit_that_nobody_sees_yet_is_waited_for() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::Sqlite, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+
+    let mut root = world.app(Side::Modern).await;
+    root.exec("SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC'").await;
+    root.exec("SET GLOBAL rpl_semi_sync_master_timeout = 600000").await;
+    root.exec("SET GLOBAL rpl_semi_sync_master_enabled = ON").await;
+    let (book, nobody) = (ficus_rules::mapping::uuid_of("users", "book", 7), ficus_rules::mapping::uuid_of("users", "writer", 99));
+    let mut app = world.app(Side::Modern).await;
+    let committing = tokio::spawn(async move {
+        app.exec("SET foreign_key_checks = 0").await;
+        app.exec(&format!("INSERT INTO books (id, legacy_id, title, writer_id, price) VALUES ('{book}', 7, 'orphan', '{nobody}', 1)"))
+            .await;
+    });
+    let waits = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Rpl_semi_sync_master_wait_sessions'";
+    while root.number(waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(root.number("SELECT count(*) FROM books").await, 1, "nobody sees it");
+    let seen = report(&agent);
+    assert!(seen.trouble.is_none() && seen.reverse.live, "{seen:#?}");
+    root.exec("SET GLOBAL rpl_semi_sync_master_enabled = OFF").await;
+    committing.await.unwrap();
+    let seen = until(&agent, "set aside", |report| report.quarantined == 1).await;
+    assert!(seen.trouble.is_none(), "{seen:#?}");
+    agent.stop().await;
+}

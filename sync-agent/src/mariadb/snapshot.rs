@@ -29,7 +29,8 @@ impl Endpoint {
         Ok(position)
     }
 
-    async fn begin(&self, conn: &mut Conn) -> Result<Position, Error> {
+    /// Begins a transaction that sees one moment. Its position.
+    pub(super) async fn begin(&self, conn: &mut Conn) -> Result<Position, Error> {
         conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT").await.map_err(|e| self.failed(e))?;
         let status: Vec<(String, String)> = conn
             .query("SHOW STATUS WHERE Variable_name IN ('binlog_snapshot_file', 'binlog_snapshot_position')")

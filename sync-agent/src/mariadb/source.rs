@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use ficus_rules::mapping::{Row, Value};
+use ficus_rules::mapping::Value;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 
 use super::apply::stored;
 use super::capture::{Image, Transaction, Unfollowed};
+use super::complete::Folded;
 use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
 use super::{Endpoint, objects, schema, triggers};
@@ -32,13 +33,6 @@ pub(super) struct Noted {
     confirmed: u64,
     /// The last captured change up to there.
     last: u64,
-}
-
-/// What is known of a key after folding.
-struct Folded {
-    pair: usize,
-    key: Value,
-    image: Image,
 }
 
 impl Endpoint {
@@ -222,92 +216,8 @@ impl Endpoint {
         transaction.unfollowed.is_some() && transaction.end.0 > self.handled.load(Ordering::Acquire)
     }
 
-    fn lost(&self, why: String) -> Error {
+    pub(super) fn lost(&self, why: String) -> Error {
         Error::Database { database: self.server.label().to_owned(), source: why.into() }
-    }
-
-    /// The rows of a fold. Images come first; what they lack is read from the tables as they are now: keys that were only
-    /// touched, and rows whose references lead to a row that is gone by now (so they have changed, too).
-    async fn rows_of(&self, folded: &[Folded]) -> Result<Vec<Vec<Row>>, Error> {
-        let mut rows: Vec<Vec<Row>> = vec![Vec::new(); self.pairs.len()];
-        let mut again: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
-        for Folded { pair, key, image } in folded {
-            match image {
-                Image::Gone => {}
-                Image::Reread => again[*pair].push(key.clone()),
-                Image::Row(values) => rows[*pair].push(Row { key: key.clone(), values: values.clone() }),
-            }
-        }
-        if self.pairs.iter().all(|pair| pair.lookups.is_empty()) && again.iter().all(Vec::is_empty) {
-            return Ok(rows);
-        }
-        let mut conn = self.server.lease().await?;
-        let found = self.looked_up(&mut conn, &rows).await.map_err(|e| self.failed(e))?;
-        for (index, pair) in self.pairs.iter().enumerate() {
-            let whole = std::mem::take(&mut rows[index]);
-            for mut row in whole {
-                let mut dangling = false;
-                for (nth, lookup) in pair.shape.lookups.iter().enumerate() {
-                    let place = pair.shape.columns.iter().position(|column| *column == lookup.column);
-                    let reference = place.map_or(&Value::Null, |place| &row.values[place]);
-                    let key = found.get(&(index, nth, stored(reference))).cloned().unwrap_or(Value::Null);
-                    dangling |= key == Value::Null && *reference != Value::Null;
-                    row.values.push(key);
-                }
-                if dangling {
-                    again[index].push(row.key);
-                } else {
-                    rows[index].push(row);
-                }
-            }
-            rows[index].extend(pair.rows_in(&mut conn, &again[index]).await.map_err(|e| self.failed(e))?);
-        }
-        conn.done();
-        Ok(rows)
-    }
-
-    /// By pair, lookup and reference: the key of the row that it leads to.
-    async fn looked_up(&self, conn: &mut Conn, rows: &[Vec<Row>]) -> Result<HashMap<(usize, usize, String), Value>, mysql_async::Error> {
-        let mut found = HashMap::new();
-        for (index, pair) in self.pairs.iter().enumerate() {
-            for (nth, lookup) in pair.shape.lookups.iter().enumerate() {
-                let Some(place) = pair.shape.columns.iter().position(|column| *column == lookup.column) else { continue };
-                let (column, key) = (&pair.columns[place], &pair.lookups[nth]);
-                let mut wanted: HashMap<String, Value> = rows[index]
-                    .iter()
-                    .map(|row| &row.values[place])
-                    .filter(|value| **value != Value::Null)
-                    .map(|value| (stored(value), value.clone()))
-                    .collect();
-                for (parent, rows) in
-                    self.pairs.iter().zip(rows).filter(|(parent, _)| parent.shape.table == lookup.table && parent.shape.key == lookup.key)
-                {
-                    let Some(at) = parent.shape.columns.iter().position(|column| *column == lookup.id) else { continue };
-                    for row in rows {
-                        if wanted.remove(&stored(&row.values[at])).is_some() {
-                            found.insert((index, nth, stored(&row.values[at])), row.key.clone());
-                        }
-                    }
-                }
-                let wanted: Vec<Value> = wanted.into_values().collect();
-                for wanted in wanted.chunks(1_000) {
-                    let mut list: Vec<mysql_async::Value> = wanted.iter().map(|value| column.argument(value)).collect();
-                    let length = [1, 10, 100, 1_000].into_iter().find(|length| *length >= list.len()).unwrap_or(list.len());
-                    list.resize(length, list.last().cloned().unwrap_or(mysql_async::Value::NULL));
-                    let query = format!(
-                        "SELECT {id}, {key} FROM {table} WHERE {id} IN ({list})",
-                        id = name(&lookup.id),
-                        key = name(&lookup.key),
-                        table = name(&lookup.table),
-                        list = vec!["?"; length].join(",")
-                    );
-                    for (id, of) in conn.exec::<(mysql_async::Value, mysql_async::Value), _, _>(query, list).await? {
-                        found.insert((index, nth, stored(&column.of_result(id))), key.of_result(of));
-                    }
-                }
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -452,7 +362,7 @@ impl Source for Endpoint {
                 folded.push(Folded { pair: touched.pair, key: touched.key.clone(), image: Image::Reread });
             }
         }
-        batch.rows = self.rows_of(&folded).await?;
+        batch.rows = self.rows_of(&folded, batch.upto).await?;
         batch.touched = folded.into_iter().map(|Folded { pair, key, .. }| Touched { pair, key }).collect();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = (batch.upto == batch.end).then_some(batch.end);
         Ok(batch)
