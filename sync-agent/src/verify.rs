@@ -82,7 +82,7 @@ impl Verifier {
         if keys.is_none() {
             self.note_orphans(&mut tables).await?;
         }
-        crash::point("verify");
+        crash::point(if scope == VerifyScope::Full { "verify_full" } else { "verify_changed" });
         let report = VerifyReport { token, done: true, at: now(), tables };
         if report.drift_rows() == 0 {
             taken.settle();

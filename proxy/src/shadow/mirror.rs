@@ -3,7 +3,8 @@
 //!
 //! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
 //! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
-//! itself and modern with neither, the difference counts. A path that will not stand still is dropped.
+//! itself and modern with neither, and the same once more a moment later, the difference counts. A path that will not
+//! stand still is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +36,9 @@ const AT_ONCE: usize = 8;
 const FRESH_WITHIN: Duration = Duration::from_secs(1);
 /// How long a side may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How often both sides are asked again.
-const TIMES: usize = 3;
+/// How often both sides are asked again, and how long after one another.
+const TIMES: usize = 5;
+const APART: Duration = Duration::from_millis(100);
 
 /// A read that legacy answered.
 pub(crate) struct Job {
@@ -146,20 +148,34 @@ impl Mirror {
         if compare(&first, &self.ask(job, Side::Modern).await?).is_empty() {
             return Ok(Verdict::Same);
         }
+        let mut shown: Option<(Answer, Answer)> = None;
         for _ in 0..TIMES {
-            let before = self.ask(job, Side::Legacy).await?;
+            let before = self.ask_legacy(job).await?;
             let fresh = self.wait_until_fresh(job, Timestamp::from(SystemTime::now())).await;
             let modern = self.ask(job, Side::Modern).await?;
             let differences = compare(&before, &modern);
             if differences.is_empty() {
                 return Ok(Verdict::Same);
             }
-            let after = self.ask(job, Side::Legacy).await?;
-            if fresh && compare(&before, &after).is_empty() {
+            let after = self.ask_legacy(job).await?;
+            let stood = fresh && compare(&before, &after).is_empty();
+            // What is written and taken back meanwhile passes once, and not in the same way twice.
+            let again = shown.is_some_and(|(legacy, other)| compare(&legacy, &before).is_empty() && compare(&other, &modern).is_empty());
+            if stood && again {
                 return Ok(Verdict::Different(before, modern, differences));
             }
+            shown = stood.then_some((before, modern));
+            tokio::time::sleep(APART).await;
         }
         Err(Dropped::Unsettled.into())
+    }
+
+    /// Legacy's answer; without one there is nothing that modern's could differ from.
+    async fn ask_legacy(&self, job: &Job) -> Result<Answer, Failure> {
+        self.ask(job, Side::Legacy).await.map_err(|failure| match failure {
+            Failure::NoAnswer => Dropped::Unsettled.into(),
+            dropped => dropped,
+        })
     }
 
     /// Whether modern's copy has all that legacy had at a time, or there is no word of any copy.
@@ -178,7 +194,18 @@ impl Mirror {
         }
     }
 
+    /// Asks a side; once more when there is no answer, for a connection that was kept may just have ended.
     async fn ask(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
+        match self.ask_once(job, side).await {
+            Err(Failure::NoAnswer) => {
+                tokio::time::sleep(APART).await;
+                self.ask_once(job, side).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn ask_once(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
         let request = self.request(job, side).ok_or(Failure::NoAnswer)?;
         let asked = async {
             let (answered, body) = self.client.request(request).await.map_err(|_| Failure::NoAnswer)?.into_parts();

@@ -102,6 +102,8 @@ pub struct State {
     pub counter: AtomicUsize,
     /// The body of `/thing`, and of `/packed/CODING`.
     pub thing: Mutex<String>,
+    /// What `/thing` says before that, once each.
+    pub first: Mutex<std::collections::VecDeque<&'static str>>,
     /// Headers of `/thing`.
     pub headers: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -173,7 +175,8 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     }
     let json = response.header("content-type", "application/json");
     if path.contains("/thing") {
-        let thing = state.thing.lock().unwrap().clone();
+        let first = state.first.lock().unwrap().pop_front();
+        let thing = first.map_or_else(|| state.thing.lock().unwrap().clone(), str::to_owned);
         let headers = state.headers.lock().unwrap().clone();
         let json = headers.into_iter().fold(json, |json, (name, value)| json.header(name, value));
         return Ok(json.body(full(thing)).unwrap());

@@ -22,7 +22,7 @@ use super::kills::{
 
 /// Where the agent dies, and the stage that waits for it then.
 const WITHOUT_AN_AGENT: &[(&str, &str)] =
-    &[("fence", "fence_database"), ("mark_end", "catch_up"), ("verify:2", "verify"), ("sequences", "sequences")];
+    &[("fence", "fence_database"), ("mark_end", "catch_up"), ("verify_changed", "verify"), ("sequences", "sequences")];
 
 /// A school whose writes are about to move, and somebody who looks whether it is as it was afterwards.
 struct School {
@@ -201,8 +201,7 @@ async fn an_abort_without_an_agent() -> Result<()> {
         school.world.agent.as_ref().context("apart")?.signal(Signal::CONT);
         school.until_back(wish, "fence_database, asleep", phases).await?;
 
-        // Before a revert nothing says how many verifications there were since the agent's start.
-        for (point, stage) in WITHOUT_AN_AGENT.iter().filter(|(point, _)| wish == "cutover" || *point != "verify:2") {
+        for (point, stage) in WITHOUT_AN_AGENT {
             school.world.agent.as_mut().context("apart")?.kill()?;
             school.world.restart_agent(&crash_at(point))?;
             until_both_stream(&school.world).await?;

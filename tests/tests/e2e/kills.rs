@@ -27,7 +27,7 @@ const IN_A_SWITCH: &[&str] = &[
     "orchestrator:catch_up",
     "mark_end",
     "orchestrator:verify",
-    "verify",
+    "verify_changed",
     "orchestrator:sequences",
     "sequences",
     "orchestrator:open",
@@ -71,8 +71,6 @@ async fn killed_in_a_cutover() -> Result<()> {
         let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
         world.operator()?.type_in(&["advance", "users"]).await?;
         walk_in(&world).await?;
-        // After a start every row is verified before a cutover may begin: the second time is in the cutover.
-        let point = if point == "verify" { "verify:2" } else { point };
         rearm(&mut world, point).await?;
         switch(&mut world, "cutover", "soaking", point).await?;
         settle(&world, load.stop().await, point).await?;
@@ -130,17 +128,14 @@ async fn killed_in_every_phase_of_the_way_in() -> Result<()> {
 /// The agent alone dies in the middle of a switch. Nobody at the gateway notices more than a longer pause; the switch ends,
 /// or is aborted and wished for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not always reach its point beside other tests; part of `make soak`"]
 async fn killed_agents_in_switches_are_not_noticed() -> Result<()> {
     let directory = Directory::new();
     let mut world = World::start(directory.path(), Plan { apart: true, ..Plan::default() }).await?;
     let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
     world.operator()?.type_in(&["advance", "users"]).await?;
     walk_in(&world).await?;
-    for point in ["fence", "mark_end", "verify:2", "sequences"] {
+    for point in ["fence", "mark_end", "verify_changed", "sequences"] {
         for (wish, phase) in [("cutover", "soaking"), ("revert", "reverted")] {
-            // Before a revert nothing says how many verifications there were since the agent's start.
-            let point = if wish == "revert" && point == "verify:2" { "sequences" } else { point };
             world.agent.as_mut().context("apart")?.kill()?;
             world.restart_agent(&crash_at(point))?;
             until_both_stream(&world).await?;
@@ -160,7 +155,6 @@ async fn killed_agents_in_switches_are_not_noticed() -> Result<()> {
 
 /// The process dies while it repairs, and while it takes its objects out of the databases: both go on where they stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "does not always reach its point beside other tests; part of `make soak`"]
 async fn killed_in_a_repair_and_in_retiring() -> Result<()> {
     let directory = Directory::new();
     let mut world = World::start(directory.path(), Plan::default()).await?;
@@ -180,6 +174,9 @@ async fn killed_in_a_repair_and_in_retiring() -> Result<()> {
     soak_no_longer(&world)?;
     rearm(&mut world, "remove").await?;
     until_both_stream(&world).await?;
+    // The drift was seen by the shadow too, whose gate may hold the capability for it.
+    let _ = world.operator()?.try_type(&["release", "users"]).await?;
+    walk_in(&world).await?;
     wish_until_accepted(&world, "cutover").await?;
     world.operator()?.until_phase("users", "soaking", PATIENCE).await?;
     wish_until_accepted(&world, "retire").await?;
