@@ -39,6 +39,12 @@ pub(crate) static LAG_ENTRIES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(opts, &["capability", "direction"]))
 });
 
+/// Bytes of the log that are not applied.
+pub(crate) static LAG_BYTES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_sync_lag_bytes", "Bytes of the source's log that are not applied, as near as its engine knows");
+    registered(IntGaugeVec::new(opts, &["capability", "direction"]))
+});
+
 /// Rows that differ, as of the last verification.
 pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_drift_rows", "Rows that differed between the sides at the last verification");

@@ -218,6 +218,9 @@ pub trait Source: Reader {
     /// [`Error::SchemaChanged`] when capture is no longer complete.
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error>;
 
+    /// Bytes of the log between two positions with so many entries in between, as near as the engine knows.
+    fn bytes(&self, from: Position, to: Position, entries: u64) -> u64;
+
     /// Everything up to here is durable in the target: the log below it may go. At most a small write.
     async fn confirm(&self, position: Position) -> Result<(), Error>;
 

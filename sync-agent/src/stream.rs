@@ -36,6 +36,7 @@ impl Stream {
         self.state.set_quarantined(direction, self.applier.sink.quarantined().await?);
         self.state.advance(direction, self.position, now(), false);
         self.state.stream(direction, |stream| stream.live = true);
+        self.note_bytes(self.position, 0);
         let ran = self.follow().await;
         self.state.stream(direction, |stream| stream.live = false);
         ran
@@ -81,12 +82,14 @@ impl Stream {
             self.position = batch.upto.max(self.position);
             return Ok(entries);
         }
+        self.note_bytes(batch.end, batch.entries + batch.left);
         self.state.stream(direction, |stream| {
             stream.lag_entries = batch.entries + batch.left;
             stream.lag_seconds = batch.age;
         });
         let Outcome { batch, rows, quarantined } = self.applier.apply(self.position, self.batch_rows, batch).await?;
         self.position = batch.upto.max(self.position);
+        self.note_bytes(batch.end, batch.left);
         self.state.stream(direction, |stream| {
             stream.lag_entries = batch.left;
             stream.lag_seconds = if batch.left == 0 { 0.0 } else { batch.age };
@@ -98,6 +101,13 @@ impl Stream {
         self.state.set_quarantined(direction, quarantined);
         self.state.touched(batch.touched);
         Ok(entries)
+    }
+
+    /// Shows how much of the log is left. What is nobody's entry is no backlog.
+    fn note_bytes(&self, end: Position, entries: u64) {
+        let bytes = if entries == 0 { 0 } else { self.applier.source.bytes(self.position, end, entries) };
+        let labels = [self.state.capability.as_str(), self.applier.direction.as_str()];
+        metrics::LAG_BYTES.with_label_values(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Tells the source what is durable, seldom: it is a write to the application's database.

@@ -15,6 +15,8 @@ pub struct Http {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
     patience: Duration,
+    /// What a request says that does not say otherwise.
+    always: Vec<(&'static str, String)>,
 }
 
 /// An answer, read to its end.
@@ -59,7 +61,14 @@ impl Http {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Http { client, base: base.to_owned(), patience }
+        Http { client, base: base.to_owned(), patience, always: Vec::new() }
+    }
+
+    /// The same client, with a header in every request that has none of the name.
+    #[must_use]
+    pub fn saying(mut self, name: &'static str, value: impl Into<String>) -> Http {
+        self.always.push((name, value.into()));
+        self
     }
 
     /// The server's address.
@@ -73,6 +82,9 @@ impl Http {
     /// No whole answer came in time.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in self.always.iter().filter(|(name, _)| headers.iter().all(|(other, _)| other != name)) {
+            request = request.header(*name, value);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -24,6 +24,8 @@ def lag():
                query(f"max by (direction) (ficus_sync_lag_seconds{{{MINE}}})", "{{direction}}")),
         curves("Backlog", "Changes in the source's log that are not applied, counted in entries: what the engine takes for one.", "short",
                query(entries, "{{direction}}")),
+        curves("Backlog, in bytes", "Of the source's log; of SQLite's an estimate by entries.", "bytes",
+               query(f"max by (direction) (ficus_sync_lag_bytes{{{MINE}}})", "{{direction}}")),
         curves("Growth of the backlog", "Above zero the sync does not keep up, and the log of the source grows.", "cps",
                query(f"deriv({entries}[1m:])", "{{direction}}"), min=None),
     ]

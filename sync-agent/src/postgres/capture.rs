@@ -104,6 +104,10 @@ impl Source for Endpoint {
         self.fold(&feed, after, end, limit, also).await
     }
 
+    fn bytes(&self, from: Position, to: Position, _entries: u64) -> u64 {
+        to.0.saturating_sub(from.0)
+    }
+
     async fn confirm(&self, position: Position) -> Result<(), Error> {
         let mut feed = self.feed.lock().await;
         let last = feed.last_with_entries(position.0);

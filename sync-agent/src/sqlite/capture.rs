@@ -17,6 +17,9 @@ use crate::port::{Batch, Piece, Position, Source, Touched};
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
 
+/// Bytes of one entry, about: a number, the names of writer and table, a key, a time.
+const ENTRY: u64 = 64;
+
 impl Endpoint {
     /// The end of the log: the highest number ever given out, pruned or not.
     pub(super) async fn end_in(&self, connection: &mut SqliteConnection) -> Result<Position, sqlx::Error> {
@@ -251,6 +254,10 @@ impl Source for Endpoint {
             )));
         }
         Ok(batch)
+    }
+
+    fn bytes(&self, _from: Position, _to: Position, entries: u64) -> u64 {
+        entries * ENTRY
     }
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {

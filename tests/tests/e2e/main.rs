@@ -16,6 +16,7 @@ mod process;
 mod reload;
 mod school;
 mod streaming;
+mod tls;
 
 use std::path::Path;
 

@@ -21,6 +21,11 @@ def home(request):
     return redirect(HOMES[request.user.role])
 
 
+def start(request):
+    """The address on the school's letters, which leads to a whole address: some readers of codes take no other."""
+    return redirect(request.build_absolute_uri("/"))
+
+
 class HomePage(RolePage, TemplateView):
     template_name = "school/home.html"
 

@@ -5,12 +5,13 @@ from django.urls import include, path
 
 from . import errors
 from .health import health
-from .home import AdminHome, StaffHome, StudentHome, home
+from .home import AdminHome, StaffHome, StudentHome, home, start
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("health/", health),
     path("", home),
+    path("start/", start),
     path("admin-home/", AdminHome.as_view()),
     path("staff-home/", StaffHome.as_view()),
     path("student-home/", StudentHome.as_view()),
