@@ -34,6 +34,7 @@ lint:
 bench: packages python release ## Measure; one JSON object a line
 	@$(CARGO) build --release --quiet --workspace --bins --examples
 	@target/release/examples/backfill_bench
+	@target/release/examples/postgres_bench
 	@target/release/bench
 
 soak: packages-test python-test debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)

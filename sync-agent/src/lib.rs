@@ -21,6 +21,7 @@
 mod agent;
 mod apply;
 mod backfill;
+pub mod backlog;
 mod capability;
 #[cfg(test)]
 mod contract;
