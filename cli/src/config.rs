@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// How to tell who calls.
     pub(crate) django: Option<Django>,
+    /// Where an agent that runs alone shows its metrics, `host:port`.
+    pub(crate) agent_listen: String,
     /// How often the agent looks at a source that cannot push.
     pub(crate) agent_poll: Duration,
     /// Rows that the agent applies in one transaction at most.
@@ -166,7 +168,7 @@ impl Resolving<'_> {
             self.fault(at, what);
         }
         let admin_token = admin.token_file.as_ref().and_then(|file| self.secret(file));
-        let default_agent = document.agent;
+        let agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
             listen: gateway.listen.get_ref().iter().map(|listen| self.address(listen)).collect(),
@@ -191,8 +193,9 @@ impl Resolving<'_> {
             state: self.directory.join(admin.state),
             upstreams,
             django,
-            agent_poll: self.duration(&default_agent.poll),
-            agent_batch: default_agent.batch_rows,
+            agent_listen: self.address(&agent.listen),
+            agent_poll: self.duration(&agent.poll),
+            agent_batch: agent.batch_rows,
             switch_deadline,
             validity: self.duration(&admin.validity),
         }

@@ -64,12 +64,14 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let agent = agent(config).await?;
-        info!(orchestrator = admin, "the agent runs");
+        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router());
+        let serving = serve(&config.agent_listen, router).await?;
         let links = async {
             link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone())).await;
             Ok(())
         };
-        let ended = until_ended(None, None, links).await;
+        info!(listen = config.agent_listen, orchestrator = admin, "the agent runs");
+        let ended = until_ended(None, None, async { tokio::try_join!(serving, links).map(drop) }).await;
         agent.stop().await;
         ended
     })

@@ -58,6 +58,7 @@ struct Ports {
     gateway: u16,
     admin: u16,
     gateway_admin: u16,
+    agent: u16,
     monolith: u16,
     service: u16,
 }
@@ -74,6 +75,7 @@ impl World {
             gateway: free_port()?,
             admin: free_port()?,
             gateway_admin: free_port()?,
+            agent: free_port()?,
             monolith: free_port()?,
             service: free_port()?,
         };
@@ -164,6 +166,11 @@ impl World {
         format!("http://127.0.0.1:{}", self.ports.gateway)
     }
 
+    /// Where the agent shows its metrics, where the parts are apart.
+    pub fn agent_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.agent)
+    }
+
     /// The admin URL.
     pub fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.admin)
@@ -207,7 +214,7 @@ fn start_part(directory: &Path, part: &str, environment: &[(String, String)]) ->
 }
 
 fn configuration(ports: Ports, service_database: &str) -> String {
-    let Ports { gateway, admin, gateway_admin, monolith, service } = ports;
+    let Ports { gateway, admin, gateway_admin, agent, monolith, service } = ports;
     format!(
         r#"# The process: needs a restart. The rules in rules/ do not.
 
@@ -219,6 +226,9 @@ expose_side = true
 
 [orchestrator]
 listen = "127.0.0.1:{admin}"
+
+[agent]
+listen = "127.0.0.1:{agent}"
 
 [upstream.monolith]
 address = "127.0.0.1:{monolith}"

@@ -82,13 +82,14 @@ impl Default for Orchestrator {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Agent {
+    pub(super) listen: Spanned<String>,
     pub(super) poll: Spanned<String>,
     pub(super) batch_rows: usize,
 }
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent { poll: unplaced("10ms"), batch_rows: 2_000 }
+        Agent { listen: unplaced("127.0.0.1:7072"), poll: unplaced("10ms"), batch_rows: 2_000 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::caller::{Caller, PASSWORD};
+use ficus_tests::http::Http;
 use ficus_tests::world::{Plan, World};
 use hyper::{Method, StatusCode};
 use serde_json::json;
@@ -23,6 +24,10 @@ async fn a_gateway_without_an_orchestrator_serves_by_what_it_knew() -> Result<()
     operator.type_in(&["cutover", "users", "--wait", "30s"]).await?;
     let mut staff = Caller::log_in(world.http(), "staff1", PASSWORD).await?;
     let me = format!("/api/v1/users/{}/", staff.id);
+    for (part, metric) in [(world.admin_url(), "ficus_phase{"), (world.agent_url(), "ficus_sync_lag_bytes{")] {
+        let metrics = Http::new(&part, PATIENCE).get("/metrics").await?;
+        ensure!(metrics.text().contains(metric), "no {metric} at {part}: {}", metrics.text());
+    }
 
     world.ficus.kill()?;
     world.gateway.as_mut().context("apart")?.kill()?;
