@@ -210,9 +210,8 @@ impl Resolving<'_> {
                 format!("upstream `{}` has no database to read sessions from: give it one", django.upstream.get_ref()),
             );
         }
-        if database.as_ref().is_some_and(|database| !database.starts_with("sqlite:") && !database.is_empty()) {
-            let fault = "sessions are read from SQLite only, so far: leave this section out, or keep them there".to_owned();
-            self.fault(django.upstream.span().start, fault);
+        if let Some(Err(error)) = database.as_ref().map(|database| ficus_sync_agent::address(database, django.upstream.get_ref())) {
+            self.fault(django.upstream.span().start, error.to_string());
         }
         let mut secrets: Vec<String> = self.secret(&django.secret_key_file).into_iter().collect();
         secrets.extend(django.fallback_key_files.iter().filter_map(|file| self.secret(file)));

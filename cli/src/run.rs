@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use axum::routing::get;
 use ficus_orchestrator::Orchestrator;
-use ficus_proxy::Gateway;
+use ficus_proxy::{Gateway, SessionDatabase};
 use ficus_rules::spec::Known;
-use ficus_sync_agent::Agent;
+use ficus_sync_agent::{Address, Agent};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -185,17 +185,27 @@ fn gateway(config: &Config) -> Result<Gateway> {
         .iter()
         .map(|(name, upstream)| (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone() }))
         .collect();
-    let identity = config.django.as_ref().map(|django| ficus_proxy::DjangoIdentity {
-        database: django.database.clone(),
-        secrets: django.secrets.clone(),
-        session_cookie: django.session_cookie.clone(),
-        csrf_cookie: django.csrf_cookie.clone(),
-        session_table: django.session_table.clone(),
-        user_table: django.user_table.clone(),
-        role: django.role_column.clone().map(|column| ficus_proxy::RoleColumn { column, map: django.roles.clone() }),
-        trusted_origins: django.trusted_origins.clone(),
-        cache_for: django.cache_for,
-    });
+    let identity = config
+        .django
+        .as_ref()
+        .map(|django| -> Result<_> {
+            Ok(ficus_proxy::DjangoIdentity {
+                database: match ficus_sync_agent::address(&django.database, "identity")? {
+                    Address::Sqlite(options) => SessionDatabase::Sqlite(Box::new(options)),
+                    Address::Postgres(options) => SessionDatabase::Postgres(Box::new(options)),
+                    Address::MariaDb(options) => SessionDatabase::MariaDb(options),
+                },
+                secrets: django.secrets.clone(),
+                session_cookie: django.session_cookie.clone(),
+                csrf_cookie: django.csrf_cookie.clone(),
+                session_table: django.session_table.clone(),
+                user_table: django.user_table.clone(),
+                role: django.role_column.clone().map(|column| ficus_proxy::RoleColumn { column, map: django.roles.clone() }),
+                trusted_origins: django.trusted_origins.clone(),
+                cache_for: django.cache_for,
+            })
+        })
+        .transpose()?;
     let settings = &config.gateway;
     let gateway = Gateway::new(ficus_proxy::Config {
         name: settings.name.clone(),

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
 mod limits;
 
 pub use limits::Limits;
@@ -108,11 +111,22 @@ impl Default for Timeouts {
     }
 }
 
+/// How a database is reached that sessions are read from.
+#[derive(Clone)]
+pub enum SessionDatabase {
+    /// A file; it is opened for reading only.
+    Sqlite(Box<SqliteConnectOptions>),
+    /// A PostgreSQL server.
+    Postgres(Box<PgConnectOptions>),
+    /// A MariaDB or MySQL server.
+    MariaDb(mysql_async::Opts),
+}
+
 /// Where Django keeps its sessions and users.
 #[derive(Clone)]
 pub struct DjangoIdentity {
-    /// `sqlite:///path/to/db.sqlite3`
-    pub database: String,
+    /// The monolith's database.
+    pub database: SessionDatabase,
     /// `SECRET_KEY`, then `SECRET_KEY_FALLBACKS`.
     pub secrets: Vec<String>,
     /// `SESSION_COOKIE_NAME`
@@ -133,9 +147,9 @@ pub struct DjangoIdentity {
 
 impl DjangoIdentity {
     /// Django's defaults on a database.
-    pub fn new(database: &str, secrets: Vec<String>) -> DjangoIdentity {
+    pub fn new(database: SessionDatabase, secrets: Vec<String>) -> DjangoIdentity {
         DjangoIdentity {
-            database: database.to_owned(),
+            database,
             secrets,
             session_cookie: "sessionid".to_owned(),
             csrf_cookie: "csrftoken".to_owned(),

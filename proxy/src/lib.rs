@@ -46,7 +46,7 @@ mod upstream;
 mod validity;
 mod wrote;
 
-pub use config::{Config, DjangoIdentity, HoldLimits, Limits, RoleColumn, Timeouts, Upstream, check_network};
+pub use config::{Config, DjangoIdentity, HoldLimits, Limits, RoleColumn, SessionDatabase, Timeouts, Upstream, check_network};
 pub use gateway::Gateway;
 
 /// Why a gateway cannot be made, or run.
@@ -59,14 +59,6 @@ pub enum Error {
         address: String,
         /// What the system says.
         source: std::io::Error,
-    },
-    /// The database URL of the identity is none.
-    #[error("`{url}` is not the URL of a SQLite database: write it like \"sqlite:///var/lib/site/db.sqlite3\"")]
-    Database {
-        /// The URL.
-        url: String,
-        /// What is wrong with it.
-        source: sqlx::Error,
     },
     /// A name of an upstream, a table or a column.
     #[error("`{0}` is not a name that can be used here, or is not known")]

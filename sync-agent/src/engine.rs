@@ -1,5 +1,10 @@
 //! Which engines there are, and which one a database's URL asks for. The one place that knows all of them.
 
+use std::str::FromStr;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
 use crate::error::Error;
 use crate::mariadb;
 use crate::port::Engine;
@@ -19,6 +24,29 @@ pub const KNOWN: &[(&str, &str)] = &[
 pub fn speaks(url: &str) -> bool {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     KNOWN.iter().any(|(name, _)| *name == scheme)
+}
+
+/// How a database is reached by somebody who only reads.
+pub enum Address {
+    /// A file.
+    Sqlite(SqliteConnectOptions),
+    /// A PostgreSQL server.
+    Postgres(PgConnectOptions),
+    /// A MariaDB or MySQL server.
+    MariaDb(mysql_async::Opts),
+}
+
+/// Takes the URL of a database apart. `label` says whose it is.
+///
+/// # Errors
+/// No engine knows it, or it makes no sense. The URL is not repeated: it may hold a password.
+pub fn address(url: &str, label: &str) -> Result<Address, Error> {
+    known(url, label)?;
+    match url.split_once(':').map_or(url, |(scheme, _)| scheme) {
+        "mariadb" | "mysql" => mariadb::address(url, label).map(Address::MariaDb),
+        "postgres" | "postgresql" => postgres::address(url, label).map(Address::Postgres),
+        _ => SqliteConnectOptions::from_str(url).map(Address::Sqlite).map_err(|error| Error::Refused(format!("{label}: {error}"))),
+    }
 }
 
 /// Refuses a URL that no engine knows. `label` says whose it is.

@@ -40,5 +40,5 @@ mod stream;
 mod verify;
 
 pub use agent::{Agent, Config, Resolved};
-pub use engine::{KNOWN, speaks};
+pub use engine::{Address, KNOWN, address, speaks};
 pub use error::Error;

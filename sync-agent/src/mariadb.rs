@@ -50,6 +50,13 @@ use crate::port::{Direction, Position};
 
 pub(crate) use self::connect::Server;
 
+/// How whoever only reads reaches the database behind a URL.
+pub(crate) fn address(url: &str, label: &str) -> Result<mysql_async::Opts, Error> {
+    // An error means that the process has chosen already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Ok(url::read(url, label)?.into())
+}
+
 /// One side of one capability in a MariaDB database.
 pub(crate) struct Endpoint {
     server: Server,

@@ -180,6 +180,11 @@ impl Endpoint {
     }
 }
 
+/// How whoever only reads reaches the database behind a URL.
+pub(crate) fn address(url: &str, label: &str) -> Result<sqlx::postgres::PgConnectOptions, Error> {
+    Ok(url::Address::parse(url, label)?.reads())
+}
+
 fn scope(capability: &str, side: Side) -> String {
     format!("{capability}/{side}")
 }

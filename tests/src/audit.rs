@@ -2,7 +2,6 @@
 //! is not there.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::str::FromStr as _;
 
 use anyhow::{Context as _, Result};
@@ -34,10 +33,10 @@ struct Rows {
 ///
 /// # Errors
 /// A database cannot be read.
-pub async fn audit(school: &Path, service: &str, entries: &[Entry], direct_notes: &[String]) -> Result<Findings> {
+pub async fn audit(school: &str, service: &str, entries: &[Entry], direct_notes: &[String]) -> Result<Findings> {
     let legacy = read(
         "legacy",
-        &format!("sqlite://{}", school.display()),
+        school,
         "SELECT text FROM accounts_usernote",
         "SELECT username FROM accounts_customuser",
         "SELECT user_id, address FROM accounts_student UNION ALL SELECT user_id, address FROM accounts_staff",

@@ -82,7 +82,7 @@ async fn conclude(world: &World, ledger: &Ledger, direct: Direct, switches: Vec<
     let quiet = |status: &Value| status["agent"]["reverse"]["lag_entries"] == 0 && status["agent"]["forward"]["lag_entries"] == 0;
     operator.until("users", "the streams to be empty", Duration::from_secs(20), quiet).await?;
     let verified = operator.try_type(&["verify", "users", "--wait", "60s"]).await?;
-    let findings = audit::audit(&world.school_database(), world.service_database(), &ledger.entries(), &direct.written).await?;
+    let findings = audit::audit(&world.school_database().url(), world.service_database(), &ledger.entries(), &direct.written).await?;
     let status = operator.status("users").await?;
     Ok(Report::new(ledger, findings, &direct, switches, memory, verified, &status))
 }
@@ -159,7 +159,7 @@ pub(crate) struct Direct {
 impl DirectWriter {
     fn start(world: &World) -> Result<DirectWriter> {
         let log = world.directory.join("logs/direct-writer.log");
-        let mut command: Command = school::manage(&world.school_database())?;
+        let mut command: Command = school::manage(world.school_database())?;
         command.args(["write_notes", "--count", "6000", "--prefix", "direct", "--interval-ms", "100"]);
         Ok(DirectWriter { process: Process::start("direct writer", &mut command, &log)?, log, started: Instant::now() })
     }

@@ -14,6 +14,35 @@ use crate::process::Process;
 /// Django's SECRET_KEY in the tests.
 pub const SECRET_KEY: &str = "the-school-of-the-tests-signs-with-this-key-and-nobody-else-does";
 
+/// Where the monolith's rows are.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// What the settings take: the path of a file, or a server's URL.
+    name: String,
+    media: PathBuf,
+}
+
+impl Database {
+    /// `school.sqlite3` in a directory.
+    pub fn file(directory: &Path) -> Database {
+        Database { name: directory.join("school.sqlite3").display().to_string(), media: directory.join("media") }
+    }
+
+    /// An empty database on a PostgreSQL server.
+    pub fn server(url: &str, directory: &Path) -> Database {
+        Database { name: url.to_owned(), media: directory.join("media") }
+    }
+
+    /// As `ficus.toml` names it.
+    pub fn url(&self) -> String {
+        if self.is_file() { format!("sqlite://{}", self.name) } else { self.name.clone() }
+    }
+
+    fn is_file(&self) -> bool {
+        !self.name.contains("://")
+    }
+}
+
 /// The folder of the example system.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("systems/student-management")
@@ -42,45 +71,53 @@ pub fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// `manage.py` with the settings of a school whose database is `database`.
+/// `manage.py` with the settings of a school.
 ///
 /// # Errors
 /// There is no Python environment.
-pub fn manage(database: &Path) -> Result<Command> {
+pub fn manage(database: &Database) -> Result<Command> {
     let mut command = Command::new(python()?);
     command.arg("manage.py").current_dir(folder().join("monolith"));
     settings(&mut command, database);
     Ok(command)
 }
 
-fn settings(command: &mut Command, database: &Path) {
-    command.env("SCHOOL_DB", database).env("SCHOOL_SECRET_KEY", SECRET_KEY).env("SCHOOL_FAST_PASSWORDS", "1");
-    command.env("SCHOOL_MEDIA", database.with_file_name("media")).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+fn settings(command: &mut Command, database: &Database) {
+    command.env("SCHOOL_DB", &database.name).env("SCHOOL_SECRET_KEY", SECRET_KEY).env("SCHOOL_FAST_PASSWORDS", "1");
+    command.env("SCHOOL_MEDIA", &database.media).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
 }
 
-/// Puts a migrated database with `users` users (and all that belongs to them) at `database`. The first call for a size
-/// makes it, later ones copy. Dropping the future ends what it started and leaves nothing half-made.
+/// Puts a migrated database with `users` users (and all that belongs to them) at `database`. The first call for a file of
+/// a size makes it, later ones copy. Dropping the future ends what it started and leaves nothing half-made.
 ///
 /// # Errors
 /// Django says why not.
-pub async fn seed(database: &Path, users: u32) -> Result<()> {
+pub async fn seed(database: &Database, users: u32) -> Result<()> {
+    if !database.is_file() {
+        return make(database, users).await;
+    }
     let folder_of_templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/schools");
     std::fs::create_dir_all(&folder_of_templates)?;
     let template = folder_of_templates.join(format!("school-{users}-{:016x}.sqlite3", fingerprint(&folder().join("monolith"))?));
     if !template.exists() {
         let making = tempfile::tempdir_in(&folder_of_templates)?;
+        make(&Database::file(making.path()), users).await?;
         let fresh = making.path().join("school.sqlite3");
-        run(manage_with(&fresh, &["migrate", "--verbosity", "0"])?).await?;
-        run(manage_with(&fresh, &["seed", "--users", &users.to_string(), "--seed", "7"])?).await?;
         // Everything into the one file, so that a copy of it is whole.
         checkpoint(&fresh).await?;
         std::fs::rename(&fresh, &template)?;
     }
-    std::fs::copy(&template, database)?;
+    std::fs::copy(&template, &database.name)?;
     Ok(())
 }
 
-fn manage_with(database: &Path, arguments: &[&str]) -> Result<Command> {
+/// Tables and rows, by Django itself.
+async fn make(database: &Database, users: u32) -> Result<()> {
+    run(manage_with(database, &["migrate", "--verbosity", "0"])?).await?;
+    run(manage_with(database, &["seed", "--users", &users.to_string(), "--seed", "7"])?).await
+}
+
+fn manage_with(database: &Database, arguments: &[&str]) -> Result<Command> {
     let mut command = manage(database)?;
     command.args(arguments);
     Ok(command)
@@ -135,7 +172,7 @@ fn fingerprint(folder: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// It cannot be started.
-pub fn start_monolith(database: &Path, port: u16, log: &Path) -> Result<Process> {
+pub fn start_monolith(database: &Database, port: u16, log: &Path) -> Result<Process> {
     let mut command = Command::new(python()?);
     command.args(["-m", "gunicorn", "-c", "gunicorn.conf.py"]).current_dir(folder().join("monolith"));
     settings(&mut command, database);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::http::Http;
 use crate::operator::Operator;
 use crate::process::{Process, free_port};
-use crate::school;
+use crate::school::{self, Database};
 
 /// What a world is made of.
 #[derive(Debug, Clone)]
@@ -22,13 +22,22 @@ pub struct Plan {
     pub environment: Vec<(String, String)>,
     /// Orchestrator, gateway and agent are processes of their own.
     pub apart: bool,
+    /// The monolith's database on a PostgreSQL server, empty; a file of SQLite in the directory where it is not said.
+    pub school_database: Option<String>,
     /// The service's database, empty; a file of SQLite in the directory where it is not said.
     pub service_database: Option<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { users: 300, rules: school::folder().join("rules"), environment: Vec::new(), apart: false, service_database: None }
+        Plan {
+            users: 300,
+            rules: school::folder().join("rules"),
+            environment: Vec::new(),
+            apart: false,
+            school_database: None,
+            service_database: None,
+        }
     }
 }
 
@@ -48,6 +57,7 @@ pub struct World {
     /// gunicorn.
     pub monolith: Process,
     ports: Ports,
+    school_database: Database,
     service_database: String,
     plan: Plan,
 }
@@ -79,15 +89,19 @@ impl World {
             monolith: free_port()?,
             service: free_port()?,
         };
-        school::seed(&directory.join("school.sqlite3"), plan.users).await?;
+        let school_database = match &plan.school_database {
+            Some(url) => Database::server(url, &directory),
+            None => Database::file(&directory),
+        };
+        school::seed(&school_database, plan.users).await?;
         let service_database =
             plan.service_database.clone().unwrap_or_else(|| format!("sqlite://{}", directory.join("users.sqlite3").display()));
         school::migrate_service(&service_database).await?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
-        std::fs::write(directory.join("ficus.toml"), configuration(ports, &service_database))?;
+        std::fs::write(directory.join("ficus.toml"), configuration(ports, &school_database.url(), &service_database))?;
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);
-        let monolith = school::start_monolith(&directory.join("school.sqlite3"), ports.monolith, &log("monolith.log"))?;
+        let monolith = school::start_monolith(&school_database, ports.monolith, &log("monolith.log"))?;
         let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", if plan.apart { ports.gateway_admin } else { ports.admin });
         let service = school::start_service(&service_database, ports.service, &jwks, &log("users-service.log"))?;
         let (ficus, gateway, agent) = match plan.apart {
@@ -98,7 +112,7 @@ impl World {
                 Some(start_part(&directory, "agent", &plan.environment)?),
             ),
         };
-        let world = World { directory, ficus, gateway, agent, service, monolith, ports, service_database, plan };
+        let world = World { directory, ficus, gateway, agent, service, monolith, ports, school_database, service_database, plan };
         world.until_up().await?;
         Ok(world)
     }
@@ -144,7 +158,7 @@ impl World {
     /// # Errors
     /// It does not come up.
     pub async fn restart_monolith(&mut self) -> Result<()> {
-        self.monolith = school::start_monolith(&self.school_database(), self.ports.monolith, &self.directory.join("logs/monolith.log"))?;
+        self.monolith = school::start_monolith(&self.school_database, self.ports.monolith, &self.directory.join("logs/monolith.log"))?;
         school::until_up(&self.monolith_url(), "/health/").await
     }
 
@@ -182,8 +196,8 @@ impl World {
     }
 
     /// The monolith's database.
-    pub fn school_database(&self) -> PathBuf {
-        self.directory.join("school.sqlite3")
+    pub fn school_database(&self) -> &Database {
+        &self.school_database
     }
 
     /// The URL of the service's database.
@@ -213,7 +227,7 @@ fn start_part(directory: &Path, part: &str, environment: &[(String, String)]) ->
     Process::start(&format!("ficus {part}"), &mut command, &directory.join("logs").join(log))
 }
 
-fn configuration(ports: Ports, service_database: &str) -> String {
+fn configuration(ports: Ports, school_database: &str, service_database: &str) -> String {
     let Ports { gateway, admin, gateway_admin, agent, monolith, service } = ports;
     format!(
         r#"# The process: needs a restart. The rules in rules/ do not.
@@ -232,7 +246,7 @@ listen = "127.0.0.1:{agent}"
 
 [upstream.monolith]
 address = "127.0.0.1:{monolith}"
-database = "sqlite://school.sqlite3"
+database = "{school_database}"
 
 [upstream.users-service]
 address = "127.0.0.1:{service}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ficus_proxy::{Config, DjangoIdentity, RoleColumn};
+use ficus_proxy::{Config, DjangoIdentity, RoleColumn, SessionDatabase};
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::{SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
@@ -54,7 +54,8 @@ impl Django {
     }
 
     fn configure(&self, config: &mut Config) {
-        let mut identity = DjangoIdentity::new(&format!("sqlite://{}", self.path.display()), vec![SECRET.into()]);
+        let mut identity =
+            DjangoIdentity::new(SessionDatabase::Sqlite(Box::new(SqliteConnectOptions::new().filename(&self.path))), vec![SECRET.into()]);
         identity.user_table = "accounts_customuser".into();
         let roles = [("1", "admin"), ("2", "staff"), ("3", "student")];
         let map = roles.map(|(value, role)| (value.to_owned(), role.to_owned())).into();

@@ -100,8 +100,17 @@ impl Address {
         Ok(address)
     }
 
-    /// For queries.
+    /// For queries of the agent.
     pub(super) fn queries(&self) -> PgConnectOptions {
+        self.plain().options(SETTINGS)
+    }
+
+    /// For whoever only reads, and is no agent.
+    pub(super) fn reads(&self) -> PgConnectOptions {
+        self.plain().options([("default_transaction_read_only", "on"), ("client_encoding", "UTF8")])
+    }
+
+    fn plain(&self) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass().port(self.port).username(&self.user).database(&self.database);
         let mut options = if self.host.starts_with('/') { options.socket(&self.host) } else { options.host(&self.host) };
         if let Some(password) = &self.password {
@@ -113,7 +122,7 @@ impl Address {
         if let Some((certificate, key)) = &self.certificate {
             options = options.ssl_client_cert(certificate).ssl_client_key(key);
         }
-        options.ssl_mode(self.mode).application_name("ficus").options(SETTINGS).disable_statement_logging()
+        options.ssl_mode(self.mode).application_name("ficus").disable_statement_logging()
     }
 
     /// For replication, from a position on.

@@ -104,7 +104,7 @@ impl School {
 
 /// One note by `manage.py`, past the gateway: its text, or what refused it.
 async fn write_directly(world: &World, prefix: &str) -> Result<std::result::Result<String, String>> {
-    let mut command = school::manage(&world.school_database())?;
+    let mut command = school::manage(world.school_database())?;
     command.args(["write_notes", "--count", "1", "--prefix", prefix]);
     let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

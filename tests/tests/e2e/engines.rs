@@ -1,5 +1,5 @@
-//! The users of the school, from SQLite to PostgreSQL and back, under load: what the demo shows, on the databases that the
-//! system's plan names.
+//! The users of the school, from SQLite or PostgreSQL to PostgreSQL and back, under load: what the demo shows, on the
+//! databases that the system's plan names.
 
 use std::time::Duration;
 
@@ -21,8 +21,20 @@ async fn plan(environment: Vec<(String, String)>) -> Plan {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_move_to_postgresql_and_back_and_again() -> Result<()> {
+    over_and_back_and_over(plan(Vec::new()).await, "SQLite to PostgreSQL").await
+}
+
+/// Sessions are read there, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_move_from_postgresql_to_postgresql_and_back_and_again() -> Result<()> {
+    let server = Server::shared();
+    let school_database = Some(server.url(&server.database().await));
+    over_and_back_and_over(Plan { school_database, ..plan(Vec::new()).await }, "PostgreSQL to PostgreSQL").await
+}
+
+async fn over_and_back_and_over(plan: Plan, what: &str) -> Result<()> {
     let directory = Directory::new();
-    let world = World::start(directory.path(), plan(Vec::new()).await).await?;
+    let world = World::start(directory.path(), plan).await?;
     let load = Load::start(&world.http(), PEOPLE).await?;
     let operator = world.operator()?;
     operator.type_in(&["advance", "users"]).await?;
@@ -31,7 +43,7 @@ async fn users_move_to_postgresql_and_back_and_again() -> Result<()> {
         wish_until_accepted(&world, wish).await?;
         operator.until_phase("users", phase, kills::PATIENCE).await.with_context(|| format!("after {wish}"))?;
     }
-    settle(&world, load.stop().await, "PostgreSQL").await?;
+    settle(&world, load.stop().await, what).await?;
     drop(world);
     directory.passed();
     Ok(())

@@ -213,7 +213,7 @@ pub(super) async fn until_nothing_is_left(world: &World) -> Result<()> {
     let mut left = Vec::new();
     for _ in 0..300 {
         left.clear();
-        for database in [format!("sqlite://{}", world.school_database().display()), world.service_database().to_owned()] {
+        for database in [world.school_database().url(), world.service_database().to_owned()] {
             left.extend(objects_of_ficus(&database).await?);
         }
         if left.is_empty() {
@@ -369,7 +369,7 @@ pub(super) async fn settle_with(world: &World, ledger: Ledger, direct: &[String]
     };
     operator.until("users", "the streams to be empty", PATIENCE, quiet).await?;
     operator.type_in(&["verify", "users", "--wait", "60s"]).await.with_context(|| format!("after a crash at {point}"))?;
-    let findings = audit::audit(&world.school_database(), world.service_database(), &ledger.entries(), direct).await?;
+    let findings = audit::audit(&world.school_database().url(), world.service_database(), &ledger.entries(), direct).await?;
     ensure!(findings.lost.is_empty(), "a crash at {point} lost {:?}", findings.lost);
     ensure!(findings.doubled.is_empty(), "a crash at {point} doubled {:?}", findings.doubled);
     ensure!(ledger.stale_reads().is_empty(), "a crash at {point}: stale {:?}", ledger.stale_reads());

@@ -169,7 +169,7 @@ async fn the_monolith_part_ends(world: &World) -> Result<()> {
     let operator = world.operator()?;
     let early = operator.try_type(&["retire", "users"]).await?;
     ensure!(early.code == 3 && early.err.contains("soak of 7d"), "{early:?}");
-    let before = objects_of_ficus(&format!("sqlite://{}", world.school_database().display())).await?;
+    let before = objects_of_ficus(&world.school_database().url()).await?;
     ensure!(before.iter().any(|name| name == "_ficus_log"), "what is to go was never there: {before:?}");
     soak_no_longer(world)?;
     operator.type_in(&["reload"]).await?;

@@ -2,7 +2,7 @@
 
 SCHOOL_DEBUG            1 for development; anything else, or nothing, is off
 SCHOOL_SECRET_KEY       required unless SCHOOL_DEBUG=1
-SCHOOL_DB               path of the SQLite file
+SCHOOL_DB               path of the SQLite file, or postgres://user:password@host:port/name
 SCHOOL_MEDIA            folder of the documents that students hand in
 SCHOOL_ALLOWED_HOSTS    comma-separated host names
 SCHOOL_TRUSTED_ORIGINS  comma-separated origins (`https://school.example.test`) whose forms are accepted
@@ -13,6 +13,7 @@ The scheme of a request behind a proxy is gunicorn's business (X-Forwarded-Proto
 
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -85,20 +86,41 @@ TEMPLATES = [
     },
 ]
 
-# IMMEDIATE: a transaction that will write takes the write lock when it begins, where waiting is possible;
-# a deferred one that upgrades later fails at once with "database is locked".
-DATABASES = {
-    "default": {
+
+
+def _sqlite(path):
+    # IMMEDIATE: a transaction that will write takes the write lock when it begins, where waiting is possible;
+    # a deferred one that upgrades later fails at once with "database is locked".
+    return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("SCHOOL_DB", BASE_DIR / "school.sqlite3"),
+        "NAME": path,
         "CONN_MAX_AGE": None,
         "OPTIONS": {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA busy_timeout=20000; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
-    },
-}
+    }
+
+
+def _postgres(url):
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(url.path.lstrip("/")),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": url.hostname,
+        "PORT": url.port,
+        "CONN_MAX_AGE": None,
+    }
+
+
+def _database(name):
+    url = urlsplit(str(name))
+    return _postgres(url) if url.scheme == "postgres" else _sqlite(name)
+
+
+DATABASES = {"default": _database(os.environ.get("SCHOOL_DB", BASE_DIR / "school.sqlite3"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.CustomUser"
