@@ -6,7 +6,7 @@ mod mariadb;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 #[path = "../gateway/support.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub, reason = "shared with another test")]
 mod support;
 
 use std::time::Duration;
