@@ -20,7 +20,9 @@
 
 pub mod api;
 pub mod bucket;
+pub mod catalog;
 pub mod decide;
+pub mod finding;
 pub mod flag;
 pub mod gate;
 pub mod identity;
@@ -30,6 +32,7 @@ pub mod migration;
 pub mod parity;
 pub mod path;
 pub mod plan;
+pub mod preflight;
 pub mod route;
 pub mod share;
 pub mod side;

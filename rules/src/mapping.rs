@@ -15,14 +15,17 @@ mod plan;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::cast::Loss;
 pub(crate) use self::cast::is_zone;
+pub(crate) use self::compile::carried;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
+pub use self::trial::{Lost, key_of};
 
 /// A pair of tables. `[[table]]` in a rule file.
 #[derive(Debug, Clone, PartialEq)]

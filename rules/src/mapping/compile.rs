@@ -73,7 +73,7 @@ impl<'a> Pair<'a> {
         let (map, legacy, modern) = (self.map, self.legacy, self.modern);
         self.must_exist("legacy", &map.legacy, legacy, std::iter::once(&map.legacy_key).chain(&map.keep_legacy));
         self.must_exist("modern", &map.modern, modern, std::iter::once(&map.modern_key).chain(&map.keep_modern));
-        let columns = self.all_columns(legacy, modern);
+        let columns = carried(map, legacy, modern);
         let from_names: Vec<&String> = columns.iter().flat_map(|column| column.from.columns()).collect();
         self.must_exist("legacy", &map.legacy, legacy, from_names.iter().copied());
         self.must_exist("modern", &map.modern, modern, columns.iter().map(|column| &column.modern));
@@ -126,30 +126,6 @@ impl<'a> Pair<'a> {
             losses: std::mem::take(&mut self.losses),
             rules,
         })
-    }
-
-    /// What is spelled out, and the same-named columns that follow by themselves.
-    fn all_columns(&self, legacy: &[ColumnInfo], modern: &[ColumnInfo]) -> Vec<ColumnMap> {
-        let map = self.map;
-        let mut columns = map.columns.clone();
-        if map.only {
-            return columns;
-        }
-        let spelled: Vec<&String> = map.columns.iter().flat_map(|column| column.from.columns()).collect();
-        for ColumnInfo { name, .. } in legacy {
-            let taken = *name == map.legacy_key
-                || *name == map.modern_key
-                || spelled.contains(&name)
-                || map.keep_legacy.contains(name)
-                || map.rows.filter.iter().any(|(tested, _)| tested == name);
-            let free = modern.iter().any(|column| column.name == *name)
-                && !map.columns.iter().any(|column| column.modern == *name)
-                && !map.keep_modern.contains(name);
-            if !taken && free {
-                columns.push(ColumnMap { modern: name.clone(), from: ColumnSource::Column(name.clone()) });
-            }
-        }
-        columns
     }
 
     fn rule(&mut self, column: &ColumnMap, legacy: &[String], lookups: &mut Vec<Lookup>) -> Option<Rule> {
@@ -345,6 +321,29 @@ impl<'a> Pair<'a> {
     pub(super) fn error(&mut self, message: String, remedy: &str) {
         self.errors.push(MapError { source_line: self.map.source.clone(), message, remedy: remedy.to_owned() });
     }
+}
+
+/// The columns of a pair: what is spelled out, and the same-named ones that follow by themselves.
+pub(crate) fn carried(map: &TableMap, legacy: &[ColumnInfo], modern: &[ColumnInfo]) -> Vec<ColumnMap> {
+    let mut columns = map.columns.clone();
+    if map.only {
+        return columns;
+    }
+    let spelled: Vec<&String> = map.columns.iter().flat_map(|column| column.from.columns()).collect();
+    for ColumnInfo { name, .. } in legacy {
+        let taken = *name == map.legacy_key
+            || *name == map.modern_key
+            || spelled.contains(&name)
+            || map.keep_legacy.contains(name)
+            || map.rows.filter.iter().any(|(tested, _)| tested == name);
+        let free = modern.iter().any(|column| column.name == *name)
+            && !map.columns.iter().any(|column| column.modern == *name)
+            && !map.keep_modern.contains(name);
+        if !taken && free {
+            columns.push(ColumnMap { modern: name.clone(), from: ColumnSource::Column(name.clone()) });
+        }
+    }
+    columns
 }
 
 /// Where in a legacy row a column stands: what is not among the columns is the key.

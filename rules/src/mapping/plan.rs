@@ -172,23 +172,35 @@ impl Plan {
         let unpacked = self.unpack(&value)?;
         let mut values = Vec::with_capacity(self.rules.len());
         for (rule, column) in self.rules.iter().zip(&self.modern.columns) {
-            values.push(match rule {
-                Rule::Copy(from, cast) => cast.there(value(from)).map_err(unfit(column))?,
-                Rule::Constant(constant) => constant.clone(),
-                Rule::Pack(fields) => {
-                    let fields = fields.iter().map(|(from, field)| (field, value(from)));
-                    pack::document(fields, false).map_err(|(_, why)| unfit(column)(why))?
-                }
-                Rule::Unpack { document, field } => unpacked[*document][*field].clone(),
-                Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
-                Rule::Uuid { from, namespace, form, .. } => match value(from) {
-                    Value::Null => Value::Null,
-                    Value::Int(id) => uuid(namespace, *id, *form),
-                    _ => return Err(RowError::NotAnInteger { column: column.clone() }),
-                },
-            });
+            values.push(self.make(rule, column, &value, &unpacked)?);
         }
         Ok(Row { key: row.key.clone(), values })
+    }
+
+    /// One modern value.
+    #[inline]
+    pub(super) fn make<'r>(
+        &self,
+        rule: &Rule,
+        column: &str,
+        value: &impl Fn(&Place) -> &'r Value,
+        unpacked: &[Vec<Value>],
+    ) -> Result<Value, RowError> {
+        Ok(match rule {
+            Rule::Copy(from, cast) => cast.there(value(from)).map_err(unfit(column))?,
+            Rule::Constant(constant) => constant.clone(),
+            Rule::Pack(fields) => {
+                let fields = fields.iter().map(|(from, field)| (field, value(from)));
+                pack::document(fields, false).map_err(|(_, why)| unfit(column)(why))?
+            }
+            Rule::Unpack { document, field } => unpacked[*document][*field].clone(),
+            Rule::Map { from, values } => translate(value(from), values.iter().map(|(legacy, modern)| (legacy, modern)), column)?,
+            Rule::Uuid { from, namespace, form, .. } => match value(from) {
+                Value::Null => Value::Null,
+                Value::Int(id) => uuid(namespace, *id, *form),
+                _ => return Err(RowError::NotAnInteger { column: column.to_owned() }),
+            },
+        })
     }
 
     /// The legacy row of a modern row that was read with its lookups.
@@ -261,7 +273,7 @@ impl Plan {
     }
 
     /// The fields of all documents of a legacy row.
-    fn unpack<'r>(&self, value: &impl Fn(&Place) -> &'r Value) -> Result<Vec<Vec<Value>>, RowError> {
+    pub(super) fn unpack<'r>(&self, value: &impl Fn(&Place) -> &'r Value) -> Result<Vec<Vec<Value>>, RowError> {
         let fields = |document: &Document| {
             let known: Vec<&Field> = document.fields.iter().map(|(_, field)| field).collect();
             let first = document.fields.first().map_or("", |(column, _)| &self.modern.columns[*column]);
