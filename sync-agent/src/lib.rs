@@ -32,6 +32,7 @@ mod mariadb;
 mod metrics;
 pub mod port;
 mod postgres;
+pub mod preflight;
 mod quarantine;
 mod session;
 mod sqlite;

@@ -18,6 +18,7 @@
 mod apply;
 mod bytes;
 mod capture;
+mod catalog;
 mod checks;
 mod complete;
 mod connect;

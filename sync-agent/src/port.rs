@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
-use ficus_rules::mapping::{Plan, Row, Tables, Value};
+use ficus_rules::catalog::Catalog;
+use ficus_rules::finding::{Finding, Severity};
+use ficus_rules::mapping::{Plan, Row, Shape, TableMap, Tables, Value};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -283,6 +285,14 @@ pub trait Engine: Send + Sync {
     /// The columns of the named tables.
     async fn columns(&self, tables: &[String]) -> Result<Tables, Error>;
 
+    /// All its tables.
+    async fn catalog(&self) -> Result<Catalog, Error>;
+
+    /// What stands in the way of a capability, all of it, and what somebody should know: settings, rights, triggers, what
+    /// [`Source::prepare`] would refuse. Reads only. What catalogs of both sides tell is found elsewhere
+    /// ([`ficus_rules::preflight`]).
+    async fn findings(&self, wanted: &Wanted) -> Result<Vec<Finding>, Error>;
+
     /// One side of a capability's plans in it.
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error>;
 
@@ -291,6 +301,77 @@ pub trait Engine: Send + Sync {
 
     /// Closes its connections.
     async fn close(&self);
+}
+
+/// What a capability wants of the database of one side.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The capability.
+    pub capability: String,
+    /// The side.
+    pub side: Side,
+    /// Its tables, by pair.
+    pub tables: Vec<WantedTable>,
+    /// How many capabilities want something of this database, itself included.
+    pub together: usize,
+}
+
+/// A table of a pair.
+#[derive(Debug, Clone)]
+pub struct WantedTable {
+    /// Its name.
+    pub table: String,
+    /// The column that holds the legacy key.
+    pub key: String,
+    /// The columns that are read and written, without the key; empty while they are not known.
+    pub columns: Vec<String>,
+    /// Not every row is of the pair.
+    pub filtered: bool,
+}
+
+impl Wanted {
+    /// By the shapes of compiled pairs.
+    pub fn of_shapes<'s>(capability: &str, side: Side, shapes: impl Iterator<Item = &'s Shape>) -> Wanted {
+        let tables = shapes.map(|shape| WantedTable {
+            table: shape.table.clone(),
+            key: shape.key.clone(),
+            columns: shape.columns.clone(),
+            filtered: !shape.filter.is_empty(),
+        });
+        Wanted { capability: capability.to_owned(), side, tables: tables.collect(), together: 1 }
+    }
+
+    /// By a rule file whose pairs do not compile.
+    pub fn of_maps(capability: &str, side: Side, maps: &[TableMap]) -> Wanted {
+        let tables = maps.iter().map(|map| {
+            let (table, key) = match side {
+                Side::Legacy => (&map.legacy, &map.legacy_key),
+                Side::Modern => (&map.modern, &map.modern_key),
+            };
+            WantedTable { table: table.clone(), key: key.clone(), columns: Vec::new(), filtered: true }
+        });
+        Wanted { capability: capability.to_owned(), side, tables: tables.collect(), together: 1 }
+    }
+
+    /// Its tables, each once.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for wanted in &self.tables {
+            if !names.contains(&wanted.table) {
+                names.push(wanted.table.clone());
+            }
+        }
+        names
+    }
+}
+
+/// Refuses when a finding does: everything that keeps the agent from starting, at once.
+///
+/// # Errors
+/// [`Error::Refused`] with all findings that refuse.
+pub fn accept(label: &str, findings: &[Finding]) -> Result<(), Error> {
+    let refused: Vec<String> = findings.iter().filter(|finding| finding.severity == Severity::Refused).map(ToString::to_string).collect();
+    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(format!("{label}: {}", refused.join("; and ")))) }
 }
 
 /// A shared side.

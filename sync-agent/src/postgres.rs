@@ -15,11 +15,13 @@
 
 mod apply;
 mod capture;
+mod catalog;
 mod change;
 mod control;
 mod copy;
 mod feed;
 mod fence;
+mod findings;
 mod fold;
 mod objects;
 mod parts;
@@ -67,6 +69,7 @@ pub(crate) struct Server {
 /// One side of one capability in a PostgreSQL database.
 pub(crate) struct Endpoint {
     server: Server,
+    capability: String,
     side: Side,
     names: Names,
     pairs: Vec<Pair>,
@@ -154,6 +157,7 @@ impl Endpoint {
         drop(connection);
         Ok(Endpoint {
             server,
+            capability: capability.to_owned(),
             side,
             names,
             pairs,

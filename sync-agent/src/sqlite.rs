@@ -13,7 +13,9 @@
 
 mod apply;
 mod capture;
+mod catalog;
 mod control;
+mod findings;
 mod objects;
 mod parts;
 mod read;

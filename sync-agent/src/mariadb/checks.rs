@@ -1,139 +1,124 @@
-//! What the server and the tables have to be like, each with its remedy. Reads only; says everything that is wrong at once.
+//! What the server, the account and the tables have to be like, all of it at once, each with the statement that mends it.
+//! Reads only. The agent's start refuses what is refused here; `ficus check --live` shows everything.
 
+mod rights;
+mod tables;
+
+use ficus_rules::finding::Finding;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::Endpoint;
+use super::connect::Server;
 use super::follow::log;
-use super::parts::name;
-use super::value::{Charset, Column, Form};
+use super::{Endpoint, schema};
 use crate::error::Error;
+use crate::port::{Wanted, accept};
 
-/// Settings: name, what it has to be, what to do.
+/// Settings: name, what it has to be, what does not work otherwise.
 const SETTINGS: [(&str, &str, &str); 5] = [
-    ("log_bin", "ON", "start the server with log_bin=binlog in its configuration ([mysqld])"),
-    (
-        "binlog_format",
-        "ROW",
-        "SET GLOBAL binlog_format = 'ROW'; and binlog_format=ROW in the configuration; sessions that are open keep the old one until they end",
-    ),
-    ("binlog_row_metadata", "FULL", "SET GLOBAL binlog_row_metadata = 'FULL'; and binlog_row_metadata=FULL in the configuration"),
-    ("binlog_row_image", "FULL", "SET GLOBAL binlog_row_image = 'FULL'; and binlog_row_image=FULL in the configuration"),
-    ("binlog_row_value_options", "", "SET GLOBAL binlog_row_value_options = ''"),
+    ("log_bin", "ON", "without a binary log there is nothing to read changes from"),
+    ("binlog_format", "ROW", "a statement does not say which rows it changed"),
+    ("binlog_row_metadata", "FULL", "the log does not say what its columns are called"),
+    ("binlog_row_image", "FULL", "the log does not have whole rows"),
+    ("binlog_row_value_options", "", "the log has parts of documents only"),
 ];
 
 /// Whether a value is one to warn of.
 type Test = fn(&str) -> bool;
 
-/// Settings with which a crash of the server's machine may lose what others have seen already: name, how that is known,
-/// what to do. They cost throughput, and the choice is not ours.
-const DURABLE: [(&str, Test, &str); 2] = [
-    ("sync_binlog", |value| value == "0", "SET GLOBAL sync_binlog = 1; and sync_binlog=1 in the configuration"),
+/// Settings with which something may be lost: name, which values, what happens, what it should be. They cost throughput or
+/// disk, and the choice is not ours.
+const ADVISED: [(&str, Test, &str, &str); 3] = [
+    ("sync_binlog", |value| value == "0", "changes may be lost, or differ between the sides, when the server's machine crashes", "1"),
     (
         "innodb_flush_log_at_trx_commit",
         |value| value != "1",
-        "SET GLOBAL innodb_flush_log_at_trx_commit = 1; and innodb_flush_log_at_trx_commit=1 in the configuration",
+        "changes may be lost, or differ between the sides, when the server's machine crashes",
+        "1",
+    ),
+    (
+        "binlog_expire_logs_seconds",
+        |value| value.parse::<u64>().is_ok_and(|seconds| seconds > 0 && seconds < 172_800),
+        "an agent that is away for longer finds its place gone, and everything is compared",
+        "604800",
     ),
 ];
 
 impl Endpoint {
     /// Refuses what changes could not be captured from.
     pub(super) async fn check(&self, conn: &mut Conn) -> Result<(), Error> {
-        let mut wrong = Vec::new();
-        let (major, minor, _) = self.server.version();
-        if self.server.is_mariadb() && (major, minor) < (10, 6) || !self.server.is_mariadb() && (major, minor) < (8, 0) {
-            wrong.push(format!("the server is {major}.{minor}; upgrade it to MariaDB 10.6, or MySQL 8.0, or newer"));
-        }
-        for (setting, wanted, remedy) in SETTINGS {
-            let value = self.setting(conn, setting).await?;
-            match value {
-                Some(value) if value.eq_ignore_ascii_case(wanted) => {}
-                // Each of the two has settings that the other one lacks.
-                None => {}
-                Some(value) => wrong.push(format!("{setting} is {value}; {remedy}")),
-            }
-        }
-        for (setting, loses, remedy) in DURABLE {
-            if let Some(value) = self.setting(conn, setting).await?.filter(|value| loses(value)) {
-                tracing::warn!(database = self.server.label(), setting, %value, remedy, "changes may be lost, or differ between the sides, when the server's machine crashes");
-            }
-        }
-        if let Some((_, _, only, but)) = log(&self.server, conn).await? {
-            wrong.extend(left_out(self.server.database(), &only, &but));
-        }
-        for table in self.tables.keys() {
-            self.check_table(table, &mut wrong);
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(self.refused(wrong.join("; and "))) }
+        let wanted = Wanted::of_shapes(&self.capability, self.side, self.pairs.iter().map(|pair| &pair.shape));
+        accept(self.server.label(), &find(&self.server, conn, &wanted).await?)
     }
+}
 
-    async fn setting(&self, conn: &mut Conn, setting: &str) -> Result<Option<String>, Error> {
-        let schema = if self.server.is_mariadb() { "information_schema.GLOBAL_VARIABLES" } else { "performance_schema.global_variables" };
-        let query = format!("SELECT VARIABLE_VALUE FROM {schema} WHERE VARIABLE_NAME = ?");
-        conn.exec_first(query, (setting,)).await.map_err(|e| self.failed(e))
+/// Finds everything.
+pub(super) async fn find(server: &Server, conn: &mut Conn, wanted: &Wanted) -> Result<Vec<Finding>, Error> {
+    let mut found = Vec::new();
+    let (major, minor, _) = server.version();
+    if server.is_mariadb() && (major, minor) < (10, 6) || !server.is_mariadb() && (major, minor) < (8, 0) {
+        let what = format!("the server is {major}.{minor}");
+        found.push(
+            Finding::refused("version", what, "what capture rests on is not there")
+                .then("upgrade it to MariaDB 10.6, or MySQL 8.0, or newer"),
+        );
     }
+    found.extend(settings(server, conn).await?);
+    found.extend(rights::find(server, conn).await?);
+    // Without that right, the finding about it says so.
+    if let Ok(Some((_, _, only, but))) = log(server, conn).await {
+        found.extend(left_out(server.database(), &only, &but));
+    }
+    let before = std::time::SystemTime::now();
+    let now: Option<f64> = conn.query_first("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)").await.map_err(|e| server.failed(e))?;
+    found.extend(now.and_then(|now| crate::preflight::clock(before, std::time::SystemTime::now(), now)));
+    let known = schema::tables(conn, &wanted.names()).await.map_err(|e| server.failed(e))?;
+    for (name, table) in &known {
+        found.extend(tables::find(server, conn, wanted, name, table).await?);
+    }
+    Ok(found)
+}
 
-    fn check_table(&self, table: &str, wrong: &mut Vec<String>) {
-        let Some(known) = self.tables.get(table) else { return };
-        if !known.engine.eq_ignore_ascii_case("InnoDB") {
-            wrong.push(format!(
-                "table {table} is kept by {}, which has no transactions; ALTER TABLE {} ENGINE=InnoDB",
-                known.engine,
-                name(table)
-            ));
-        }
-        for reference in &known.references {
-            let Some(acts) = &reference.acts else { continue };
-            let list = |columns: &[String]| columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
-            wrong.push(format!(
-                "the foreign key {key} of {table} acts by itself ({acts}), and its changes are not in the binary log; let the application do it: \
-                 ALTER TABLE {quoted} DROP FOREIGN KEY {dropped}; ALTER TABLE {quoted} ADD CONSTRAINT {dropped} FOREIGN KEY ({columns}) REFERENCES {parent} ({theirs})",
-                key = reference.name,
-                quoted = name(table),
-                dropped = name(&reference.name),
-                columns = list(&reference.columns),
-                parent = name(&reference.parent),
-                theirs = list(&reference.parent_columns),
-            ));
-        }
-        for pair in self.pairs.iter().filter(|pair| pair.shape.table == *table) {
-            for column in std::iter::once(&pair.key).chain(&pair.columns) {
-                if let Some(why) = untold(column) {
-                    let complaint = format!("column {} of {table} {why}", column.name);
-                    if !wrong.contains(&complaint) {
-                        wrong.push(complaint);
-                    }
-                }
-            }
+async fn settings(server: &Server, conn: &mut Conn) -> Result<Vec<Finding>, Error> {
+    let mut found = Vec::new();
+    for (name, wanted, means) in SETTINGS {
+        // Each of the two has settings that the other one lacks.
+        let Some(value) = setting(server, conn, name).await?.filter(|value| !value.eq_ignore_ascii_case(wanted)) else { continue };
+        let finding = Finding::refused(name, format!("{name} is {value}"), means);
+        found.push(if name == "log_bin" {
+            finding.then("start the server with log_bin=binlog in its configuration ([mysqld])")
+        } else {
+            let open = "; sessions that are open keep the old one until they end";
+            finding.mend(format!("SET GLOBAL {name} = '{wanted}';")).then(format!("and {name}={wanted} in the configuration{open}"))
+        });
+    }
+    for (name, loses, means, wanted) in ADVISED {
+        if let Some(value) = setting(server, conn, name).await?.filter(|value| loses(value)) {
+            let finding = Finding::warning(name, format!("{name} is {value}"), means);
+            found.push(finding.mend(format!("SET GLOBAL {name} = {wanted};")).then(format!("and {name}={wanted} in the configuration")));
         }
     }
+    Ok(found)
+}
+
+async fn setting(server: &Server, conn: &mut Conn, setting: &str) -> Result<Option<String>, Error> {
+    let schema = if server.is_mariadb() { "information_schema.GLOBAL_VARIABLES" } else { "performance_schema.global_variables" };
+    let query = format!("SELECT VARIABLE_VALUE FROM {schema} WHERE VARIABLE_NAME = ?");
+    conn.exec_first(query, (setting,)).await.map_err(|e| server.failed(e))
 }
 
 /// Why a database is not in the log: `only` lists those that are, `but`, where that is empty, those that are not.
-fn left_out(database: &str, only: &str, but: &str) -> Option<String> {
+fn left_out(database: &str, only: &str, but: &str) -> Option<Finding> {
     let lists = |list: &str| list.split(',').any(|known| known == database);
-    if !only.is_empty() && !lists(only) {
-        Some(format!(
-            "binlog_do_db leaves the database {database} out of the binary log; add binlog_do_db={database} to the configuration, or take the setting out, and restart the server"
-        ))
+    let (setting, then) = if !only.is_empty() && !lists(only) {
+        ("binlog_do_db", format!("add binlog_do_db={database} to the configuration, or take the setting out, and restart the server"))
     } else if only.is_empty() && lists(but) {
-        Some(format!(
-            "binlog_ignore_db leaves the database {database} out of the binary log; take binlog_ignore_db={database} out of the configuration, and restart the server"
-        ))
+        ("binlog_ignore_db", format!("take binlog_ignore_db={database} out of the configuration, and restart the server"))
     } else {
-        None
-    }
-}
-
-/// Why values of a column cannot be carried.
-fn untold(column: &Column) -> Option<String> {
-    match &column.form {
-        Form::Text(Charset::Other(charset)) => {
-            Some(format!("has the character set {charset}, whose bytes in the log are not understood; convert it to utf8mb4"))
-        }
-        Form::Other(kind) => Some(format!("is {kind}, which is not carried; take it out of the mapping, or change its type")),
-        _ => None,
-    }
+        return None;
+    };
+    let what = format!("{setting} leaves the database {database} out of the binary log");
+    Some(Finding::refused("database_not_logged", what, "its changes cannot be read").then(then))
 }
 
 #[cfg(test)]
@@ -145,7 +130,7 @@ mod tests {
         for (only, but, part) in
             [("other,shop", "", "binlog_do_db"), ("", "other,school", "binlog_ignore_db"), ("schools", "", "binlog_do_db")]
         {
-            assert!(left_out("school", only, but).is_some_and(|why| why.contains(part)), "{only} {but}");
+            assert!(left_out("school", only, but).is_some_and(|found| found.what.contains(part)), "{only} {but}");
         }
         for (only, but) in [("", ""), ("other,school", ""), ("", "schools"), ("school", "school")] {
             assert_eq!(left_out("school", only, but), None, "{only} {but}");

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
+use ficus_rules::catalog::Catalog;
+use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Plan, Tables, Value};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -12,10 +14,10 @@ use mysql_async::prelude::Queryable;
 use super::connect::Lease;
 use super::parts::name;
 use super::schema::Counter;
-use super::{Endpoint, Server, objects, schema, scope, stream};
+use super::{Endpoint, Server, catalog, checks, objects, schema, scope, stream};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared};
+use crate::port::{Database, Engine, Shared, Wanted};
 
 impl Endpoint {
     /// Who this database is, once [`crate::port::Source::prepare`] has made sure that it knows.
@@ -136,6 +138,20 @@ impl Engine for Server {
         let tables = schema::tables(&mut conn, tables).await.map_err(|e| self.failed(e))?;
         conn.done();
         Ok(tables.into_iter().map(|(name, table)| (name, table.info())).collect())
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Error> {
+        let mut conn = self.lease().await?;
+        let catalog = catalog::read(self, &mut conn).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(catalog)
+    }
+
+    async fn findings(&self, wanted: &Wanted) -> Result<Vec<Finding>, Error> {
+        let mut conn = self.lease().await?;
+        let found = checks::find(self, &mut conn, wanted).await?;
+        conn.done();
+        Ok(found)
     }
 
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
+use ficus_rules::catalog::Catalog;
+use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Kind, Plan, Tables};
 use sqlx::{PgConnection, Row};
 
 use super::objects::Names;
 use super::parts::Pair;
-use super::{Endpoint, Server, objects, schema, slot, sql};
+use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared};
+use crate::port::{Database, Engine, Shared, Wanted};
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.
@@ -99,6 +101,17 @@ impl Engine for Server {
         let tables = schema::tables(&mut connection, tables.iter()).await.map_err(|e| self.failed(e))?;
         let columns = |table: schema::Table| table.columns.into_iter().map(|column| column.info).collect();
         Ok(tables.into_iter().map(|(name, table)| (name, columns(table))).collect())
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Error> {
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        catalog::read(&mut connection).await.map_err(|e| self.failed(e))
+    }
+
+    async fn findings(&self, wanted: &Wanted) -> Result<Vec<Finding>, Error> {
+        let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let names = Names::of(&mut connection, &wanted.capability, wanted.side).await.map_err(|e| self.failed(e))?;
+        findings::find(self, &mut connection, &names, wanted).await
     }
 
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {

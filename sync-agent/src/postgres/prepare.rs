@@ -7,8 +7,9 @@ use sqlx::{PgConnection, Row};
 
 use super::parts::Pair;
 use super::schema::{FINGERPRINT, Table};
-use super::{Endpoint, objects, sql};
+use super::{Endpoint, findings, objects, sql};
 use crate::error::Error;
+use crate::port::{Wanted, accept};
 
 /// How long a look at the catalogs is good for while nothing hints at a change.
 const GOOD: Duration = Duration::from_millis(250);
@@ -23,15 +24,12 @@ pub(super) struct Seen {
     at: Instant,
 }
 
-const SERVER: &str = "SELECT current_setting('server_version_num')::int8, current_setting('wal_level'), pg_is_in_recovery(), current_user::text, current_database()::text,
-      (SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user),
-      has_database_privilege(current_database(), 'CREATE') OR to_regnamespace('_ficus') IS NOT NULL, pg_encoding_to_char(encoding)::text
-    FROM pg_catalog.pg_database WHERE datname = current_database()";
-
 impl Endpoint {
     pub(super) async fn make_ready(&self) -> Result<(), Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
-        self.preflight(&mut connection).await?;
+        let shapes = self.pairs.iter().map(|pair| &pair.shape);
+        let wanted = Wanted::of_shapes(&self.capability, self.side, shapes);
+        accept(&self.server.label, &findings::find(&self.server, &mut connection, &self.names, &wanted).await?)?;
         drop(connection);
         for attempt in 1.. {
             let mut tx = self.server.begin().await?;
@@ -81,53 +79,6 @@ impl Endpoint {
         let tables: Vec<i64> = self.tables.values().map(|table| i64::from(table.oid)).collect();
         let query = sqlx::query(FINGERPRINT).bind(tables).bind(&self.names.triggers).bind(&self.names.publication).bind(&self.names.slot);
         query.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
-    }
-
-    async fn preflight(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let label = &self.server.label;
-        let refused = |why: String| Err(Error::Refused(format!("{label}: {why}")));
-        let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
-        let get = |index| row.try_get::<String, _>(index).map_err(|e| self.failed(e));
-        let is = |index| row.try_get::<bool, _>(index).map_err(|e| self.failed(e));
-        let (version, role, database) = (row.try_get::<i64, _>(0).map_err(|e| self.failed(e))?, sql::name(&get(3)?), sql::name(&get(4)?));
-        if version < 140_000 {
-            return refused(format!("PostgreSQL {} is too old; 14 or newer is needed", version / 10_000));
-        }
-        if is(2)? {
-            return refused("the server is a standby; name the primary in ficus.toml".to_owned());
-        }
-        if get(1)? != "logical" {
-            return refused(
-                "changes cannot be read from its log; run ALTER SYSTEM SET wal_level = logical; then restart the server".to_owned(),
-            );
-        }
-        if !is(5)? {
-            return refused(format!("the role may not replicate; run ALTER ROLE {role} REPLICATION;"));
-        }
-        if !is(6)? {
-            return refused(format!("the role may not create a schema; run GRANT CREATE ON DATABASE {database} TO {role};"));
-        }
-        if get(7)? != "UTF8" {
-            return refused(format!("the database's encoding is {}, and only UTF8 is carried without loss", get(7)?));
-        }
-        for (name, table) in &self.tables {
-            if table.class != "r" || !table.permanent {
-                return refused(format!(
-                    "table {name} is partitioned, a partition, a view, unlogged or temporary, which capture and fence cannot follow; name an ordinary table"
-                ));
-            }
-            let owner =
-                "SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = $1::int8::oid";
-            let row = sqlx::query(owner).bind(i64::from(table.oid)).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
-            if !row.try_get::<bool, _>(0).map_err(|e| self.failed(e))? {
-                let owner: String = row.try_get(1).map_err(|e| self.failed(e))?;
-                return refused(format!(
-                    "the role does not own table {name}, which its triggers and publication need; run GRANT {} TO {role};",
-                    sql::name(&owner)
-                ));
-            }
-        }
-        Ok(())
     }
 
     async fn install(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -183,15 +134,9 @@ impl Endpoint {
 
     /// Makes the log say of every change which key it is of, and whether a mapped column changed. Whether it did not.
     async fn identify(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<bool, sqlx::Error> {
-        let pairs = self.pairs_of(name);
-        let by_key = pairs.iter().all(|pair| {
-            let shape = &self.pairs[*pair].shape;
-            let mapped = |column: &String| *column == shape.key || shape.columns.contains(column);
-            shape.filter.is_empty()
-                && table.primary() == Some(std::slice::from_ref(&shape.key))
-                && table.columns.iter().all(|column| mapped(&column.info.name))
-        });
-        if table.identity == "f" || by_key && table.identity == "d" {
+        let shapes = self.pairs_of(name).into_iter().map(|pair| &self.pairs[pair].shape);
+        let wanted = Wanted::of_shapes(&self.capability, self.side, shapes);
+        if table.is_identified(wanted.tables.iter()) {
             return Ok(false);
         }
         let was = match table.identity.as_str() {

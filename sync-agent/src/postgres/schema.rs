@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use ficus_rules::catalog::Limits;
 use ficus_rules::mapping::{ColumnInfo, Kind, Value};
 use sqlx::{PgConnection, Row};
 
 use super::{sql, value};
+use crate::port::WantedTable;
 
 /// One table.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub(super) struct Column {
     padded: bool,
     /// Of four bytes: the number that its text stands for is the nearest of those, and not of eight.
     single: bool,
+    /// What it does not take.
+    pub(super) limits: Limits,
 }
 
 /// A unique index.
@@ -59,6 +63,16 @@ pub(super) struct Unique {
 impl Table {
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.info.name == name)
+    }
+
+    /// Whether the log tells the key of every change, and whether a mapped column changed: with the replica identity FULL,
+    /// or by the primary key where that is the key of all pairs and every column is mapped.
+    pub(super) fn is_identified<'w>(&self, mut wanted: impl Iterator<Item = &'w WantedTable>) -> bool {
+        let by_key = |wanted: &WantedTable| {
+            let mapped = |column: &Column| column.info.name == wanted.key || wanted.columns.contains(&column.info.name);
+            !wanted.filtered && self.primary() == Some(std::slice::from_ref(&wanted.key)) && self.columns.iter().all(mapped)
+        };
+        self.identity == "f" || self.identity == "d" && wanted.all(by_key)
     }
 
     /// The columns of its primary key.
@@ -187,7 +201,33 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
         own_text,
         padded: base == 1042,
         single: base == 700,
+        limits: limits(base, typmod, most, not_null),
     })
+}
+
+/// By the type below domains and its modifier.
+fn limits(base: i64, typmod: i32, most: Option<i32>, not_null: bool) -> Limits {
+    let range = match base {
+        16 => Some((0, 1)),
+        20 => Some((i64::MIN, i64::MAX)),
+        21 => Some((i64::from(i16::MIN), i64::from(i16::MAX))),
+        23 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+        _ => None,
+    };
+    // The precision stands above the scale, both behind four bytes.
+    let digits = (base == 1700 && typmod > 4).then(|| ((typmod - 4) >> 16 & 0xffff, (typmod - 4) & 0x7ff));
+    let count = |number: i32| u64::try_from(number).unwrap_or(0);
+    Limits {
+        not_null,
+        chars: most.map(count),
+        range,
+        digits: digits.filter(|(_, behind)| *behind < 1024).map(|(all, behind)| (count(all), count(behind))),
+        no_zero_byte: true,
+        no_zero_date: true,
+        no_long_time: true,
+        finite: false,
+        ..Limits::default()
+    }
 }
 
 /// One text for everything that capture rests on: it changes when a column, an index, a trigger, the publication or the

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Server as Opened;
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
-use crate::port::{Applied, Batch, Changes, Effort, Engine, KeyRange, Piece, Position, Shared};
+use crate::port::{Applied, Batch, Changes, Effort, Engine, KeyRange, Piece, Position, Shared, Wanted};
 
 /// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
 struct Bed {
@@ -339,6 +339,28 @@ async fn what_capture_rests_on_is_watched() {
         bed.legacy.fence(true).await.unwrap();
         assert!(attempt(&mut app, "DELETE FROM item").await.unwrap_err().contains("ficus: "), "{break_it}");
     }
+}
+
+#[tokio::test]
+async fn a_slot_that_cannot_be_read_is_told_with_the_statement_that_drops_it() {
+    // GIVEN a slot of our name that another plugin writes
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let ours = "(SELECT slot_name FROM pg_replication_slots WHERE database = current_database())";
+    let slot = text(&mut app, ours).await.unwrap();
+    let wanted = Wanted::of_shapes("test", Side::Legacy, bed.plans.iter().map(|plan| &plan.legacy));
+    let lost = async || {
+        let findings = bed.opened[0].findings(&wanted).await.unwrap();
+        findings.into_iter().find(|finding| finding.code == "slot_lost")
+    };
+    assert_eq!(lost().await, None);
+    exec(&mut app, &format!("SELECT pg_drop_replication_slot('{slot}')")).await;
+    exec(&mut app, &format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')")).await;
+    // WHEN the statement of the finding is run
+    let found = lost().await.unwrap();
+    exec(&mut app, &found.statements[0]).await;
+    // THEN it is gone
+    assert_eq!(lost().await, None);
 }
 
 #[tokio::test]

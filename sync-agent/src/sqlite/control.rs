@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
+use ficus_rules::catalog::Catalog;
+use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Plan, Tables, Value};
 
-use super::{Endpoint, File, objects, schema, scope, sql, stream};
+use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared};
+use crate::port::{Database, Engine, Shared, Wanted};
 
 impl Endpoint {
     /// The highest number that a row of the pair bears, or that the sequence has given out.
@@ -76,6 +78,15 @@ impl Engine for File {
         let mut connection = self.read.acquire().await.map_err(|e| self.failed(e))?;
         let tables = schema::tables(&mut connection, tables.iter()).await.map_err(|e| self.failed(e))?;
         Ok(tables.into_iter().map(|(name, table)| (name, table.columns)).collect())
+    }
+
+    async fn catalog(&self) -> Result<Catalog, Error> {
+        let mut connection = self.read.acquire().await.map_err(|e| self.failed(e))?;
+        catalog::read(&mut connection).await.map_err(|e| self.failed(e))
+    }
+
+    async fn findings(&self, wanted: &Wanted) -> Result<Vec<Finding>, Error> {
+        findings::find(self, wanted).await
     }
 
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error> {

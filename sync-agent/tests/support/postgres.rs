@@ -42,6 +42,12 @@ impl Server {
 
     /// One of its own, with these settings.
     pub fn start(more: &[&str]) -> Server {
+        let fixed = ["wal_level=logical", "max_replication_slots=100", "max_wal_senders=100"];
+        Server::start_plain(&[&fixed, more].concat())
+    }
+
+    /// One of its own as it comes: `ALTER SYSTEM` takes effect for what is not among these settings.
+    pub fn start_plain(more: &[&str]) -> Server {
         let dir = std::env::temp_dir().join(format!("ficus-postgres-{}-{}", std::process::id(), next()));
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("password"), PASSWORD).unwrap();
@@ -61,9 +67,6 @@ impl Server {
         let fixed = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
-            "wal_level=logical",
-            "max_replication_slots=100",
-            "max_wal_senders=100",
             "max_connections=300",
             "shared_buffers=32MB",
             "log_min_messages=fatal",

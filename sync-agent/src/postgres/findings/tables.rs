@@ -1,0 +1,71 @@
+//! One table: whether it can be captured, whose it is, what else acts on its rows, and what its log says of a change.
+
+use ficus_rules::finding::Finding;
+use sqlx::{PgConnection, Row};
+
+use super::server::Role;
+use crate::port::Wanted;
+use crate::postgres::schema::Table;
+use crate::postgres::sql;
+
+const OWNER: &str = "SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)::text, row_security_active(oid)
+    FROM pg_catalog.pg_class WHERE oid = $1::int8::oid";
+
+/// Triggers of others that fire for what the agent writes: always those, and ordinary ones where it cannot silence them.
+const TRIGGERS: &str = "SELECT tgname::text, tgenabled::text FROM pg_catalog.pg_trigger
+    WHERE tgrelid = $1::int8::oid AND NOT tgisinternal AND NOT starts_with(tgname, '_ficus_') AND tgenabled::text = ANY($2) ORDER BY tgname";
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    role: &Role,
+    wanted: &Wanted,
+    name: &str,
+    table: &Table,
+) -> Result<Vec<Finding>, sqlx::Error> {
+    let mut found = Vec::new();
+    if table.class != "r" || !table.permanent {
+        let what = format!("table {name} is partitioned, a partition, a view, unlogged or temporary");
+        let finding = Finding::refused("table_kind", what, "capture and fence cannot follow it").table(name);
+        found.push(if table.class == "r" {
+            finding.mend(format!("ALTER TABLE {} SET LOGGED;", table.qualified)).then("if it is unlogged; else name an ordinary table")
+        } else {
+            finding.then("name an ordinary table in the rule file")
+        });
+        return Ok(found);
+    }
+    let row = sqlx::query(OWNER).bind(i64::from(table.oid)).fetch_one(&mut *connection).await?;
+    let (owns, owner, hides): (bool, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if !owns {
+        let what = format!("the role does not own table {name}");
+        let finding = Finding::refused("table_owner", what, "its triggers and its publication need that").table(name);
+        found.push(finding.mend(format!("GRANT {} TO {};", sql::name(&owner), role.name)));
+    } else if hides {
+        let what = format!("row security of table {name} holds for the agent, too");
+        let finding = Finding::refused("row_security", what, "rows that it hides would be taken for removed").table(name);
+        found.push(finding.mend(format!("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY;", table.qualified)));
+    }
+    found.extend(triggers(connection, role, name, table).await?);
+    if !table.is_identified(wanted.tables.iter().filter(|wanted| wanted.table == name)) {
+        let means = "Ficus sets it to FULL when it begins, which locks the table for a moment and makes updates log the whole old row";
+        let what = format!("the replica identity of table {name} does not tell all that is needed of a change");
+        let finding = Finding::note("replica_identity", what, means).table(name);
+        found.push(finding.mend(format!("ALTER TABLE {} REPLICA IDENTITY FULL;", table.qualified)));
+    }
+    Ok(found)
+}
+
+async fn triggers(connection: &mut PgConnection, role: &Role, name: &str, table: &Table) -> Result<Vec<Finding>, sqlx::Error> {
+    let firing: &[&str] = if role.silent { &["A", "R"] } else { &["A", "R", "O"] };
+    let mut found = Vec::new();
+    for row in sqlx::query(TRIGGERS).bind(i64::from(table.oid)).bind(firing).fetch_all(connection).await? {
+        let (trigger, enabled): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let means = "what it does has been done on the other side already, and is done twice, or refuses a row";
+        let what = format!("the trigger {trigger} of table {name} fires for rows that the agent writes");
+        let finding = Finding::warning("trigger_of_others", what, means).table(name);
+        found.push(match enabled.as_str() {
+            "O" => role.silence(finding),
+            _ => finding.mend(format!("ALTER TABLE {} ENABLE TRIGGER {};", table.qualified, sql::name(&trigger))),
+        });
+    }
+    Ok(found)
+}
