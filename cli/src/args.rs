@@ -50,13 +50,9 @@ pub(crate) enum Command {
     Orchestrator,
     /// Check ficus.toml and the rule files, and run their tests.
     #[command(
-        after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'"
+        after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'\n  ficus check --live                 are the databases ready? reads only; exit 64 if not\n  ficus check --live --capability users --rows 0\n  ficus check --live --json | jq '.findings[] | select(.severity == \"refused\").statements'"
     )]
-    Check {
-        /// Check this directory instead of the configured one.
-        #[arg(long)]
-        rules: Option<PathBuf>,
-    },
+    Check(Check),
     /// Say which side would serve a request, and why.
     #[command(
         after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved"
@@ -126,6 +122,26 @@ pub(crate) enum Command {
     /// Read the rule files again.
     #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]
     Reload,
+}
+
+/// What `check` looks at.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// Check this directory instead of the configured one.
+    #[arg(long)]
+    pub(crate) rules: Option<PathBuf>,
+    /// Look at the databases too: settings, rights, keys, triggers, references, and rows that would not survive.
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// With --live: this capability alone.
+    #[arg(long, requires = "live")]
+    pub(crate) capability: Option<String>,
+    /// With --live: look at so many rows of each table at most; 0 looks at none.
+    #[arg(long, requires = "live", default_value_t = 100_000)]
+    pub(crate) rows: u64,
+    /// With --live: name the keys of so many rows for each finding.
+    #[arg(long, requires = "live", default_value_t = 5)]
+    pub(crate) samples: usize,
 }
 
 /// A wish about one capability.

@@ -44,7 +44,7 @@ fn part(args: &Args) -> Result<()> {
 async fn operator(args: &Args) -> Result<()> {
     match &args.command {
         Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
-        Command::Check { rules } => check::execute(args, rules.as_deref()),
+        Command::Check(asked) => check::execute(args, asked).await,
         Command::Explain(asked) => explain::execute(args, asked).await,
         Command::Status { capability, watch } => status::execute(args, capability.as_deref(), *watch).await,
         Command::Advance(wish) => wish::execute(args, "advance", wish).await,

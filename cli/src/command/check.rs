@@ -1,4 +1,6 @@
-//! `ficus check`: configuration and rules, without anything running.
+//! `ficus check`: configuration and rules, without anything running; with `--live` the databases, too.
+
+mod live;
 
 use std::path::Path;
 
@@ -6,40 +8,41 @@ use anyhow::{Context as _, Result, bail};
 use ficus_rules::spec::{self, Complaint};
 use ficus_rules::wire::RuleFile;
 
-use crate::args::Args;
+use crate::args::{Args, Check};
 use crate::config::Config;
 use crate::exit::BadConfiguration;
 use crate::run;
 
 /// Prints every complaint; fails with exit code 64 if one of them is no warning.
-pub(crate) fn execute(args: &Args, rules: Option<&Path>) -> Result<()> {
+pub(crate) async fn execute(args: &Args, asked: &Check) -> Result<()> {
     let config = Config::load(&args.config)?;
-    let directory = rules.unwrap_or(&config.rules);
+    let directory = asked.rules.as_deref().unwrap_or(&config.rules);
     let files = read(directory)?;
-    let (complaints, summary) = match spec::load(&files, &run::known(&config)) {
+    let (complaints, checked) = match spec::load(&files, &run::known(&config)) {
         Ok(checked) => {
             let routes: usize = checked.rules.capabilities.values().map(|c| c.routes.len()).sum();
             let tests: usize = checked.rules.capabilities.values().map(|c| c.tests.len()).sum();
             let summary = format!("{} capabilities, {routes} routes, {tests} tests passed", checked.rules.capabilities.len());
-            (checked.warnings, Some(summary))
+            (checked.warnings, Some((checked.rules, summary)))
         }
         Err(complaints) => (complaints, None),
     };
-    if args.json {
+    let goes_on = asked.live && checked.is_some();
+    if args.json && !goes_on {
         super::print_json(&complaints)?;
-    } else {
+    } else if !args.json {
         for complaint in &complaints {
             println!("{complaint}");
         }
     }
-    let Some(summary) = summary else {
+    let Some((rules, summary)) = checked else {
         let errors = complaints.iter().filter(|c| !c.warning).count();
         bail!(BadConfiguration(format!("{errors} errors in {}: the rules would not be served", directory.display())));
     };
     if !args.json {
         println!("{}: {summary}", directory.display());
     }
-    Ok(())
+    if asked.live { live::execute(args, asked, &config, &rules, complaints).await } else { Ok(()) }
 }
 
 /// The rule files of a directory, by name: the same ones, and in the same way, as the orchestrator reads them. Hidden files
