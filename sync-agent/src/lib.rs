@@ -13,6 +13,8 @@
 //!    is set aside with its reason, and tried again with the next change of its key;
 //! 5. only then the source is told, and prunes its log.
 //!
+//! Before anything, [`preflight`] looks whether it could go well, and creates nothing.
+//!
 //! Before the first change, [`backfill`] copies everything in one exact snapshot; afterwards [`verify`] compares both
 //! sides while writes go on, and repairs by pretending that the owner's rows were touched.
 //!

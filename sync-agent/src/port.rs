@@ -370,8 +370,17 @@ impl Wanted {
 /// # Errors
 /// [`Error::Refused`] with all findings that refuse.
 pub fn accept(label: &str, findings: &[Finding]) -> Result<(), Error> {
-    let refused: Vec<String> = findings.iter().filter(|finding| finding.severity == Severity::Refused).map(ToString::to_string).collect();
-    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(format!("{label}: {}", refused.join("; and ")))) }
+    let mut refused = String::new();
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Refused) {
+        // A statement at its end has a semicolon of its own.
+        refused.push_str(match refused.chars().last() {
+            None => "",
+            Some(';') => " and ",
+            Some(_) => "; and ",
+        });
+        refused.push_str(&finding.to_string());
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(format!("{label}: {refused}"))) }
 }
 
 /// A shared side.

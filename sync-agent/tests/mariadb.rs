@@ -274,7 +274,7 @@ async fn a_foreign_key_that_acts_is_refused_with_the_statement() {
     let trouble = until(&agent, "trouble", |report| report.trouble.is_some()).await.trouble.unwrap();
     assert!(trouble.contains("ON DELETE CASCADE"), "{trouble}");
     // The remedy is a statement that can be run as it is.
-    let (_, statement) = trouble.split_once(": ALTER").unwrap();
+    let (_, statement) = trouble.split_once("run ALTER").unwrap();
     legacy.exec(&format!("ALTER{statement}")).await;
     streaming(&agent).await;
     agent.stop().await;

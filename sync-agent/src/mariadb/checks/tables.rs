@@ -53,8 +53,9 @@ fn acting(table: &str, reference: &Reference) -> Option<Finding> {
         name(&reference.parent),
         list(&reference.parent_columns),
     );
-    let finding = Finding::refused("reference_acts", what, "its changes are not in the binary log").table(table);
-    Some(finding.mend(format!("ALTER TABLE {quoted} DROP FOREIGN KEY {key};")).mend(add).then("and let the application do it"))
+    let finding =
+        Finding::refused("reference_acts", what, "its changes are not in the binary log, so the application has to make them").table(table);
+    Some(finding.mend(format!("ALTER TABLE {quoted} DROP FOREIGN KEY {key};")).mend(add))
 }
 
 /// Why values of a column cannot be carried.
