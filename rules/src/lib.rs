@@ -33,6 +33,7 @@ pub mod parity;
 pub mod path;
 pub mod plan;
 pub mod preflight;
+pub mod proposal;
 pub mod route;
 pub mod share;
 pub mod side;

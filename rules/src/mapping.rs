@@ -20,6 +20,7 @@ mod trial;
 use serde::{Deserialize, Serialize};
 
 pub use self::cast::Loss;
+pub(crate) use self::cast::castable;
 pub(crate) use self::cast::is_zone;
 pub(crate) use self::compile::carried;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};

@@ -51,6 +51,11 @@ pub(super) fn document(text: &str) -> Option<String> {
     json::identity(text)
 }
 
+/// Whether values get from a legacy column to a modern one and back; an error is the remedy.
+pub(crate) fn castable(legacy: &Kind, modern: &Kind) -> Result<(), &'static str> {
+    Cast::between(legacy, modern, None).map(drop)
+}
+
 /// Whether there is a zone of that name.
 pub(crate) fn is_zone(name: &str) -> bool {
     zone(name).is_some()
