@@ -10,6 +10,8 @@ mod mariadb;
 mod pg;
 #[path = "preflight/postgres.rs"]
 mod postgres;
+#[path = "preflight/proposal.rs"]
+mod proposal;
 #[path = "preflight/sqlite.rs"]
 mod sqlite;
 
