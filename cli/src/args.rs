@@ -53,6 +53,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'\n  ficus check --live                 are the databases ready? reads only; exit 64 if not\n  ficus check --live --capability users --rows 0\n  ficus check --live --json | jq '.findings[] | select(.severity == \"refused\").statements'"
     )]
     Check(Check),
+    /// Work on table mappings.
+    #[command(
+        after_help = "Examples:\n  ficus map init --legacy monolith --modern users-service --capability users > rules/users.toml\n  ficus check && ficus check --live"
+    )]
+    Map {
+        #[command(subcommand)]
+        what: MapWhat,
+    },
     /// Say which side would serve a request, and why.
     #[command(
         after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved"
@@ -122,6 +130,33 @@ pub(crate) enum Command {
     /// Read the rule files again.
     #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]
     Reload,
+}
+
+/// What is done about mappings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MapWhat {
+    /// Propose the tables of a rule file from two live databases. Reads only, and prints to standard output.
+    #[command(
+        after_help = "Examples:\n  ficus map init --legacy monolith --modern users-service --capability users --tables accounts_\n  ficus map init --legacy sqlite:///srv/school/db.sqlite3 --modern postgres://ficus:secret@127.0.0.1/users\n\nWhat cannot be known stands as a question: # ? …"
+    )]
+    Init(MapInit),
+}
+
+/// Between which databases.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MapInit {
+    /// The monolith's database: the name of its upstream in ficus.toml, or a URL.
+    #[arg(long)]
+    pub(crate) legacy: String,
+    /// The new service's database: likewise.
+    #[arg(long)]
+    pub(crate) modern: String,
+    /// What the capability is called.
+    #[arg(long, default_value = "users")]
+    pub(crate) capability: String,
+    /// Only legacy tables whose names begin like this. Repeat for more.
+    #[arg(long = "tables")]
+    pub(crate) tables: Vec<String>,
 }
 
 /// What `check` looks at.

@@ -5,6 +5,7 @@ mod diffs;
 mod explain;
 mod flag;
 mod journal;
+mod map;
 mod pin;
 mod progress;
 mod reload;
@@ -14,7 +15,7 @@ mod wish;
 use anyhow::Result;
 
 use crate::admin;
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, MapWhat};
 use crate::config::Config;
 use crate::{logging, run};
 
@@ -45,6 +46,7 @@ async fn operator(args: &Args) -> Result<()> {
     match &args.command {
         Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
         Command::Check(asked) => check::execute(args, asked).await,
+        Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,
         Command::Explain(asked) => explain::execute(args, asked).await,
         Command::Status { capability, watch } => status::execute(args, capability.as_deref(), *watch).await,
         Command::Advance(wish) => wish::execute(args, "advance", wish).await,
