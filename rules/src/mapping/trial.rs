@@ -159,5 +159,6 @@ mod tests {
         let lost = trial("2026-10-25 01:30:00", "one", "grace");
         let told: Vec<(&str, bool)> = lost.iter().map(|Lost { column, aside, .. }| (column.as_str(), *aside)).collect();
         assert_eq!(told, [("at", false), ("n", true), ("name", true)], "{lost:?}");
+        assert!(lost[0].why.contains("show twice"), "{lost:?}");
     }
 }
