@@ -56,6 +56,13 @@ pub struct Timing {
     pub write: bool,
 }
 
+impl Timing {
+    /// Of a request that was sent then, and is answered now.
+    pub fn since(sent: Instant, write: bool) -> Timing {
+        Timing { sent, took: sent.elapsed(), write }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<Entry>,
@@ -128,6 +135,13 @@ impl Ledger {
     /// Failures by kind.
     pub fn failures(&self) -> BTreeMap<String, u64> {
         self.inner().failures.clone()
+    }
+
+    /// Failures that no killed process, closed connection or deadline accounts for: a row that is not there, somebody
+    /// logged out, a refusal.
+    pub fn unexcused(&self) -> BTreeMap<String, u64> {
+        let excused = |kind: &String| kind.starts_with('5') || kind == "timeout" || kind == "broken";
+        self.failures().into_iter().filter(|(kind, _)| !excused(kind)).collect()
     }
 
     /// The first few failures, in words.

@@ -1,5 +1,6 @@
 //! Load: callers that read, write and read back, at a bounded rate, until told to stop.
 
+mod noticed;
 mod script;
 
 use std::sync::Arc;

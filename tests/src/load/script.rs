@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::caller::Caller;
 use crate::http::Answer;
 use crate::ledger::{Ledger, Outcome, Timing, Write};
+use crate::load::noticed;
 
 /// One person, at one browser, doing one thing after the other.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Person {
         let fields = [("first_name", "Ada"), ("last_name", "Ray"), ("email", email.as_str()), ("address", address.as_str())];
         let sent = Instant::now();
         let answer = self.caller.submit("/accounts/profile/", &page, &fields).await;
-        let answer = self.answered("POST /accounts/profile/", sent, true, answer);
+        let answer = self.answered("POST /accounts/profile/", Timing::since(sent, true), false, answer);
         // A redirect to the log-in is no acknowledgement.
         let answer = answer.filter(|answer| answer.status != StatusCode::FOUND || answer.header("location") == Some("/accounts/profile/"));
         self.settled_address(address, &answer, StatusCode::FOUND);
@@ -130,7 +131,7 @@ impl Person {
         let outcome = outcome(&answer, StatusCode::NO_CONTENT);
         self.ledger.wrote(Write::Delete, &username, outcome);
         if outcome == Outcome::Acknowledged {
-            let seen = self.fetch(&path).await;
+            let seen = self.fetch_removed(&path).await;
             if seen.is_some_and(|answer| answer.status == StatusCode::OK) {
                 self.ledger.stale(format!("user {username} ({id}) was removed and found"));
             }
@@ -164,7 +165,14 @@ impl Person {
     async fn fetch(&mut self, path: &str) -> Option<Answer> {
         let sent = Instant::now();
         let answer = self.caller.get(path).await;
-        self.answered(&format!("GET {path}"), sent, false, answer)
+        self.answered(&format!("GET {path}"), Timing::since(sent, false), false, answer)
+    }
+
+    /// Asks for what was just removed.
+    async fn fetch_removed(&mut self, path: &str) -> Option<Answer> {
+        let sent = Instant::now();
+        let answer = self.caller.get(path).await;
+        self.answered(&format!("GET {path}, removed"), Timing::since(sent, false), true, answer)
     }
 
     async fn write(&mut self, method: Method, path: &str, body: &Value) -> Option<Answer> {
@@ -177,20 +185,20 @@ impl Person {
             }
             body => self.caller.send_json(method, path, body).await,
         };
-        self.answered(&what, sent, true, answer)
+        self.answered(&what, Timing::since(sent, true), false, answer)
     }
 
     /// Notes the time, and everything that a user would call a failure.
-    fn answered(&self, what: &str, sent: Instant, write: bool, answer: Result<Answer>) -> Option<Answer> {
-        let timing = Timing { sent, took: sent.elapsed(), write };
+    fn answered(&self, what: &str, timing: Timing, gone: bool, answer: Result<Answer>) -> Option<Answer> {
         let side = answer.as_ref().ok().and_then(|answer| answer.header("x-ficus-side"));
         self.ledger.answered(timing, side);
         match &answer {
-            Ok(answer) if answer.status.is_server_error() || answer.status.is_client_error() && answer.status != StatusCode::NOT_FOUND => {
-                let text: String = answer.text().chars().take(160).collect();
-                self.ledger.failed(answer.status.as_str(), format!("{what}: {} from {side:?}: {text}", answer.status));
+            Ok(answer) => {
+                if let Some(kind) = noticed::failure(answer, gone) {
+                    let text: String = answer.text().chars().take(160).collect();
+                    self.ledger.failed(&kind, format!("{what}: {} from {side:?}: {text}", answer.status));
+                }
             }
-            Ok(_) => {}
             Err(error) => {
                 let kind = if error.to_string().starts_with("timed out") { "timeout" } else { "broken" };
                 self.ledger.failed(kind, format!("{what}: {error:#}"));

@@ -373,6 +373,7 @@ pub(super) async fn settle_with(world: &World, ledger: Ledger, direct: &[String]
     ensure!(findings.lost.is_empty(), "a crash at {point} lost {:?}", findings.lost);
     ensure!(findings.doubled.is_empty(), "a crash at {point} doubled {:?}", findings.doubled);
     ensure!(ledger.stale_reads().is_empty(), "a crash at {point}: stale {:?}", ledger.stale_reads());
+    ensure!(ledger.unexcused().is_empty(), "a crash at {point}: {:?} {:?}", ledger.unexcused(), ledger.samples());
     for late in &findings.late {
         println!("{point}: late: {late}");
         for entry in ledger.entries() {
