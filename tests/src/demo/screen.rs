@@ -81,8 +81,9 @@ async fn draw(shared: Arc<Mutex<Shared>>, operator: Operator, ledger: Ledger, fi
     let mut last = (Instant::now(), 0, HashMap::new());
     let mut rate = String::new();
     loop {
-        let memory = resident(ficus);
-        most = most.max(memory);
+        let resident = memory(ficus, "VmRSS:");
+        // The kernel's own high-water mark: a peak between two looks counts too.
+        most = most.max(memory(ficus, "VmHWM:"));
         let status = operator.status("users").await.unwrap_or(Value::Null);
         if last.0.elapsed() >= Duration::from_secs(1) {
             let now = (Instant::now(), ledger.requests(), ledger.sides());
@@ -92,7 +93,7 @@ async fn draw(shared: Arc<Mutex<Shared>>, operator: Operator, ledger: Ledger, fi
             rate = format!("{per_second:.0} requests/s: {} by the monolith, {} by the new service", on("legacy"), on("modern"));
             last = now;
         }
-        let lines = lines(&status, &ledger, &rate, memory);
+        let lines = lines(&status, &ledger, &rate, resident);
         shared.lock().unwrap_or_else(PoisonError::into_inner).redraw(&lines);
         tokio::select! {
             _ = stopped.changed() => return most,
@@ -139,8 +140,23 @@ fn bar(done: u64, total: u64) -> String {
     format!("[{}{}]", "█".repeat(full), "·".repeat(WIDTH as usize - full))
 }
 
-fn resident(process: u32) -> u64 {
+/// A figure of the kernel about a process's memory, in bytes; none once the process has ended.
+fn memory(process: u32, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with(figure));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory;
+
+    #[test]
+    fn what_was_given_back_still_counts() {
+        let used = vec![1_u8; 64 << 20];
+        drop(std::hint::black_box(used));
+        assert!(memory(std::process::id(), "VmHWM:") > 64 << 20);
+        assert!(memory(std::process::id(), "VmRSS:") > 0);
+        assert_eq!(memory(u32::MAX, "VmHWM:"), 0);
+    }
 }
