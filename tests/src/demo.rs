@@ -48,7 +48,7 @@ pub async fn run(directory: &Path) -> Result<Demo> {
     let screen = Screen::start(world.operator()?, load.ledger.clone(), world.ficus.id());
     let walked = walk::walk(&world, &load.ledger, &screen).await;
     let memory = screen.stop().await;
-    let direct = direct.stop()?;
+    let direct = direct.stop();
     let ledger = load.stop().await;
     let switches = match walked {
         Ok(switches) => switches,
@@ -57,7 +57,7 @@ pub async fn run(directory: &Path) -> Result<Demo> {
             bail!("{error:#}\nlogs are in {}", world.directory.join("logs").display());
         }
     };
-    let report = conclude(&world, &ledger, direct, switches, memory).await?;
+    let report = conclude(&world, &ledger, direct?, switches, memory).await?;
     print!("{report}");
     if !report.kept() {
         print_failures(&ledger);
@@ -165,8 +165,11 @@ impl DirectWriter {
     }
 
     fn stop(mut self) -> Result<Direct> {
+        let early = self.process.ended();
         self.process.end(Duration::from_secs(5))?;
         let log = std::fs::read_to_string(&self.log)?;
+        // One that died at its first refusal has told nothing of the rest of the way.
+        ensure!(early.is_none(), "the direct writer ended by itself after {:?}:\n{log}", self.started.elapsed());
         let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let written: Vec<String> = lines.iter().filter_map(|line| Some(line["text"].as_str()?.to_owned())).collect();
         let refused = lines.iter().filter(|line| line["refused"].is_string()).count();
