@@ -57,8 +57,14 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
         match admission {
             Admission::Refuse => return Err(not_the_owner(carried.side).into()),
             Admission::Hold => {
-                let (place, since) = held.take().map_or((None, Instant::now()), |(held, since)| (Some(held.place), since));
-                let mut waiting = gateway.holds.wait(&counters.name, place).ok_or_else(too_many)?;
+                let since = held.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+                let mut waiting = match held.take().filter(|(held, _)| held.is_for(&counters.name)) {
+                    Some((mut held, _)) => {
+                        held.wait_again();
+                        held
+                    }
+                    None => gateway.holds.wait(&counters.name).ok_or_else(too_many)?,
+                };
                 // What was published since the decision may have opened the fence already.
                 if Arc::ptr_eq(&gateway.current.load_full(), &carried.snapshot) {
                     turn(gateway, session, &mut waiting, &counters.name, since).await?;

@@ -45,15 +45,15 @@ impl Holds {
         &self.limits
     }
 
-    /// A place in the queue; `again` keeps the place that a request had before. `None`: the room is full.
-    pub(crate) fn wait(self: &Arc<Self>, capability: &str, again: Option<u64>) -> Option<Held> {
+    /// A place at the end of the queue. `None`: the room is full.
+    pub(crate) fn wait(self: &Arc<Self>, capability: &str) -> Option<Held> {
         let mut room = self.lock();
         if room.waiting >= self.limits.max_requests {
             return None;
         }
         room.waiting += 1;
-        let place = again.unwrap_or(room.next);
-        room.next = room.next.max(place + 1);
+        let place = room.next;
+        room.next += 1;
         let (release, released) = oneshot::channel();
         room.queues.entry(capability.to_owned()).or_default().waiting.insert(place, release);
         Some(Held { holds: self.clone(), capability: capability.to_owned(), place, released, running: false })
@@ -102,7 +102,7 @@ pub(crate) struct Held {
     holds: Arc<Holds>,
     capability: String,
     /// Its place in the queue.
-    pub(crate) place: u64,
+    place: u64,
     released: oneshot::Receiver<()>,
     running: bool,
 }
@@ -113,6 +113,28 @@ impl Held {
         if !self.running && (&mut self.released).await.is_ok() {
             self.running = true;
         }
+    }
+
+    /// Whether it waits for this capability.
+    pub(crate) fn is_for(&self, capability: &str) -> bool {
+        self.capability == capability
+    }
+
+    /// Waits once more, at the place that it has: it was released, and the fence is closed again. A full room does not
+    /// turn it away, for it never left.
+    pub(crate) fn wait_again(&mut self) {
+        let mut room = self.holds.lock();
+        let released = self.running || self.released.try_recv().is_ok();
+        let (release, again) = oneshot::channel();
+        if let Some(queue) = room.queues.get_mut(&self.capability) {
+            if released {
+                queue.running = queue.running.saturating_sub(1);
+                queue.release(self.holds.concurrency);
+            }
+            queue.waiting.insert(self.place, release);
+        }
+        self.released = again;
+        self.running = false;
     }
 }
 
@@ -148,7 +170,7 @@ mod tests {
     #[test]
     fn requests_leave_in_the_order_of_their_arrival_a_few_at_a_time() {
         let holds = holds(10, 2);
-        let mut held: Vec<_> = (0..4).map(|_| holds.wait("users", None).expect("room")).collect();
+        let mut held: Vec<_> = (0..4).map(|_| holds.wait("users").expect("room")).collect();
         assert_eq!(holds.held("users"), 4);
         assert!(held.iter_mut().all(|one| one.turn().now_or_never().is_none()), "the fence is closed");
         holds.set_open("users", true);
@@ -162,18 +184,34 @@ mod tests {
     #[test]
     fn the_room_is_bounded_and_a_client_that_leaves_frees_its_place() {
         let holds = holds(1, 1);
-        let first = holds.wait("users", None).expect("room");
-        assert!(holds.wait("users", None).is_none());
+        let first = holds.wait("users").expect("room");
+        assert!(holds.wait("users").is_none());
         drop(first);
         assert_eq!(holds.held("users"), 0);
-        assert!(holds.wait("users", None).is_some());
+        assert!(holds.wait("users").is_some());
     }
 
     #[test]
     fn a_request_that_left_between_release_and_turn_passes_its_turn_on() {
         let holds = holds(10, 1);
-        let (first, mut second) = (holds.wait("users", None).expect("room"), holds.wait("users", None).expect("room"));
+        let (first, mut second) = (holds.wait("users").expect("room"), holds.wait("users").expect("room"));
         holds.set_open("users", true);
+        drop(first);
+        assert!(second.turn().now_or_never().is_some());
+    }
+
+    #[test]
+    fn whoever_has_to_wait_again_keeps_its_place_in_a_full_room() {
+        let holds = holds(2, 1);
+        let (mut first, mut second) = (holds.wait("users").expect("room"), holds.wait("users").expect("room"));
+        holds.set_open("users", true);
+        assert!(first.turn().now_or_never().is_some());
+        holds.set_open("users", false);
+        first.wait_again();
+        assert!(first.turn().now_or_never().is_none(), "the fence is closed");
+        assert!(holds.wait("users").is_none(), "nobody took the place, and none is free");
+        holds.set_open("users", true);
+        assert!(first.turn().now_or_never().is_some() && second.turn().now_or_never().is_none(), "it is still the first");
         drop(first);
         assert!(second.turn().now_or_never().is_some());
     }
