@@ -1,7 +1,12 @@
 //! Mirrored reads.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ficus_proxy::Upstream;
 use ficus_rules::wire::{Serving, ShadowCounts};
 use ficus_rules::{Share, Timestamp};
+use tokio::net::TcpListener;
 
 use super::support::{Origin, World, eventually, full, now, ramping};
 
@@ -185,4 +190,42 @@ async fn packed_answers_are_unpacked_within_bounds_and_compared() {
     settled(&world, counts(2, 1, 2, 0)).await;
     assert!(dropped_because("too_large") > large);
     assert_eq!(world.modern.seen("").len(), before, "what cannot be compared is not asked for");
+}
+
+/// The other side takes connections and never says a word. Copies pile up to the queue's bound and are dropped beyond it;
+/// whoever reads does not wait for any of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_modern_costs_no_reader_anything() {
+    const READERS: u64 = 8;
+    const EACH: u64 = 75;
+    /// Copies that wait, and those that are being compared.
+    const AWAY: u64 = 256 + 2 * READERS;
+    let silence = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silence.local_addr().unwrap().to_string();
+    let world = Arc::new(World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream { address }))).await);
+    world.serve(shadowing());
+    world.fresh(1, Timestamp(now().0 + 60_000));
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                for _ in 0..EACH {
+                    let sent = Instant::now();
+                    let read = world.get("/api/v1/users/thing").await;
+                    assert_eq!((read.status, read.side()), (200, "legacy"));
+                    longest = longest.max(sent.elapsed());
+                }
+                longest
+            })
+        })
+        .collect();
+    for reader in readers {
+        let longest = reader.await.unwrap();
+        assert!(longest < Duration::from_secs(1), "somebody waited {longest:?}");
+    }
+    let dropped = dropped_because("queue_full") as u64;
+    assert!(dropped >= READERS * EACH - AWAY, "{dropped} of {} reads", READERS * EACH);
+    let counted = world.users().shadow;
+    assert_eq!((counted.dropped, counted.same, counted.different), (dropped, 0, 0));
 }
