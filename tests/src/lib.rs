@@ -23,4 +23,5 @@ pub mod origin;
 pub mod process;
 pub mod prometheus;
 pub mod school;
+pub mod slow;
 pub mod world;

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
+use ficus_tests::caller::{Caller, PASSWORD};
 use ficus_tests::http::Http;
 use ficus_tests::load::{Load, Shape};
 use ficus_tests::prometheus::{Prometheus, Series};
 use ficus_tests::school;
+use ficus_tests::slow::SlowWrite;
 use ficus_tests::world::{Plan, World};
 use serde_json::Value;
 
@@ -34,6 +36,8 @@ const NO_CUTOVER: &[Seen] = &[Streaming, Shadowing, Ramping, Reverted];
 const NOT_MIRRORED: &[Seen] = &[Streaming, Soaking, Reverted];
 const ANY: &[Seen] = &[Streaming, Shadowing, Ramping, Soaking, Reverted];
 
+const BAD_FILES: &str = "mark: Bad rule files";
+
 /// What may be empty: the dashboard, the panel, when, and why.
 const MAY_BE_EMPTY: &[(&str, &str, &[Seen], &str)] = &[
     ("ficus-capability", "New service: requests", BEFORE_READS, "it answers nobody yet"),
@@ -44,19 +48,41 @@ const MAY_BE_EMPTY: &[(&str, &str, &[Seen], &str)] = &[
     ("ficus-gateway", "mark: Owner", BEFORE_CUTOVER, "it has not changed"),
     ("ficus-overview", "mark: Owner", BEFORE_CUTOVER, "it has not changed"),
     ("ficus-sync", "mark: Owner", BEFORE_CUTOVER, "it has not changed"),
-    ("ficus-capability", "mark: Bad rule files", ANY, "they are good"),
-    ("ficus-cutover", "mark: Bad rule files", ANY, "they are good"),
-    ("ficus-gateway", "mark: Bad rule files", ANY, "they are good"),
-    ("ficus-overview", "mark: Bad rule files", ANY, "they are good"),
-    ("ficus-sync", "mark: Bad rule files", ANY, "they are good"),
+    ("ficus-capability", BAD_FILES, ANY, "they are good; what it shows otherwise is asked while they are bad"),
+    ("ficus-cutover", BAD_FILES, ANY, "they are good; what it shows otherwise is asked while they are bad"),
+    ("ficus-gateway", BAD_FILES, ANY, "they are good; what it shows otherwise is asked while they are bad"),
+    ("ficus-overview", BAD_FILES, ANY, "they are good; what it shows otherwise is asked while they are bad"),
+    ("ficus-sync", BAD_FILES, ANY, "they are good; what it shows otherwise is asked while they are bad"),
     ("ficus-cutover", "The last one, stage by stage", BEFORE_CUTOVER, "there was none"),
     ("ficus-cutover", "Pause of the writes", NO_CUTOVER, "there was none in the range"),
     ("ficus-cutover", "Longest pause, at most", NO_CUTOVER, "there was none in the range"),
-    ("ficus-cutover", "How long writes were held", ANY, "a pause may be too short for a write to fall into it"),
+    ("ficus-cutover", "How long writes were held", BEFORE_CUTOVER, "none was held"),
 ];
 
 /// Metrics that no panel and no alert uses, and why they are there nevertheless.
 const UNUSED: &[(&str, &str)] = &[];
+
+/// The names that dashboards of users are built on: a metric may be added, none of these renamed.
+const NAMES: &[&str] = &[
+    "ficus_requests_total",
+    "ficus_request_duration_seconds",
+    "ficus_fallbacks_total",
+    "ficus_shadow_comparisons_total",
+    "ficus_shadow_dropped_total",
+    "ficus_held_requests",
+    "ficus_hold_seconds",
+    "ficus_sync_rows_total",
+    "ficus_sync_lag_seconds",
+    "ficus_sync_lag_bytes",
+    "ficus_drift_rows",
+    "ficus_quarantined_rows",
+    "ficus_phase",
+    "ficus_ramp_ratio",
+    "ficus_rules_generation",
+    "ficus_rules_reload_failures_total",
+    "ficus_gate_verdict",
+    "ficus_cutover_pause_seconds",
+];
 
 /// How long each phase is looked at: some scrapes more than the windows of rates.
 const LOOK: Duration = Duration::from_secs(7);
@@ -103,11 +129,28 @@ async fn walk(world: &World, watch: &mut Watch) -> Result<()> {
         operator.until_phase("users", name, PATIENCE).await?;
         watch.look(phase, since).await?;
     }
+    let mut writer = Caller::log_in(world.http(), "student40", PASSWORD).await?;
     for (phase, wish, name) in [(Soaking, "cutover", "soaking"), (Reverted, "revert", "reverted")] {
         let since = SystemTime::now();
+        // It keeps the switch in its drain until others are held for certain.
+        let slow = SlowWrite::begin(world, &mut writer).await?;
         operator.type_in(&[wish, "users", "--reason", "a look"]).await?;
+        operator.until("users", "the drain", PATIENCE, |status| status["stage"] == "drain").await?;
+        until_held(world).await?;
+        slow.finish().await?;
         operator.until_phase("users", name, PATIENCE).await?;
         watch.look(phase, since).await?;
+    }
+    Ok(())
+}
+
+/// The gateway holds a write of the load.
+async fn until_held(world: &World) -> Result<()> {
+    let (admin, deadline) = (Http::new(&world.admin_url(), Duration::from_secs(5)), Instant::now() + Duration::from_secs(5));
+    let holds = |line: &str| line.starts_with("ficus_held_requests{") && !line.ends_with(" 0");
+    while !admin.get("/metrics").await?.text().lines().any(holds) {
+        ensure!(Instant::now() < deadline, "no write came in 5 s of drain");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
@@ -122,6 +165,11 @@ async fn spoil_and_repair(world: &World, prometheus: &Prometheus) -> Result<()> 
         while !prometheus.query(asked).await?.iter().any(Series::is_drawn) {
             ensure!(Instant::now() < deadline, "waited in vain for {asked}");
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let marks = expressions()?.into_iter().filter(|one| bad && one.panel == BAD_FILES);
+        for mark in marks {
+            let drawn = prometheus.query(&filled_in(&mark.text, 5)).await?.iter().any(Series::is_drawn);
+            ensure!(drawn, "{}: `{BAD_FILES}` is empty while the files are bad: {}", mark.dashboard, mark.text);
         }
     }
     Ok(())
@@ -236,6 +284,9 @@ impl Watch {
             queries.chain(expressions()?.into_iter().map(|one| one.text)).flat_map(|text| metrics_in(&text)).collect();
         let base = |name: &String| ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned();
         let used: BTreeSet<String> = asked.iter().flat_map(|name| [name.clone(), base(name)]).collect();
+        for name in NAMES.iter().filter(|name| !exported.contains(**name)) {
+            self.wrong.push(format!("{name} is promised and not exported"));
+        }
         for name in exported.iter().filter(|name| !used.contains(*name) && !UNUSED.iter().any(|(unused, _)| unused == name)) {
             self.wrong.push(format!("{name} is exported and not used: use it, or say in UNUSED why not"));
         }

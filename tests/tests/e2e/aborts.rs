@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ficus_tests::caller::{Caller, PASSWORD};
 use ficus_tests::load::{Load, Shape};
 use ficus_tests::school;
+use ficus_tests::slow::SlowWrite;
 use ficus_tests::world::{Plan, World};
 use hyper::{Method, StatusCode};
 use rustix::process::Signal;
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _};
 
 use super::Directory;
-use super::breakage::slow::SlowWrite;
 use super::kills::{
     PATIENCE, agent_crashed, crash_at, crashed, rearm, settle_with, until_both_stream, until_ended, walk_in, wish_until_accepted,
 };

@@ -3,7 +3,6 @@
 //! whoever broke them is told where, and mending takes effect at once.
 
 mod desk;
-pub(super) mod slow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::caller::{Caller, PASSWORD};
 use ficus_tests::ledger::Ledger;
 use ficus_tests::load::{Load, Shape};
+use ficus_tests::slow::SlowWrite;
 use ficus_tests::world::{Plan, World};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -20,7 +20,6 @@ use serde_json::Value;
 use super::Directory;
 use super::kills::{PATIENCE, crashed, rearm, settle, until_ended, walk_in, wish_until_accepted};
 use desk::{Breakage, Desk, Moment, Told};
-use slow::SlowWrite;
 
 /// The way there and back, twice, then there.
 const SWITCHES: &[(&str, &str)] =

@@ -3,22 +3,27 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ficus_tests::caller::Caller;
-use ficus_tests::http::Http;
-use ficus_tests::world::World;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::caller::Caller;
+use crate::http::Http;
+use crate::world::World;
+
 /// Half of a note is on its way.
-pub(in super::super) struct SlowWrite {
+#[derive(Debug)]
+pub struct SlowWrite {
     stream: TcpStream,
     rest: String,
 }
 
 impl SlowWrite {
     /// Sends the head and half of the body, and waits until the gateway counts it.
-    pub(in super::super) async fn begin(world: &World, caller: &mut Caller) -> Result<SlowWrite> {
+    ///
+    /// # Errors
+    /// The gateway never counts it.
+    pub async fn begin(world: &World, caller: &mut Caller) -> Result<SlowWrite> {
         // The cookies are fresh, and so is the token.
         caller.get("/accounts/profile/").await?;
         let body = json!({ "text": "a note that took its time" }).to_string();
@@ -50,7 +55,10 @@ impl SlowWrite {
     }
 
     /// Sends the rest; the answer must say that the note is written.
-    pub(in super::super) async fn finish(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It says otherwise, or there is none.
+    pub async fn finish(mut self) -> Result<()> {
         self.stream.write_all(self.rest.as_bytes()).await?;
         let mut answer = String::new();
         self.stream.read_to_string(&mut answer).await.context("the answer to the slow write")?;
