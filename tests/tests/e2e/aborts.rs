@@ -1,6 +1,6 @@
 //! `ficus abort` at every stage that can be held still: a cutover or revert is taken back under load, by an operator, while
-//! a write drains, while the other database is busy, while the agent sleeps or is dead. Nobody notices, the phase is what
-//! it was, and the owner's database takes writes again, also those that do not pass the gateway.
+//! the gateway sleeps, while a write drains, while the other database is busy, while the agent sleeps or is dead. Nobody
+//! notices, the phase is what it was, and the owner's database takes writes again, also those that do not pass the gateway.
 
 use std::time::Duration;
 
@@ -116,13 +116,13 @@ async fn write_directly(world: &World, prefix: &str) -> Result<std::result::Resu
     }
 }
 
-/// Somebody else's transaction in the service's database: the agent reads there, but cannot apply.
+/// Somebody else's transaction in a database: the agent reads there, but cannot apply.
 struct Busy(AnyConnection);
 
 impl Busy {
-    async fn begin(world: &World) -> Result<Busy> {
+    async fn begin(database: &str) -> Result<Busy> {
         sqlx::any::install_default_drivers();
-        let mut connection = AnyConnection::connect(world.service_database()).await?;
+        let mut connection = AnyConnection::connect(database).await?;
         for tried in 0.. {
             match sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
                 Ok(_) => break,
@@ -153,7 +153,7 @@ async fn an_abort_while_draining_and_while_catching_up() -> Result<()> {
     slow.finish().await.context("the write that was under way")?;
 
     until_both_stream(&school.world).await?;
-    let busy = Busy::begin(&school.world).await?;
+    let busy = Busy::begin(school.world.service_database()).await?;
     school.takes_a_write("legacy").await?;
     school.begin("cutover", "catch_up").await?;
     let refused = write_directly(&school.world, "while-fenced").await?;
@@ -163,24 +163,42 @@ async fn an_abort_while_draining_and_while_catching_up() -> Result<()> {
     busy.end().await?;
     let idle = school.world.operator()?.try_type(&["abort", "users"]).await?;
     ensure!(idle.code == 3 && idle.err.contains("no cutover or revert is under way"), "{idle:?}");
+
+    until_both_stream(&school.world).await?;
+    wish_until_accepted(&school.world, "cutover").await?;
+    school.world.operator()?.until_phase("users", "soaking", PATIENCE).await?;
+    let slow = SlowWrite::begin(&school.world, &mut writer).await?;
+    school.begin("revert", "drain").await?;
+    school.abort().await?;
+    school.until_back("revert", "drain", &["soaking"]).await?;
+    slow.finish().await.context("the write that was under way to the service")?;
     school.close("aborts while draining and catching up").await
 }
 
-/// `kill -9` of everything while the fence is being lifted.
+/// `kill -9` of everything while the fence is being lifted, in either direction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_an_abort() -> Result<()> {
     let mut school = School::open(Plan::default()).await?;
-    rearm(&mut school.world, "orchestrator:lift").await?;
-    until_both_stream(&school.world).await?;
-    school.world.operator()?.type_in(&["verify", "users", "--wait", "60s"]).await?;
-    let busy = Busy::begin(&school.world).await?;
-    school.takes_a_write("legacy").await?;
-    school.begin("cutover", "catch_up").await?;
-    school.world.operator()?.try_type(&["abort", "users"]).await?;
-    crashed(&mut school.world, "orchestrator:lift").await?;
-    busy.end().await?;
-    school.world.restart_ficus(&[]).await?;
-    school.until_back("cutover", "lift", BEFORE_A_CUTOVER).await?;
+    let legacy = school.world.school_database().url();
+    let modern = school.world.service_database().to_owned();
+    for (wish, owner, other, phases) in [("cutover", "legacy", &modern, BEFORE_A_CUTOVER), ("revert", "modern", &legacy, &["soaking"])] {
+        rearm(&mut school.world, "orchestrator:lift").await?;
+        until_both_stream(&school.world).await?;
+        school.world.operator()?.type_in(&["verify", "users", "--wait", "60s"]).await?;
+        let busy = Busy::begin(other).await?;
+        school.takes_a_write(owner).await?;
+        school.begin(wish, "catch_up").await?;
+        school.world.operator()?.try_type(&["abort", "users"]).await?;
+        crashed(&mut school.world, "orchestrator:lift").await?;
+        busy.end().await?;
+        school.world.restart_ficus(&[]).await?;
+        school.until_back(wish, "lift", phases).await?;
+        if wish == "cutover" {
+            until_both_stream(&school.world).await?;
+            wish_until_accepted(&school.world, wish).await?;
+            school.world.operator()?.until_phase("users", "soaking", PATIENCE).await?;
+        }
+    }
     let School { directory, world, load, direct, .. } = school;
     settle_with(&world, load.stop().await, &direct, "orchestrator:lift").await?;
     drop(world);
@@ -194,6 +212,14 @@ async fn killed_in_an_abort() -> Result<()> {
 async fn an_abort_without_an_agent() -> Result<()> {
     let mut school = School::open(Plan { apart: true, ..Plan::default() }).await?;
     for (wish, phases) in [("cutover", BEFORE_A_CUTOVER), ("revert", &["soaking"])] {
+        until_both_stream(&school.world).await?;
+        // Nobody acknowledges the fence; for less than the gateway's validity, so that nobody notices.
+        school.world.gateway.as_ref().context("apart")?.signal(Signal::STOP);
+        school.begin(wish, "fence").await?;
+        school.abort().await?;
+        school.world.gateway.as_ref().context("apart")?.signal(Signal::CONT);
+        school.until_back(wish, "fence, the gateway asleep", phases).await?;
+
         until_both_stream(&school.world).await?;
         school.world.agent.as_ref().context("apart")?.signal(Signal::STOP);
         school.begin(wish, "fence_database").await?;
