@@ -1,6 +1,8 @@
 //! `kill -9` at every step: of the agent while backfilling and streaming, of everything in a cutover and a revert. Whatever
 //! was acknowledged is there, once, on both sides, when all is up again.
 
+mod anywhere;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,8 +19,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Points at which the process ends itself the hard way, by where they lie on the way of a capability.
 const ON_THE_WAY_IN: &[&str] = &["backfill_batch", "after_apply_before_commit", "after_commit_before_confirm", "before_apply"];
-const ON_THE_WAY_ONCE: &[&str] =
-    &["orchestrator:backfilling", "backfill_complete", "orchestrator:streaming", "orchestrator:shadowing", "orchestrator:ramping"];
+const ON_THE_WAY_ONCE: &[&str] = &[
+    "orchestrator:backfilling",
+    "backfill_complete",
+    "orchestrator:streaming",
+    "verify_full",
+    "orchestrator:shadowing",
+    "orchestrator:ramping",
+];
+const WHILE_STREAMING: &[&str] = &["after_commit_before_confirm", "after_apply_before_commit", "before_apply"];
 const IN_A_SWITCH: &[&str] = &[
     "orchestrator:fence",
     "orchestrator:drain",
@@ -37,9 +46,13 @@ const IN_A_SWITCH: &[&str] = &[
 /// All points, or the one that `FICUS_CRASH_POINT` names, as often as `FICUS_CRASH_TIMES` says.
 fn chosen(points: &[&'static str]) -> Vec<&'static str> {
     let only = std::env::var("FICUS_CRASH_POINT").ok();
-    let times = std::env::var("FICUS_CRASH_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let chosen: Vec<_> = points.iter().copied().filter(|point| only.as_ref().is_none_or(|only| only == point)).collect();
-    chosen.repeat(times)
+    chosen.repeat(times())
+}
+
+/// How often everything is done.
+fn times() -> usize {
+    std::env::var("FICUS_CRASH_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 pub(super) fn crash_at(point: &str) -> Vec<(String, String)> {
@@ -243,7 +256,7 @@ async fn killed_agents_are_not_noticed() -> Result<()> {
     let load = Load::start(&world.http(), Shape { people: 6, admins: 1, pause: Duration::from_millis(40) }).await?;
     world.operator()?.type_in(&["advance", "users"]).await?;
     agent_crashed(&mut world, "backfill_batch").await?;
-    for point in ["after_commit_before_confirm", "after_apply_before_commit", "before_apply"] {
+    for point in ["backfill_complete"].iter().chain(WHILE_STREAMING) {
         world.restart_agent(&crash_at(point))?;
         agent_crashed(&mut world, point).await?;
     }
