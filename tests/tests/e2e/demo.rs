@@ -34,6 +34,18 @@ impl Demo {
         Ok(Demo { process: Process::start("demo", &mut command, &log)?, world })
     }
 
+    /// By `make`, on a terminal where somebody types Ctrl-C once a text was printed.
+    fn on_a_terminal(directory: &Path, interrupt_at: &str) -> Result<Demo> {
+        let world = directory.join("demo");
+        let makefile = directory.join("Makefile");
+        std::fs::write(&makefile, format!("demo:\n\t@{}\n", school::binary("demo")?.display()))?;
+        let terminal = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/demo/terminal.py");
+        let mut command = Command::new(school::python()?);
+        command.arg(terminal).args([interrupt_at, "make", "-f"]).arg(&makefile).arg("demo").env("TERM", "xterm");
+        command.env("FICUS_DEMO_DIR", &world).env("FICUS_DEMO_USERS", "300").env_remove("KEEP").env_remove("MAKEFLAGS");
+        Ok(Demo { process: Process::start("demo on a terminal", &mut command, &directory.join("terminal.log"))?, world })
+    }
+
     async fn until_said(&mut self, text: &str) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.process.log().contains(text) {
@@ -71,6 +83,25 @@ async fn an_interrupted_demo_leaves_no_process_behind() -> Result<()> {
         let (status, log) = demo.end(signal).await?;
         ensure!(!status.success(), "an interrupted demo is no success");
         ensure!(log.contains("interrupted") && !log.contains("ended early"), "{log}");
+    }
+    directory.passed();
+    Ok(())
+}
+
+/// The terminal sends its interrupt to `make` and the demo alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_on_a_terminal_ends_make_demo_and_all_that_it_started() -> Result<()> {
+    let directory = Directory::new();
+    let demo = Demo::on_a_terminal(directory.path(), "$ ficus advance")?;
+    let Demo { mut process, world } = demo;
+    let log = tokio::task::spawn_blocking(move || process.wait(PATIENCE).map(|_| process.log())).await??;
+    ensure!(living_in(&world).is_empty(), "left behind: {:?}", living_in(&world));
+    ensure!(log.contains("interrupted: ending everything") && !log.contains("ended early"), "{log:?}");
+    let ended = log.lines().find_map(|line| line.strip_prefix("ended with ")).context("no end")?;
+    ensure!(ended != "0", "an interrupted demo is no success: {log:?}");
+    // The live lines were drawn, and drawn over.
+    for code in ["  ledger    ", "\u{1b}[7A", "\u{1b}[J"] {
+        ensure!(log.matches(code).count() >= 4, "{code:?} is not there again and again: {log:?}");
     }
     directory.passed();
     Ok(())
