@@ -1,9 +1,10 @@
 //! What people look at: dashboards without an empty panel, alerts that fire when they should, runbooks and documentation
-//! whose commands and examples work. Queries are executed by a real Prometheus that scrapes a running system.
+//! whose commands and examples work, manifests that agree. Queries are executed by a real Prometheus that scrapes a running system.
 
 mod alerts;
 mod documentation;
 mod grafana;
+mod manifests;
 mod phases;
 mod reference;
 mod runbooks;
