@@ -65,6 +65,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Upstream {
     /// `host:port`
     pub(crate) address: String,
+    /// A path that says whether it is well.
+    pub(crate) health: Option<String>,
     /// `sqlite:///path`
     pub(crate) database: Option<String>,
 }
@@ -81,6 +83,8 @@ pub(crate) struct Django {
     pub(crate) role_column: Option<String>,
     pub(crate) roles: BTreeMap<String, String>,
     pub(crate) trusted_origins: Vec<String>,
+    pub(crate) session_salt: String,
+    pub(crate) auth_backends: Vec<String>,
     pub(crate) cache_for: Duration,
 }
 
@@ -137,7 +141,8 @@ impl Resolving<'_> {
             .iter()
             .map(|(name, upstream)| {
                 let database = upstream.database.as_ref().map(|database| self.database(database));
-                (name.clone(), Upstream { address: self.address(&upstream.address), database })
+                let health = upstream.health.as_ref().map(|path| self.path(path));
+                (name.clone(), Upstream { address: self.address(&upstream.address), health, database })
             })
             .collect();
         let gateway = document.gateway;
@@ -225,6 +230,8 @@ impl Resolving<'_> {
             role_column: django.role_column,
             roles: django.roles,
             trusted_origins: django.trusted_origins,
+            session_salt: django.session_salt,
+            auth_backends: django.auth_backends,
             cache_for: self.duration(&django.cache_for),
         }
     }
@@ -243,6 +250,14 @@ impl Resolving<'_> {
             self.fault(address.span().start, format!("`{}` is not an address: write it like \"127.0.0.1:8000\"", address.get_ref()));
         }
         text
+    }
+
+    fn path(&mut self, path: &Spanned<String>) -> String {
+        let text = path.get_ref();
+        if !text.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.fault(path.span().start, format!("`{text}` is not a path: write it like \"/health/\""));
+        }
+        text.clone()
     }
 
     /// An address to listen on: a port alone does not say for whom.

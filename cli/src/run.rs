@@ -183,7 +183,9 @@ fn gateway(config: &Config) -> Result<Gateway> {
     let upstreams = config
         .upstreams
         .iter()
-        .map(|(name, upstream)| (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone() }))
+        .map(|(name, upstream)| {
+            (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone(), health: upstream.health.clone() })
+        })
         .collect();
     let identity = config
         .django
@@ -202,6 +204,8 @@ fn gateway(config: &Config) -> Result<Gateway> {
                 user_table: django.user_table.clone(),
                 role: django.role_column.clone().map(|column| ficus_proxy::RoleColumn { column, map: django.roles.clone() }),
                 trusted_origins: django.trusted_origins.clone(),
+                session_salt: django.session_salt.clone(),
+                auth_backends: django.auth_backends.clone(),
                 cache_for: django.cache_for,
             })
         })

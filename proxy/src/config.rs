@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ficus_rules::identity::django::{MODEL_BACKEND, SESSION_SALT};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -77,6 +78,9 @@ impl Config {
 pub struct Upstream {
     /// `host:port`, plain HTTP/1.1.
     pub address: String,
+    /// A path that answers with 5xx, or not in time, when the server is not well. Without it a server that takes
+    /// connections is.
+    pub health: Option<String>,
 }
 
 /// Limits on held writes.
@@ -133,6 +137,10 @@ pub struct DjangoIdentity {
     pub session_cookie: String,
     /// `CSRF_COOKIE_NAME`
     pub csrf_cookie: String,
+    /// The salt of its sessions: `django.contrib.sessions.` and the name of the store's class.
+    pub session_salt: String,
+    /// `AUTHENTICATION_BACKENDS`
+    pub auth_backends: Vec<String>,
     /// The table of sessions.
     pub session_table: String,
     /// The table of users, with Django's columns `id`, `password`, `username`, `is_active`.
@@ -153,6 +161,8 @@ impl DjangoIdentity {
             secrets,
             session_cookie: "sessionid".to_owned(),
             csrf_cookie: "csrftoken".to_owned(),
+            session_salt: SESSION_SALT.to_owned(),
+            auth_backends: vec![MODEL_BACKEND.to_owned()],
             session_table: "django_session".to_owned(),
             user_table: "auth_user".to_owned(),
             role: None,

@@ -1,6 +1,6 @@
-//! Passive health of the modern sides: after some failures to connect in a row a side counts as down for a moment, and
-//! reads do not try it; then requests probe it again. Also keeps how fresh the copies are: together the circumstances
-//! of a decision.
+//! Health of the modern sides. Seen by requests: after some failures to connect in a row a side counts as down for a
+//! moment, and reads do not try it; then requests try it again. Seen by probes ([`crate::probe`]), which also look where no
+//! request goes yet. Also keeps how fresh the copies are: together the circumstances of a decision.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ const FAILURES: u32 = 3;
 const DOWN_FOR: Duration = Duration::from_secs(1);
 /// For how long after its last failure a side that is down is reported as that.
 const REPORTED_FOR: Duration = Duration::from_secs(3);
+/// A side that is probed and was not well for so long is reported as down. Nobody switches to one that was never well.
+const UNWELL: Duration = Duration::from_secs(2);
 
 /// What decisions must know beyond rules and published state.
 #[derive(Debug)]
@@ -33,6 +35,20 @@ struct Modern {
     failures: u32,
     failed: Option<Instant>,
     down_until: Option<Instant>,
+    probed: Option<Probed>,
+}
+
+/// What probes saw of a side.
+#[derive(Debug, Default, Clone, Copy)]
+struct Probed {
+    failures: u32,
+    well: Option<Instant>,
+}
+
+impl Modern {
+    fn is_avoided(&self) -> bool {
+        self.down_until.is_some() || self.probed.is_some_and(|probed| probed.failures >= FAILURES)
+    }
 }
 
 impl Around {
@@ -67,16 +83,43 @@ impl Around {
     /// A modern side was reached.
     pub(crate) fn reached(&self, capability: &str) {
         let mut sides = self.lock();
-        if sides.remove(capability).is_some_and(|side| side.down_until.is_some()) {
+        let Some(side) = sides.get_mut(capability).filter(|side| side.failures > 0) else { return };
+        let was_down = side.down_until.is_some();
+        *side = Modern { probed: side.probed, ..Modern::default() };
+        if was_down {
             self.settle(&sides);
         }
+    }
+
+    /// A modern side was probed.
+    pub(crate) fn probed(&self, capability: &str, is_well: bool, now: Instant) {
+        let mut sides = self.lock();
+        let side = sides.entry(capability.to_owned()).or_default();
+        let (avoided, before) = (side.is_avoided(), side.probed.unwrap_or_default());
+        side.probed = Some(match is_well {
+            true => Probed { failures: 0, well: Some(now) },
+            false => Probed { failures: before.failures.saturating_add(1), ..before },
+        });
+        if side.is_avoided() != avoided {
+            self.settle(&sides);
+        }
+    }
+
+    /// A side is not probed any more: nobody is on the way to it.
+    pub(crate) fn unwatch(&self, watched: &[String]) {
+        let mut sides = self.lock();
+        for (_, side) in sides.iter_mut().filter(|(capability, _)| !watched.contains(capability)) {
+            side.probed = None;
+        }
+        self.settle(&sides);
     }
 
     /// Whether a modern side is down as far as anybody tried lately. For reports: longer than decisions avoid it, which go
     /// back to it again and again to find out.
     pub(crate) fn is_down(&self, capability: &str, now: Instant) -> bool {
-        let down = |side: &Modern| side.failures >= FAILURES && side.failed.is_some_and(|at| now < at + REPORTED_FOR);
-        self.lock().get(capability).is_some_and(down)
+        let refused = |side: &Modern| side.failures >= FAILURES && side.failed.is_some_and(|at| now < at + REPORTED_FOR);
+        let unwell = |side: &Modern| side.probed.is_some_and(|probed| probed.well.is_none_or(|at| now > at + UNWELL));
+        self.lock().get(capability).is_some_and(|side| refused(side) || unwell(side))
     }
 
     /// Takes what a report's answer says about the copies. Within an epoch time only goes forward.
@@ -95,11 +138,10 @@ impl Around {
     }
 
     fn settle(&self, sides: &BTreeMap<String, Modern>) {
-        let down = || sides.iter().filter(|(_, side)| side.down_until.is_some());
         let mut circumstances = Circumstances::clone(&self.current.load());
-        circumstances.modern_down = down().map(|(capability, _)| capability.clone()).collect();
+        circumstances.modern_down = sides.iter().filter(|(_, side)| side.is_avoided()).map(|(capability, _)| capability.clone()).collect();
         self.current.store(Arc::new(circumstances));
-        let first = down().filter_map(|(_, side)| side.down_until).min();
+        let first = sides.values().filter_map(|side| side.down_until).min();
         self.probe_at.store(first.map_or(u64::MAX, |at| self.milliseconds(at)), Ordering::Relaxed);
     }
 
@@ -148,6 +190,29 @@ mod tests {
         assert!(down(3_500));
         around.reached("users");
         assert!(!down(1_600));
+    }
+
+    #[test]
+    fn a_side_that_probes_find_unwell_is_avoided_and_reported_until_they_find_it_well() {
+        let (around, start) = (Around::new(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let seen = |ms| (around.circumstances(at(ms)).modern_down.len(), around.is_down("users", at(ms)));
+        assert_eq!(seen(0), (0, false), "nobody is on the way to it");
+        around.probed("users", false, at(0));
+        assert_eq!(seen(1), (0, true), "never well");
+        around.probed("users", true, at(500));
+        assert_eq!(seen(501), (0, false));
+        for ms in [1_000, 1_500, 2_000] {
+            around.probed("users", false, at(ms));
+        }
+        assert_eq!(seen(2_001), (1, false), "avoided at once, reported after a moment");
+        around.reached("users");
+        assert_eq!(seen(2_501), (1, true), "that it takes connections says nothing of its health");
+        around.probed("users", true, at(3_000));
+        assert_eq!(seen(3_001), (0, false));
+        around.probed("users", false, at(9_000));
+        around.unwatch(&[]);
+        assert_eq!(seen(9_001), (0, false));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod store;
 
 use std::sync::Arc;
 
-use ficus_rules::identity::django::{Secrets, SessionUser, hash_matches, read_session};
+use ficus_rules::identity::django::{Secrets, SessionUser, hash_matches, read_salted_session};
 use tokio::sync::OnceCell;
 
 use self::store::{Failure, LIMIT, Store, Stored};
@@ -91,7 +91,7 @@ impl Sessions {
 
     async fn look_up(&self, key: &str) -> Result<Option<Arc<User>>, Failure> {
         let Some(session) = self.store.session(key).await? else { return Ok(None) };
-        let claimed = match read_session(&session, &self.secrets) {
+        let claimed = match read_salted_session(&session, &self.settings.session_salt, &self.secrets) {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return Ok(None),
             Err(reason) => {
@@ -102,10 +102,11 @@ impl Sessions {
         Ok(self.store.user(&claimed.id).await?.and_then(|stored| self.believed(&claimed, stored)))
     }
 
-    /// The user that a session names, if it was made for the present password and the user may log in.
+    /// The user that a session names, if it was made by a backend that still counts and for the present password, and the
+    /// user may log in.
     fn believed(&self, claimed: &SessionUser, stored: Stored) -> Option<Arc<User>> {
         let Stored { id, password, username, active, role } = stored;
-        if !active || !hash_matches(claimed, &password, &self.secrets) {
+        if !active || !self.settings.auth_backends.contains(&claimed.backend) || !hash_matches(claimed, &password, &self.secrets) {
             return None;
         }
         let role = self.settings.role.as_ref().zip(role).map(|(column, value)| role_of(column, value));

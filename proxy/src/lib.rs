@@ -34,6 +34,7 @@ mod hold;
 mod identity;
 mod metrics;
 mod observe;
+mod probe;
 mod recent;
 mod serve;
 mod shadow;

@@ -72,7 +72,7 @@ impl Metrics {
             inflight: gauges("ficus_inflight_writes", "Writes sent and not yet answered", &["capability"]),
             decisions: counters("ficus_decisions_total", "Requests by why they went where they went", &["capability", "because"]),
             refusals: counters("ficus_refusals_total", "Requests that the gateway answered itself, by reason", &["reason"]),
-            modern_down: gauges("ficus_modern_down", "1 while modern refuses connections", &["capability"]),
+            modern_down: gauges("ficus_modern_down", "1 while modern refuses connections, or is not well", &["capability"]),
             under_way: kept(IntGauge::new("ficus_requests_under_way", "Requests that are being carried now")),
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
             refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),

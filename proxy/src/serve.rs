@@ -25,6 +25,7 @@ use crate::carry::Carrier;
 use crate::config::Limits;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Places};
+use crate::probe;
 use crate::shadow::mirror;
 
 /// Connections that the kernel completes while we are busy.
@@ -81,6 +82,7 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     if let Some(jobs) = gateway.shadow.jobs() {
         mirroring.spawn(mirror::run(gateway.clone(), jobs));
     }
+    mirroring.spawn(probe::run(gateway.clone()));
     let served = carrying.block_on(serve(gateway, sockets, shutdown));
     carrying.shutdown_timeout(Duration::from_millis(200));
     mirroring.shutdown_background();

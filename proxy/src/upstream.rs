@@ -66,6 +66,11 @@ impl Upstreams {
         self.by_name.get(name).map(|upstream| upstream.address.as_str())
     }
 
+    /// Where an upstream says how it is.
+    pub(crate) fn health(&self, name: &str) -> Option<&str> {
+        self.by_name.get(name)?.health.as_deref()
+    }
+
     async fn address(&self, name: &str) -> Option<SocketAddr> {
         let authority = self.authority(name)?;
         if let Ok(address) = authority.parse() {

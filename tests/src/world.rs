@@ -250,6 +250,7 @@ database = "{school_database}"
 
 [upstream.users-service]
 address = "127.0.0.1:{service}"
+health = "/users/health/"
 database = "{service_database}"
 
 [identity.django]

@@ -98,6 +98,7 @@ impl Default for Agent {
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
     pub(super) address: Spanned<String>,
+    pub(super) health: Option<Spanned<String>>,
     pub(super) database: Option<Spanned<String>>,
 }
 
@@ -129,6 +130,10 @@ pub(super) struct Django {
     pub(super) roles: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) trusted_origins: Vec<String>,
+    #[serde(default = "session_salt")]
+    pub(super) session_salt: String,
+    #[serde(default = "auth_backends")]
+    pub(super) auth_backends: Vec<String>,
     #[serde(default = "one_second")]
     pub(super) cache_for: Spanned<String>,
 }
@@ -183,4 +188,12 @@ fn session_table() -> String {
 
 fn user_table() -> String {
     "auth_user".into()
+}
+
+fn session_salt() -> String {
+    ficus_rules::identity::django::SESSION_SALT.to_owned()
+}
+
+fn auth_backends() -> Vec<String> {
+    vec![ficus_rules::identity::django::MODEL_BACKEND.to_owned()]
 }

@@ -35,10 +35,16 @@ impl Django {
         }
         let django = Django { _folder: folder, path, pool };
         django.run("INSERT INTO accounts_customuser VALUES (42, ?, 'student42', 1, 3)", &[PASSWORD]).await;
-        let json = format!(r#"{{"_auth_user_id":"42","_auth_user_backend":"x","_auth_user_hash":"{}"}}"#, auth_hash(PASSWORD, SECRET));
+        let json = format!(
+            r#"{{"_auth_user_id":"42","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"{}"}}"#,
+            auth_hash(PASSWORD, SECRET)
+        );
         let data = dumps(json.as_bytes(), SESSION_SALT, &Secrets { keys: vec![SECRET.into()] }, Timestamp(1_767_225_600_000));
         django.run("INSERT INTO django_session VALUES (?, ?, '2999-01-01 00:00:00.000000')", &[SESSION, &data]).await;
         django.run("INSERT INTO django_session VALUES ('expired-session-key', ?, '2020-01-01 00:00:00.000000')", &[&data]).await;
+        let elsewhere = json.replace("auth.backends.ModelBackend", "auth.backends.RemoteUserBackend");
+        let elsewhere = dumps(elsewhere.as_bytes(), SESSION_SALT, &Secrets { keys: vec![SECRET.into()] }, Timestamp(1_767_225_600_000));
+        django.run("INSERT INTO django_session VALUES ('another-backend', ?, '2999-01-01 00:00:00.000000')", &[&elsewhere]).await;
         django
             .run("INSERT INTO django_session VALUES ('forged-session-key', ?, '2999-01-01 00:00:00.000000')", &[&data.replace(":1", ":2")])
             .await;
@@ -90,7 +96,7 @@ async fn a_session_becomes_a_token_and_its_cookie_stays_behind() {
     let told = claims(&world).expect("a token");
     assert_eq!((&told["sub"], &told["username"], &told["role"]), (&"42".into(), &"student42".into(), &"student".into()));
     assert_eq!(world.modern.seen("/users/me/")[0].headers["cookie"], "csrftoken=abc");
-    for stranger in ["expired-session-key", "forged-session-key", "no-such-session-key", "short"] {
+    for stranger in ["another-backend", "expired-session-key", "forged-session-key", "no-such-session-key", "short"] {
         with_session(&world, "GET", "/api/v1/users/me/", stranger).await;
         assert_eq!(claims(&world), None, "{stranger}");
     }

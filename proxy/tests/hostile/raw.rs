@@ -150,7 +150,7 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Limits)) -> World {
         let one = ONE.lock().await;
         let (server, address) = Server::start().await;
-        let upstream = || Upstream { address: address.to_string() };
+        let upstream = || Upstream { address: address.to_string(), health: None };
         let upstreams = BTreeMap::from([("server".to_owned(), upstream()), ("modern".to_owned(), upstream())]);
         let mut config = Config::new("g1", upstreams, "server");
         config.grace = Duration::from_millis(100);

@@ -24,7 +24,10 @@ const SESSION: &str = "0123456789abcdefghijklmnopqrstuv";
 
 /// The session data of a user.
 fn data(user: &str) -> String {
-    let json = format!(r#"{{"_auth_user_id":"{user}","_auth_user_backend":"x","_auth_user_hash":"{}"}}"#, auth_hash(HASH, SECRET));
+    let json = format!(
+        r#"{{"_auth_user_id":"{user}","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"{}"}}"#,
+        auth_hash(HASH, SECRET)
+    );
     dumps(json.as_bytes(), SESSION_SALT, &Secrets { keys: vec![SECRET.into()] }, Timestamp(1_767_225_600_000))
 }
 

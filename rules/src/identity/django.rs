@@ -34,6 +34,9 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// `AUTHENTICATION_BACKENDS`, unless a project sets it.
+pub const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
+
 /// What a session says about its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUser {
@@ -41,6 +44,8 @@ pub struct SessionUser {
     pub id: String,
     /// `_auth_user_hash`; empty, and so never matching, if the session has none.
     pub hash: String,
+    /// `_auth_user_backend`; Django knows nobody whose backend is not among its `AUTHENTICATION_BACKENDS`.
+    pub backend: String,
 }
 
 /// Reads `session_data` of a row of `django_session` whose `expire_date` is in the future. `Ok(None)`: a session without
@@ -91,8 +96,8 @@ fn user(json: &[u8]) -> Result<Option<SessionUser>, String> {
         Some(serde_json::Value::Number(id)) => id.to_string(),
         Some(_) => return Err("the session's user id is neither text nor number".to_owned()),
     };
-    let hash = session.get("_auth_user_hash").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-    Ok(Some(SessionUser { id, hash }))
+    let text = |name: &str| session.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    Ok(Some(SessionUser { id, hash: text("_auth_user_hash"), backend: text("_auth_user_backend") }))
 }
 
 #[cfg(test)]
@@ -112,7 +117,7 @@ mod tests {
     }
 
     fn user_42() -> SessionUser {
-        SessionUser { id: "42".into(), hash: "f".repeat(64) }
+        SessionUser { id: "42".into(), hash: "f".repeat(64), backend: super::MODEL_BACKEND.into() }
     }
 
     #[test]
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn the_hash_ties_a_session_to_the_password() {
         assert_eq!(auth_hash(PASSWORD, "strangler-test-secret-key"), HASH);
-        let user = SessionUser { id: "42".into(), hash: HASH.into() };
+        let user = SessionUser { id: "42".into(), hash: HASH.into(), backend: String::new() };
         assert!(hash_matches(&user, PASSWORD, &secrets()));
         assert!(hash_matches(&user, PASSWORD, &Secrets { keys: vec!["new".into(), "strangler-test-secret-key".into()] }));
         assert!(!hash_matches(&user, "pbkdf2_sha256$1000000$salt$other=", &secrets()));

@@ -1,4 +1,4 @@
-//! What a build leans on: one version of each dependency, named in one place, and one compiler.
+//! What a build leans on: one version of each dependency, named in one place.
 
 use std::path::{Path, PathBuf};
 
@@ -38,17 +38,5 @@ fn members_take_versions_and_lints_from_the_workspace() -> Result<()> {
         }
     }
     ensure!(seen > 50, "only {seen} dependencies: the test reads the manifests wrongly");
-    Ok(())
-}
-
-#[test]
-fn the_compiler_is_named_by_its_version_and_new_enough() -> Result<()> {
-    let numbers = |text: &str| text.split('.').map(str::parse::<u32>).collect::<Result<Vec<_>, _>>();
-    let (workspace, toolchain) = (read(&root().join("Cargo.toml"))?, read(&root().join("rust-toolchain.toml"))?);
-    let channel = toolchain["toolchain"]["channel"].as_str().context("a channel")?;
-    let named = numbers(channel).with_context(|| format!("`{channel}` is no version"))?;
-    ensure!(named.len() == 3, "`{channel}` may become another compiler tomorrow");
-    let needed = workspace["workspace"]["package"]["rust-version"].as_str().context("a rust-version")?;
-    ensure!(named >= numbers(needed)?, "`{channel}` is older than `rust-version` {needed}");
     Ok(())
 }

@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod engines;
 mod explain;
+mod health;
 mod kills;
 mod lag;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]

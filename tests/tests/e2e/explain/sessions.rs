@@ -51,7 +51,7 @@ impl Sessions {
         let insert = sqlx::query("INSERT INTO auth_user VALUES (?, ?, ?, 1)");
         insert.bind(user).bind(PASSWORD).bind(format!("user{user}")).execute(&self.pool).await?;
         let claims = serde_json::json!({
-            "_auth_user_id": user.to_string(), "_auth_user_backend": "b", "_auth_user_hash": auth_hash(PASSWORD, SECRET_KEY)
+            "_auth_user_id": user.to_string(), "_auth_user_backend": "django.contrib.auth.backends.ModelBackend", "_auth_user_hash": auth_hash(PASSWORD, SECRET_KEY)
         });
         let secrets = Secrets { keys: vec![SECRET_KEY.into()] };
         let data = dumps(claims.to_string().as_bytes(), SESSION_SALT, &secrets, Timestamp::from(SystemTime::now()));
