@@ -132,6 +132,12 @@ impl State {
         }
     }
 
+    /// The phase that its steps are read by. A switch before its flip changes nothing about the reads, and an abort leads
+    /// back to where it began.
+    pub fn walked(&self) -> Phase {
+        self.switch.as_ref().map_or(self.phase, |switch| switch.from_phase)
+    }
+
     /// Whether a gateway that decides by `generation` may forward writes. One that missed the last fence may not: what
     /// it takes for the owner may be none any more.
     pub fn lets_forward(&self, generation: u64) -> bool {

@@ -22,6 +22,8 @@ pub struct RuleSet {
 /// What is moved as one: its routes, its tables, its steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Capability {
+    /// Where it stands: `users.toml:1`.
+    pub source: String,
     /// Its name; also the label of metrics.
     pub name: String,
     /// One line for people.
@@ -113,6 +115,8 @@ pub enum Unit {
 /// One step of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
+    /// Where it stands: `users.toml:20`.
+    pub source: String,
     /// What happens in it.
     pub action: StepAction,
     /// How long it lasts at least, with all gates passing, before the next one.

@@ -17,8 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::RuleSet;
 
-pub use conditions::covers;
-pub(crate) use conditions::{count, meet};
+pub use conditions::{count, covers, meet};
 pub use pattern::Pattern;
 pub use plain::PlainRequest;
 

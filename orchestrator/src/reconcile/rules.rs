@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::plan::RuleSet;
-use ficus_rules::spec::{Checked, Complaint};
+use ficus_rules::spec::{self, Checked, Complaint, Known};
 use ficus_rules::wire::RuleFile;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -31,14 +31,15 @@ impl Reconciler {
         let config = &self.shared.config;
         let read = rulebook::read_or_complain(&config.rules_dir);
         self.view.attempted = read.as_ref().ok().cloned();
+        // Edits of the time between are compared with what served, also when `ficus.toml` no longer knows its services.
+        let loaded = last_good.as_ref().and_then(|(files, ..)| spec::load(files, &Known::default()).ok());
+        let stored = loaded.map_or_else(RuleSet::default, |checked| checked.rules);
         let before = last_good.and_then(|(files, generation, published)| {
             let checked = rulebook::check(&files, &config.known, &self.view.states, &RuleSet::default()).ok()?;
             Some(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published })
         });
         let judged = read.and_then(|files| {
-            let nothing = RuleSet::default();
-            let serving = before.as_ref().map_or(&nothing, |before| &before.rules);
-            let checked = rulebook::check(&files, &config.known, &self.view.states, serving)?;
+            let checked = rulebook::check(&files, &config.known, &self.view.states, &stored)?;
             Ok((files, checked))
         });
         match (judged, before) {

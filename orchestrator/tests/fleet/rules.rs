@@ -90,6 +90,46 @@ async fn what_is_on_its_way_keeps_its_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_of_what_has_begun_is_refused_and_nothing_moves() {
+    let mut world = World::start(|_| {}).await;
+    world.must("advance").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+    let before = world.status().await;
+    let reads = |s: &ficus_rules::api::Status| s.capabilities["users"].serving.clone();
+    let shadow = "[[step]]\nshadow = \"100%\"\nhold = \"30ms\"\n\n";
+    for (edit, line, says) in [
+        (
+            RULES.replace("users-service", "monolith").replace("legacy = \"monolith\"", "legacy = \"users-service\""),
+            2,
+            "`legacy` was `monolith`",
+        ),
+        (RULES.replace(shadow, ""), 13, "step 1 was `shadow = \"100%\"`"),
+        (RULES.replace("50%", "60%"), 17, "step 2 was `reads = \"50%\"` and is `reads = \"60%\"`"),
+    ] {
+        assert_ne!(edit, RULES);
+        std::fs::write(world.rules_file(), &edit).expect("it writes");
+        let said = until(&world, says, |s| s.rules.complaints.iter().any(|c| c.line == line && c.message.contains(says))).await;
+        assert_eq!((said.rules.generation, reads(&said)), (before.rules.generation, reads(&before)));
+        // The same edit, found at the start.
+        world.down().await;
+        world.up().await;
+        let again = until(&world, says, |s| s.rules.complaints.iter().any(|c| c.message.contains(says))).await;
+        assert_eq!(again.rules.generation, before.rules.generation);
+        std::fs::write(world.rules_file(), RULES).expect("it writes");
+        until(&world, "no complaint", |s| s.rules.complaints.is_empty()).await;
+    }
+    // A configuration that no longer knows the service that served.
+    world.down().await;
+    std::fs::write(world.rules_file(), RULES.replace("users-service", "another")).expect("it writes");
+    let mut config = world.config.clone();
+    config.known.upstreams = vec!["monolith".into(), "another".into()];
+    match Orchestrator::start(config).await {
+        Err(Error::Rules(complaints)) => assert!(complaints[0].message.contains("`modern` was `users-service`"), "{complaints:?}"),
+        other => panic!("another service after a restart: {:?}", other.err()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_is_gone_is_a_complaint() {
     let world = World::start(|_| {}).await;
     let (directory, away) = (world.config.rules_dir.clone(), world.directory.path().join("away"));

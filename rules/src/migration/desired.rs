@@ -8,12 +8,7 @@ use crate::{Share, Side};
 
 /// How gateways serve the capability.
 pub fn serving(state: &State, plan: &Capability) -> Serving {
-    // A switch before its flip changes nothing about the reads.
-    let walked = match &state.switch {
-        Some(switch) => switch.from_phase,
-        None => state.phase,
-    };
-    let (reads, shadow) = match walked {
+    let (reads, shadow) = match state.walked() {
         _ if state.owner == Side::Modern => (Share::NONE, Share::NONE),
         Phase::Shadowing => (Share::NONE, shadow_share(plan, state.step)),
         Phase::Ramping => (reads_share(plan, state.step), shadow_share(plan, state.step)),

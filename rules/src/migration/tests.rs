@@ -30,7 +30,7 @@ fn percent(n: u32) -> Share {
 
 /// Shadow all, reads 5 %, reads 100 %, cutover after approval, soak for a day.
 pub(super) fn plan() -> Capability {
-    let step = |action, hold, approve| Step { action, hold: Duration::from_secs(hold), approve };
+    let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve };
     let table = TableMap {
         source: "users.toml:70".into(),
         legacy: "accounts_customuser".into(),
@@ -45,6 +45,7 @@ pub(super) fn plan() -> Capability {
         rows: crate::mapping::Rows::default(),
     };
     Capability {
+        source: "users.toml:1".into(),
         name: "users".into(),
         description: String::new(),
         legacy: "monolith".into(),

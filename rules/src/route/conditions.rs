@@ -17,7 +17,7 @@ pub(super) fn hold(route: &Route, request: &dyn Request) -> bool {
 }
 
 /// How many conditions a route has: of two routes with the same path the one with more is tried first.
-pub(crate) fn count(route: &Route) -> usize {
+pub fn count(route: &Route) -> usize {
     usize::from(!route.hosts.is_empty()) + usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()
 }
 
@@ -35,7 +35,7 @@ pub fn covers(wide: &Route, narrow: &Route) -> bool {
 }
 
 /// Whether one request can meet the conditions of both.
-pub(crate) fn meet(one: &Route, other: &Route) -> bool {
+pub fn meet(one: &Route, other: &Route) -> bool {
     let lists = |a: &[String], b: &[String]| a.is_empty() || b.is_empty() || a.iter().any(|item| b.contains(item));
     let maps = |a: &BTreeMap<String, Condition>, b: &BTreeMap<String, Condition>| {
         a.iter().all(|(name, condition)| b.get(name).is_none_or(|other| compatible(condition, other)))

@@ -1,6 +1,8 @@
 //! Path patterns: literals, `{name}` for one segment that is not empty, a trailing `{*name}` for the rest of the path
 //! (also an empty rest: `/users/{*rest}` matches `/users/`, but not `/users`).
 
+use std::cmp::Ordering;
+
 use crate::path;
 
 /// A path pattern, taken apart.
@@ -63,6 +65,29 @@ impl Pattern {
         self.segments.iter().map(part).collect()
     }
 
+    /// Of the paths that both match, which pattern is tried first: `Less` is this one, `Equal` that they are of one shape.
+    /// `None`: no path matches both.
+    pub fn precedes(&self, other: &Pattern) -> Option<Ordering> {
+        let mut order = Ordering::Equal;
+        let (mut mine, mut others) = (self.segments.iter(), other.segments.iter());
+        loop {
+            let here = match (mine.next(), others.next()) {
+                (None, None) => return Some(order),
+                (None, Some(_)) | (Some(_), None) => return None,
+                (Some(Segment::Rest(_)), Some(Segment::Rest(_))) => return Some(order),
+                (Some(_), Some(Segment::Rest(_))) => return Some(order.then(Ordering::Less)),
+                (Some(Segment::Rest(_)), Some(_)) => return Some(order.then(Ordering::Greater)),
+                (Some(Segment::Literal(a)), Some(Segment::Literal(b))) if a == b => Ordering::Equal,
+                (Some(Segment::Literal(_)), Some(Segment::Literal(_))) => return None,
+                (Some(Segment::One(_)), Some(Segment::One(_))) => Ordering::Equal,
+                (Some(Segment::Literal(text)), Some(_)) | (Some(_), Some(Segment::Literal(text))) if text.is_empty() => return None,
+                (Some(Segment::Literal(_)), Some(Segment::One(_))) => Ordering::Less,
+                (Some(Segment::One(_)), Some(Segment::Literal(_))) => Ordering::Greater,
+            };
+            order = order.then(here);
+        }
+    }
+
     /// Requests are matched by their normalised path: a literal that no normalised path contains can never match.
     fn as_requests_come(&self) -> Result<(), String> {
         let plain = |segment: &Segment| match segment {
@@ -97,7 +122,26 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use super::Pattern;
+
+    #[test]
+    fn the_more_specific_of_two_patterns_precedes() {
+        for (one, other, order) in [
+            ("/users/{id}/photo/", "/users/{*rest}", Some(Ordering::Less)),
+            ("/users/7/{part}", "/users/{id}/photo", Some(Ordering::Less)),
+            ("/users/{id}", "/users/{user}", Some(Ordering::Equal)),
+            ("/users/", "/users/{*rest}", Some(Ordering::Less)),
+            ("/users/", "/users/{id}", None),
+            ("/users", "/users/{*rest}", None),
+            ("/users/a/{*rest}", "/users/b/{*rest}", None),
+        ] {
+            let parsed = |text| Pattern::parse(text).expect("a pattern");
+            assert_eq!(parsed(one).precedes(&parsed(other)), order, "{one} {other}");
+            assert_eq!(parsed(other).precedes(&parsed(one)), order.map(Ordering::reverse), "{other} {one}");
+        }
+    }
 
     #[test]
     fn patterns_of_one_shape_differ_in_names_alone() {

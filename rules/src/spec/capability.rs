@@ -61,6 +61,7 @@ impl CapabilityDocument {
         let name = &self.name.value;
         let upstream = |side: &Option<Located<String>>| side.as_ref().map_or_else(String::new, |side| side.value.clone());
         Capability {
+            source: self.at.source(),
             name: name.clone(),
             description: self.description.clone(),
             legacy: upstream(&self.legacy),

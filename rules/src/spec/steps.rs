@@ -44,7 +44,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
         _ => return None,
     };
     let hold = hold.map_or(HOLD, |hold| hold.value);
-    Some(Located { value: Step { action, hold, approve }, at })
+    Some(Located { value: Step { source: at.source(), action, hold, approve }, at })
 }
 
 /// The order of a capability's steps: shadow, growing reads, one cutover, one soak.

@@ -20,6 +20,7 @@ pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
 
 pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
     Capability {
+        source: format!("{name}.toml:1"),
         name: name.to_owned(),
         description: String::new(),
         legacy: "monolith".to_owned(),

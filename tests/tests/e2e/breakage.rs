@@ -78,14 +78,16 @@ async fn every_breakage_before_during_and_after_a_switch() -> Result<()> {
         let drains = |status: &Value| status["stage"] == "drain";
         world.operator()?.until("users", "the drain", PATIENCE, drains).await?;
         desk.break_and_mend_all(Moment::During, number).await.with_context(|| format!("during switch {number}, a {wish}"))?;
-        desk.change(number).await.with_context(|| format!("a valid change during switch {number}, a {wish}"))?;
+        desk.change(number, Moment::During).await.with_context(|| format!("a valid change during switch {number}, a {wish}"))?;
         let left = world.operator()?.status("users").await?;
         ensure!(left["stage"] == "drain", "the {wish} did not wait for the write: {left:#}");
         slow.finish().await?;
         let status = until_ended(world, phase).await?;
         ensure!(status["phase"] == *phase, "the {wish} was aborted after {:?}: {:#}", begun.elapsed(), status["holds"]);
         desk.break_and_mend_all(Moment::After, number).await.with_context(|| format!("after switch {number}, a {wish}"))?;
-        desk.change(number + SWITCHES.len()).await.with_context(|| format!("a valid change after switch {number}, a {wish}"))?;
+        desk.change(number + SWITCHES.len(), Moment::After)
+            .await
+            .with_context(|| format!("a valid change after switch {number}, a {wish}"))?;
         unnoticed(&school.load.ledger).with_context(|| format!("round switch {number}, a {wish}"))?;
     }
     println!("{} breakages, each told of by file and line, each mended", desk.mended.get());

@@ -221,14 +221,18 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// A good edit: a route more, other steps. It serves, whatever the capability is at.
-    pub(super) async fn change(&mut self, number: usize) -> Result<()> {
+    /// A good edit: a route more, other steps where none has begun. It serves, whatever the capability is at.
+    pub(super) async fn change(&mut self, number: usize, moment: Moment) -> Result<()> {
         let path = format!("/change-{number}/");
         let before = self.rules_status().await?["generation"].as_u64();
         let step = "[[step]]\nreads = \"50%\"\nhold = \"4s\"\n\n";
         let shorter = self.good.replacen(step, "", 1);
         let longer = self.good.replacen("[[step]]\nreads = \"100%\"", &format!("{step}[[step]]\nreads = \"100%\""), 1);
-        let steps = if self.good.contains(step) { shorter } else { longer };
+        let steps = match moment {
+            Moment::During => self.good.clone(),
+            _ if self.good.contains(step) => shorter,
+            _ => longer,
+        };
         self.good = steps.replacen("[cohort]", &format!("[[route]]\npath = \"{path}\"\n\n[cohort]"), 1);
         std::fs::write(self.rules.join("users.toml"), &self.good)?;
         self.tell(Told::ALL[number % Told::ALL.len()]).await?;
