@@ -83,7 +83,7 @@ pub struct PinOverride {
     pub note: String,
 }
 
-/// `ficus flag set new-profile on --for 1h`.
+/// `ficus flag new-profile on --for 1h`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FlagOverride {
     /// The value for everybody.

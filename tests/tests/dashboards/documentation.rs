@@ -1,6 +1,6 @@
 //! The documentation: its files fit together, its commands exist, and its links lead somewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -45,6 +45,18 @@ fn every_command_in_the_documentation_exists() -> Result<()> {
 }
 
 #[test]
+fn every_command_in_the_examples_exists() -> Result<()> {
+    let mut found = 0;
+    for file in files_below(&docs().join("../rules/examples"), "toml")? {
+        let typed = commands(&std::fs::read_to_string(&file)?);
+        typed.iter().try_for_each(|command| parse(command)).with_context(|| file.display().to_string())?;
+        found += typed.len();
+    }
+    ensure!(found >= 1, "no command: the test reads the examples wrongly");
+    Ok(())
+}
+
+#[test]
 fn every_link_in_the_documentation_leads_somewhere() -> Result<()> {
     let mut found = 0;
     for page in all_pages()? {
@@ -79,6 +91,20 @@ fn all_pages() -> Result<Vec<PathBuf>> {
     all.extend(pages(&docs().join("runbooks"))?);
     all.extend(["README.md", "dashboards/README.md"].map(|name| root.join(name)));
     Ok(all)
+}
+
+/// Files of a kind below a folder, however deep.
+fn files_below(folder: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_below(&path, kind)?);
+        } else if path.extension().is_some_and(|extension| extension == kind) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// How a forge calls a heading in links.
