@@ -29,11 +29,32 @@ async fn a_refused_connection_is_502_and_silence_is_504() {
     let world = World::start().await;
     world.serve(soaking());
     let start = Instant::now();
-    assert_eq!(world.get("/brief/slow/2000").await.status, 504);
+    let json = world.get("/brief/slow/2000").await;
+    assert_eq!((json.status, json.header("content-type")), (504, "application/json"));
+    assert_eq!(json.json()["request_id"].as_str(), Some(json.header("x-request-id")));
     assert!(start.elapsed() < Duration::from_millis(1500));
+    let page = world.send("GET", "/brief/slow/2000", &[("accept", "text/html,*/*")], full("")).await;
+    assert_eq!((page.status, page.header("content-type")), (504, "text/html; charset=utf-8"));
+    let start = Instant::now();
     let accepts = [("accept", "text/event-stream")];
     assert_eq!(world.send("POST", "/brief/slow/2000", &accepts, full("")).await.status, 504, "a write may not be silent for an hour");
-    assert!(start.elapsed() < Duration::from_millis(2500));
+    assert!(start.elapsed() < Duration::from_millis(1500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monolith_that_is_down_is_502_for_programs_and_for_people() {
+    let nowhere = |upstreams: &mut BTreeMap<String, Upstream>| {
+        upstreams.insert("monolith".into(), Upstream { address: "127.0.0.1:9".into(), health: None })
+    };
+    let world = World::with(|config| drop(nowhere(&mut config.upstreams))).await;
+    world.serve(ramping(0));
+    for path in ["/api/v1/users/1/", "/no/route/at/all/"] {
+        let json = world.get(path).await;
+        assert_eq!((json.status, json.header("content-type")), (502, "application/json"), "{path}");
+        assert_eq!(json.json()["request_id"].as_str(), Some(json.header("x-request-id")), "{path}");
+        let page = world.send("GET", path, &[("accept", "text/html,*/*")], full("")).await;
+        assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=utf-8"), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
