@@ -206,6 +206,7 @@ impl Fleet {
             inflight_writes: sum(&known.report, |c| c.inflight_writes),
             held: sum(&known.report, |c| c.held),
             trouble: known.report.trouble.clone(),
+            modern_down: known.report.capabilities.iter().filter(|(_, c)| c.modern_down).map(|(name, _)| name.clone()).collect(),
         };
         self.inner().gateways.iter().map(status).collect()
     }

@@ -115,6 +115,9 @@ pub struct GatewayStatus {
     pub held: u64,
     /// Why it could not take a newer generation.
     pub trouble: Option<String>,
+    /// Capabilities whose modern side does not answer it; for `explain`.
+    #[serde(default)]
+    pub modern_down: Vec<String>,
 }
 
 /// One agent.

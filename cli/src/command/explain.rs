@@ -1,5 +1,7 @@
 //! `ficus explain`: the decision about a request, from the function that the gateway calls.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::Status;
 use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot, anonymous_id};
@@ -114,9 +116,12 @@ fn question(asked: &Explain) -> Result<PlainRequest> {
     })
 }
 
-/// What gateways know beside the rules: how fresh the copies are. Which modern sides answer is only known to themselves.
+/// What gateways know beside the rules: how fresh the copies are, and which modern sides do not answer. Of several
+/// gateways one suffices: the caller may come to it.
 fn circumstances(status: Status) -> Circumstances {
-    Circumstances { freshness: status.freshness, ..Circumstances::default() }
+    let down: BTreeSet<String> =
+        status.gateways.into_iter().filter(|gateway| gateway.live).flat_map(|gateway| gateway.modern_down).collect();
+    Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ fn page(status: &Status) -> String {
             "gateway {}: {life}, generation {} of {}, {} writes under way, {} held",
             gateway.name, gateway.generation, status.generation, gateway.inflight_writes, gateway.held
         );
+        for capability in &gateway.modern_down {
+            let _ = writeln!(page, "  the modern side of {capability} does not answer it: reads go to legacy while that owns");
+        }
         if let Some(trouble) = &gateway.trouble {
             let _ = writeln!(page, "  trouble: {trouble}");
         }
