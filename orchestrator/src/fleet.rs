@@ -7,7 +7,7 @@
 
 mod window;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
-use ficus_rules::wire::{AgentReport, DifferenceSample, Freshness, GatewayReport};
+use ficus_rules::wire::{AgentReport, Freshness, GatewayReport};
 
 use crate::publish::View;
 use crate::store::Stored;
@@ -28,8 +28,6 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 const FORGET: Duration = Duration::from_secs(600);
 /// An agent that has been silent for so long, while another one reports the same capability, has left it to that one.
 const OUTLIVED: Duration = Duration::from_secs(3);
-/// Samples of differences kept for each capability.
-const SAMPLES: usize = 100;
 
 /// The fleet.
 pub(crate) struct Fleet {
@@ -45,7 +43,6 @@ struct Inner {
     floors: BTreeMap<String, u64>,
     windows: BTreeMap<String, Window>,
     lag_beyond_since: BTreeMap<String, Timestamp>,
-    samples: BTreeMap<String, VecDeque<DifferenceSample>>,
 }
 
 #[derive(Default)]
@@ -94,13 +91,8 @@ impl Fleet {
         for (capability, counts) in &report.capabilities {
             inner.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);
         }
-        for sample in &report.differences {
-            let kept = inner.samples.entry(sample.capability.clone()).or_default();
-            kept.push_back(sample.clone());
-            kept.drain(..kept.len().saturating_sub(SAMPLES));
-        }
         known.reported = Some(now);
-        known.report = GatewayReport { differences: Vec::new(), ..report };
+        known.report = report;
         if !granted {
             return Duration::ZERO;
         }
@@ -220,15 +212,6 @@ impl Fleet {
             capabilities: report.capabilities.keys().cloned().collect(),
         };
         self.inner().agents.values().map(status).collect()
-    }
-
-    /// Samples of differences, of one capability or of all.
-    pub(crate) fn samples(&self, capability: Option<&str>) -> Vec<DifferenceSample> {
-        let inner = self.inner();
-        let wanted = inner.samples.iter().filter(|(name, _)| capability.is_none_or(|c| c == name.as_str()));
-        let mut samples: Vec<_> = wanted.flat_map(|(_, samples)| samples.iter().cloned()).collect();
-        samples.sort_by_key(|sample| sample.at);
-        samples
     }
 
     /// Drops gateways that are long gone, and names them.

@@ -1,4 +1,4 @@
-//! Where states, journal and overrides are kept. A port: SQLite here; another backend passes the same contract test.
+//! Where states, journal, overrides and samples of differences are kept. A port: SQLite here; another backend passes the same contract test.
 //!
 //! The law for every backend: what a call answered `Ok` to survives a crash of the machine. Calls may come concurrently.
 //! Every change that is published takes a new generation from one counter that never goes back, in the same transaction.
@@ -14,7 +14,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::JournalEntry;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
-use ficus_rules::wire::{Overrides, RuleFile};
+use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 
 /// A store that failed. The caller may try again.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,12 @@ pub(crate) trait Store: Send + Sync {
 
     /// Entries in the order of their ids.
     async fn journal(&self, query: &JournalQuery) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// Adds samples of differences, and drops the oldest of a capability that has more than `most`.
+    async fn keep_samples(&self, samples: &[DifferenceSample], most: u32) -> Result<(), StoreError>;
+
+    /// Samples of a capability, or of all; oldest first.
+    async fn samples(&self, capability: Option<&str>) -> Result<Vec<DifferenceSample>, StoreError>;
 
     /// Keeps a gateway's name, before it is given its first validity.
     async fn remember_gateway(&self, name: &str) -> Result<(), StoreError>;

@@ -7,9 +7,10 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use ficus_rules::wire::{AgentReport, GatewayReport, Orders, Published, ReportAnswer};
+use ficus_rules::wire::{AgentReport, DifferenceSample, GatewayReport, Orders, Published, ReportAnswer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::Shares;
 use super::answer::{ok, parse, store_failed};
@@ -18,6 +19,9 @@ use crate::fleet::now;
 
 /// No poll waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Samples of differences kept for each capability.
+const SAMPLES: u32 = 100;
 
 /// What a long poll asks for.
 #[derive(Debug, Deserialize)]
@@ -38,7 +42,7 @@ pub(super) async fn orders(State(shared): State<Shares>, Query(poll): Query<Poll
 }
 
 pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) -> Response {
-    let report: GatewayReport = match parse(&body) {
+    let mut report: GatewayReport = match parse(&body) {
         Ok(report) => report,
         Err(answer) => return *answer,
     };
@@ -48,14 +52,28 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
     {
         return store_failed(&failed);
     }
+    let differences = std::mem::take(&mut report.differences);
     let valid_for = shared.fleet.hear_gateway(report, now());
     shared.wake.notify_one();
+    keep(&shared, differences).await;
     let view = shared.publisher.view();
     ok(&ReportAnswer {
         generation: shared.publisher.generation(),
         valid_for_ms: u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX),
         freshness: shared.fleet.freshness(&view),
     })
+}
+
+/// Samples help a reader; a report counts without them too.
+async fn keep(shared: &Shared, mut differences: Vec<DifferenceSample>) {
+    let view = shared.publisher.view();
+    differences.retain(|sample| view.capability(&sample.capability).is_some());
+    if differences.is_empty() {
+        return;
+    }
+    if let Err(failed) = shared.store.keep_samples(&differences, SAMPLES).await {
+        warn!(samples = differences.len(), error = %failed, "samples of differences could not be kept");
+    }
 }
 
 pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> Response {

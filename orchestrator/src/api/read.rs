@@ -57,5 +57,8 @@ pub(super) struct OfDiffs {
 }
 
 pub(super) async fn diffs(State(shared): State<Shares>, Query(wanted): Query<OfDiffs>) -> Response {
-    ok(&Diffs { samples: shared.fleet.samples(wanted.capability.as_deref()) })
+    match shared.store.samples(wanted.capability.as_deref()).await {
+        Ok(samples) => ok(&Diffs { samples }),
+        Err(failed) => store_failed(&failed),
+    }
 }

@@ -3,7 +3,7 @@
 use ficus_rules::Timestamp;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::migration::{Phase, State};
-use ficus_rules::wire::{Overrides, PinOverride, RuleFile};
+use ficus_rules::wire::{DifferenceSample, Overrides, PinOverride, RuleFile};
 
 use super::sqlite::SqliteStore;
 use super::{Change, JournalQuery, Note, Store};
@@ -72,6 +72,26 @@ async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
     assert_eq!(kinds(JournalQuery { limit: 2, after: Some(all[0].0), ..JournalQuery::default() }).await, all[1..3]);
     let of_users = JournalQuery { limit: 10, capability: Some("users".into()), ..JournalQuery::default() };
     assert_eq!(kinds(of_users).await, all[..1]);
+
+    // Of each capability the newest samples, and only those of who is asked about.
+    let sample = |capability: &str, at| DifferenceSample {
+        capability: capability.into(),
+        at: Timestamp(at),
+        method: "GET".into(),
+        path: "/users/7".into(),
+        legacy_status: 200,
+        modern_status: 500,
+        differences: Vec::new(),
+    };
+    store.keep_samples(&[sample("users", 1), sample("notes", 2)], 3).await.expect("it writes");
+    store.keep_samples(&[sample("users", 3), sample("users", 4), sample("users", 5)], 3).await.expect("it writes");
+    store.close().await;
+    let store = open().await;
+    let at = async |of| store.samples(of).await.expect("it reads").iter().map(|s| (s.capability.clone(), s.at.0)).collect::<Vec<_>>();
+    let newest = [3, 4, 5].map(|at| ("users".to_owned(), at));
+    assert_eq!(at(Some("users")).await, newest);
+    assert_eq!(at(None).await, [&[("notes".to_owned(), 2)], &newest[..]].concat());
+    assert_eq!(store.samples(Some("users")).await.expect("it reads")[0], sample("users", 3));
 
     // Many at once: exactly one of them wins each version.
     let state = store.load().await.expect("it loads").states["users"].state.clone();

@@ -1,5 +1,6 @@
 //! The store on one SQLite file: write-ahead log, every commit on disk before it is answered.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::JournalEntry;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
-use ficus_rules::wire::{Overrides, RuleFile};
+use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -19,14 +20,21 @@ use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
 /// The format of the tables below.
 const FORMAT: i64 = 1;
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL, text TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS state (capability TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, \
      serving_generation INTEGER NOT NULL, orders_generation INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, capability TEXT, \
      actor TEXT, line TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS gateway (name TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS sample (id INTEGER PRIMARY KEY AUTOINCREMENT, capability TEXT NOT NULL, at INTEGER NOT NULL, \
+     sample TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS sample_of ON sample (capability, id)",
 ];
+
+/// Drops all but the newest samples of a capability.
+const OLD_SAMPLES: &str = "DELETE FROM sample WHERE capability = ?1 AND id <= \
+    (SELECT id FROM sample WHERE capability = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
 
 /// The store.
 pub(crate) struct SqliteStore {
@@ -157,6 +165,32 @@ impl Store for SqliteStore {
             entries.reverse();
         }
         Ok(entries)
+    }
+
+    async fn keep_samples(&self, samples: &[DifferenceSample], most: u32) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        for sample in samples {
+            sqlx::query("INSERT INTO sample (capability, at, sample) VALUES (?, ?, ?)")
+                .bind(&sample.capability)
+                .bind(signed(sample.at.0))
+                .bind(serde_json::to_string(sample)?)
+                .execute(&mut *write)
+                .await?;
+        }
+        let of: BTreeSet<&str> = samples.iter().map(|sample| sample.capability.as_str()).collect();
+        for capability in of {
+            sqlx::query(OLD_SAMPLES).bind(capability).bind(i64::from(most)).execute(&mut *write).await?;
+        }
+        write.commit().await?;
+        Ok(())
+    }
+
+    async fn samples(&self, capability: Option<&str>) -> Result<Vec<DifferenceSample>, StoreError> {
+        let texts: Vec<String> = sqlx::query_scalar("SELECT sample FROM sample WHERE ?1 IS NULL OR capability = ?1 ORDER BY at, id")
+            .bind(capability)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(texts.iter().map(|text| serde_json::from_str(text)).collect::<Result<_, _>>()?)
     }
 
     async fn remember_gateway(&self, name: &str) -> Result<(), StoreError> {

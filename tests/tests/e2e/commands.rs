@@ -58,7 +58,7 @@ async fn shadowing(directory: &Directory) -> Result<World> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_differs_is_found_shown_and_repaired() -> Result<()> {
     let directory = Directory::new();
-    let world = shadowing(&directory).await?;
+    let mut world = shadowing(&directory).await?;
     let desk = Desk(&world);
     let mut caller = Caller::log_in(world.http(), "student5", PASSWORD).await?;
     let me = format!("/api/v1/users/{}/", caller.id);
@@ -69,6 +69,13 @@ async fn a_row_that_differs_is_found_shown_and_repaired() -> Result<()> {
     plant(&world, caller.id).await?;
     let field = until_shown(&desk, &mut caller, &me).await?;
     ensure!(field.contains("first_name"), "the field that differs: {field}");
+    let shown = desk.ends(0, &["diffs", "users"]).await?.out;
+    world.ficus.kill()?;
+    world.restart_ficus(&[]).await?;
+    let desk = Desk(&world);
+    ensure!(desk.ends(0, &["diffs", "users"]).await?.out.starts_with(&shown), "samples are gone after a restart");
+    let agent = |status: &Value| status["agent"]["forward"]["live"] == true;
+    world.operator()?.until("users", "the agent", Duration::from_secs(20), agent).await?;
 
     let printed = desk.ends(1, &["verify", "users", "--wait", "60s"]).await?;
     let row = format!("accounts_customuser: id={}: given_name", caller.id);
