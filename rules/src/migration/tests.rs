@@ -539,6 +539,29 @@ fn a_cutover_is_refused_with_the_reason() {
 }
 
 #[test]
+fn an_operator_may_cut_over_where_traffic_says_nothing_and_a_step_may_not() {
+    for (phase, step) in [(Phase::Streaming, 0), (Phase::Shadowing, 0), (Phase::Ramping, 2), (Phase::Reverted, 0)] {
+        let mut quiet = good(Side::Legacy, NOW);
+        quiet.traffic.step = Sides::default();
+        quiet.traffic.recent = Sides::default();
+        quiet.traffic.shadow = ShadowCounts::default();
+        let here = State { released: true, ..state(phase, step) };
+        assert_eq!(wish(&here, &quiet, Wish::Cutover).refused, None, "{phase:?}");
+        let mut unknown = quiet.clone();
+        report(&mut unknown).verified = None;
+        assert!(refusal(wish(&here, &unknown, Wish::Cutover)).contains("gate parity"), "{phase:?}");
+        quiet.agent.as_mut().expect("there is an agent").at = later(60);
+        report(&mut quiet).verified = Some(verified(0, 0, later(60)));
+        assert_eq!(tick(&here, &quiet, later(60)).state.switch, None, "{phase:?}");
+    }
+    let mut different = good(Side::Legacy, NOW);
+    different.traffic.shadow = ShadowCounts { same: 50, different: 50, ..ShadowCounts::default() };
+    for (phase, step) in [(Phase::Shadowing, 0), (Phase::Ramping, 2)] {
+        assert!(refusal(wish(&state(phase, step), &different, Wish::Cutover)).contains("gate shadow: fail"), "{phase:?}");
+    }
+}
+
+#[test]
 fn a_revert_is_stopped_only_by_what_would_lose_rows() {
     let soaking = state(Phase::Soaking, 4);
     let mut seen = good(Side::Modern, NOW);
