@@ -29,7 +29,7 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
         let agent = agent(config).await?;
-        let router = orchestrator.router().merge(metrics::router()).merge(keys_router(&gateway));
+        let router = orchestrator.router().merge(metrics::router(config.admin_token.as_deref())).merge(keys_router(&gateway));
         let http = Http::new(admin, config.admin_token.clone());
         let links = async {
             tokio::join!(link::gateway::run(gateway.clone(), http.clone()), link::agent::run(agent.clone(), http.clone()));
@@ -49,7 +49,10 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
     let gateway = gateway(config)?;
     runtime()?.block_on(async {
-        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router()).merge(keys_router(&gateway));
+        let router = Router::new()
+            .route("/health", get(|| async { "ok\n" }))
+            .merge(metrics::router(config.admin_token.as_deref()))
+            .merge(keys_router(&gateway));
         let serving = serve(&config.gateway.admin_listen, router).await?;
         let links = async {
             link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone())).await;
@@ -64,7 +67,7 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let agent = agent(config).await?;
-        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router());
+        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(config.admin_token.as_deref()));
         let serving = serve(&config.agent_listen, router).await?;
         let links = async {
             link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone())).await;
@@ -81,7 +84,7 @@ pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
-        let serving = serve(&config.admin_listen, orchestrator.router().merge(metrics::router())).await?;
+        let serving = serve(&config.admin_listen, orchestrator.router().merge(metrics::router(config.admin_token.as_deref()))).await?;
         info!(admin = %config.admin_listen, "the orchestrator runs");
         let ended = until_ended(None, Some(orchestrator.clone()), serving).await;
         orchestrator.stop().await;
