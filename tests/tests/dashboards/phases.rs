@@ -84,6 +84,9 @@ const NAMES: &[&str] = &[
     "ficus_cutover_pause_seconds",
 ];
 
+/// Writes are held here until one is seen, which takes as long as the machine is slow.
+const PAUSED_ON_PURPOSE: &str = "FicusLongPause";
+
 /// How long each phase is looked at: some scrapes more than the windows of rates.
 const LOOK: Duration = Duration::from_secs(7);
 /// Long enough for a slow machine.
@@ -217,7 +220,7 @@ impl Watch {
             if let Err(error) = self.prometheus.query(query).await {
                 self.wrong.push(format!("{phase:?}: alert {name}: {error}"));
             }
-            if alert["state"] == "firing" {
+            if alert["state"] == "firing" && name != PAUSED_ON_PURPOSE {
                 self.wrong.push(format!("{phase:?}: alert {name} fires in a good run: {}", alert["alerts"]));
             }
             self.judge_health(phase, &alert);
