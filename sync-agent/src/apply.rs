@@ -81,20 +81,26 @@ impl Applier {
     fn map(&self, batch: &Batch) -> (Vec<Changes>, Vec<Rejected>) {
         let mut changes = vec![Changes::default(); self.plans.len()];
         let mut aside = Vec::new();
-        let mut found: HashMap<(usize, String), &Row> = HashMap::new();
+        let touched = batch.touched.iter().map(|touched| ((touched.pair, identity(&touched.key)), false));
+        let mut there: HashMap<(usize, Identity<'_>), bool> = touched.collect();
         for (pair, rows) in batch.rows.iter().enumerate() {
-            found.extend(rows.iter().map(|row| ((pair, identity(&row.key)), row)));
-        }
-        for touched in &batch.touched {
-            let Some(row) = found.get(&(touched.pair, identity(&touched.key))) else {
-                changes[touched.pair].deletes.push(touched.key.clone());
-                continue;
-            };
-            let plan = &self.plans[touched.pair];
-            match convert(plan, self.direction, row) {
-                Ok(row) => changes[touched.pair].upserts.push(row),
-                Err(error) => aside.push(rejected(plan, self.direction, touched.pair, row, &error)),
+            let (plan, changes) = (&self.plans[pair], &mut changes[pair]);
+            let fresh = batch.fresh.get(pair).copied().unwrap_or(0);
+            changes.upserts.reserve(rows.len());
+            for (index, row) in rows.iter().enumerate() {
+                let Some(there) = there.get_mut(&(pair, identity(&row.key))) else { continue };
+                *there = true;
+                match convert(plan, self.direction, row) {
+                    Ok(row) => changes.upserts.push(row),
+                    Err(error) => aside.push(rejected(plan, self.direction, pair, row, &error)),
+                }
+                if index < fresh {
+                    changes.fresh = changes.upserts.len();
+                }
             }
+        }
+        for touched in batch.touched.iter().filter(|touched| there.get(&(touched.pair, identity(&touched.key))) == Some(&false)) {
+            changes[touched.pair].deletes.push(touched.key.clone());
         }
         (changes, aside)
     }
@@ -119,6 +125,21 @@ pub(crate) fn rejected(plan: &Plan, direction: Direction, pair: usize, row: &Row
 }
 
 /// Something to find a key by.
-fn identity(key: &Value) -> String {
-    format!("{key:?}")
+#[derive(PartialEq, Eq, Hash)]
+enum Identity<'v> {
+    Null,
+    Int(i64),
+    Real(u64),
+    Text(&'v str),
+    Blob(&'v [u8]),
+}
+
+fn identity(key: &Value) -> Identity<'_> {
+    match key {
+        Value::Null => Identity::Null,
+        Value::Int(number) => Identity::Int(*number),
+        Value::Real(number) => Identity::Real(number.to_bits()),
+        Value::Text(text) => Identity::Text(text),
+        Value::Blob(bytes) => Identity::Blob(bytes),
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     // Rows and position are one; unique values may change hands inside a batch.
     let plan = &plans(bed).await[0];
     let thing = |id: i64, name: &str| plan.forward(&Row { key: Value::Int(id), values: vec![Value::Text(name.into())] }).expect("maps");
-    let apply = async |upserts: Vec<Row>, effort, at| sink.apply(&[Changes { upserts, deletes: Vec::new() }], at, effort, &[]).await;
+    let apply = async |upserts: Vec<Row>, effort, at| sink.apply(&[Changes { upserts, ..Changes::default() }], at, effort, &[]).await;
     let done = apply(vec![thing(1, "one"), thing(3, "two")], Effort::Plain, batch.upto).await;
     assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })));
     let swap = || vec![thing(1, "two"), thing(3, "one")];

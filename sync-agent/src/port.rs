@@ -5,6 +5,7 @@
 //! One value of [`Database`] stands for one side of one capability: it knows the shapes of that side's tables, in the
 //! order of the plans (parents before children); `pair` is an index into them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,9 @@ pub struct Batch {
     pub touched: Vec<Touched>,
     /// By pair, the rows of these keys that exist.
     pub rows: Vec<Vec<Row>>,
+    /// By pair, how many of them, from the front, did not exist at the position before: a hint, and empty where it is not
+    /// known.
+    pub fresh: Vec<usize>,
 }
 
 /// What to do to one table of the target.
@@ -95,6 +99,8 @@ pub struct Batch {
 pub struct Changes {
     /// Rows that shall be as given.
     pub upserts: Vec<Row>,
+    /// So many of them, from the front, are probably not there yet.
+    pub fresh: usize,
     /// Keys that shall not be.
     pub deletes: Vec<Value>,
 }
@@ -211,6 +217,12 @@ pub trait Source: Reader {
     /// as something has arrived. May be dropped while it waits; nothing is lost by that.
     async fn wait(&self, at_most: Duration) {
         tokio::time::sleep(at_most).await;
+    }
+
+    /// Takes in what arrives while a batch is being written, for an engine that is pushed to. Never comes back by itself; is
+    /// dropped when the batch is written, and nothing is lost by that.
+    async fn gather(&self) -> Infallible {
+        std::future::pending().await
     }
 
     /// Folds at most `limit` entries after a position; `also` are read as if they had been touched. Rows and position

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ficus_rules::Timestamp;
 use tokio::sync::watch;
 
 use crate::apply::{Applier, Outcome};
@@ -48,14 +49,27 @@ impl Stream {
         let mut pruned = Pruned { at: Instant::now(), position: self.position, entries: 0 };
         // The first look is a real one, whatever the wake-up says.
         let mut look = true;
+        // The oldest end that is not reached yet, and when it was read: who writes without a pause moves the end on and on.
+        let mut ahead: Option<(Position, Timestamp)> = None;
         while !*self.stop.borrow() {
             let asked = now();
             look |= self.applier.source.changed().await?;
             if look {
                 let batch = self.applier.source.read(self.position, self.batch_rows, &[]).await?;
-                let (entries, complete) = (batch.entries, batch.upto == batch.end);
+                let (entries, end, complete) = (batch.entries, batch.end, batch.upto == batch.end);
                 pruned.entries += self.carry(batch).await?;
-                self.state.advance(self.applier.direction, self.position, asked, complete);
+                let reached = match ahead {
+                    _ if complete => Some(asked),
+                    // Unless the clock was set back meanwhile.
+                    Some((end, since)) if self.position >= end && since <= asked => Some(since),
+                    _ => None,
+                };
+                if complete {
+                    ahead = None;
+                } else if ahead.is_none() || reached.is_some() {
+                    ahead = Some((end, asked));
+                }
+                self.state.advance(self.applier.direction, self.position, reached.unwrap_or(asked), reached.is_some());
                 look = !complete;
                 crash::point_if(entries > 0, "after_commit_before_confirm");
             } else {
@@ -87,7 +101,10 @@ impl Stream {
             stream.lag_entries = batch.entries + batch.left;
             stream.lag_seconds = batch.age;
         });
-        let Outcome { batch, rows, quarantined } = self.applier.apply(self.position, self.batch_rows, batch).await?;
+        let Outcome { batch, rows, quarantined } = tokio::select! {
+            applied = self.applier.apply(self.position, self.batch_rows, batch) => applied?,
+            never = self.applier.source.gather() => match never {},
+        };
         self.position = batch.upto.max(self.position);
         self.note_bytes(batch.end, batch.left);
         self.state.stream(direction, |stream| {

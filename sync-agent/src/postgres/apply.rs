@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use ficus_rules::Side;
 use ficus_rules::mapping::Row;
-use sqlx::{Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
 
 use super::write::Failure;
 use super::{Endpoint, sql};
@@ -34,16 +34,50 @@ impl Endpoint {
         }
     }
 
-    /// The same, with the loop mark and, if given, the position moved.
-    async fn marked(&self, position: Option<Position>) -> Result<Transaction<'static, Postgres>, Error> {
-        let mut tx = self.server.begin().await?;
-        let turn = "UPDATE _ficus.checkpoint SET position = coalesce($3, position) WHERE stream = $1 AND epoch = $2";
-        let position = position.map(|position| i64::try_from(position.0).unwrap_or(i64::MAX));
-        let turn = sqlx::query(turn).bind(&self.names.stream).bind(self.epoch.load(Ordering::Acquire)).bind(position);
-        match turn.execute(&mut *tx).await.map_err(|e| self.failed(e))?.rows_affected() {
-            0 => Err(Error::Superseded),
-            _ => Ok(tx),
+    /// The same, with the loop mark and, if given, the position moved; then whatever else is to come first. One message:
+    /// a batch of few rows costs little else but answers that are waited for.
+    async fn marked(&self, position: Option<Position>, more: &str) -> Result<Transaction<'static, Postgres>, Error> {
+        let begin = format!("BEGIN; {}; {more}", self.mark(position));
+        self.server.pool.begin_with(AssertSqlSafe(begin)).await.map_err(|error| self.not_ours(error))
+    }
+
+    /// The statements that set the mark, or fail.
+    fn mark(&self, position: Option<Position>) -> String {
+        let position = position.map_or_else(|| "position".to_owned(), |position| i64::try_from(position.0).unwrap_or(i64::MAX).to_string());
+        let turn = format!("stream = {} AND epoch = {}", sql::text(&self.names.stream), self.epoch.load(Ordering::Acquire));
+        // Of no row there is no share: that is how the message ends when the turn is another agent's.
+        format!("UPDATE _ficus.checkpoint SET position = {position} WHERE {turn}; SELECT 1 / count(*) FROM _ficus.checkpoint WHERE {turn}")
+    }
+
+    fn not_ours(&self, error: sqlx::Error) -> Error {
+        if sql::code(&error) == Some("22012") { Error::Superseded } else { self.failed(error) }
+    }
+
+    /// A batch of few rows as one message, which is a transaction of its own. `None`: it is not that simple.
+    async fn attempt_at_once(&self, changes: &[Changes], position: Position) -> Result<Option<Option<Applied>>, Failed> {
+        if self.quarantined.load(Ordering::Acquire) > 0 {
+            return Ok(None);
         }
+        let rows = match self.in_one(changes) {
+            Ok(Some(rows)) => rows,
+            Ok(None) => return Ok(None),
+            Err(_) => return Ok(Some(None)),
+        };
+        let message = format!("{}; {}{rows}", self.mark(Some(position)), self.opening(changes, Effort::Plain));
+        crash::point("after_apply_before_commit");
+        let mut connection = self.server.pool.acquire().await?;
+        match sql::run(&mut connection, &message).await {
+            Ok(_) => Ok(Some(Some(Applied::Done { rejected: Vec::new(), quarantined: 0 }))),
+            Err(error) if sql::code(&error) == Some("22012") => self.whose_fault().await.map(Some),
+            Err(error) if sql::blame(&error).is_some() => Ok(Some(None)),
+            Err(error) => Err(Failed::Server(error)),
+        }
+    }
+
+    /// A division by zero was the turn's, unless an expression of the application's divides as well.
+    async fn whose_fault(&self) -> Result<Option<Applied>, Failed> {
+        self.guarded().await?.rollback().await?;
+        Ok(None)
     }
 
     /// One attempt at a batch; `None`: a constraint refused it.
@@ -54,10 +88,15 @@ impl Endpoint {
         effort: Effort,
         aside: &[Rejected],
     ) -> Result<Option<Applied>, Failed> {
-        let mut tx = self.marked(Some(position)).await?;
+        if effort == Effort::Plain
+            && aside.is_empty()
+            && let Some(done) = self.attempt_at_once(changes, position).await?
+        {
+            return Ok(done);
+        }
+        let mut tx = self.marked(Some(position), &self.opening(changes, effort)).await?;
         let written = match effort {
-            Effort::Plain => self.write(&mut tx, changes, false).await.map(|()| Vec::new()),
-            Effort::Parked => self.write(&mut tx, changes, true).await.map(|()| Vec::new()),
+            Effort::Plain | Effort::Parked => self.write(&mut tx, changes, effort).await.map(|()| Vec::new()),
             Effort::Isolated => self.isolate(&mut tx, changes).await.map_err(Failure::Other),
         };
         let rejected = match written {
@@ -71,7 +110,11 @@ impl Endpoint {
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
         let quarantined = self.quarantine(&mut tx, changes, &all).await?;
         crash::point("after_apply_before_commit");
-        tx.commit().await?;
+        // What is deferred to the commit is a refusal as well.
+        match tx.commit().await {
+            Err(error) if sql::blame(&error).is_some() && effort != Effort::Isolated => return Ok(None),
+            committed => committed?,
+        }
         self.quarantined.store(quarantined, Ordering::Release);
         Ok(Some(Applied::Done { rejected, quarantined }))
     }
@@ -92,7 +135,7 @@ impl Endpoint {
 
     /// Loads rows straight into the table; `false`: something refused them, and nothing was written.
     async fn load_plain(&self, pair: usize, rows: &[Row]) -> Result<bool, Error> {
-        let mut tx = self.marked(None).await?;
+        let mut tx = self.marked(None, "").await?;
         match self.copy_in(&mut tx, pair, &self.pairs[pair].sql.copy_in, rows).await {
             Ok(()) => {}
             Err(Failure::Other(error)) => return Err(self.failed(error)),
@@ -188,7 +231,7 @@ impl Sink for Endpoint {
         }
         let mut changes = vec![Changes::default(); self.pairs.len()];
         changes[pair].upserts = rows.to_vec();
-        let mut tx = self.marked(None).await?;
+        let mut tx = self.marked(None, "").await?;
         let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
         let all: Vec<&Rejected> = rejected.iter().collect();
         let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
@@ -208,7 +251,7 @@ impl Sink for Endpoint {
         self.quarantined.store(0, Ordering::Release);
         for pair in self.pairs.iter().rev() {
             loop {
-                let mut tx = self.marked(None).await?;
+                let mut tx = self.marked(None, "").await?;
                 let delete = sql::query(&pair.sql.delete_some).bind(EMPTY).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
                 tx.commit().await.map_err(|e| self.failed(e))?;
                 if delete.rows_affected() == 0 {

@@ -1,5 +1,6 @@
 //! PostgreSQL as a source: what arrived over the replication connection, in batches.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use sqlx::Row;
 use tokio::sync::mpsc;
 
 use super::feed::Feed;
+use super::visible::Log;
 use super::{Endpoint, slot, sql};
 use crate::error::Error;
 use crate::port::{Batch, Piece, Position, Source, Touched};
@@ -18,12 +20,20 @@ const GRACE: Duration = Duration::from_millis(5);
 /// How long an empty one does. Commits that are not written through yet take up to three times `wal_writer_delay`.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What is taken in beside a batch that is being written, in bytes: a few batches.
+const GATHERED: usize = 6 << 20;
+
+/// Between two looks at what has arrived meanwhile.
+const PAUSE: Duration = Duration::from_millis(1);
+
 impl Endpoint {
-    /// Takes in what comes until it is enough, or everything up to a place in the log is here.
-    async fn fill(&self, feed: &mut Feed, end: u64, limit: usize) -> Result<(), Error> {
+    /// Takes in what comes until it is enough, or everything is here: up to the end of the log, or, when there are rows to
+    /// go on with, what is on the disk; the rest is of transactions that go on.
+    async fn fill(&self, feed: &mut Feed, log: &Log, limit: usize) -> Result<(), Error> {
         let begun = Instant::now();
         loop {
-            feed.drain(self)?;
+            feed.drain(self, slot::MOST_BYTES)?;
+            let end = if feed.ready.is_empty() { log.end } else { log.flushed };
             if feed.received >= end || feed.entries >= limit || feed.bytes >= slot::MOST_BYTES {
                 return Ok(());
             }
@@ -67,15 +77,29 @@ impl Source for Endpoint {
 
     async fn changed(&self) -> Result<bool, Error> {
         let mut feed = self.feed.lock().await;
-        if !feed.is_connected() || feed.drain(self)? || !feed.ready.is_empty() {
+        if !feed.is_connected() || feed.drain(self, slot::MOST_BYTES)? || feed.has_news() {
             return Ok(true);
         }
         Ok(self.end_now().await? > feed.received)
     }
 
+    async fn gather(&self) -> Infallible {
+        loop {
+            {
+                let mut feed = self.feed.lock().await;
+                if feed.drain(self, GATHERED).is_err() {
+                    drop(feed);
+                    // The next read meets it.
+                    std::future::pending::<()>().await;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn wait(&self, at_most: Duration) {
         let mut feed = self.feed.lock().await;
-        if feed.is_connected() && feed.ready.is_empty() {
+        if feed.is_connected() && !feed.has_news() {
             // An error has made the feed begin anew; the next read meets it.
             let _ = tokio::time::timeout(at_most, feed.next(self)).await;
         } else {
@@ -86,7 +110,9 @@ impl Source for Endpoint {
 
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
         let mut feed = self.feed.lock().await;
-        let end = self.end_now().await?;
+        feed.drain(self, slot::MOST_BYTES)?;
+        let log = self.look().await?;
+        let end = log.end;
         if end < after.0 {
             return Err(Error::Refused(format!(
                 "{}: its log ends at {end} and {after} is already applied: an older copy of the database was put in place; put the newer one back, or start over with a new backfill",
@@ -94,14 +120,16 @@ impl Source for Endpoint {
             )));
         }
         feed.seek(self, after.0).await?;
-        self.fill(&mut feed, end, limit).await?;
-        self.look_out(&mut feed, limit).await?;
+        self.fill(&mut feed, &log, limit).await?;
+        self.look_out(&mut feed, log.seen, limit).await?;
         if std::mem::take(&mut feed.suspect) {
             self.assert_intact().await?
         } else {
             self.seems_intact().await?
         }
-        self.fold(&feed, after, end, limit, also).await
+        let batch = self.fold(&feed, after, end, limit, also).await?;
+        feed.handed = batch.upto.0;
+        Ok(batch)
     }
 
     fn bytes(&self, from: Position, to: Position, _entries: u64) -> u64 {

@@ -40,8 +40,8 @@ impl Key {
 /// What one change means for one pair.
 #[derive(Debug, Clone)]
 pub(super) enum Entry {
-    /// The row of a key is as in the image; without one it is gone.
-    Row { pair: usize, key: Key, image: Option<Image> },
+    /// The row of a key is as in the image; without one it is gone. `born`: it was not there before.
+    Row { pair: usize, key: Key, image: Option<Image>, born: bool },
     /// The row of a key is to be looked at.
     Touched { pair: usize, key: Key },
     /// The log does not say which rows: the table was emptied, or its replica identity was not the agent's.
@@ -55,8 +55,13 @@ pub(super) struct Image {
     new: Tuple,
     old: Option<Tuple>,
     places: Arc<Places>,
-    /// The image before it, when this one lacks values.
-    under: Option<Box<Image>>,
+}
+
+/// An image over those before it that may have what it lacks.
+#[derive(Debug)]
+pub(super) struct Layers<'i> {
+    top: &'i Image,
+    under: Option<Box<Layers<'i>>>,
 }
 
 /// Where a relation has the columns of a pair.
@@ -102,7 +107,11 @@ pub(super) type Unfit = (String, Reason);
 impl Seen<'_> {
     pub(super) fn inserted(&self, new: Tuple, entries: &mut Vec<Entry>) -> Result<(), Unfit> {
         if self.belongs(&new, None) {
-            self.push(self.key(&new)?, Some((new, None)), entries);
+            let key = self.key(&new)?;
+            self.push(key, Some((new, None)), entries);
+            if let Some(Entry::Row { born, .. }) = entries.last_mut() {
+                *born = true;
+            }
         }
         Ok(())
     }
@@ -155,9 +164,9 @@ impl Seen<'_> {
         let Some(key) = key else { return };
         let image = image.map(|(new, old)| {
             let old = old.filter(|_| new.0.contains(&Cell::Unchanged));
-            Image { message: self.message.clone(), new, old, places: Arc::clone(self.places), under: None }
+            Image { message: self.message.clone(), new, old, places: Arc::clone(self.places) }
         });
-        entries.push(Entry::Row { pair: self.places.pair, key, image });
+        entries.push(Entry::Row { pair: self.places.pair, key, image, born: false });
     }
 
     fn cell(&self, tuple: &Tuple, place: Option<usize>) -> Cell {
@@ -194,13 +203,11 @@ impl Seen<'_> {
     }
 }
 
-impl Image {
-    /// A newer image of the same row lies over this one.
-    pub(super) fn over(mut self, under: Option<Image>) -> Image {
-        if self.old.is_none() && self.new.0.contains(&Cell::Unchanged) {
-            self.under = under.map(Box::new);
-        }
-        self
+impl<'i> Layers<'i> {
+    /// A newer image of the row whose image so far was `under`.
+    pub(super) fn new(top: &'i Image, under: Option<Layers<'i>>) -> Layers<'i> {
+        let lacks = top.old.is_none() && top.new.0.contains(&Cell::Unchanged);
+        Layers { top, under: under.filter(|_| lacks).map(Box::new) }
     }
 
     /// The values of the pair's columns; `None` for one that the log does not have.
@@ -209,9 +216,10 @@ impl Image {
     }
 
     fn value(&self, index: usize, column: &Column) -> Result<Option<Value>, Unfit> {
-        let Some(place) = self.places.columns.get(index).copied().flatten() else { return Ok(None) };
-        let mut cell = self.new.cell(place);
-        if let (Cell::Unchanged, Some(old)) = (cell, &self.old) {
+        let top = self.top;
+        let Some(place) = top.places.columns.get(index).copied().flatten() else { return Ok(None) };
+        let mut cell = top.new.cell(place);
+        if let (Cell::Unchanged, Some(old)) = (cell, &top.old) {
             cell = old.cell(place);
         }
         let unfit = |reason| (column.info.name.clone(), reason);
@@ -219,7 +227,7 @@ impl Image {
             Cell::Null => Ok(Some(Value::Null)),
             Cell::Unchanged => self.under.as_ref().map_or(Ok(None), |under| under.value(index, column)),
             Cell::Text { .. } => {
-                let text = cell.text(&self.message).and_then(|bytes| std::str::from_utf8(bytes).ok());
+                let text = cell.text(&top.message).and_then(|bytes| std::str::from_utf8(bytes).ok());
                 let text = text.ok_or_else(|| unfit("holds bytes that are no UTF-8"))?;
                 column.read(text).map(Some).map_err(unfit)
             }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 
+use super::Endpoint;
 use super::change::{Entry, Key, Places, Seen};
 use super::pgoutput::{self, Message, Relation, Tuple};
-use super::{Endpoint, slot};
 use crate::error::Error;
 
 /// Events between the socket and us.
@@ -46,6 +46,8 @@ pub(super) struct Feed {
     pub(super) forgiven: u64,
     /// The log says anew how a table looks: perhaps it has changed.
     pub(super) suspect: bool,
+    /// Up to here it is in a batch that was handed out; what of it is in `ready` is kept in case it is asked for again.
+    pub(super) handed: u64,
     /// How many of `ready`, from the front, others on the server see.
     pub(super) seen: usize,
 }
@@ -128,16 +130,21 @@ impl Feed {
         }
     }
 
-    /// Takes in what has arrived already. Whether anything had.
-    pub(super) fn drain(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
+    /// Takes in what has arrived already, while what is kept is less than so many bytes. Whether anything had.
+    pub(super) fn drain(&mut self, endpoint: &Endpoint, most: usize) -> Result<bool, Error> {
         let mut any = false;
-        while self.bytes < slot::MOST_BYTES || self.open.is_some() {
+        while self.bytes < most || self.open.is_some() {
             let Some(client) = &mut self.client else { break };
             let Some(event) = client.recv().now_or_never() else { break };
             self.arrived(endpoint, event)?;
             any = true;
         }
         Ok(any)
+    }
+
+    /// Whether a transaction has arrived that is in no batch yet.
+    pub(super) fn has_news(&self) -> bool {
+        self.ready.back().is_some_and(|transaction| transaction.end > self.handed)
     }
 
     /// Waits for the next event and takes it in. May be dropped while it waits.

@@ -1,11 +1,12 @@
 //! Many transactions into one batch: the newest image of each key, completed where the log alone does not have it.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, hash_map};
 use std::time::{Duration, SystemTime};
 
 use ficus_rules::mapping::{Row, Value};
 
-use super::change::{Entry, Image, Key};
+use super::change::{Entry, Key, Layers};
 use super::feed::Feed;
 use super::{Endpoint, schema, sql};
 use crate::error::Error;
@@ -15,40 +16,47 @@ use crate::port::{Batch, Position, Touched};
 const EPOCH: u64 = 946_684_800;
 
 /// What is known of a key after all transactions of a batch.
-enum Newest {
-    Image(Image),
+enum Newest<'f> {
+    Image(Layers<'f>),
     Gone,
     /// To be looked at in the table.
     Asked,
 }
 
-/// The newest state by key, in the order in which keys came.
+/// The newest state by key, and whether there was no row of it before; the keys in the order in which they came.
 #[derive(Default)]
-struct Folded {
-    order: Vec<(usize, Key)>,
-    newest: HashMap<(usize, Key), Newest>,
+struct Folded<'f> {
+    order: Vec<(usize, Cow<'f, Key>)>,
+    newest: HashMap<(usize, Cow<'f, Key>), (Newest<'f>, bool)>,
 }
 
-impl Folded {
-    fn add(&mut self, pair: usize, key: Key, newest: impl FnOnce(Option<Newest>) -> Newest) {
-        let at = (pair, key);
-        let before = self.newest.remove(&at);
-        if before.is_none() {
-            self.order.push(at.clone());
+impl<'f> Folded<'f> {
+    fn add(&mut self, pair: usize, key: Cow<'f, Key>, born: bool, newest: impl FnOnce(Option<Newest<'f>>) -> Newest<'f>) {
+        match self.newest.entry((pair, key)) {
+            hash_map::Entry::Occupied(mut known) => {
+                let known = &mut known.get_mut().0;
+                *known = newest(Some(std::mem::replace(known, Newest::Gone)));
+            }
+            hash_map::Entry::Vacant(place) => {
+                self.order.push(place.key().clone());
+                place.insert((newest(None), born));
+            }
         }
-        self.newest.insert(at, newest(before));
     }
 
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, entry: &'f Entry) {
         match entry {
-            Entry::Row { pair, key, image: Some(image) } => self.add(*pair, key.clone(), |before| {
-                Newest::Image(image.clone().over(match before {
-                    Some(Newest::Image(before)) => Some(before),
-                    _ => None,
-                }))
+            Entry::Row { pair, key, image: Some(image), born } => self.add(*pair, Cow::Borrowed(key), *born, |before| {
+                Newest::Image(Layers::new(
+                    image,
+                    match before {
+                        Some(Newest::Image(before)) => Some(before),
+                        _ => None,
+                    },
+                ))
             }),
-            Entry::Row { pair, key, image: None } => self.add(*pair, key.clone(), |_| Newest::Gone),
-            Entry::Touched { pair, key } => self.add(*pair, key.clone(), |_| Newest::Asked),
+            Entry::Row { pair, key, image: None, .. } => self.add(*pair, Cow::Borrowed(key), false, |_| Newest::Gone),
+            Entry::Touched { pair, key } => self.add(*pair, Cow::Borrowed(key), false, |_| Newest::Asked),
             Entry::Unreadable { .. } => {}
         }
     }
@@ -84,7 +92,7 @@ impl Endpoint {
         batch.end = Position(end.max(batch.upto.0));
         for touched in also {
             if let Some(key) = Key::of(&touched.key) {
-                folded.add(touched.pair, key, |before| before.unwrap_or(Newest::Asked));
+                folded.add(touched.pair, Cow::Owned(key), false, |before| before.unwrap_or(Newest::Asked));
             }
         }
         self.complete(folded, &mut batch).await?;
@@ -92,26 +100,33 @@ impl Endpoint {
     }
 
     /// Rows from images; rows and values that the log does not have are read.
-    async fn complete(&self, mut folded: Folded, batch: &mut Batch) -> Result<(), Error> {
+    async fn complete(&self, mut folded: Folded<'_>, batch: &mut Batch) -> Result<(), Error> {
         let mut asked: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
         let mut partial: Vec<HashMap<Key, Vec<Option<Value>>>> = vec![HashMap::new(); self.pairs.len()];
-        for (pair, key) in folded.order {
-            let newest = folded.newest.remove(&(pair, key.clone()));
-            let touched = Touched { pair, key: key.value() };
+        let mut old: Vec<Vec<Row>> = vec![Vec::new(); self.pairs.len()];
+        batch.touched.reserve(folded.order.len());
+        for at in folded.order {
+            let newest = folded.newest.remove(&at);
+            let (pair, key) = (at.0, at.1.as_ref());
             match newest {
-                Some(Newest::Image(image)) => {
+                Some((Newest::Image(image), born)) => {
                     let values = image.values(&self.pairs[pair].columns).map_err(|(column, reason)| self.unfit(pair, &column, reason))?;
                     if values.contains(&None) {
                         asked[pair].push(key.value());
-                        partial[pair].insert(key, values);
+                        partial[pair].insert(key.clone(), values);
                     } else {
-                        batch.rows[pair].push(Row { key: key.value(), values: values.into_iter().flatten().collect() });
+                        let rows = if born { &mut batch.rows[pair] } else { &mut old[pair] };
+                        rows.push(Row { key: key.value(), values: values.into_iter().flatten().collect() });
                     }
                 }
-                Some(Newest::Asked) => asked[pair].push(key.value()),
-                Some(Newest::Gone) | None => {}
+                Some((Newest::Asked, _)) => asked[pair].push(key.value()),
+                Some((Newest::Gone, _)) | None => {}
             }
-            batch.touched.push(touched);
+            batch.touched.push(Touched { pair, key: key.value() });
+        }
+        batch.fresh = batch.rows.iter().map(Vec::len).collect();
+        for (rows, old) in batch.rows.iter_mut().zip(&mut old) {
+            rows.append(old);
         }
         for pair in 0..self.pairs.len() {
             self.look_up(pair, &mut batch.rows[pair]).await?;

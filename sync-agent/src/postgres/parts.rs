@@ -1,10 +1,12 @@
 //! A table pair on one side, and its statements, put together once. Pure.
 
+use std::borrow::Cow;
+
 use ficus_rules::mapping::{Kind, Plan, Row, Shape, Value, canonical_integer};
 use ficus_rules::{Side, Timestamp};
 
 use super::schema::{Column, Table, Unique};
-use super::sql::{Blame, Filter, belongs, name};
+use super::sql::{Blame, Filter, belongs, name, text_array};
 use super::value;
 use crate::error::Error;
 
@@ -45,6 +47,9 @@ pub(super) struct Statements {
     pub(super) from: String,
     /// An upsert of rows in arrays of texts, one per column.
     pub(super) upsert: String,
+    /// The same, and [`Statements::delete`], without what stands between: the arrays as literals.
+    pub(super) upsert_around: [String; 2],
+    pub(super) delete_around: [String; 2],
     /// Straight into the table.
     pub(super) copy_in: String,
     /// The table that a large batch is copied to first, and the statements that fill it and empty it into the target.
@@ -94,7 +99,7 @@ impl Pair {
     }
 
     /// A row as texts: the key first. What cannot be written is the row's fault.
-    pub(super) fn texts<'r>(&self, row: &'r Row) -> Result<Vec<Option<std::borrow::Cow<'r, str>>>, Blame> {
+    pub(super) fn texts<'r>(&self, row: &'r Row) -> Result<Vec<Option<Cow<'r, str>>>, Blame> {
         let cells = std::iter::once((&self.key, &row.key)).chain(self.columns.iter().zip(&row.values));
         cells
             .map(|(column, cell)| {
@@ -143,6 +148,14 @@ impl Keys {
         match self {
             Keys::Numbers(keys) => query.bind(keys),
             Keys::Texts(keys) => query.bind(keys),
+        }
+    }
+
+    /// An array of all of them, to be cast.
+    pub(super) fn literal(&self) -> String {
+        match self {
+            Keys::Numbers(keys) => text_array(keys.iter().map(|key| Some(Cow::Owned(key.to_string())))),
+            Keys::Texts(keys) => text_array(keys.iter().map(|key| Some(Cow::Borrowed(key.as_str())))),
         }
     }
 
@@ -206,23 +219,25 @@ impl Statements {
             _ => (format!("{keyed}::text COLLATE \"C\""), "::text", "$1::text[]"),
         };
         let is_key = format!("{keyed} = ANY({key_array})");
+        let insert = format!("INSERT INTO {qualified} AS t ({list}) OVERRIDING SYSTEM VALUE SELECT {} FROM unnest(", casts.join(", "));
+        let after = format!(") AS u({}) {conflict}", cells.join(", "));
         let (unique, holder) = unique(shape, table, &from, &key.text_of("t"));
         Ok(Statements {
             select: format!("SELECT {} FROM {qualified} AS t WHERE {belonging}", texts.join(", ")),
             copy_out: format!("SELECT {} {from}", plain.join(", ")),
             order,
             order_cast,
+            delete_around: [
+                format!("DELETE FROM {qualified} AS t WHERE {keyed} = ANY("),
+                format!("{}) AND {belonging}", key_array.trim_start_matches("$1")),
+            ],
+            upsert_around: [insert.clone(), after.clone()],
             delete: format!("DELETE FROM {qualified} AS t WHERE {is_key} AND {belonging}"),
             delete_some: format!("DELETE FROM {qualified} AS t WHERE t.ctid = ANY(ARRAY(SELECT t.ctid {from} LIMIT $1))"),
             park: park(shape, table, key).map(|set| format!("UPDATE {qualified} AS t SET {set} WHERE {is_key} AND {belonging}")),
             is_key,
             from,
-            upsert: format!(
-                "INSERT INTO {qualified} AS t ({list}) OVERRIDING SYSTEM VALUE SELECT {} FROM unnest({}) AS u({}) {conflict}",
-                casts.join(", "),
-                arrays.join(", "),
-                cells.join(", "),
-            ),
+            upsert: format!("{insert}{}{after}", arrays.join(", ")),
             copy_in: format!("COPY {qualified} ({list}) FROM STDIN"),
             staging: [
                 format!(

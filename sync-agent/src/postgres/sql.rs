@@ -1,5 +1,7 @@
 //! SQL text, and which errors are a row's fault. Names and literals are quoted here and nowhere else.
 
+use std::borrow::Cow;
+
 use ficus_rules::mapping::{Kind, Value};
 use sqlx::postgres::{PgArguments, PgDatabaseError, PgSeverity};
 use sqlx::query::Query;
@@ -15,6 +17,12 @@ pub(super) fn name(name: &str) -> String {
 /// A text literal. `standard_conforming_strings` is pinned, so that a backslash is one.
 pub(super) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// An array of texts.
+pub(super) fn text_array<'t>(texts: impl Iterator<Item = Option<Cow<'t, str>>>) -> String {
+    let literals: Vec<String> = texts.map(|cell| cell.map_or_else(|| "NULL".to_owned(), |cell| text(&cell))).collect();
+    format!("ARRAY[{}]::text[]", literals.join(","))
 }
 
 /// A statement that was put together here, from quoted names and placeholders.
@@ -107,5 +115,7 @@ mod tests {
     fn quotes_are_doubled() {
         assert_eq!(super::name("a\"b"), "\"a\"\"b\"");
         assert_eq!(super::text("it's"), "'it''s'");
+        let cells = [Some("it's".into()), None].into_iter();
+        assert_eq!(super::text_array(cells), "ARRAY['it''s',NULL]::text[]");
     }
 }

@@ -111,7 +111,7 @@ impl Bed {
 
     async fn apply(&self, rows: &[Row]) {
         let upserts = rows.iter().map(|row| self.plans[0].forward(row).unwrap()).collect();
-        let changes = [Changes { upserts, deletes: Vec::new() }];
+        let changes = [Changes { upserts, ..Changes::default() }];
         match self.modern.apply(&changes, Position(1), Effort::Plain, &[]).await {
             Ok(Applied::Done { .. }) => {}
             other => panic!("{other:?}"),
@@ -217,7 +217,7 @@ async fn a_value_that_is_too_long_is_refused_and_never_cut() {
         row(4, ["abc", "x", "abc"]),
         row(5, ["abc", "x", "ab"]),
     ];
-    let changes = [Changes { upserts: rows, deletes: Vec::new() }];
+    let changes = [Changes { upserts: rows, ..Changes::default() }];
     assert!(matches!(bed.modern.apply(&changes, Position(1), Effort::Plain, &[]).await, Ok(Applied::Refused { .. })));
     let Ok(Applied::Done { rejected, quarantined: 4 }) = bed.modern.apply(&changes, Position(1), Effort::Isolated, &[]).await else {
         panic!("set aside")
@@ -372,8 +372,9 @@ async fn rows_whose_keys_others_refer_to_are_moved_out_of_the_way_without_their_
     modern_side.prepare().await.unwrap();
     modern_side.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
     let row = |key: i64, name: &str| Row { key: Value::Int(key), values: vec![Value::Text(name.into()), Value::Int(key)] };
-    let apply =
-        async |rows: Vec<Row>, effort| modern_side.apply(&[Changes { upserts: rows, deletes: Vec::new() }], Position(1), effort, &[]).await;
+    let apply = async |rows: Vec<Row>, effort| {
+        modern_side.apply(&[Changes { upserts: rows, ..Changes::default() }], Position(1), effort, &[]).await
+    };
     assert!(matches!(apply(vec![row(1, "a"), row(2, "b")], Effort::Plain).await, Ok(Applied::Done { .. })));
     exec(&mut modern, "INSERT INTO child VALUES (1), (2)").await;
     assert!(matches!(apply(vec![row(1, "b"), row(2, "a")], Effort::Plain).await, Ok(Applied::Refused { .. })));
@@ -667,7 +668,7 @@ async fn a_row_of_another_pair_keeps_its_key() {
     exec(&mut modern, "INSERT INTO \"the new\".\"Item\" VALUES (1, 'a', 'theirs'), (2, 'b', 'ours'), (3, 'c', NULL)").await;
     for many in [4, 2_000] {
         let row = |key| Row { key: Value::Int(key), values: vec![Value::Text("new".into()), Value::Text("ours".into())] };
-        let changes = [Changes { upserts: (1..=many).map(row).collect(), deletes: Vec::new() }];
+        let changes = [Changes { upserts: (1..=many).map(row).collect(), ..Changes::default() }];
         let refused = bed.modern.apply(&changes, Position(1), Effort::Plain, &[]).await.unwrap();
         assert!(matches!(refused, Applied::Refused { .. }), "{refused:?}");
         let Applied::Done { rejected, .. } = bed.modern.apply(&changes, Position(1), Effort::Isolated, &[]).await.unwrap() else {
@@ -701,10 +702,11 @@ async fn a_table_gets_its_identity_back_by_an_index_of_another_schema() {
 async fn rows_that_cannot_be_told_apart_and_keys_with_zero_bytes_are_set_aside() {
     let bed = Bed::new("name text", &[]).await;
     let row = |key: Value, name: &str| Row { key, values: vec![Value::Text(name.into())] };
-    let twice = [Changes { upserts: vec![row(Value::Int(1), "a"), row(Value::Text("1".into()), "b")], deletes: Vec::new() }];
+    let twice = [Changes { upserts: vec![row(Value::Int(1), "a"), row(Value::Text("1".into()), "b")], ..Changes::default() }];
     let refused = bed.modern.apply(&twice, Position(1), Effort::Plain, &[]).await.unwrap();
     assert!(matches!(refused, Applied::Refused { .. }), "{refused:?}");
-    let zero = [Changes { upserts: vec![row(Value::Text("a\0b".into()), "a")], deletes: vec![Value::Text("c\0d".into())] }];
+    let zero =
+        [Changes { upserts: vec![row(Value::Text("a\0b".into()), "a")], deletes: vec![Value::Text("c\0d".into())], ..Changes::default() }];
     for _ in 0..2 {
         let Applied::Done { quarantined, .. } = bed.modern.apply(&zero, Position(2), Effort::Isolated, &[]).await.unwrap() else {
             panic!("applied")

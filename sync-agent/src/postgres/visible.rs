@@ -13,12 +13,15 @@ use crate::error::Error;
 /// How long the first transaction that nobody sees is waited for, at a time.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_micros(500);
+/// Looks without a pause between them.
+const AT_ONCE: usize = 3;
+
+/// Between two looks after that.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What one statement sees: everything below `oldest`, nothing from `next` on, and of what lies between all but `running`.
 #[derive(Debug, PartialEq, Eq)]
-struct Snapshot {
+pub(super) struct Snapshot {
     oldest: u64,
     next: u64,
     running: Vec<u64>,
@@ -41,25 +44,45 @@ impl Snapshot {
     }
 }
 
+/// The log at one moment.
+pub(super) struct Log {
+    /// Where it ends, written through to the disk or not.
+    pub(super) end: u64,
+    /// Up to where it is on the disk.
+    pub(super) flushed: u64,
+    /// What others saw then.
+    pub(super) seen: Snapshot,
+}
+
+const LOG: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8, txid_current_snapshot()::text";
+
 impl Endpoint {
-    /// Looks which of the transactions that have arrived, up to `limit` entries, are seen by others; waits a little for the
-    /// first. The others count as not arrived.
-    pub(super) async fn look_out(&self, feed: &mut Feed, limit: usize) -> Result<(), Error> {
+    /// Looks at the log.
+    pub(super) async fn look(&self) -> Result<Log, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let row = sqlx::query(LOG).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let place = |index| row.try_get::<i64, _>(index).map(|place| self.wal.tidy(u64::try_from(place).unwrap_or(0)));
+        let text: String = row.try_get(2).map_err(|e| self.failed(e))?;
+        let seen = Snapshot::parse(&text).ok_or_else(|| {
+            Error::Refused(format!("{}: a snapshot cannot be read ({text}); report the server's version", self.server.label))
+        })?;
+        Ok(Log { end: place(0).map_err(|e| self.failed(e))?, flushed: place(1).map_err(|e| self.failed(e))?, seen })
+    }
+
+    /// Finds out which of the transactions that have arrived, up to `limit` entries, others see: by a look that was taken
+    /// already, then by new ones; waits a little for the first. The others count as not arrived.
+    pub(super) async fn look_out(&self, feed: &mut Feed, mut seen: Snapshot, limit: usize) -> Result<(), Error> {
         let begun = Instant::now();
-        while feed.unseen(limit) {
-            let text: String = {
-                let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
-                let row = sqlx::query("SELECT txid_current_snapshot()::text").fetch_one(&mut *connection).await;
-                row.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))?
-            };
-            let snapshot = Snapshot::parse(&text).ok_or_else(|| {
-                Error::Refused(format!("{}: a snapshot cannot be read ({text}); report the server's version", self.server.label))
-            })?;
-            feed.see(|xid| snapshot.sees(xid));
-            if feed.seen > 0 || begun.elapsed() >= PATIENCE {
-                return Ok(());
+        for look in 0.. {
+            feed.see(|xid| seen.sees(xid));
+            if feed.seen > 0 || !feed.unseen(limit) || begun.elapsed() >= PATIENCE {
+                break;
             }
-            tokio::time::sleep(PAUSE).await;
+            // Mostly a moment is enough, and the question itself is one; what takes longer waits for something.
+            if look >= AT_ONCE {
+                tokio::time::sleep(PAUSE).await;
+            }
+            seen = self.look().await?.seen;
         }
         Ok(())
     }

@@ -11,13 +11,25 @@ use super::capture::key_text;
 use super::change::Key;
 use super::parts::Place;
 use super::{Endpoint, copy, sql};
-use crate::port::{Changes, Rejected, Touched};
+use crate::port::{Changes, Effort, Rejected, Touched};
+
+/// Rows of a batch that is written by one message.
+const AT_ONCE: usize = 40;
 
 /// From here on a batch is copied.
 const MANY: usize = 1_000;
 
 /// Rows of one statement of arrays.
 const FEW: usize = 500;
+
+/// From here on rows that are not there yet are copied straight into the table.
+const FRESH: usize = 100;
+
+/// The rows to copy, and those to upsert.
+fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
+    let fresh = if changes.fresh >= FRESH { changes.fresh.min(changes.upserts.len()) } else { 0 };
+    changes.upserts.split_at(fresh)
+}
 
 /// A refusal, or an error that is nobody's fault.
 pub(super) enum Failure {
@@ -41,9 +53,41 @@ impl From<sql::Blame> for Failure {
 }
 
 impl Endpoint {
-    /// Everything, in one go.
-    pub(super) async fn write(&self, tx: &mut PgConnection, changes: &[Changes], parked: bool) -> Result<(), Failure> {
-        sql::run(tx, "SET CONSTRAINTS ALL DEFERRED").await?;
+    /// What the transaction of [`Endpoint::write`] and [`Endpoint::isolate`] has to begin with.
+    pub(super) fn opening(&self, changes: &[Changes], effort: Effort) -> String {
+        let staged = |changes: &Changes| (if effort == Effort::Plain { upserts(changes).1 } else { &changes.upserts }).len() >= MANY;
+        let create = self.pairs.iter().zip(changes).filter(|(_, changes)| staged(changes)).map(|(pair, _)| pair.sql.staging[0].as_str());
+        std::iter::once("SET CONSTRAINTS ALL DEFERRED").chain(create).collect::<Vec<_>>().join("; ")
+    }
+
+    /// A batch of few rows as statements that follow [`Endpoint::opening`] in its message, so that it is written in one;
+    /// `None`: it has many, or the number of rows that each statement writes matters.
+    pub(super) fn in_one(&self, changes: &[Changes]) -> Result<Option<String>, sql::Blame> {
+        let rows = |changes: &Changes| changes.upserts.len() + changes.deletes.len();
+        let counted = self.pairs.iter().zip(changes).any(|(pair, changes)| rows(changes) > 0 && !pair.filters.is_empty());
+        if counted || changes.iter().map(rows).sum::<usize>() > AT_ONCE {
+            return Ok(None);
+        }
+        let mut message = String::new();
+        for (pair, changes) in self.pairs.iter().zip(changes).rev() {
+            let keys = pair.keys(changes.deletes.iter());
+            if !keys.is_empty() {
+                let [before, after] = &pair.sql.delete_around;
+                message.extend(["; ", before, &keys.literal(), after]);
+            }
+        }
+        for (pair, changes) in self.pairs.iter().zip(changes).filter(|(_, changes)| !changes.upserts.is_empty()) {
+            let mut rows = changes.upserts.iter().map(|row| pair.texts(row)).collect::<Result<Vec<_>, _>>()?;
+            let columns = (0..=pair.columns.len()).map(|column| sql::text_array(rows.iter_mut().map(|row| row[column].take())));
+            let [before, after] = &pair.sql.upsert_around;
+            message.extend(["; ", before, &columns.collect::<Vec<_>>().join(", "), after]);
+        }
+        Ok(Some(message))
+    }
+
+    /// Everything, in one go. Constraints stay deferred.
+    pub(super) async fn write(&self, tx: &mut PgConnection, changes: &[Changes], effort: Effort) -> Result<(), Failure> {
+        let parked = effort != Effort::Plain;
         for (pair, changes) in changes.iter().enumerate().rev() {
             self.delete(tx, pair, &changes.deletes).await?;
         }
@@ -53,10 +97,13 @@ impl Endpoint {
             }
         }
         for (pair, changes) in changes.iter().enumerate() {
-            self.upsert(tx, pair, &changes.upserts).await?;
+            let (fresh, rows) = if parked { (&[][..], changes.upserts.as_slice()) } else { upserts(changes) };
+            if !fresh.is_empty() {
+                // One that is there nevertheless refuses the batch, which then is written as upserts.
+                self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, fresh).await?;
+            }
+            self.upsert(tx, pair, rows).await?;
         }
-        // What is deferred is checked here, where it can be blamed on the batch.
-        sql::run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await?;
         Ok(())
     }
 
@@ -83,12 +130,10 @@ impl Endpoint {
     pub(super) async fn upsert(&self, tx: &mut PgConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
         let this = &self.pairs[pair];
         if rows.len() >= MANY {
-            let [create, fill, merge] = &this.sql.staging;
-            sql::run(tx, create).await?;
+            let [_, fill, merge] = &this.sql.staging;
             self.copy_in(tx, pair, fill, rows).await?;
             let written = sql::query(merge).execute(&mut *tx).await?;
             this.owns_all(rows.len(), written.rows_affected())?;
-            sql::run(tx, &format!("DELETE FROM pg_temp._ficus_batch_{pair}")).await?;
             return Ok(());
         }
         for rows in rows.chunks(FEW) {
@@ -174,7 +219,7 @@ impl Endpoint {
         Ok(rejected)
     }
 
-    /// One part inside a savepoint; what refused it.
+    /// One part inside a savepoint; what refused it. Its staging table may have rows of the part before it.
     async fn attempt(
         &self,
         tx: &mut PgConnection,
@@ -185,7 +230,9 @@ impl Endpoint {
         if rows.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
-        sql::run(tx, "SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED").await?;
+        let staging = &self.pairs[pair].sql.staging[0];
+        let clean = if rows.len() >= MANY { format!("; {staging}; DELETE FROM pg_temp._ficus_batch_{pair}") } else { String::new() };
+        sql::run(tx, &format!("SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED{clean}")).await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
             self.park(tx, pair, rows).await?;

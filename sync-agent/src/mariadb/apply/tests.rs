@@ -27,7 +27,7 @@ async fn a_row_that_another_index_finds_is_left_alone() {
     exec(&mut root, "INSERT INTO `to here` VALUES (1, 'a'), (2, 'b')").await;
     let row = |id: i64, text: &str| Row { key: Value::Int(id), values: vec![Value::Text(text.into())] };
     let apply = async |upserts: Vec<Row>, effort| {
-        sink.apply(&[Changes { upserts, deletes: Vec::new() }], Position(5), effort, &[]).await.expect("applies")
+        sink.apply(&[Changes { upserts, ..Changes::default() }], Position(5), effort, &[]).await.expect("applies")
     };
     match apply(vec![row(1, "b")], Effort::Plain).await {
         Applied::Refused { holders } => assert_eq!(holders, [Touched { pair: 0, key: Value::Int(2) }]),
@@ -61,7 +61,7 @@ async fn texts_are_keys_byte_by_byte() {
     let key = |text: &str| Value::Text(text.into());
     let upserts = ["ä", "a", "B", "x"].map(|text| Row { key: key(text), values: vec![key(text)] }).to_vec();
     let apply = async |upserts: Vec<Row>, deletes: Vec<Value>| {
-        sink.apply(&[Changes { upserts, deletes }], Position(5), Effort::Isolated, &[]).await.expect("applies")
+        sink.apply(&[Changes { upserts, deletes, ..Changes::default() }], Position(5), Effort::Isolated, &[]).await.expect("applies")
     };
     // `general_ci` takes ä for a: that row cannot stand beside the other one.
     match apply(upserts, Vec::new()).await {
@@ -100,7 +100,7 @@ async fn small_numbers_change_places_as_often_as_they_like() {
     for round in 0..100 {
         let upserts = vec![row(1, round % 2), row(2, (round + 1) % 2)];
         let effort = if round % 3 == 2 { Effort::Isolated } else { Effort::Parked };
-        let done = sink.apply(&[Changes { upserts, deletes: Vec::new() }], Position(5), effort, &[]).await.expect("applies");
+        let done = sink.apply(&[Changes { upserts, ..Changes::default() }], Position(5), effort, &[]).await.expect("applies");
         assert!(matches!(done, Applied::Done { quarantined: 0, .. }), "round {round}: {done:?}");
     }
 }
@@ -128,7 +128,7 @@ async fn rows_with_long_keys_in_pairs_with_long_names_are_set_aside() {
     sink.claim("a source", None).await.expect("a turn");
     let row = |end: &str, number: i64| Row { key: Value::Text("ž".repeat(690) + end), values: vec![Value::Int(number)] };
     let apply = async |upserts: Vec<Row>| {
-        let changes = [Changes { upserts, deletes: Vec::new() }, Changes::default()];
+        let changes = [Changes { upserts, ..Changes::default() }, Changes::default()];
         match sink.apply(&changes, Position(5), Effort::Isolated, &[]).await.expect("applies") {
             Applied::Done { quarantined, .. } => quarantined,
             other => panic!("{other:?}"),

@@ -167,7 +167,7 @@ async fn every_type_is_the_same_by_log_by_query_and_back() {
     // And into a table again.
     let row = plans[0].forward(by_log).expect("maps");
     assert_eq!(row.values, expected);
-    let changes = Changes { upserts: vec![row], deletes: Vec::new() };
+    let changes = Changes { upserts: vec![row], ..Changes::default() };
     let done = sink.apply(&[changes], batch.upto, Effort::Plain, &[]).await.expect("applies");
     assert!(matches!(done, Applied::Done { quarantined: 0, .. }), "{done:?}");
     assert_eq!(sink.rows(0, &[Value::Int(1)]).await.expect("reads")[0].values, expected);
@@ -205,7 +205,7 @@ async fn a_zero_date_is_told_and_set_aside() {
     let source = opened.side("kinds", Side::Legacy, &plans).await.expect("a side");
     let rows = source.rows(0, &[Value::Int(1), Value::Int(2)]).await.expect("reads");
     assert_eq!(rows[0].values, [Value::Text("0000-00-00 00:00:00".into())]);
-    let changes = Changes { upserts: rows, deletes: Vec::new() };
+    let changes = Changes { upserts: rows, ..Changes::default() };
     match sink.apply(&[changes], Position(5), Effort::Isolated, &[]).await.expect("applies") {
         Applied::Done { rejected, quarantined: 1 } => {
             assert!(rejected[0].reason.contains("c0") && rejected[0].reason.contains("zero date"), "{}", rejected[0].reason);
