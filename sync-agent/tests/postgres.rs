@@ -5,7 +5,7 @@
 mod server;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ficus_rules::Side;
@@ -488,6 +488,11 @@ async fn an_emptied_table_is_compared_and_a_lost_slot_too() {
     world.must_be_equal(&agent).await;
     agent.stop().await;
 
+    // The server may take a moment to see that the agent is gone.
+    let free = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND NOT active";
+    while legacy.number(free).await != 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let slot = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = current_database()";
     assert_eq!(legacy.number(slot).await, 1);
     legacy.exec("UPDATE accounts_user SET email = 'unseen' WHERE id < 4; DELETE FROM accounts_note").await;
@@ -598,12 +603,14 @@ async fn a_commit_that_nobody_sees_yet_is_waited_for() {
              INSERT INTO notes (id, legacy_id, user_id, text) VALUES ('{note}', {id}, '{user}', 'theirs'); COMMIT"
         )
     };
+    let pid = server::number(&mut waiting, "SELECT pg_backend_pid()").await;
     let committing = tokio::spawn(async move {
         server::exec(&mut waiting, &row(98)).await;
         waiting
     });
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    while server::number(&mut root, waits).await == 0 {
+    // The agent's own connections may wait as well.
+    let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = {pid}");
+    while server::number(&mut root, &waits).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let asked = ficus_rules::Timestamp::from(std::time::SystemTime::now());
@@ -647,7 +654,13 @@ async fn the_agent_that_is_killed() {
     world.theirs = Some([urls.0, urls.1]);
     let agent = world.agent().await;
     streaming(&agent).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Some batches, however slow the machine is: a point may be one of a later batch.
+    let mut seen = BTreeSet::new();
+    until(&agent, "several batches", |report| {
+        seen.insert(report.forward.rows);
+        seen.len() > 6
+    })
+    .await;
     world.switch(&agent, Side::Modern).await;
     tokio::time::sleep(Duration::from_secs(30)).await;
 }
