@@ -259,7 +259,11 @@ impl Inner {
     /// Serves by a snapshot from here on, and lets go of whom its fences no longer hold.
     fn swap(&self, snapshot: Snapshot) {
         let published = snapshot.published.clone();
-        snapshot.rules.capabilities.keys().for_each(|capability| metrics::begin(capability));
+        for capability in snapshot.rules.capabilities.keys() {
+            metrics::begin(capability);
+            // It is reported from now on, with or without a request.
+            let _ = self.counters.of(capability);
+        }
         self.current.store(Arc::new(snapshot));
         self.standing.inform();
         for capability in self.holds.capabilities() {

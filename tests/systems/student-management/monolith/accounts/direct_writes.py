@@ -1,7 +1,8 @@
 """Writes of the users' tables that come from outside the web server: a nightly job, a shell, an import.
 
 Each write is one transaction and reported as one JSON line right after its commit. A database that is locked is
-tried again; a write that the database refuses in the name of `ficus` is reported and left out.
+tried again; a write that the database refuses in the name of `ficus` is reported and left out, as is one for somebody
+who was removed meanwhile.
 """
 
 import json
@@ -18,9 +19,12 @@ def write(out, row, *values):
     try:
         report = _until_unlocked(row, values)
     except IntegrityError as error:
-        if "ficus" not in str(error):
+        if "ficus" in str(error):
+            report = {"refused": str(error)}
+        elif "foreign key" in str(error).lower():
+            report = {"gone": str(error)}
+        else:
             raise
-        report = {"refused": str(error)}
     out.write(json.dumps(report))
     out.flush()
 
