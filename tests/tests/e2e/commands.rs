@@ -182,7 +182,10 @@ async fn every_end_of_a_command_has_its_code() -> Result<()> {
 /// `status --watch` prints again and again until Ctrl-C, which is 130 in a shell: the signal itself ends it.
 async fn watched(desk: &Desk<'_>) -> Result<()> {
     let log = desk.0.directory.join("logs/watch.log");
-    let mut watching = Process::start("ficus status --watch", &mut desk.command(&["status", "users", "--watch"])?, &log)?;
+    // Whoever started the tests in the background may have ignored the signal for all that comes of them.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(school::binary("ficus")?).args(["--config", "ficus.toml", "status", "users", "--watch"]);
+    let mut watching = Process::start("ficus status --watch", command.current_dir(&desk.0.directory).env("USER", OPERATOR), &log)?;
     let started = Instant::now();
     while watching.log().matches("users: shadowing, step 1 of ").count() < 3 {
         ensure!(started.elapsed() < PATIENCE && watching.ended().is_none(), "it does not go on:\n{}", watching.log());
