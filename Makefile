@@ -31,7 +31,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
-bench: packages python release ## Measure; one JSON object a line
+bench: packages-test python release ## Measure; one JSON object a line
 	@$(CARGO) build --release --quiet --workspace --bins --examples
 	@target/release/examples/backfill_bench
 	@target/release/examples/postgres_bench
