@@ -30,6 +30,7 @@ mod contract;
 mod crash;
 mod engine;
 mod error;
+mod freshness;
 mod mariadb;
 mod metrics;
 pub mod port;

@@ -259,6 +259,12 @@ pub trait Sink: Reader {
     /// Rows, position and quarantine in one transaction.
     async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error>;
 
+    /// How many times the configured size a batch may grow to while a backlog is drained: where a long transaction keeps
+    /// nobody else from writing, what each of them costs beside its rows is spent less often.
+    fn growth(&self) -> usize {
+        1
+    }
+
     /// Writes rows of the initial copy.
     async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error>;
 

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ficus_rules::Timestamp;
 use tokio::sync::watch;
 
 use crate::apply::{Applier, Outcome};
 use crate::crash;
 use crate::error::Error;
+use crate::freshness::{Freshness, Look};
 use crate::metrics;
 use crate::port::{Batch, Position};
 use crate::state::{State, now};
@@ -49,27 +49,20 @@ impl Stream {
         let mut pruned = Pruned { at: Instant::now(), position: self.position, entries: 0 };
         // The first look is a real one, whatever the wake-up says.
         let mut look = true;
-        // The oldest end that is not reached yet, and when it was read: who writes without a pause moves the end on and on.
-        let mut ahead: Option<(Position, Timestamp)> = None;
+        let mut freshness = Freshness::default();
+        // Doubles while batches come full.
+        let mut limit = self.batch_rows;
         while !*self.stop.borrow() {
             let asked = now();
             look |= self.applier.source.changed().await?;
             if look {
-                let batch = self.applier.source.read(self.position, self.batch_rows, &[]).await?;
+                let batch = self.applier.source.read(self.position, limit, &[]).await?;
                 let (entries, end, complete) = (batch.entries, batch.end, batch.upto == batch.end);
-                pruned.entries += self.carry(batch).await?;
-                let reached = match ahead {
-                    _ if complete => Some(asked),
-                    // Unless the clock was set back meanwhile.
-                    Some((end, since)) if self.position >= end && since <= asked => Some(since),
-                    _ => None,
-                };
-                if complete {
-                    ahead = None;
-                } else if ahead.is_none() || reached.is_some() {
-                    ahead = Some((end, asked));
-                }
-                self.state.advance(self.applier.direction, self.position, reached.unwrap_or(asked), reached.is_some());
+                pruned.entries += self.carry(batch, limit).await?;
+                let full = usize::try_from(entries).is_ok_and(|entries| entries >= limit);
+                limit = if full { (limit * 2).min(self.batch_rows * self.applier.sink.growth()) } else { self.batch_rows };
+                let through = freshness.after(Look { asked, end, reached: self.position });
+                self.state.advance(self.applier.direction, self.position, through.unwrap_or(asked), through.is_some());
                 look = !complete;
                 crash::point_if(entries > 0, "after_commit_before_confirm");
             } else {
@@ -89,7 +82,7 @@ impl Stream {
     }
 
     /// Applies a batch and moves the position. The number of entries that it had.
-    async fn carry(&mut self, batch: Batch) -> Result<u64, Error> {
+    async fn carry(&mut self, batch: Batch, limit: usize) -> Result<u64, Error> {
         let direction = self.applier.direction;
         let entries = batch.entries;
         if batch.touched.is_empty() {
@@ -102,7 +95,7 @@ impl Stream {
             stream.lag_seconds = batch.age;
         });
         let Outcome { batch, rows, quarantined } = tokio::select! {
-            applied = self.applier.apply(self.position, self.batch_rows, batch) => applied?,
+            applied = self.applier.apply(self.position, limit, batch) => applied?,
             never = self.applier.source.gather() => match never {},
         };
         self.position = batch.upto.max(self.position);

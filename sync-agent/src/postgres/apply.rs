@@ -225,6 +225,10 @@ impl Sink for Endpoint {
         Ok(Applied::Refused { holders: self.holders(changes).await.map_err(|e| self.failed(e))? })
     }
 
+    fn growth(&self) -> usize {
+        8
+    }
+
     async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
         if rows.is_empty() || self.load_plain(pair, rows).await? {
             return Ok(Vec::new());

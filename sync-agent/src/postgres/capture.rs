@@ -17,6 +17,10 @@ use crate::port::{Batch, Piece, Position, Source, Touched};
 /// How long a batch that has rows waits for the end of the log.
 const GRACE: Duration = Duration::from_millis(5);
 
+/// How long it waits to become full when it is so many bytes of the log behind: many small batches would not catch up.
+const FULL: Duration = Duration::from_millis(100);
+const BACKLOG: u64 = 1 << 20;
+
 /// How long an empty one does. Commits that are not written through yet take up to three times `wal_writer_delay`.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -37,7 +41,11 @@ impl Endpoint {
             if feed.received >= end || feed.entries >= limit || feed.bytes >= slot::MOST_BYTES {
                 return Ok(());
             }
-            let patience = if feed.ready.is_empty() { PATIENCE } else { GRACE };
+            let patience = match log.flushed.saturating_sub(feed.received) {
+                _ if feed.ready.is_empty() => PATIENCE,
+                behind if behind > BACKLOG => FULL,
+                _ => GRACE,
+            };
             let Some(left) = patience.checked_sub(begun.elapsed()) else { return Ok(()) };
             if let Ok(arrived) = tokio::time::timeout(left, feed.next(self)).await {
                 arrived?;

@@ -1,0 +1,224 @@
+//! What is read off the log, and what that rests on.
+
+use super::*;
+
+#[tokio::test]
+async fn a_batch_is_whole_transactions_and_may_be_asked_for_twice() {
+    let bed = Bed::new("name text", &[]).await;
+    let (mut one, mut two) = (bed.app(Side::Legacy).await, bed.app(Side::Legacy).await);
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut one, "BEGIN; INSERT INTO item SELECT i, 'first' FROM generate_series(1, 30) i; SAVEPOINT s; DELETE FROM item; ROLLBACK TO s")
+        .await;
+    exec(&mut two, "INSERT INTO item VALUES (100, 'between')").await;
+    exec(&mut one, "UPDATE item SET id = 200 WHERE id = 3; COMMIT").await;
+    exec(&mut two, "INSERT INTO item VALUES (101, 'after')").await;
+    let first = bed.legacy.read(start, 1, &[]).await.unwrap();
+    assert_eq!((first.entries, first.touched[0].key.clone()), (1, Value::Int(100)), "the order is that of commits");
+    assert!(first.upto < first.end);
+    // The second transaction is longer than the limit.
+    let second = bed.legacy.read(first.upto, 5, &[]).await.unwrap();
+    assert_eq!((second.touched.len(), second.rows[0].len(), second.entries), (31, 30, 32), "a transaction is not divided");
+    let repeated = bed.legacy.read(first.upto, 5, &[crate::port::Touched { pair: 0, key: Value::Int(101) }]).await.unwrap();
+    assert_eq!((repeated.upto, repeated.touched.len(), repeated.rows[0].len()), (second.upto, 32, 31));
+    let third = bed.read(second.upto).await;
+    assert_eq!((third.touched.len(), third.upto), (1, third.end));
+    assert!(third.age < 30.0);
+    // A session that begins further back gets all of it again.
+    assert_eq!(bed.read(start).await.entries, 34);
+}
+
+#[tokio::test]
+async fn commits_that_are_not_written_through_are_found_as_well() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    exec(&mut app, "SET synchronous_commit = off").await;
+    let mut position = bed.legacy.end_position().await.unwrap();
+    for id in 1..=20 {
+        exec(&mut app, &format!("INSERT INTO item VALUES ({id}, 'x')")).await;
+        assert!(bed.legacy.changed().await.unwrap());
+        let mut seen = 0;
+        // Complete means that everything that was committed before is in it.
+        loop {
+            let batch = bed.legacy.read(position, 100, &[]).await.unwrap();
+            (position, seen) = (batch.upto, seen + batch.touched.len());
+            if batch.upto == batch.end {
+                break;
+            }
+        }
+        assert_eq!(seen, 1, "row {id}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_table_becomes_a_gap_once() {
+    let mut bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    bed.legacy.close_gaps(&[0]).await.unwrap();
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut app, "INSERT INTO item VALUES (1, 'gone')").await;
+    exec(&mut app, "BEGIN; TRUNCATE item; INSERT INTO item VALUES (2, 'new'); COMMIT").await;
+    let batch = bed.legacy.read(start, 100, &[]).await.unwrap();
+    assert_eq!(batch.touched.len(), 1, "up to what cannot be read");
+    assert!(matches!(bed.legacy.read(batch.upto, 100, &[]).await, Err(Error::SchemaChanged)));
+    bed.again().await;
+    assert_eq!(bed.legacy.gaps().await.unwrap(), [0]);
+    let batch = bed.read(batch.upto).await;
+    assert_eq!(batch.touched[0].key, Value::Int(2));
+}
+
+#[tokio::test]
+async fn what_capture_rests_on_is_watched() {
+    for (break_it, gap) in [
+        ("ALTER TABLE item ADD COLUMN more text", false),
+        ("ALTER TABLE item REPLICA IDENTITY NOTHING", true),
+        ("DROP TABLE item; CREATE TABLE item (id int PRIMARY KEY, name text, kept text)", true),
+        ("ALTER TABLE item DISABLE TRIGGER ALL", false),
+        ("DO $$ BEGIN EXECUTE (SELECT 'ALTER PUBLICATION ' || pubname || ' DROP TABLE item' FROM pg_publication); END $$", true),
+        (
+            "DO $$ BEGIN EXECUTE (SELECT 'DROP PUBLICATION ' || pubname FROM pg_publication); END $$; INSERT INTO item VALUES (9, 'unpublished', '')",
+            true,
+        ),
+        ("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()", true),
+    ] {
+        let mut bed = Bed::new("name text, kept text", &["kept"]).await;
+        bed.legacy.close_gaps(&[0]).await.unwrap();
+        let mut app = bed.app(Side::Legacy).await;
+        exec(&mut app, break_it).await;
+        assert!(matches!(bed.legacy.end_position().await, Err(Error::SchemaChanged)), "{break_it}");
+        assert!(matches!(bed.legacy.fence(true).await, Err(Error::SchemaChanged)), "{break_it}");
+        bed.again().await;
+        assert_eq!(!bed.legacy.gaps().await.unwrap().is_empty(), gap, "{break_it}");
+        let start = bed.legacy.end_position().await.unwrap();
+        exec(&mut app, "INSERT INTO item VALUES (1, 'a', 'b'); UPDATE item SET name = 'c' WHERE id = 1").await;
+        assert_eq!(bed.read(start).await.rows[0].len(), 1, "{break_it}");
+        bed.legacy.fence(true).await.unwrap();
+        assert!(attempt(&mut app, "DELETE FROM item").await.unwrap_err().contains("ficus: "), "{break_it}");
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_cannot_be_read_is_told_with_the_statement_that_drops_it() {
+    // GIVEN a slot of our name that another plugin writes
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let ours = "(SELECT slot_name FROM pg_replication_slots WHERE database = current_database())";
+    let slot = text(&mut app, ours).await.unwrap();
+    let wanted = Wanted::of_shapes("test", Side::Legacy, bed.plans.iter().map(|plan| &plan.legacy));
+    let lost = async || {
+        let findings = bed.opened[0].findings(&wanted).await.unwrap();
+        findings.into_iter().find(|finding| finding.code == "slot_lost")
+    };
+    assert_eq!(lost().await, None);
+    exec(&mut app, &format!("SELECT pg_drop_replication_slot('{slot}')")).await;
+    exec(&mut app, &format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')")).await;
+    // WHEN the statement of the finding is run
+    let found = lost().await.unwrap();
+    exec(&mut app, &found.statements[0]).await;
+    // THEN it is gone
+    assert_eq!(lost().await, None);
+}
+
+#[tokio::test]
+async fn a_server_on_another_timeline_is_refused() {
+    let mut bed = Bed::new("name text", &[]).await;
+    exec(&mut bed.app(Side::Legacy).await, "UPDATE _ficus.capture SET timeline = timeline + 1").await;
+    bed.legacy = bed.opened[0].side("test", Side::Legacy, &bed.plans).await.unwrap();
+    let Err(Error::Refused(why)) = bed.legacy.prepare().await else { panic!("refused") };
+    assert!(why.contains("timeline") && why.contains("remove the capability"), "{why}");
+}
+
+#[tokio::test]
+async fn a_later_agent_takes_the_slot_from_an_earlier_one() {
+    let bed = Bed::new("name text", &[]).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    bed.legacy.read(start, 10, &[]).await.unwrap();
+    let later = bed.opened[0].side("test", Side::Legacy, &bed.plans).await.unwrap();
+    later.prepare().await.unwrap();
+    later.claim(&bed.modern.id().await.unwrap(), None).await.unwrap();
+    exec(&mut bed.app(Side::Legacy).await, "INSERT INTO item VALUES (1, 'a')").await;
+    assert_eq!(later.read(start, 10, &[]).await.unwrap().touched.len(), 1);
+    assert!(matches!(bed.legacy.confirm(start).await, Err(Error::Superseded)));
+    let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(start, 10, &[]).await.is_ok() {} });
+    lost.await.expect("the earlier one loses its connection, and may not take it back");
+    assert!(matches!(bed.legacy.read(start, 10, &[]).await, Err(Error::Superseded)));
+}
+
+#[tokio::test]
+async fn a_lost_connection_does_not_put_the_log_beyond_what_the_target_remembers() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let durable = bed.legacy.end_position().await.unwrap();
+    bed.read(durable).await;
+    // What nobody maps moves the log, and no checkpoint.
+    exec(&mut app, "CREATE TABLE other (id int); INSERT INTO other SELECT generate_series(1, 100)").await;
+    let quiet = bed.read(bed.legacy.end_position().await.unwrap()).await.upto;
+    assert!(quiet > durable);
+    let mut root = Server::shared().root(&bed.names[0]).await;
+    exec(&mut root, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database() AND active")
+        .await;
+    exec(&mut app, "INSERT INTO other VALUES (0)").await;
+    let lost = tokio::time::timeout(Duration::from_secs(30), async { while bed.legacy.read(quiet, 10, &[]).await.is_ok() {} });
+    lost.await.expect("the connection is gone");
+    let again = bed.read(quiet).await.upto;
+    bed.legacy.confirm(again).await.unwrap();
+    let pruned = bed.legacy.pruned().await.unwrap();
+    assert!(pruned <= durable, "{pruned} is above {durable}");
+    // What had rows is remembered, on whichever connection it came.
+    exec(&mut app, "INSERT INTO item VALUES (1, 'a')").await;
+    let read = bed.read(again).await.upto;
+    bed.legacy.confirm(read).await.unwrap();
+    let pruned = bed.legacy.pruned().await.unwrap();
+    assert!(pruned > again && pruned <= read, "{pruned}");
+}
+
+#[tokio::test]
+async fn a_pair_that_is_looked_at_otherwise_becomes_a_gap_once() {
+    let mut bed = Bed::new("name text, other text", &[]).await;
+    bed.legacy.close_gaps(&[0]).await.unwrap();
+    bed.again().await;
+    assert_eq!(bed.legacy.gaps().await.unwrap(), [] as [usize; 0], "nothing is new");
+    let whole = bed.plans[0].legacy.clone();
+    let narrow = ficus_rules::mapping::Shape { columns: vec!["name".into()], ..whole.clone() };
+    let filtered = ficus_rules::mapping::Shape { filter: vec![("name".into(), Value::Text("a".into()))], ..whole.clone() };
+    for shape in [narrow, whole.clone(), filtered, whole] {
+        bed.plans[0].legacy = shape.clone();
+        bed.again().await;
+        assert_eq!(bed.legacy.gaps().await.unwrap(), [0], "{shape:?}");
+        bed.legacy.close_gaps(&[0]).await.unwrap();
+        bed.again().await;
+        assert_eq!(bed.legacy.gaps().await.unwrap(), [] as [usize; 0], "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_stream_that_ends_here_marks_a_transaction_as_the_agents_own() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut root = Server::shared().root(&bed.names[0]).await;
+    exec(&mut root, "INSERT INTO _ficus.checkpoint (stream, source_id, epoch) VALUES ('other/reverse', 'x', 1)").await;
+    let start = bed.legacy.end_position().await.unwrap();
+    for (key, stream) in [(1, "= 'other/reverse'"), (2, "<> 'other/reverse'")] {
+        exec(
+            &mut root,
+            &format!(
+                "BEGIN; UPDATE _ficus.checkpoint SET position = {key} WHERE stream {stream}; INSERT INTO item VALUES ({key}, 'a'); COMMIT"
+            ),
+        )
+        .await;
+    }
+    let touched: Vec<Value> = bed.read(start).await.touched.into_iter().map(|touched| touched.key).collect();
+    assert_eq!(touched, [Value::Int(1)]);
+}
+
+#[tokio::test]
+async fn a_table_gets_its_identity_back_by_an_index_of_another_schema() {
+    let bed = Bed::new("name text NOT NULL", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "CREATE UNIQUE INDEX \"By name\" ON \"the new\".\"Item\" (name)").await;
+    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    exec(&mut modern, "ALTER TABLE \"the new\".\"Item\" REPLICA IDENTITY USING INDEX \"By name\"").await;
+    bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap().prepare().await.unwrap();
+    let identity = "SELECT relreplident::text FROM pg_class WHERE relname = 'Item'";
+    assert_eq!(text(&mut modern, identity).await.as_deref(), Some("f"));
+    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    assert_eq!(text(&mut modern, identity).await.as_deref(), Some("i"));
+}
