@@ -136,7 +136,7 @@ impl Endpoint {
     /// Loads rows straight into the table; `false`: something refused them, and nothing was written.
     async fn load_plain(&self, pair: usize, rows: &[Row]) -> Result<bool, Error> {
         let mut tx = self.marked(None, "").await?;
-        match self.copy_in(&mut tx, pair, &self.pairs[pair].sql.copy_in, rows).await {
+        match self.copy_in(&mut tx, pair, &self.pairs[pair].sql.copy_in, rows.iter()).await {
             Ok(()) => {}
             Err(Failure::Other(error)) => return Err(self.failed(error)),
             Err(Failure::Blame(_)) => {

@@ -1,6 +1,7 @@
 //! Rows into tables: few as arrays of texts, many by COPY into a temporary table and one upsert. Always inside the
 //! caller's transaction; a refusal names the row's fault, and leaves the transaction to be rolled back.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use ficus_rules::mapping::{Row, Value};
@@ -29,6 +30,17 @@ const FRESH: usize = 100;
 fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
     let fresh = if changes.fresh >= FRESH { changes.fresh.min(changes.upserts.len()) } else { 0 };
     changes.upserts.split_at(fresh)
+}
+
+/// Rows as they lie in the index of their key: its pages are met once.
+fn by_key(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by(|one, other| match (&one.key, &other.key) {
+        (Value::Int(one), Value::Int(other)) => one.cmp(other),
+        (Value::Text(one), Value::Text(other)) => one.cmp(other),
+        _ => Ordering::Equal,
+    });
+    rows.into_iter()
 }
 
 /// A refusal, or an error that is nobody's fault.
@@ -100,7 +112,7 @@ impl Endpoint {
             let (fresh, rows) = if parked { (&[][..], changes.upserts.as_slice()) } else { upserts(changes) };
             if !fresh.is_empty() {
                 // One that is there nevertheless refuses the batch, which then is written as upserts.
-                self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, fresh).await?;
+                self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, fresh.iter()).await?;
             }
             self.upsert(tx, pair, rows).await?;
         }
@@ -131,7 +143,12 @@ impl Endpoint {
         let this = &self.pairs[pair];
         if rows.len() >= MANY {
             let [_, fill, merge] = &this.sql.staging;
-            self.copy_in(tx, pair, fill, rows).await?;
+            self.copy_in(tx, pair, fill, by_key(rows)).await?;
+            if let Some(change) = &this.sql.change
+                && sql::run(tx, change).await? == rows.len() as u64
+            {
+                return Ok(());
+            }
             let written = sql::query(merge).execute(&mut *tx).await?;
             this.owns_all(rows.len(), written.rows_affected())?;
             return Ok(());
@@ -151,7 +168,13 @@ impl Endpoint {
     }
 
     /// Rows by COPY into the table that the statement names.
-    pub(super) async fn copy_in(&self, tx: &mut PgConnection, pair: usize, statement: &str, rows: &[Row]) -> Result<(), Failure> {
+    pub(super) async fn copy_in(
+        &self,
+        tx: &mut PgConnection,
+        pair: usize,
+        statement: &str,
+        rows: impl Iterator<Item = &Row>,
+    ) -> Result<(), Failure> {
         const CHUNK: usize = 1 << 16;
         let mut lines: Vec<u8> = Vec::with_capacity(CHUNK * 2);
         // What cannot be written is found before the server waits for it.
