@@ -180,8 +180,9 @@ impl Guard {
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// Between two messages a reader that has room for one byte wants to know whether the client is still there, and would
-    /// lose the byte.
+    /// Where no body is awaited, a reader that has room for one byte wants to know whether the client is still there, and
+    /// would lose the byte. After a head that asks for a WebSocket, that is until the answer has come: what the client sent
+    /// ahead of it belongs to the tunnel, or to nobody.
     fn read_probe(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.kept.len() <= self.limits.head {
             if !ready!(self.read_kept(cx))? {
@@ -203,7 +204,7 @@ impl AsyncRead for Guard {
             if guard.fault.is_some() {
                 return guard.over();
             }
-            if guard.wire.is_between() && out.remaining() == 1 {
+            if !guard.wire.is_in_body() && out.remaining() == 1 {
                 return guard.read_probe(cx);
             }
             if !guard.kept.is_empty() && guard.clear_kept() {

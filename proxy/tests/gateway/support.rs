@@ -147,6 +147,9 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     }
     let size = seen.lock().unwrap()[at].size;
     let number = |prefix: &str| path.rsplit(prefix).next().and_then(|n| n.trim_matches('/').parse::<usize>().ok()).unwrap_or(0);
+    if path.contains("/slow/") {
+        tokio::time::sleep(Duration::from_millis(number("/slow/") as u64)).await;
+    }
     if let Some(upgrade) = upgrade {
         tokio::spawn(async move {
             let mut tunnel = TokioIo::new(upgrade.await.unwrap());
@@ -160,9 +163,6 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     if path.contains("/status/") {
         let status = u16::try_from(number("/status/")).unwrap();
         return Ok(response.status(status).body(full("{}")).unwrap());
-    }
-    if path.contains("/slow/") {
-        tokio::time::sleep(Duration::from_millis(number("/slow/") as u64)).await;
     }
     if path.contains("/download/") {
         return Ok(response.body(streamed(number("/download/"), 1 << 20, Duration::ZERO)).unwrap());
