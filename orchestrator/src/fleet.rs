@@ -199,6 +199,7 @@ impl Fleet {
             held: sum(&known.report, |c| c.held),
             trouble: known.report.trouble.clone(),
             modern_down: known.report.capabilities.iter().filter(|(_, c)| c.modern_down).map(|(name, _)| name.clone()).collect(),
+            sessions_unread: known.report.sessions_unread.clone(),
         };
         self.inner().gateways.iter().map(status).collect()
     }

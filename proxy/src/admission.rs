@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::decide::{Admission, Because, Caller, Decision, Snapshot, decide, is_safe, needs_anonymous};
+use ficus_rules::decide::{Admission, Caller, Decision, Snapshot, decide, is_safe, needs_anonymous, unidentified};
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 use pingora::proxy::Session;
@@ -104,25 +104,9 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
     }
     let decision = decide(snapshot, &carried.asked, &caller, &around, now);
     match carried.identity {
-        Some(Identity::Unknown) if decision.side == Side::Modern => without_identity(decision, snapshot, carried),
+        Some(Identity::Unknown) => unidentified(decision, snapshot, &caller).ok_or_else(identity_unknown),
         _ => Ok(decision),
     }
-}
-
-/// The session database does not answer, and modern would take the caller for a stranger. Legacy finds out by itself:
-/// it serves the read, unless that could be older than what the caller wrote.
-fn without_identity(mut decision: Decision, snapshot: &Snapshot, carried: &Carried) -> Result<Decision, Refusal> {
-    let capability = decision.capability.as_deref().unwrap_or_default();
-    let owner = snapshot.published.capabilities.get(capability).map_or(Side::Legacy, |serving| serving.owner);
-    let wrote = carried.markers.iter().any(|marker| marker.capability == capability);
-    if decision.write || (owner == Side::Modern && wrote) {
-        return Err(Refusal::later("identity_unknown", "who you are cannot be found out at the moment; nothing was changed"));
-    }
-    decision.side = Side::Legacy;
-    decision.upstream_path = None;
-    decision.fallback = false;
-    decision.because = Because::IdentityUnknown;
-    Ok(decision)
 }
 
 /// Waits for a held request's turn.
@@ -170,6 +154,10 @@ fn out_of_touch() -> Refusal {
         "out_of_touch",
         "this gateway has not heard from the orchestrator for too long to know who owns this data; writes wait until it has",
     )
+}
+
+fn identity_unknown() -> Refusal {
+    Refusal::later("identity_unknown", "who you are cannot be found out at the moment; nothing was changed")
 }
 
 fn not_the_owner(side: Side) -> Refusal {

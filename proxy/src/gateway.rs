@@ -163,6 +163,7 @@ impl Gateway {
             trouble,
             capabilities: all.iter().map(|one| (one.name.clone(), report(one))).collect(),
             differences: inner.shadow.differences.report(),
+            sessions_unread: inner.sessions.as_ref().and_then(Sessions::unread),
         }
     }
 

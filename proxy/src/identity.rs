@@ -10,8 +10,9 @@ mod sqlite;
 mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ficus_rules::identity::django::{Secrets, SessionUser, hash_matches, read_salted_session};
+use ficus_rules::identity::django::{Secrets, SessionUser, hash_matches, is_session_key, read_salted_session};
 use tokio::sync::OnceCell;
 
 use self::store::{Failure, LIMIT, Store, Stored};
@@ -51,6 +52,8 @@ pub(crate) struct Sessions {
     secrets: Secrets,
     store: Box<dyn Store>,
     recent: moka::sync::Cache<String, Lookup>,
+    /// The last look-up failed.
+    unread: AtomicBool,
 }
 
 impl Sessions {
@@ -60,16 +63,20 @@ impl Sessions {
         let recent = moka::sync::Cache::builder().max_capacity(100_000).time_to_live(settings.cache_for).build();
         let secrets = Secrets { keys: settings.secrets.clone() };
         let store = store::open(&settings)?;
-        Ok(Sessions { settings, secrets, store, recent })
+        Ok(Sessions { settings, secrets, store, recent, unread: AtomicBool::new(false) })
     }
 
     /// The user of a session.
     pub(crate) async fn find(&self, key: &str) -> Identity {
-        if !(8..=64).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_session_key(key) {
             return Identity::Stranger;
         }
         let lookup = self.recent.get_with(key.to_owned(), Lookup::default);
-        let looked_up = tokio::time::timeout(LIMIT, lookup.get_or_try_init(|| self.look_up(key))).await;
+        let look_up = async || self.look_up(key).await.inspect(|_| self.unread.store(false, Ordering::Relaxed));
+        let looked_up = tokio::time::timeout(LIMIT, lookup.get_or_try_init(look_up)).await;
+        if !matches!(looked_up, Ok(Ok(_))) {
+            self.unread.store(true, Ordering::Relaxed);
+        }
         match looked_up {
             Ok(Ok(Some(user))) => Identity::Known(user.clone()),
             Ok(Ok(None)) => Identity::Stranger,
@@ -82,6 +89,11 @@ impl Sessions {
                 Identity::Unknown
             }
         }
+    }
+
+    /// The cookie whose sessions could not be looked up when that was last tried.
+    pub(crate) fn unread(&self) -> Option<String> {
+        self.unread.load(Ordering::Relaxed).then(|| self.settings.session_cookie.clone())
     }
 
     /// Forgets a session: it was changed or ended.

@@ -2,6 +2,7 @@
 //! function. Does not fetch an identity, count, wait or forward: the gateway does, before and after.
 
 mod spelled;
+mod unidentified;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::wire::{Freshness, Published, Serving};
 use crate::{Side, Timestamp};
 
 pub use self::spelled::is_ambiguous;
+pub use self::unidentified::unidentified;
 
 /// The cookie by which strangers keep their side.
 pub const ANONYMOUS_COOKIE: &str = "ficus_anon";

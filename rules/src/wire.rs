@@ -109,6 +109,9 @@ pub struct GatewayReport {
     pub capabilities: BTreeMap<String, GatewayCapability>,
     /// Samples of shadow differences since the last report that was answered.
     pub differences: Vec<DifferenceSample>,
+    /// The cookie whose sessions it could not look up when it last tried.
+    #[serde(default)]
+    pub sessions_unread: Option<String>,
 }
 
 /// A gateway's view of one capability. Counters only grow.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::Status;
 use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot, anonymous_id};
+use ficus_rules::identity::django::is_session_key;
 use ficus_rules::route::{PlainRequest, Request as _, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;
@@ -18,11 +19,12 @@ use crate::{keys, run};
 
 /// Prints the decision.
 pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
-    let (snapshot, around) = match asked.offline {
-        true => (offline(args)?, Circumstances::default()),
+    let (snapshot, known) = match asked.offline {
+        true => (offline(args)?, KnownToGateways::default()),
         false => {
             let admin = Admin::new(args)?;
-            (published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?, circumstances(admin.get("/api/v1/status").await?))
+            let snapshot = published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?;
+            (snapshot, KnownToGateways::of(admin.get("/api/v1/status").await?))
         }
     };
     let question = question(asked)?;
@@ -32,7 +34,7 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
     }
     let now = Timestamp::from(std::time::SystemTime::now());
     let caller = caller(args, asked, &question, now);
-    let decision = decide::decide(&snapshot, &question, &caller, &around, now);
+    let (decision, caller) = known.decide(&snapshot, &question, caller, now)?;
     if args.json {
         return super::print_json(&decision);
     }
@@ -116,12 +118,38 @@ fn question(asked: &Explain) -> Result<PlainRequest> {
     })
 }
 
-/// What gateways know beside the rules: how fresh the copies are, and which modern sides do not answer. Of several
-/// gateways one suffices: the caller may come to it.
-fn circumstances(status: Status) -> Circumstances {
-    let down: BTreeSet<String> =
-        status.gateways.into_iter().filter(|gateway| gateway.live).flat_map(|gateway| gateway.modern_down).collect();
-    Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }
+/// What gateways know beside the rules: how fresh the copies are, which modern sides do not answer, and whether they can
+/// look sessions up. Of several gateways one suffices: the caller may come to it.
+#[derive(Debug, Default)]
+struct KnownToGateways {
+    around: Circumstances,
+    /// The cookies of sessions that cannot be looked up.
+    unread: BTreeSet<String>,
+}
+
+impl KnownToGateways {
+    fn of(status: Status) -> KnownToGateways {
+        let (mut down, mut unread) = (BTreeSet::new(), BTreeSet::new());
+        for gateway in status.gateways.into_iter().filter(|gateway| gateway.live) {
+            down.extend(gateway.modern_down);
+            unread.extend(gateway.sessions_unread);
+        }
+        KnownToGateways { around: Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }, unread }
+    }
+
+    /// The decision, and the caller as gateways see it: whom they cannot look up they do not know.
+    fn decide(&self, snapshot: &Snapshot, question: &PlainRequest, caller: Caller, now: Timestamp) -> Result<(Decision, Caller)> {
+        let session = |name: &String| question.cookie(name).is_some_and(is_session_key);
+        if self.unread.is_empty() || (caller.user.is_none() && !self.unread.iter().any(session)) {
+            return Ok((decide::decide(snapshot, question, &caller, &self.around, now), caller));
+        }
+        let caller = Caller { user: None, ..caller };
+        let decision = decide::decide(snapshot, question, &caller, &self.around, now);
+        match decide::unidentified(decision, snapshot, &caller) {
+            Some(decision) => Ok((decision, caller)),
+            None => bail!("the gateway answers 503: it cannot look up who calls; see `ficus status`, and its log for the reason"),
+        }
+    }
 }
 
 #[cfg(test)]

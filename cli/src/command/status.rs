@@ -75,6 +75,12 @@ fn page(status: &Status) -> String {
         for capability in &gateway.modern_down {
             let _ = writeln!(page, "  the modern side of {capability} does not answer it: reads go to legacy while that owns");
         }
+        if let Some(cookie) = &gateway.sessions_unread {
+            let _ = writeln!(
+                page,
+                "  it cannot look up the sessions of cookie {cookie}: their reads go to legacy, modern gets no writes of theirs"
+            );
+        }
         if let Some(trouble) = &gateway.trouble {
             let _ = writeln!(page, "  trouble: {trouble}");
         }

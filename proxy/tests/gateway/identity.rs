@@ -162,3 +162,18 @@ async fn without_the_session_database_reads_go_to_legacy_and_writes_of_modern_wa
     let write = with_session(&world, "POST", "/api/v1/users/me/", SESSION).await;
     assert_eq!((write.status, write.header("retry-after")), (503, "1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_reported_while_sessions_cannot_be_looked_up() {
+    let django = Django::start().await;
+    let world = World::with(|config| django.configure(config)).await;
+    world.serve(ramping(100));
+    let reads_from = async || with_session(&world, "GET", "/api/v1/users/me/", SESSION).await.side().to_owned();
+    let unread = || world.gateway.report().sessions_unread;
+    assert_eq!((reads_from().await, unread()), ("modern".into(), None));
+    django.run("ALTER TABLE django_session RENAME TO elsewhere", &[]).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!((reads_from().await, unread()), ("legacy".into(), Some("sessionid".into())));
+    django.run("ALTER TABLE elsewhere RENAME TO django_session", &[]).await;
+    assert_eq!((reads_from().await, unread()), ("modern".into(), None));
+}

@@ -48,6 +48,11 @@ pub struct SessionUser {
     pub backend: String,
 }
 
+/// Whether a cookie can be the key of a session in a database. Any other names nobody.
+pub fn is_session_key(cookie: &str) -> bool {
+    (8..=64).contains(&cookie.len()) && cookie.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Reads `session_data` of a row of `django_session` whose `expire_date` is in the future. `Ok(None)`: a session without
 /// a user.
 ///

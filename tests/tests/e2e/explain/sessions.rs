@@ -1,17 +1,26 @@
 //! Django's sessions without a Django: a database with its two tables, and sessions signed as it signs them.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::{SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
+use ficus_tests::bare::Bare;
+use ficus_tests::http::Http;
 use ficus_tests::school::SECRET_KEY;
+use hyper::Method;
+use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 /// The stored password of everybody.
 const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
+
+/// The gateway can read them no longer.
+pub(super) const LOST: &str = "the sessions are lost";
+/// It can again.
+pub(super) const FOUND: &str = "the sessions are found";
 
 /// The database.
 pub(super) struct Sessions {
@@ -50,7 +59,7 @@ impl Sessions {
     pub(super) async fn log_in(&self, user: u32) -> Result<String> {
         let insert = sqlx::query("INSERT INTO auth_user VALUES (?, ?, ?, 1)");
         insert.bind(user).bind(PASSWORD).bind(format!("user{user}")).execute(&self.pool).await?;
-        let claims = serde_json::json!({
+        let claims = json!({
             "_auth_user_id": user.to_string(), "_auth_user_backend": "django.contrib.auth.backends.ModelBackend", "_auth_user_hash": auth_hash(PASSWORD, SECRET_KEY)
         });
         let secrets = Secrets { keys: vec![SECRET_KEY.into()] };
@@ -59,5 +68,34 @@ impl Sessions {
         let insert = sqlx::query("INSERT INTO django_session VALUES (?, ?, '2999-01-01 00:00:00.000000')");
         insert.bind(&key).bind(data).execute(&self.pool).await?;
         Ok(key)
+    }
+
+    /// Takes the sessions' table away, or puts it back, and waits until the gateway has reported that. Only a request finds
+    /// it out, and only for a session that it has not looked up within the last second.
+    ///
+    /// # Errors
+    /// It is not reported.
+    pub(super) async fn change(&self, how: &str, bare: &Bare) -> Result<()> {
+        let (rename, told) = match how {
+            LOST => ("ALTER TABLE django_session RENAME TO elsewhere", json!("sessionid")),
+            _ => ("ALTER TABLE elsewhere RENAME TO django_session", Value::Null),
+        };
+        sqlx::query(rename).execute(&self.pool).await?;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let (http, admin) = (bare.http(), Http::new(&bare.admin_url(), Duration::from_secs(5)));
+        for number in 0..400 {
+            let cookie = format!("sessionid=somebody{number}");
+            http.send(Method::GET, "/users/7/", &[("cookie", &cookie)], bytes::Bytes::new()).await?;
+            if admin.get("/api/v1/status").await?.json()?["gateways"][0]["sessions_unread"] == told {
+                let page = bare.operator()?.type_in(&["status"]).await?;
+                ensure!(
+                    page.contains("it cannot look up the sessions of cookie sessionid") == (how == LOST),
+                    "{how}, and the page is\n{page}"
+                );
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        anyhow::bail!("{how}, and the gateway does not report it")
     }
 }
