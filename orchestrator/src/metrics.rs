@@ -17,7 +17,7 @@ use prometheus::{
 const GATES: [&str; 5] = ["errors", "latency_p99", "shadow", "lag", "parity"];
 
 /// Everything that can be waited for, by its label.
-const KINDS: [(WaitingKind, &str); 8] = [
+const KINDS: [(WaitingKind, &str); 9] = [
     (WaitingKind::Wish, "wish"),
     (WaitingKind::Hold, "hold"),
     (WaitingKind::Time, "time"),
@@ -26,6 +26,7 @@ const KINDS: [(WaitingKind, &str); 8] = [
     (WaitingKind::Gateway, "gateway"),
     (WaitingKind::Agent, "agent"),
     (WaitingKind::Capability, "capability"),
+    (WaitingKind::Transaction, "transaction"),
 ];
 
 const ONCE: &str = "a metric of this name is registered once";

@@ -337,6 +337,9 @@ pub struct CapabilityReport {
     pub removed: bool,
     /// Why the capability stands still, with what to do.
     pub trouble: Option<String>,
+    /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
+    #[serde(default)]
+    pub busy: Option<String>,
 }
 
 impl CapabilityReport {

@@ -130,6 +130,10 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     if let Some(trouble) = &capability.trouble {
         let _ = writeln!(text, "  trouble: {trouble}");
     }
+    let waits = |busy: &&String| capability.waiting_for.iter().any(|waiting| waiting.text == **busy);
+    if let Some(busy) = capability.agent.as_ref().and_then(|agent| agent.busy.as_ref()).filter(|busy| !waits(busy)) {
+        let _ = writeln!(text, "  no cutover or revert now: {busy}");
+    }
     for waiting in &capability.waiting_for {
         let _ = writeln!(text, "  waiting for: {}", waiting.text);
     }

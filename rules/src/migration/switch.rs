@@ -21,6 +21,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
     let mut missing = waiting::agent(plan, seen, now);
     missing.extend(waiting::stream(plan, seen, state.owner, now));
     missing.extend(waiting::quarantined(plan, seen, now));
+    missing.extend(waiting::busy(state, plan, seen, now));
     if state.repair.is_some() {
         missing.push(Waiting::new(WaitingKind::Agent, "a repair is under way"));
     }
@@ -39,7 +40,8 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
                 missing.push(Waiting::new(WaitingKind::Agent, "every row is being compared"));
             }
         }
-        // A failing gate is a reason to go back, never one to stay. Only what would lose rows stands in the way.
+        // A failing gate is a reason to go back, never one to stay. Only what would lose rows stands in the way, or would
+        // have everybody's writes held until the deadline for nothing.
         Side::Legacy => missing.extend(lag_too_long(state, plan, seen, now)),
     }
     missing
@@ -119,7 +121,13 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
             missing
         }
         _ if plan.tables.is_empty() => Vec::new(),
-        Stage::FenceDatabase => agent_says(plan, seen, now, "both databases to be fenced", |r| r.fenced.legacy && r.fenced.modern),
+        Stage::FenceDatabase => {
+            let mut missing = agent_says(plan, seen, now, "both databases to be fenced", |r| r.fenced.legacy && r.fenced.modern);
+            if !missing.is_empty() {
+                missing.extend(waiting::busy(state, plan, seen, now));
+            }
+            missing
+        }
         Stage::CatchUp => agent_says(plan, seen, now, &format!("end {} of {owner}'s log is not applied", state.token), |r| {
             r.end.as_ref().is_some_and(|end| end.token == state.token && end.reached)
         }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::advance::{Event, Outcome, Wish, advance};
 use super::observation::{AgentSeen, GatewaySeen, Observation};
-use super::waiting::{WaitingKind, waiting_for};
+use super::waiting::{Waiting, WaitingKind, waiting_for};
 use super::{Phase, Stage, State, desired};
 use crate::gate::{ErrorGate, Gates, ShadowGate, Sides};
 use crate::mapping::TableMap;
@@ -574,10 +574,58 @@ fn a_revert_is_stopped_only_by_what_would_lose_rows() {
     for spoil in spoil {
         let mut seen = good(Side::Modern, NOW);
         spoil(report(&mut seen));
-        assert!(refusal(wish(&soaking, &seen, Wish::Revert)).starts_with("rows would be lost"));
+        assert!(refusal(wish(&soaking, &seen, Wish::Revert)).starts_with("the way back is not open"));
     }
     let shadowing = wish(&state(Phase::Ramping, 1), &seen, Wish::Revert).state;
     assert_eq!((shadowing.phase, shadowing.holds.contains("revert")), (Phase::Streaming, true));
+}
+
+#[test]
+fn an_old_open_transaction_stops_a_switch_before_anybody_is_held() {
+    let text = "legacy: a transaction is open for 12 s (pid 4711)";
+    let busy = |owner, epoch| {
+        let mut seen = good(owner, NOW);
+        *report(&mut seen) = CapabilityReport { epoch, busy: Some(text.into()), ..report(&mut seen).clone() };
+        seen
+    };
+    // GIVEN one in the owner's database
+    let before = State { released: true, since: Timestamp(0), ..state(Phase::Ramping, 2) };
+    for wished in [Wish::Cutover, Wish::Advance] {
+        assert_eq!(refusal(wish(&before, &busy(Side::Legacy, 0), wished.clone())), text);
+        assert_eq!(wish(&before, &good(Side::Legacy, NOW), wished).state.phase, Phase::Fencing);
+    }
+    // THEN the step waits for it, and `ficus status` says so
+    let seen = busy(Side::Legacy, 0);
+    let waits = waiting_for(&before, &plan(), &seen, NOW);
+    assert!(matches!(waits.as_slice(), [Waiting { kind: WaitingKind::Transaction, text: said }] if said == text), "{waits:?}");
+    assert_eq!(tick(&before, &seen, NOW).state.switch, None);
+    assert!(tick(&before, &good(Side::Legacy, NOW), NOW).state.switch.is_some());
+    // AND the way back, also the one that is taken by itself
+    let soaking = State { epoch: 1, ..state(Phase::Soaking, 4) };
+    let mut seen = busy(Side::Modern, 1);
+    assert!(refusal(wish(&soaking, &seen, Wish::Revert)).ends_with(text));
+    seen.traffic.recent.modern.errors = 60;
+    let held = tick(&soaking, &seen, NOW).state;
+    assert_eq!((held.phase, held.holds.contains("gate:errors")), (Phase::Soaking, true));
+    report(&mut seen).busy = None;
+    assert_eq!(tick(&held, &seen, NOW).state.phase, Phase::Reverting, "as soon as it has ended");
+    // BUT what is said of another owner's database, or of tables that there are not, stops nobody
+    assert_eq!(wish(&soaking, &busy(Side::Modern, 0), Wish::Revert).refused, None);
+    let bare = Capability { tables: vec![], ..plan() };
+    assert_eq!(advance(&before, &bare, &busy(Side::Legacy, 0), &Event::Wish(Wish::Cutover), NOW).refused, None);
+}
+
+#[test]
+fn a_transaction_that_grows_old_behind_the_fence_is_named_by_the_abort() {
+    let state = switching(Stage::FenceDatabase, Side::Modern);
+    let mut seen = good(Side::Legacy, later(9));
+    report(&mut seen).busy = Some("pid 4711 has a transaction open".into());
+    assert_eq!(tick(&state, &seen, later(9)).state, state, "it may still end in time");
+    seen.agent.as_mut().expect("there is an agent").at = later(10);
+    let aborted = tick(&state, &seen, later(10));
+    assert!(aborted.journal[0].text.contains("pid 4711"), "{:?}", aborted.journal);
+    report(&mut seen).fenced = Fences { legacy: true, modern: true };
+    assert_eq!(tick(&state, &seen, later(9)).state.switch.map(|s| s.stage), Some(Stage::CatchUp), "the fence has not waited for it");
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub enum WaitingKind {
     Agent,
     /// Another capability.
     Capability,
+    /// Somebody else's transaction in a database.
+    Transaction,
 }
 
 impl Waiting {
@@ -100,6 +102,14 @@ pub(super) fn quarantined(plan: &Capability, seen: &Observation, now: Timestamp)
     let agent = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0)?;
     let text = format!("{} rows are quarantined; `ficus repair` writes the owner's rows over them", agent.report.quarantined);
     Some(Waiting::new(WaitingKind::Agent, text))
+}
+
+/// No old transaction is open that the fence of the owner's database would wait for.
+pub(super) fn busy(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
+    // What an older epoch's owner has open keeps nobody waiting.
+    let text = report.busy.as_ref().filter(|_| report.epoch == state.epoch)?;
+    Some(Waiting::new(WaitingKind::Transaction, text.clone()))
 }
 
 /// A stream runs.

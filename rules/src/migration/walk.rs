@@ -111,7 +111,10 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
     missing.extend(waiting::gates(&judged));
     missing.extend(hold_left(state, plan, now));
     match next_step(state, plan) {
-        None => missing.push(Waiting::new(WaitingKind::Wish, "no step is left: `ficus cutover`")),
+        None => {
+            missing.extend(waiting::busy(state, plan, seen, now));
+            missing.push(Waiting::new(WaitingKind::Wish, "no step is left: `ficus cutover`"));
+        }
         Some((at, step)) => {
             if step.approve && !state.released {
                 missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus release`", at + 1)));

@@ -129,7 +129,7 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) 
             if missing.is_empty() {
                 switch::begin(state, Side::Legacy, seen, now)
             } else {
-                Outcome::refused(state, format!("rows would be lost: {}", waiting::sentence(&missing)))
+                Outcome::refused(state, format!("the way back is not open: {}", waiting::sentence(&missing)))
             }
         }
         (None, Phase::Retired) => Outcome::refused(state, "it is retired: legacy's rows are no longer kept"),

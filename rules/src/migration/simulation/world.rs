@@ -126,7 +126,7 @@ impl World {
         if !self.calm && self.below(100) == 0 {
             self.friendly ^= true;
         }
-        match self.below(if self.calm { 70 } else { 84 }) {
+        match self.below(if self.calm { 70 } else { 86 }) {
             0..8 => self.now = self.now.plus(Duration::from_millis(1 + self.below(30) as u64)),
             8..16 => self.gateway_reports(gateway),
             16..22 => self.gateway_sends(gateway),
@@ -152,6 +152,8 @@ impl World {
             76 => self.agent.report.trouble = None,
             77..80 => self.lose_or_double(),
             80..84 => self.wish_something(),
+            84 if self.below(3) == 0 => self.agent.report.busy = Some("pid 7 has a transaction open".into()),
+            85 => self.agent.report.busy = None,
             _ => {}
         }
     }
@@ -263,6 +265,7 @@ impl World {
         let [legacy, modern] = &self.databases;
         let reached = |side, end| if side == Side::Legacy { modern.applied >= end } else { legacy.applied >= end };
         CapabilityReport {
+            epoch: self.agent.orders.as_ref().map_or(0, |(_, orders)| orders.epoch),
             forward: stream.clone(),
             reverse: stream,
             fenced: Fences { legacy: legacy.fenced, modern: modern.fenced },
@@ -381,6 +384,11 @@ impl World {
         if next == self.state {
             return;
         }
+        if self.state.switch.is_none() && next.switch.is_some() {
+            let report = seen.agent.as_ref().map(|agent| &agent.report);
+            let busy = report.filter(|report| report.epoch == self.state.epoch).and_then(|report| report.busy.as_ref());
+            assert_eq!(busy, None, "everybody's writes would be held for an old transaction");
+        }
         self.look_at_transition(&next);
         self.generation += 1;
         if desired::serving(&next, &self.plan) != desired::serving(&self.state, &self.plan) {
@@ -438,6 +446,7 @@ impl World {
         self.friendly = true;
         self.calm = true;
         self.agent.report.trouble = None;
+        self.agent.report.busy = None;
         self.gateways.iter_mut().for_each(|gateway| gateway.cut_off = false);
     }
 
