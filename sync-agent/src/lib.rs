@@ -24,6 +24,7 @@ mod agent;
 mod apply;
 mod backfill;
 pub mod backlog;
+mod busy;
 mod capability;
 #[cfg(test)]
 mod contract;

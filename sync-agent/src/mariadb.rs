@@ -16,6 +16,7 @@
 //! `complete.rs` (rows).
 
 mod apply;
+mod busy;
 mod bytes;
 mod capture;
 mod catalog;
@@ -40,6 +41,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Shape};
@@ -82,6 +84,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Since when the fence would have had to wait, whenever it was looked.
+    waits: std::sync::Mutex<Option<Instant>>,
 }
 
 /// A pair as this side has it.
@@ -131,6 +135,7 @@ impl Endpoint {
             told: AtomicU64::new(0),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            waits: std::sync::Mutex::default(),
         })
     }
 

@@ -284,6 +284,17 @@ pub trait Sink: Reader {
     async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error>;
 }
 
+/// Whether somebody's open transaction would keep [`Database::fence`] waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Busy {
+    /// Nobody's; or the engine does not tell.
+    Free,
+    /// Somebody's, and whether it is an old one is not known yet: worth asking again soon.
+    Perhaps,
+    /// An old one: in words, with what to do.
+    Held(String),
+}
+
 /// One side of a capability.
 #[async_trait]
 pub trait Database: Source + Sink {
@@ -295,6 +306,10 @@ pub trait Database: Source + Sink {
 
     /// Whether it refuses.
     async fn is_fenced(&self) -> Result<bool, Error>;
+
+    /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
+    /// changes nothing; remembers what it saw last time.
+    async fn busy(&self) -> Result<Busy, Error>;
 }
 
 /// An opened database, before anything is compiled for it.

@@ -14,6 +14,7 @@
 //! while the agent waits for something.
 
 mod apply;
+mod busy;
 mod capture;
 mod catalog;
 mod change;
@@ -43,7 +44,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Shape};
@@ -81,6 +82,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Transactions that the fence would wait for, and since when they are known.
+    writers: std::sync::Mutex<BTreeMap<String, Instant>>,
     /// Sizes of the server's log, for [`slot::Sizes::tidy`].
     wal: slot::Sizes,
 }
@@ -166,6 +169,7 @@ impl Endpoint {
             intact: tokio::sync::Mutex::default(),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            writers: std::sync::Mutex::default(),
             wal,
         })
     }

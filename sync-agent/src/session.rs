@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use crate::agent::{Config, Resolved};
 use crate::apply::Applier;
 use crate::backfill::Backfill;
+use crate::busy::Lookout;
 use crate::crash;
 use crate::engine::open;
 use crate::error::Error;
@@ -49,6 +50,7 @@ struct Session<'a> {
     /// Everything else; safe to end anywhere.
     tasks: JoinSet<Result<Done, Error>>,
     stop: watch::Sender<bool>,
+    orders: watch::Receiver<CapabilityOrders>,
     streaming: bool,
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
@@ -115,6 +117,7 @@ impl Context {
             streams: JoinSet::new(),
             tasks: JoinSet::new(),
             stop: watch::Sender::new(false),
+            orders: orders.clone(),
             streaming: false,
             gaps: false,
             verifying: None,
@@ -181,6 +184,7 @@ impl Session<'_> {
         for direction in [Direction::Forward, Direction::Reverse] {
             self.state().stream(direction, |stream| stream.live = false);
         }
+        self.state().note(|report| report.busy = None);
     }
 
     async fn done(&mut self, done: Result<Result<Done, Error>, JoinError>, wish: &CapabilityOrders) -> Result<(), Error> {
@@ -254,6 +258,13 @@ impl Session<'_> {
             };
             self.streams.spawn(stream.run());
         }
+        let lookout = Lookout {
+            legacy: Arc::clone(&self.legacy),
+            modern: Arc::clone(&self.modern),
+            state: Arc::clone(&self.context.state),
+            orders: self.orders.clone(),
+        };
+        self.tasks.spawn(async move { match lookout.run().await {} });
         Ok(())
     }
 
@@ -297,6 +308,10 @@ impl Session<'_> {
     /// What is wished, as far as it is not so already.
     async fn carry_out(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
         self.state().note(|report| {
+            if report.epoch != wish.epoch {
+                // It was said of another owner.
+                report.busy = None;
+            }
             report.epoch = wish.epoch;
             report.removed = false;
         });

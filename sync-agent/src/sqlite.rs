@@ -12,6 +12,7 @@
 //! [`Reader::orphans`]: crate::port::Reader::orphans
 
 mod apply;
+mod busy;
 mod capture;
 mod catalog;
 mod control;
@@ -47,6 +48,8 @@ pub(crate) struct File {
     label: String,
     read: SqlitePool,
     write: SqlitePool,
+    /// Never waits for a lock.
+    probe: SqlitePool,
 }
 
 /// One side of one capability in a SQLite file.
@@ -60,6 +63,8 @@ pub(crate) struct Endpoint {
     tables: BTreeMap<String, schema::Table>,
     /// A connection that does nothing but look whether others have written.
     watch: tokio::sync::Mutex<Watch>,
+    /// What was last seen of the write lock.
+    lock: tokio::sync::Mutex<busy::Lock>,
     /// The schema that capture was last seen complete under.
     schema: AtomicI64,
     /// The agent's turn at the stream that ends here.
@@ -92,8 +97,9 @@ impl File {
             |most: u32| SqlitePoolOptions::new().max_connections(most).test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let read = pool(6).connect_with(options.clone()).await.map_err(refused)?;
         // A statement of many rows keeps copies of the pages that it changes: not in a file.
-        let write = pool(1).connect_with(options.pragma("temp_store", "MEMORY")).await.map_err(refused)?;
-        Ok(File { label: label.to_owned(), read, write })
+        let write = pool(1).connect_with(options.clone().pragma("temp_store", "MEMORY")).await.map_err(refused)?;
+        let probe = pool(1).connect_lazy_with(options.busy_timeout(Duration::ZERO));
+        Ok(File { label: label.to_owned(), read, write, probe })
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {
@@ -141,6 +147,7 @@ impl Endpoint {
             pairs,
             tables,
             watch: tokio::sync::Mutex::default(),
+            lock: tokio::sync::Mutex::default(),
             schema: AtomicI64::new(i64::MIN),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),

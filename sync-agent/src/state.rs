@@ -126,6 +126,20 @@ impl State {
         change(&mut lock(&self.report));
     }
 
+    /// What stands in the way of the fence of an epoch's owner.
+    pub(crate) fn set_busy(&self, epoch: u64, busy: Option<String>) {
+        let mut report = lock(&self.report);
+        if report.epoch != epoch {
+            return;
+        }
+        let other = report.busy.is_some() != busy.is_some();
+        report.busy = busy;
+        drop(report);
+        if other {
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
     /// The stream of a direction.
     pub(crate) fn flow(&self, direction: Direction) -> &Flow {
         match direction {

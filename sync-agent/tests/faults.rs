@@ -97,6 +97,46 @@ async fn of_two_agents_the_later_one_works() {
     second.stop().await;
 }
 
+#[tokio::test]
+async fn whoever_holds_the_write_lock_is_told_and_whoever_only_writes_is_not() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    // GIVEN a writer who leaves the lock free for no longer than it takes to get it again
+    let mut app = world.app(Side::Legacy).await;
+    legacy_user(&mut app, 1).await;
+    exec(&mut app, "BEGIN IMMEDIATE").await;
+    let writer = tokio::spawn(async move {
+        for round in 0..20 {
+            exec(&mut app, &format!("UPDATE accounts_customuser SET first_name = '{round}' WHERE id = 1")).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            exec(&mut app, "COMMIT; BEGIN IMMEDIATE").await;
+        }
+    });
+    // THEN it is not in the way
+    while !writer.is_finished() {
+        assert_eq!(report(&agent).busy, None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // NOR who holds the other side's
+    let mut modern = world.app(Side::Modern).await;
+    exec(&mut modern, "BEGIN IMMEDIATE").await;
+    for _ in 0..250 {
+        assert_eq!(report(&agent).busy, None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    exec(&mut modern, "ROLLBACK").await;
+    // BUT who holds the owner's and does not end
+    let mut holder = world.app(Side::Legacy).await;
+    exec(&mut holder, "BEGIN IMMEDIATE").await;
+    let text = until(&agent, "told", |report| report.busy.is_some()).await.busy.unwrap();
+    let me = format!("held the write lock without a commit for 1 s (pid {}, ", std::process::id());
+    assert!(text.contains("(legacy): ") && text.contains(&me), "{text}");
+    exec(&mut holder, "COMMIT").await;
+    until(&agent, "free", |report| report.busy.is_none()).await;
+    agent.stop().await;
+}
+
 /// As Django does for most ALTERs: a new table, the rows, the old name. Triggers are gone afterwards.
 const REMAKE: &str = "BEGIN;
     CREATE TABLE new__accounts_usernote (id integer NOT NULL PRIMARY KEY AUTOINCREMENT, text text NOT NULL, created_at datetime NOT NULL, user_id bigint NOT NULL, pinned bool NULL);

@@ -194,6 +194,74 @@ async fn a_fence_waits_for_whoever_has_written_already() {
     agent.stop().await;
 }
 
+/// Nobody is named for three seconds.
+async fn nobody_is_named(agent: &ficus_sync_agent::Agent) {
+    for _ in 0..150 {
+        assert_eq!(report(agent).busy, None);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_old_writer_is_named_and_nobody_else() {
+    let server = Server::start(&[]);
+    let world = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=3 {
+        legacy.writer(id).await;
+    }
+    legacy.exec("CREATE TABLE other (id int)").await;
+    let blind = world.agent().await;
+    streaming(&blind).await;
+    // GIVEN somebody who has written and does not end, THEN an account that does not see it says nothing
+    legacy.exec("START TRANSACTION").await;
+    legacy.exec("UPDATE writer SET email = 'secret' WHERE id = 1").await;
+    nobody_is_named(&blind).await;
+    legacy.exec("ROLLBACK").await;
+    blind.stop().await;
+
+    // GIVEN an account that does, and two who hold the fence's row in turns
+    let mut root = server.root("mysql").await;
+    mariadb::exec(&mut root, &format!("GRANT PROCESS ON *.* TO '{}'@'%'", mariadb::AGENT)).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let mut turns = Vec::new();
+    for id in 2..=3 {
+        let mut app = world.app(Side::Legacy).await;
+        turns.push(tokio::spawn(async move {
+            for round in 0..30 {
+                app.exec("START TRANSACTION").await;
+                app.exec(&format!("UPDATE writer SET email = '{round}' WHERE id = {id}")).await;
+                tokio::time::sleep(Duration::from_millis(70 + 30 * id)).await;
+                app.exec("ROLLBACK").await;
+            }
+        }));
+    }
+    // THEN neither of them is old
+    while turns.iter().any(|app| !app.is_finished()) {
+        assert_eq!(report(&agent).busy, None);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // NOR is who reads, or who writes elsewhere
+    let mut others = [world.app(Side::Legacy).await, world.app(Side::Legacy).await];
+    for (app, sql) in others.iter_mut().zip(["SELECT count(*) FROM writer", "INSERT INTO other VALUES (1)"]) {
+        app.exec("START TRANSACTION").await;
+        app.attempt(sql).await.unwrap();
+    }
+    nobody_is_named(&agent).await;
+    // WHEN somebody has written and does not end, THEN that one is named
+    drop(others);
+    legacy.exec("START TRANSACTION").await;
+    legacy.exec("UPDATE writer SET email = 'secret' WHERE id = 1").await;
+    let id = legacy.number("SELECT connection_id()").await;
+    let text = until(&agent, "named", |report| report.busy.is_some()).await.busy.unwrap();
+    assert!(text.contains(&format!("(connection {id}, account `root`, from ")) && text.ends_with(&format!("KILL {id};")), "{text}");
+    assert!(text.starts_with("monolith (legacy): ") && !text.contains("secret") && !text.contains("more"), "{text}");
+    legacy.exec("COMMIT").await;
+    until(&agent, "free", |report| report.busy.is_none()).await;
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn what_the_log_does_not_tell_is_compared() {
     let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;

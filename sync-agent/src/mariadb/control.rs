@@ -17,7 +17,7 @@ use super::schema::Counter;
 use super::{Endpoint, Server, catalog, checks, objects, schema, scope, stream};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, Shared, Wanted};
 
 impl Endpoint {
     /// Who this database is, once [`crate::port::Source::prepare`] has made sure that it knows.
@@ -128,6 +128,10 @@ impl Database for Endpoint {
             conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (&self.scope,)).await.map_err(|e| self.failed(e))?;
         conn.done();
         Ok(fenced == Some(true))
+    }
+
+    async fn busy(&self) -> Result<Busy, Error> {
+        self.old_writers().await
     }
 }
 

@@ -14,7 +14,7 @@ use super::parts::Pair;
 use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, Shared, Wanted};
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.
@@ -91,6 +91,10 @@ impl Database for Endpoint {
 
     async fn is_fenced(&self) -> Result<bool, Error> {
         self.fence_holds().await
+    }
+
+    async fn busy(&self) -> Result<Busy, Error> {
+        self.old_writers().await
     }
 }
 

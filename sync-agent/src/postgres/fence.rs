@@ -24,9 +24,9 @@ const CLOSED: i64 = 3;
 /// How long writers may take to end before the fence is opened again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Transactions that may have written to the tables. Autovacuum and ANALYZE take weaker locks.
-const WRITERS: &str = "SELECT DISTINCT l.virtualtransaction, coalesce(l.pid, 0) FROM pg_catalog.pg_locks l
-    WHERE l.locktype = 'relation' AND l.granted AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+/// Which locks (`l`) are those of transactions that may have written to the tables. Autovacuum and ANALYZE take weaker ones.
+pub(super) const OF_WRITERS: &str =
+    "l.locktype = 'relation' AND l.granted AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
       AND l.relation::int8 = ANY($1) AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
@@ -141,16 +141,21 @@ impl Endpoint {
         Ok(())
     }
 
+    pub(super) fn oids(&self) -> Vec<i64> {
+        self.tables.values().map(|table| i64::from(table.oid)).collect()
+    }
+
     /// Waits until everybody who had written to the tables has ended. Those who come later were refused, or write columns
     /// that are not captured.
     async fn barrier(&self) -> Result<(), Error> {
         let until = Instant::now() + PATIENCE;
-        let tables: Vec<i64> = self.tables.values().map(|table| i64::from(table.oid)).collect();
+        let tables = self.oids();
+        let writers = format!("SELECT DISTINCT l.virtualtransaction, coalesce(l.pid, 0) FROM pg_catalog.pg_locks l WHERE {OF_WRITERS}");
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
         let mut first: Option<Vec<String>> = None;
         let mut pause = Duration::from_millis(1);
         loop {
-            let rows = sqlx::query(WRITERS).bind(&tables).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+            let rows = sql::query(&writers).bind(&tables).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
             let found: Vec<(String, i32)> = rows
                 .iter()
                 .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))

@@ -21,11 +21,11 @@ use crate::error::Error;
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Shared, Wanted};
 
 /// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
-struct Bed {
+pub(super) struct Bed {
     server: &'static Server,
-    names: [String; 2],
-    legacy: Shared,
-    modern: Shared,
+    pub(super) names: [String; 2],
+    pub(super) legacy: Shared,
+    pub(super) modern: Shared,
     plans: Vec<Plan>,
     opened: [Opened; 2],
 }
@@ -35,7 +35,7 @@ impl Bed {
         Bed::on(Server::shared(), columns, kept).await
     }
 
-    async fn on(server: &'static Server, columns: &str, kept: &[&str]) -> Bed {
+    pub(super) async fn on(server: &'static Server, columns: &str, kept: &[&str]) -> Bed {
         let names = [server.database().await, server.database().await];
         let types = "CREATE TYPE mood AS ENUM ('sad', 'so so', 'glad'); CREATE DOMAIN short AS varchar(10) CHECK (VALUE <> 'bad')";
         for (name, ddl) in names.iter().zip([

@@ -11,7 +11,7 @@ use ficus_rules::mapping::{Plan, Tables, Value};
 use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, Shared, Wanted};
 
 impl Endpoint {
     /// The highest number that a row of the pair bears, or that the sequence has given out.
@@ -70,6 +70,10 @@ impl Database for Endpoint {
         let fenced = sql::one(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
         Ok(fenced == Some(Value::Int(1)))
     }
+
+    async fn busy(&self) -> Result<Busy, Error> {
+        self.write_lock().await
+    }
 }
 
 #[async_trait]
@@ -103,5 +107,6 @@ impl Engine for File {
     async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+        self.probe.close().await;
     }
 }

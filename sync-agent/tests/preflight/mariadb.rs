@@ -132,6 +132,7 @@ async fn what_is_wrong_with_a_server_or_an_account_is_told_and_mended() {
         ("binlog_row_image", "SET GLOBAL binlog_row_image = 'MINIMAL'"),
         ("account_replication", &revoke),
         ("account_database", &revoked),
+        ("account_blind", "DO 0"),
     ];
     let mut root = server.root(&bed.names[0]).await;
     for (code, statement) in wrong {

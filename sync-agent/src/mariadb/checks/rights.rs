@@ -36,6 +36,11 @@ pub(super) async fn find(server: &Server, conn: &mut Conn) -> Result<Vec<Finding
         let finding = Finding::refused("account_database", what, "rows, Ficus's own tables or the fence's triggers could not be written");
         found.push(finding.mend(format!("GRANT {rights} ON {}.* TO {whom};", crate::mariadb::parts::name(database))));
     }
+    if !may(&grants, "PROCESS", None) {
+        let means = "who holds up a cutover cannot be named, and the cutover is not refused for it beforehand";
+        let finding = Finding::note("account_blind", "the account does not see what transactions of others are open", means);
+        found.push(finding.mend(format!("GRANT PROCESS ON *.* TO {whom};")));
+    }
     let trusted: Option<bool> =
         conn.query_first("SELECT @@log_bin_trust_function_creators OR NOT @@log_bin").await.map_err(|e| server.failed(e))?;
     if trusted == Some(false) && !may(&grants, "SUPER", None) {

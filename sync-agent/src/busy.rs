@@ -1,0 +1,138 @@
+//! Looks whether somebody's old open transaction would keep the fence of the owner's database waiting, so that a switch
+//! can be refused before anybody's writes are held for it. Which transactions these are is the engines' business
+//! ([`Database::busy`]); here are the cadence, and the words.
+//!
+//! [`Database::busy`]: crate::port::Database::busy
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::wire::CapabilityOrders;
+use tokio::sync::watch;
+
+use crate::port::{Busy, Shared};
+use crate::state::State;
+
+/// A transaction that has been open for so long is an old one. The pause of a switch is meant to be a tenth of it, and the
+/// fence waits for three times as long, at most ten: one that has lasted for a second will rather spoil both than end in
+/// time. Requests of an application are far below it, also on a loaded machine, and never stop a switch.
+pub(crate) const OLD: Duration = Duration::from_secs(1);
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Between two looks while somebody may be in the way.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Longer statements are cut.
+const STATEMENT: usize = 80;
+
+/// Looks again and again, for one session.
+pub(crate) struct Lookout {
+    pub(crate) legacy: Shared,
+    pub(crate) modern: Shared,
+    pub(crate) state: Arc<State>,
+    pub(crate) orders: watch::Receiver<CapabilityOrders>,
+}
+
+impl Lookout {
+    /// Until it is dropped.
+    pub(crate) async fn run(self) -> Infallible {
+        loop {
+            let (epoch, owner) = {
+                let orders = self.orders.borrow();
+                (orders.epoch, orders.owner)
+            };
+            let side = match owner {
+                Side::Legacy => &self.legacy,
+                Side::Modern => &self.modern,
+            };
+            let seen = side.busy().await.unwrap_or_else(|error| {
+                // A database that cannot be asked stops the streams, and those say so.
+                tracing::debug!(capability = %self.state.capability, %error, "cannot look for open transactions");
+                Busy::Free
+            });
+            let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
+            self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// What is known of a transaction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Open {
+    /// For how long it has been open, at least.
+    pub(crate) age: Duration,
+    /// Its process, its role, its application: what the engine tells.
+    pub(crate) who: Vec<String>,
+    /// How it ends.
+    pub(crate) remedy: String,
+}
+
+/// The oldest of them, in words. `label` names the database.
+pub(crate) fn sentence(label: &str, what: &str, mut open: Vec<Open>) -> Busy {
+    open.sort_by_key(|open| std::cmp::Reverse(open.age));
+    let others = open.len().saturating_sub(1);
+    let Some(Open { age, who, remedy }) = open.into_iter().next() else { return Busy::Free };
+    let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
+    let others = if others == 0 { String::new() } else { format!(", and {others} more") };
+    Busy::Held(format!(
+        "{label}: {what} {} s{who}{others}; a fence would wait for it, and everybody's writes with it: {remedy}",
+        age.as_secs()
+    ))
+}
+
+/// What may be shown of a statement: what stands before its first value. `marks` begin texts in the engine's language.
+pub(crate) fn statement(text: &str, marks: &[char]) -> Option<String> {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut before = ' ';
+    let mut shown = String::new();
+    for (at, letter) in words.char_indices() {
+        let number = letter.is_ascii_digit() && !before.is_alphanumeric() && before != '_';
+        let comment = ["/*", "--", "#"].iter().any(|mark| words[at..].starts_with(mark));
+        if number || comment || marks.contains(&letter) || shown.len() >= STATEMENT {
+            shown.push('…');
+            break;
+        }
+        shown.push(letter);
+        before = letter;
+    }
+    (shown.len() > '…'.len_utf8()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Open, sentence, statement};
+    use crate::port::Busy;
+
+    #[test]
+    fn no_value_of_a_statement_is_shown() {
+        let long = format!("SELECT {} FROM t", "a, ".repeat(60));
+        for (text, shown) in [
+            ("UPDATE users\n  SET name = 'ada' WHERE id = 7", "UPDATE users SET name = …"),
+            ("DELETE FROM t2 WHERE id=7", "DELETE FROM t2 WHERE id=…"),
+            ("SELECT \"column 1\" FROM t WHERE x = $1", "SELECT \"column …"),
+            ("INSERT INTO a VALUES ($$ada$$)", "INSERT INTO a VALUES (…"),
+            ("/* ada@example.org */ SELECT", ""),
+            ("COMMIT -- ada", "COMMIT …"),
+            ("BEGIN", "BEGIN"),
+        ] {
+            assert_eq!(statement(text, &['\'', '$']).unwrap_or_default(), shown, "{text}");
+        }
+        assert_eq!(statement("UPDATE t SET a = \"ada\"", &['\'', '"']).as_deref(), Some("UPDATE t SET a = …"));
+        assert!(statement(&long, &[]).is_some_and(|shown| shown.len() < 90 && shown.ends_with('…')));
+    }
+
+    #[test]
+    fn the_oldest_is_named() {
+        let open = |seconds, who: &str| Open { age: Duration::from_secs(seconds), who: vec![who.into()], remedy: format!("end {who}") };
+        assert_eq!(sentence("db", "open for", vec![]), Busy::Free);
+        let Busy::Held(text) = sentence("db", "open for", vec![open(2, "a"), open(5, "b")]) else { panic!("it is held") };
+        assert!(text.starts_with("db: open for 5 s (b), and 1 more; ") && text.ends_with("end b"), "{text}");
+    }
+}

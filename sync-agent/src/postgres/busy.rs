@@ -1,0 +1,77 @@
+//! Whose old transaction the fence would wait for: the very ones that its barrier waits for, with what the server tells of
+//! them.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::fence::OF_WRITERS;
+use super::{Endpoint, sql};
+use crate::busy::{OLD, Open, sentence, statement};
+use crate::error::Error;
+use crate::port::Busy;
+
+/// A prepared transaction has no process, and is found by the lock on its own number; of a session of another role, only `pg_read_all_stats` sees more than its name.
+const COLUMNS: &str = "l.virtualtransaction, coalesce(l.pid, 0)::int8,
+    extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8, coalesce(a.usename, p.owner)::text,
+    a.application_name, host(a.client_addr), a.state, nullif(a.query, '<insufficient privilege>'), p.gid::text";
+const JOINED: &str = "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+    LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
+      AND x.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid";
+
+impl Endpoint {
+    pub(super) async fn old_writers(&self) -> Result<Busy, Error> {
+        let query = format!(
+            "SELECT DISTINCT ON (l.virtualtransaction) {COLUMNS} FROM pg_catalog.pg_locks l {JOINED} WHERE {OF_WRITERS} ORDER BY l.virtualtransaction"
+        );
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let rows = sql::query(&query).bind(self.oids()).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+        drop(connection);
+        let mut known = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut still, mut old) = (BTreeMap::new(), Vec::new());
+        for row in &rows {
+            let transaction: String = row.try_get(0).map_err(|e| self.failed(e))?;
+            let since = known.get(&transaction).copied().unwrap_or_else(Instant::now);
+            still.insert(transaction, since);
+            let open = open(row, since).map_err(|e| self.failed(e))?;
+            old.extend((open.age >= OLD).then_some(open));
+        }
+        *known = still;
+        Ok(sentence(&self.server.label, "a transaction that has written to the capability's tables is open for", old))
+    }
+}
+
+/// A transaction of which the server hides the age is as old as it is known here.
+fn open(row: &PgRow, since: Instant) -> Result<Open, sqlx::Error> {
+    let text = |index: usize| row.try_get::<Option<String>, _>(index);
+    let (pid, age): (i64, Option<f64>) = (row.try_get(1)?, row.try_get(2)?);
+    let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok()).unwrap_or_else(|| since.elapsed());
+    let mut who = Vec::new();
+    let remedy = match text(8)? {
+        Some(id) => {
+            who.push(format!("prepared as {id}"));
+            format!("COMMIT PREPARED or ROLLBACK PREPARED {};", sql::text(&id))
+        }
+        None => {
+            who.push(format!("pid {pid}"));
+            format!("wait for its end, or end it: SELECT pg_terminate_backend({pid});")
+        }
+    };
+    let quoted = |name: &str| format!("`{name}`");
+    who.extend(text(3)?.map(|role| format!("role {}", quoted(&role))));
+    who.extend(text(4)?.filter(|name| !name.is_empty()).map(|name| format!("application {}", quoted(&name))));
+    who.extend(text(5)?.map(|host| format!("from {host}")));
+    let state = text(6)?;
+    let idle = state.as_ref().is_some_and(|state| state.starts_with("idle"));
+    who.extend(state);
+    let shown = text(7)?.and_then(|query| statement(&query, &['\'', '$']));
+    who.extend(shown.map(|shown| format!("{} {}", if idle { "last statement" } else { "statement" }, quoted(&shown))));
+    Ok(Open { age, who, remedy })
+}
+
+#[cfg(test)]
+mod tests;
