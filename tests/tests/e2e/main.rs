@@ -3,6 +3,7 @@
 mod aborts;
 mod apart;
 mod breakage;
+mod busy;
 mod chain;
 mod commands;
 mod demo;
