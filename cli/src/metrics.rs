@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Encoder as _, TextEncoder};
-use subtle::ConstantTimeEq as _;
 
 /// The route, to be merged into an admin router.
 pub(crate) fn router(token: Option<&str>) -> Router {
@@ -17,9 +16,7 @@ pub(crate) fn router(token: Option<&str>) -> Router {
 }
 
 async fn metrics(State(token): State<Option<Arc<str>>>, headers: HeaderMap) -> Response {
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
-    let allowed = token.is_none_or(|token| given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))));
-    if !allowed {
+    if !ficus_orchestrator::has_token(&headers, token.as_deref()) {
         let why = "metrics need the admin token: `authorization` with `credentials_file` in prometheus.yml\n";
         return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], why).into_response();
     }
@@ -33,6 +30,8 @@ async fn metrics(State(token): State<Option<Arc<str>>>, headers: HeaderMap) -> R
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::AUTHORIZATION;
+
     use super::*;
 
     #[tokio::test]

@@ -15,6 +15,7 @@
 //!
 //! Read next: `reconcile.rs`, then `store.rs`, then `api.rs`.
 
+mod access;
 mod api;
 mod config;
 mod crash;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use ficus_rules::spec::Complaint;
 
+pub use access::has_token;
 pub use config::Config;
 
 use publish::Publisher;

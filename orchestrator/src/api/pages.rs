@@ -1,18 +1,27 @@
 //! Keeps web pages from operating the admin API: a page in an operator's browser reaches loopback too. A browser names the
 //! page's origin with every request that could change something, and asks before it sends JSON across origins; it is never
-//! told yes.
+//! told yes. Where there is no token, neither is a page whose own name now leads to this machine (DNS rebinding): to the
+//! browser it is of the same origin.
 
 use axum::body::HttpBody as _;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::answer::problem;
+use super::{Shares, is_open};
+use crate::access;
 
 /// Lets through what does not come from a foreign page.
-pub(super) async fn only_our_own(request: Request, next: Next) -> Response {
-    if is_foreign(request.headers(), request.uri().authority().map(|authority| authority.as_str())) {
+pub(super) async fn only_our_own(State(shared): State<Shares>, request: Request, next: Next) -> Response {
+    let asked = asked(&request);
+    if shared.config.token.is_none() && !is_open(&request) && !asked.is_none_or(access::is_loopback) {
+        let detail = "without a token the admin API answers to `localhost` and loopback addresses only: ask 127.0.0.1, or name a \
+                      token_file in [orchestrator]";
+        return problem(StatusCode::FORBIDDEN, detail);
+    }
+    if is_foreign(request.headers(), asked) {
         return problem(StatusCode::FORBIDDEN, "a web page of another origin must not use the admin API");
     }
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -22,9 +31,14 @@ pub(super) async fn only_our_own(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// The host that is asked, with its port; one that is no text is nobody's.
+fn asked(request: &Request) -> Option<&str> {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    host.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+}
+
 /// Whether a page of another origin sends it: an `Origin` (RFC 6454) whose host is not the one that is asked.
-fn is_foreign(headers: &HeaderMap, authority: Option<&str>) -> bool {
-    let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
+fn is_foreign(headers: &HeaderMap, asked: Option<&str>) -> bool {
     let own = |origin: &str| {
         let host = ["http://", "https://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
         host.zip(asked).is_some_and(|(host, asked)| without_port(host).eq_ignore_ascii_case(without_port(asked)))
@@ -60,10 +74,9 @@ mod tests {
             ("127.0.0.1:9000", "", true),
         ] {
             let mut headers = HeaderMap::new();
-            assert!(!is_foreign(&headers, None));
-            headers.insert(header::HOST, HeaderValue::from_static(host));
+            assert!(!is_foreign(&headers, Some(host)));
             headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            assert_eq!(is_foreign(&headers, None), foreign, "{host} {origin}");
+            assert_eq!(is_foreign(&headers, Some(host)), foreign, "{host} {origin}");
         }
     }
 }

@@ -107,6 +107,26 @@ async fn a_web_page_does_not_operate_it() {
     }
     let (status, _) = world.http.send_with(Method::POST, "/api/v1/reload", &[], None).await.expect("an answer");
     assert_eq!(status, StatusCode::OK, "no body, no kind of body");
+    // Its name leads to this machine by now: to the browser it is its own origin.
+    let rebound = [("host", "evil.example:7070"), ("origin", "http://evil.example:7070"), json];
+    let (status, why) = world.http.send_with(Method::POST, hold, &rebound, body()).await.expect("an answer");
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(String::from_utf8_lossy(&why).contains("token_file"), "{why:?}");
+    for (path, expected) in [("/api/v1/status", StatusCode::FORBIDDEN), ("/health", StatusCode::OK), ("/ready", StatusCode::OK)] {
+        let (status, _) = world.http.send_with(Method::GET, path, &rebound[..1], None).await.expect("an answer");
+        assert_eq!(status, expected, "{path}");
+    }
+    for host in ["localhost:7070", "127.0.0.1", "[::1]:7070"] {
+        let (status, _) = world.http.send_with(Method::GET, "/api/v1/status", &[("host", host)], None).await.expect("an answer");
+        assert_eq!(status, StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_the_token_asks_by_any_name() {
+    let world = World::start(|config| config.token = Some("sesame".into())).await;
+    let (status, _) = world.http.send_with(Method::GET, "/api/v1/status", &[("host", "ficus.internal")], None).await.expect("an answer");
+    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
