@@ -32,7 +32,7 @@ const EXAMPLES: &str = "Examples:
   ficus explain GET /api/v1/users/42/ --user 7
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 refused,
-  64 bad configuration, 130 interrupted.";
+  64 bad configuration, 130 interrupted, 141 nobody reads the output.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -123,8 +123,8 @@ pub(crate) enum Command {
     Journal {
         /// Only this capability.
         capability: Option<String>,
-        /// At most this many lines, the latest.
-        #[arg(long, default_value_t = 100)]
+        /// At most this many lines, the latest: 1 to 1000.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
     /// Read the rule files again.
@@ -227,8 +227,8 @@ pub(crate) struct Pin {
     /// Only for this user.
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// For how long, like 1h; for ever without it.
-    #[arg(long = "for", value_parser = duration)]
+    /// For how long, like 30s or 1h; for ever without it.
+    #[arg(long = "for", value_parser = whole_seconds)]
     pub(crate) lasts: Option<std::time::Duration>,
     /// Why.
     #[arg(long, default_value = "")]
@@ -246,8 +246,8 @@ pub(crate) struct Flag {
     pub(crate) name: Option<String>,
     /// Its value for everybody.
     pub(crate) value: Option<FlagArg>,
-    /// For how long, like 1h; for ever without it.
-    #[arg(long = "for", value_parser = duration)]
+    /// For how long, like 30s or 1h; for ever without it.
+    #[arg(long = "for", value_parser = whole_seconds)]
     pub(crate) lasts: Option<std::time::Duration>,
     /// Why.
     #[arg(long, default_value = "")]
@@ -293,6 +293,15 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(wrong)
 }
 
+/// A duration that the admin API can be told: it counts in seconds.
+fn whole_seconds(text: &str) -> Result<std::time::Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() || time.subsec_nanos() != 0 {
+        return Err(format!("`{text}` is not a number of whole seconds, at least one: write it like 30s, 15m or 1h"));
+    }
+    Ok(time)
+}
+
 /// A size: `512B`, `64KiB`, `8MiB`, `2GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -311,7 +320,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Args;
 
     #[test]
     fn sizes_have_a_unit() {
@@ -324,14 +335,55 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Args::command().debug_assert();
+        Args::command().debug_assert();
     }
 
     #[test]
-    fn every_command_shows_examples() {
-        for command in super::Args::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("ficus "), "`{}` has no example", command.get_name());
+    fn overrides_last_for_whole_seconds() {
+        let typed = |time: &str| Args::try_parse_from(["ficus", "pin", "users", "legacy", "--for", time]).map(drop);
+        for good in ["1s", "90s", "15m", "1000ms"] {
+            assert!(typed(good).is_ok(), "{good}");
+        }
+        for wrong in ["500ms", "1500ms", "0s", "0ms"] {
+            let said = typed(wrong).expect_err("it would be over at once, or sooner than asked for").to_string();
+            assert!(said.contains("whole seconds"), "{said}");
+            assert!(Args::try_parse_from(["ficus", "flag", "x", "on", "--for", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_journal_is_not_cut_short_in_silence() {
+        let asked = |limit: &str| Args::try_parse_from(["ficus", "journal", "--limit", limit]).is_ok();
+        assert_eq!((asked("1"), asked("1000"), asked("1001"), asked("0")), (true, true, false, false));
+    }
+
+    /// The help of a command and of those below it; every one shows examples.
+    fn helps(command: &clap::Command, helps: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("ficus "), "`{}` has no example", command.get_name());
+        helps.push(help);
+        command.get_subcommands().for_each(|below| self::helps(below, helps));
+    }
+
+    /// The words of a line as a shell takes them, up to a pipe, a redirection, the next command or a remark (two spaces).
+    fn words(line: &str) -> Vec<String> {
+        let line = line.trim();
+        let end = ["  ", " | ", " > ", " && "].iter().filter_map(|end| line.find(end)).min().unwrap_or(line.len());
+        let unquoted = |part: &str| part.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let parts = line[..end].split('\'').enumerate();
+        parts.flat_map(|(at, part)| if at % 2 == 1 { vec![part.to_owned()] } else { unquoted(part) }).collect()
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_it_takes() {
+        let mut all = Vec::new();
+        helps(&Args::command(), &mut all);
+        let lines = all.iter().flat_map(|help| help.lines()).flat_map(|line| line.split(" && "));
+        let examples: Vec<_> = lines.filter(|line| line.trim_start().starts_with("ficus ")).collect();
+        assert!(examples.len() > all.len(), "{examples:#?}");
+        for example in examples {
+            let taken = Args::try_parse_from(words(example));
+            assert!(taken.is_ok(), "`{example}`: {}", taken.expect_err("it is not"));
         }
     }
 }

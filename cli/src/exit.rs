@@ -8,12 +8,17 @@
 //! | 3 | refused: the orchestrator says why not |
 //! | 64 | a bad configuration or rule file |
 //! | 130 | interrupted: Ctrl-C ended a command (as shells have it), or a second signal cut the end of a part short |
+//! | 141 | nobody reads the output any more (`ficus journal \| head`): as shells name the end by SIGPIPE |
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A second signal came while requests were finishing.
 pub(crate) const CUT_OFF: i32 = 130;
+
+/// Nobody reads what is printed.
+const UNREAD: i32 = 141;
 
 /// A bad configuration or rule file. Its text names file, line and remedy.
 #[derive(Debug)]
@@ -48,6 +53,14 @@ impl fmt::Display for Found {
 impl std::error::Error for BadConfiguration {}
 impl std::error::Error for Refused {}
 impl std::error::Error for Found {}
+
+/// Prints. A reader that has gone had enough: the process ends, and says no more.
+pub(crate) fn print(mut to: impl Write, text: fmt::Arguments<'_>) {
+    // What cannot be printed for another reason (a full disk) cannot be said either: a failure, all the same.
+    if let Err(error) = to.write_fmt(text).and_then(|()| to.flush()) {
+        std::process::exit(if error.kind() == std::io::ErrorKind::BrokenPipe { UNREAD } else { 1 });
+    }
+}
 
 /// Prints what went wrong, if anything, and turns it into the exit code.
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {

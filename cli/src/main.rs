@@ -8,6 +8,17 @@
 //!
 //! Read next: `args.rs` for the commands, `run.rs` for the composition, `link.rs` for how the parts talk.
 
+// The standard ones panic when the reader has gone (`ficus journal | head`).
+macro_rules! print {
+    ($($text:tt)*) => { $crate::exit::print(std::io::stdout(), format_args!($($text)*)) };
+}
+macro_rules! println {
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::exit::print(std::io::stderr(), format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod admin;
 mod args;
 mod command;
