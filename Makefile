@@ -7,6 +7,9 @@ TEST_REQUIREMENTS := dashboards/grafana/requirements.txt docs/schema/requirement
 MONOLITH := tests/systems/student-management/monolith
 
 .DEFAULT_GOAL := help
+# Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
+# processors by itself.
+.NOTPARALLEL:
 .PHONY: help demo test check lint bench soak packages packages-test python python-test release debug monolith-tests clean
 
 help: ## This list
