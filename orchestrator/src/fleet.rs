@@ -15,7 +15,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
-use ficus_rules::wire::{AgentReport, Freshness, GatewayReport};
+use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport};
 
 use crate::publish::View;
 use crate::store::Stored;
@@ -151,6 +151,7 @@ impl Fleet {
                 inflight_writes: counts.map_or(0, |c| c.inflight_writes),
                 held: counts.map_or(0, |c| c.held),
                 modern_down: counts.is_some_and(|c| c.modern_down),
+                legacy_down: counts.is_some_and(|c| c.legacy_down),
             }
         });
         let agent = inner.agent_of(name).map(|(at, agent)| AgentSeen {
@@ -189,7 +190,10 @@ impl Fleet {
 
     /// Gateways for the status.
     pub(crate) fn gateways(&self, now: Timestamp) -> Vec<GatewayStatus> {
-        let sum = |report: &GatewayReport, of: fn(&ficus_rules::wire::GatewayCapability) -> u64| report.capabilities.values().map(of).sum();
+        let sum = |report: &GatewayReport, of: fn(&GatewayCapability) -> u64| report.capabilities.values().map(of).sum();
+        let those = |report: &GatewayReport, are: fn(&GatewayCapability) -> bool| {
+            report.capabilities.iter().filter(|(_, c)| are(c)).map(|(name, _)| name.clone()).collect()
+        };
         let status = |(name, known): (&String, &Gateway)| GatewayStatus {
             name: name.clone(),
             live: now < known.counts_until,
@@ -198,7 +202,8 @@ impl Fleet {
             inflight_writes: sum(&known.report, |c| c.inflight_writes),
             held: sum(&known.report, |c| c.held),
             trouble: known.report.trouble.clone(),
-            modern_down: known.report.capabilities.iter().filter(|(_, c)| c.modern_down).map(|(name, _)| name.clone()).collect(),
+            modern_down: those(&known.report, |c| c.modern_down),
+            legacy_down: those(&known.report, |c| c.legacy_down),
             sessions_unread: known.report.sessions_unread.clone(),
         };
         self.inner().gateways.iter().map(status).collect()

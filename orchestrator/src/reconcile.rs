@@ -131,6 +131,7 @@ impl Reconciler {
             }
         }
         self.drop_expired().await;
+        self.drop_pins_taken_back().await;
         for gateway in self.shared.fleet.forget(fleet::now()) {
             metrics::forget_gateway(&gateway);
             if let Err(failed) = self.shared.store.forget_gateway(&gateway).await {

@@ -141,9 +141,11 @@ impl Carried {
         self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
     }
 
-    /// The try is over; counted once.
+    /// The try is over; counted once, if the gates judge it.
     pub(crate) fn end_attempt(&mut self, failed: bool) {
-        if let (Some(attempt), Some(counters)) = (self.attempt.take(), &self.counters) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let owner = self.serving().owner;
+        if let Some(counters) = self.counters.as_ref().filter(|_| self.decided(|decision| decision.is_judged(owner))) {
             counters.attempted(attempt.side, failed, attempt.began.elapsed());
         }
     }

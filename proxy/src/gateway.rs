@@ -18,6 +18,7 @@ use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::{Identity, Sessions};
+use crate::legacy::LegacySides;
 use crate::metrics::{self, count_panics, metrics};
 use crate::recent::{self, Recent};
 use crate::serve::{self, Listeners};
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) standing: Standing,
     pub(crate) validity: Validity,
     pub(crate) around: Around,
+    pub(crate) legacy: LegacySides,
     pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) holds: Arc<Holds>,
@@ -85,6 +87,7 @@ impl Gateway {
             standing: Standing::default(),
             validity: Validity::default(),
             around: Around::new(),
+            legacy: LegacySides::default(),
             recent: Recent::new(),
             counters: Counters::default(),
             holds: Arc::new(Holds::new(config.hold.clone(), CONCURRENCY)),
@@ -152,9 +155,13 @@ impl Gateway {
         let snapshot = fence::settled(&inner.current);
         let all = inner.counters.all();
         let report = |one: &CapabilityCounters| {
-            let modern_down = inner.around.is_down(&one.name, Instant::now());
+            let now = Instant::now();
+            let legacy = snapshot.rules.capabilities.get(&one.name).map(|capability| &*capability.legacy);
+            let modern_down = inner.around.is_down(&one.name, now);
+            let legacy_down = legacy.is_some_and(|legacy| inner.legacy.is_down(legacy, now));
             metrics().modern_down.with_label_values(&[&*one.name]).set(i64::from(modern_down));
-            GatewayCapability { modern_down, ..one.report(inner.holds.held(&one.name)) }
+            metrics().legacy_down.with_label_values(&[&*one.name]).set(i64::from(legacy_down));
+            GatewayCapability { modern_down, legacy_down, ..one.report(inner.holds.held(&one.name)) }
         };
         GatewayReport {
             gateway: inner.config.name.clone(),

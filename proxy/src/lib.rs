@@ -32,6 +32,7 @@ mod harden;
 mod health;
 mod hold;
 mod identity;
+mod legacy;
 mod metrics;
 mod observe;
 mod probe;

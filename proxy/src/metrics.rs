@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) decisions: IntCounterVec,
     pub(crate) refusals: IntCounterVec,
     pub(crate) modern_down: IntGaugeVec,
+    pub(crate) legacy_down: IntGaugeVec,
     pub(crate) under_way: IntGauge,
     pub(crate) generation: IntGauge,
     pub(crate) refused: IntCounter,
@@ -73,6 +74,7 @@ impl Metrics {
             decisions: counters("ficus_decisions_total", "Requests by why they went where they went", &["capability", "because"]),
             refusals: counters("ficus_refusals_total", "Requests that the gateway answered itself, by reason", &["reason"]),
             modern_down: gauges("ficus_modern_down", "1 while modern refuses connections, or is not well", &["capability"]),
+            legacy_down: gauges("ficus_legacy_down", "1 while legacy takes no connections, or is not well", &["capability"]),
             under_way: kept(IntGauge::new("ficus_requests_under_way", "Requests that are being carried now")),
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
             refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),
@@ -94,7 +96,7 @@ pub(crate) fn begin(capability: &str) {
     for why in Dropped::ALL {
         let _ = metrics.shadow_dropped.with_label_values(&[capability, why.as_str()]);
     }
-    for gauge in [&metrics.held, &metrics.inflight, &metrics.modern_down] {
+    for gauge in [&metrics.held, &metrics.inflight, &metrics.modern_down, &metrics.legacy_down] {
         let _ = gauge.with_label_values(&[capability]);
     }
     let _ = metrics.hold.with_label_values(&[capability]);

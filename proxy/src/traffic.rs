@@ -72,6 +72,7 @@ impl CapabilityCounters {
             modern: self.modern.report(),
             shadow: self.shadow.report(),
             modern_down: false,
+            legacy_down: false,
         }
     }
 }

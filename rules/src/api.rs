@@ -118,6 +118,9 @@ pub struct GatewayStatus {
     /// Capabilities whose modern side does not answer it; for `explain`.
     #[serde(default)]
     pub modern_down: Vec<String>,
+    /// Capabilities whose legacy side does not answer it.
+    #[serde(default)]
+    pub legacy_down: Vec<String>,
     /// The cookie whose sessions it could not look up when it last tried; for `explain`.
     #[serde(default)]
     pub sessions_unread: Option<String>,

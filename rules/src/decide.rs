@@ -15,7 +15,7 @@ use crate::marker::{self, Marker};
 use crate::migration::Phase;
 use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::route::{Matched, Request, Router};
-use crate::wire::{Freshness, Published, Serving};
+use crate::wire::{Freshness, PinOverride, Published, Serving};
 use crate::{Side, Timestamp};
 
 pub use self::spelled::is_ambiguous;
@@ -84,6 +84,14 @@ pub struct Decision {
     pub timeout: Option<Duration>,
     /// Why this side.
     pub because: Because,
+}
+
+impl Decision {
+    /// Whether the gates judge its answer, where `owner` owns: only what both sides are asked alike may be compared. A
+    /// pinned route is one side's alone, and so are the writes while legacy owns; a modern owner answers for its writes too.
+    pub fn is_judged(&self, owner: Side) -> bool {
+        self.capability.is_some() && self.because != Because::Pinned && (!self.write || owner == Side::Modern)
+    }
 }
 
 /// Whether a request is forwarded.
@@ -303,11 +311,23 @@ impl Asking<'_> {
 
     /// An operator's pin for this user, else for everybody.
     fn overridden(&self) -> Option<Side> {
-        let live =
-            |pin: &&crate::wire::PinOverride| pin.capability == self.matched.capability && pin.expires.is_none_or(|at| self.now < at);
+        let live = |pin: &&PinOverride| pin.capability == self.matched.capability && pin.expires.is_none_or(|at| self.now < at);
+        let counts = |pin: &&PinOverride| live(pin) && (pin.side == Side::Legacy || self.modern_may_be_read());
         let pins = &self.snapshot.published.overrides.pins;
-        let mine = pins.iter().filter(live).find(|pin| pin.user.is_some() && pin.user == self.caller.user);
-        mine.or_else(|| pins.iter().filter(live).find(|pin| pin.user.is_none())).map(|pin| pin.side)
+        let mine = pins.iter().filter(counts).find(|pin| pin.user.is_some() && pin.user == self.caller.user);
+        mine.or_else(|| pins.iter().filter(counts).find(|pin| pin.user.is_none())).map(|pin| pin.side)
+    }
+
+    /// Rows are known to be right from shadowing on; what went back to legacy is read there, by everybody at once. The
+    /// orchestrator drops such pins too, a moment later. Without tables, a pin may lead the way.
+    fn modern_may_be_read(&self) -> bool {
+        let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
+        self.serving.owner == Side::Modern
+            || match self.serving.phase {
+                Phase::Draft | Phase::Backfilling | Phase::Streaming => capability.tables.is_empty(),
+                Phase::Reverting | Phase::Reverted => false,
+                _ => true,
+            }
     }
 
     /// The caller wrote at a time that the other copy is not known to have reached. A marker of an older epoch says

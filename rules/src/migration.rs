@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Judged;
+use crate::plan::Capability;
 use crate::{Side, Timestamp};
 
 /// Where a capability is.
@@ -136,6 +137,20 @@ impl State {
     /// back to where it began.
     pub fn walked(&self) -> Phase {
         self.switch.as_ref().map_or(self.phase, |switch| switch.from_phase)
+    }
+
+    /// Why no read may go to modern now, whatever an operator pins: its rows are not known to be right, or all readers were
+    /// taken back. `None`: an operator may pin readers to it.
+    pub fn keeps_from_modern(&self, plan: &Capability) -> Option<String> {
+        let taken_back = || self.holds.iter().find(|hold| *hold == "revert" || hold.starts_with("gate:"));
+        let why = match self.walked() {
+            _ if self.owner == Side::Modern => return None,
+            Phase::Shadowing | Phase::Ramping => return None,
+            Phase::Reverting | Phase::Reverted | Phase::Soaking => "it went back to legacy".to_owned(),
+            _ if !plan.tables.is_empty() => "its rows are not known to be right".to_owned(),
+            _ => format!("all readers were taken back (held: {})", taken_back()?),
+        };
+        Some(format!("no read goes to modern before shadowing: {why} (phase {})", self.phase.as_str()))
     }
 
     /// Whether a gateway that decides by `generation` may forward writes. One that missed the last fence may not: what

@@ -121,15 +121,18 @@ pub struct GatewayCapability {
     pub inflight_writes: u64,
     /// Writes held now.
     pub held: u64,
-    /// Traffic answered by legacy.
+    /// Traffic answered by legacy, as far as gates judge it: [`crate::decide::Decision::is_judged`].
     pub legacy: Traffic,
-    /// Traffic answered by modern.
+    /// Traffic answered by modern, likewise.
     pub modern: Traffic,
     /// Mirrored requests.
     pub shadow: ShadowCounts,
     /// The modern side refused the last connections to it, as far as this gateway tried lately.
     #[serde(default)]
     pub modern_down: bool,
+    /// The legacy side takes no connections, or does not say that it is well, as far as this gateway tried lately.
+    #[serde(default)]
+    pub legacy_down: bool,
 }
 
 impl GatewayCapability {

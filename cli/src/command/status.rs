@@ -75,6 +75,9 @@ fn page(status: &Status) -> String {
         for capability in &gateway.modern_down {
             let _ = writeln!(page, "  the modern side of {capability} does not answer it: reads go to legacy while that owns");
         }
+        for capability in &gateway.legacy_down {
+            let _ = writeln!(page, "  the legacy side of {capability} does not answer it: nothing goes back to it by itself");
+        }
         if let Some(cookie) = &gateway.sessions_unread {
             let _ = writeln!(
                 page,

@@ -40,8 +40,10 @@ def traffic():
 
 def upstreams():
     return [
-        curves("New services that refuse connections", "1 while the last connections to it failed; reads go to the monolith meanwhile.", "short",
-               query(f"max by (capability) (ficus_modern_down{{{THESE}}})", "{{capability}}")),
+        curves("Servers that do not answer", "1 while the last connections to it failed, or it is not well. Of a new service: reads go to the "
+               "monolith meanwhile. Of the monolith: nothing goes back to it by itself.", "short",
+               query(f"max by (capability) (ficus_modern_down{{{THESE}}})", "{{capability}}, new service"),
+               query(f"max by (capability) (ficus_legacy_down{{{THESE}}})", "{{capability}}, monolith")),
         curves("Tried again on the monolith", "Reads that the new service failed. No caller noticed.", "reqps",
                query(f"sum by (capability) (rate(ficus_fallbacks_total{{{THESE}}}[$__rate_interval]))", "{{capability}}"), stacked=True),
         curves("No rule speaks of them", "Requests that went to the default upstream.", "reqps",

@@ -7,7 +7,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ficus_rules::api::{FlagRequest, PinRequest, WishRequest};
-use ficus_rules::migration::Phase;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{FlagOverride, PinOverride};
 use ficus_rules::{Side, Timestamp};
@@ -39,11 +38,8 @@ pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
         let Some((plan, stored)) = view.capability(&new.capability) else {
             return Err(Refusal::Unknown(format!("no capability is called `{}`", new.capability)));
         };
-        let phase = stored.state.phase;
-        let no_copy = !plan.tables.is_empty() && matches!(phase, Phase::Draft | Phase::Backfilling | Phase::Streaming);
-        if no_copy && new.side == Side::Modern {
-            let why = "no read goes to modern before shadowing: its rows are not known to be right";
-            return Err(Refusal::Refused(format!("{why} (phase {})", phase.as_str())));
+        if let Some(why) = stored.state.keeps_from_modern(plan).filter(|_| new.side == Side::Modern) {
+            return Err(Refusal::Refused(why));
         }
         overrides.pins.retain(|pin| (&pin.capability, &pin.user) != (&new.capability, &new.user));
         overrides.pins.push(new.clone());
@@ -119,7 +115,7 @@ fn note(by: &str, reason: Option<&str>) -> String {
     [by, reason.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
-fn who(user: Option<&str>) -> String {
+pub(crate) fn who(user: Option<&str>) -> String {
     user.map_or_else(|| "everybody".to_owned(), |user| format!("user {user}"))
 }
 

@@ -1,9 +1,12 @@
 //! The way of a capability.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
 use ficus_rules::migration::{Phase, Stage};
+use hyper::{Method, StatusCode};
+use serde_json::json;
 
 use crate::support::World;
 
@@ -130,6 +133,46 @@ async fn a_deadline_and_drift_abort() {
     world.must("release").await;
     world.must("cutover").await;
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_pinned_to_modern_is_taken_back_with_the_others() {
+    let world = World::start(|_| {}).await;
+    let pin = async |user: Option<&str>, side: &str| {
+        let body = json!({ "capability": "users", "user": user, "side": side, "by": "ada" }).to_string();
+        world.http.send(Method::POST, "/api/v1/pins", Some(body)).await
+    };
+    let pinned = async || world.status().await.overrides.pins.into_iter().map(|pin| (pin.user, pin.side)).collect::<Vec<_>>();
+    walk_in(&world).await;
+    for (user, side) in [(None, "modern"), (Some("42"), "modern"), (Some("7"), "legacy")] {
+        assert_eq!(pin(user, side).await.0, StatusCode::OK);
+    }
+    let left = [(Some("7".to_owned()), Side::Legacy)];
+    world.must("revert").await;
+    world.until("streaming", |s| s.phase == Phase::Streaming).await;
+    let begun = Instant::now();
+    while pinned().await != left {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", pinned().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let journal = world.journal().await;
+    let ended = journal.iter().find(|entry| entry.line.kind == "unpinned").expect("it is written down");
+    assert!(ended.line.text.starts_with("pins to modern end for everybody, user 42: no read goes to modern"), "{}", ended.line.text);
+
+    world.must("release").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+    world.must("cutover").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+    assert_eq!(pin(None, "modern").await.0, StatusCode::OK, "where it reads anyway");
+    world.must("revert").await;
+    world.until("reverted", |s| s.phase == Phase::Reverted).await;
+    let (status, why) = pin(None, "modern").await;
+    assert_eq!(status, StatusCode::CONFLICT, "{why}");
+    let begun = Instant::now();
+    while pinned().await != left {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", pinned().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -80,6 +80,24 @@ async fn reads_that_modern_fails_are_answered_by_legacy_and_writes_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gates_are_told_of_what_both_sides_are_asked_alike() {
+    let world = World::start().await;
+    let all = async || {
+        for path in ["/api/v1/users/status/503", "/admin/users/status/503"] {
+            world.get(path).await;
+            world.post(path).await;
+        }
+    };
+    let told = || (world.users().legacy.requests, world.users().modern.requests);
+    world.serve(ramping(0));
+    all().await;
+    eventually("the read that is not pinned", || told() == (1, 0)).await;
+    world.serve(soaking());
+    all().await;
+    eventually("reads and writes of the owner", || told() == (1, 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_modern_side_that_is_down_is_left_alone_for_a_moment() {
     let world = World::with(|config| without_modern(&mut config.upstreams)).await;
     world.serve(ramping(100));

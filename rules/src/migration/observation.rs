@@ -69,6 +69,8 @@ pub struct GatewaySeen {
     pub held: u64,
     /// Modern does not answer it.
     pub modern_down: bool,
+    /// Legacy does not answer it.
+    pub legacy_down: bool,
 }
 
 /// The agent.

@@ -646,12 +646,19 @@ fn errors_while_soaking_go_back_by_themselves() {
     seen.traffic.recent.modern.errors = 60;
     let back = tick(&state(Phase::Soaking, 4), &seen, NOW).state;
     assert_eq!((back.phase, back.holds.contains("gate:errors")), (Phase::Reverting, true));
+    seen.gateways[0].legacy_down = true;
+    let blocked = tick(&state(Phase::Soaking, 4), &seen, NOW);
+    assert_eq!((blocked.state.phase, blocked.state.holds.contains("gate:errors")), (Phase::Soaking, true), "there is nobody to go back to");
+    assert!(blocked.journal[0].text.ends_with("not open yet: monolith does not answer gateway gw-1"), "{}", blocked.journal[0].text);
+    let typed = wish(&state(Phase::Soaking, 4), &seen, Wish::Revert);
+    assert_eq!(typed.state.phase, Phase::Reverting, "an operator knows why");
+    assert!(typed.journal[0].text.ends_with("beware: monolith does not answer gateway gw-1"), "{}", typed.journal[0].text);
+    seen.gateways[0].legacy_down = false;
+    assert_eq!(tick(&blocked.state, &seen, NOW).state.phase, Phase::Reverting, "it is there again");
     report(&mut seen).reverse.live = false;
     let stuck = tick(&state(Phase::Soaking, 4), &seen, NOW).state;
     assert_eq!((stuck.phase, stuck.holds.contains("gate:errors")), (Phase::Soaking, true), "rows would be lost");
     assert!(tick(&stuck, &seen, NOW).journal.is_empty(), "said once");
-    seen.traffic.recent.modern.errors = 0;
-    seen.traffic.step.modern.errors = 0;
 }
 
 #[test]

@@ -137,6 +137,12 @@ pub(super) fn modern_up(plan: &Capability, seen: &Observation, now: Timestamp) -
     down.map(|g| Waiting::new(WaitingKind::Gateway, format!("{} does not answer gateway {}", plan.modern, g.name))).collect()
 }
 
+/// Legacy answers every gateway that counts.
+pub(super) fn legacy_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let down = seen.counting(now).filter(|g| g.legacy_down);
+    down.map(|g| Waiting::new(WaitingKind::Gateway, format!("{} does not answer gateway {}", plan.legacy, g.name))).collect()
+}
+
 fn retired(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     if plan.tables.is_empty() || seen.obedient_agent(now).is_some_and(|report| report.removed) {
         return Vec::new();

@@ -175,18 +175,21 @@ fn step_back(state: &State, judged: &[Judged], now: Timestamp) -> Option<Outcome
     Some(outcome)
 }
 
-/// Errors on modern while it owns: the way back is free, so it is taken. When it cannot be taken, the reason stays.
+/// Errors on modern while it owns: the way back is free, so it is taken. When it cannot be taken, the reason stays. Nobody
+/// looks on: it must not lead from a service that fails sometimes to a monolith that is not there.
 fn revert_by_itself(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
     let fails = failing(judged).filter(|j| j.gate == "errors")?;
     let mut held = State { judged: judged.to_vec(), ..state.clone() };
     let is_new = held.holds.insert("gate:errors".to_owned());
-    let possible = cool_down_left(state, seen, now).is_none() && switch::preconditions(state, Side::Legacy, plan, seen, now).is_empty();
-    if possible {
+    let mut missing = switch::preconditions(state, Side::Legacy, plan, seen, now);
+    missing.extend(cool_down_left(state, seen, now));
+    missing.extend(waiting::legacy_up(plan, seen, now));
+    if missing.is_empty() {
         let mut outcome = switch::begin(&held, Side::Legacy, seen, now);
         outcome.journal[0].text = format!("gate errors fails ({}): going back to legacy", fails.measured);
         return Some(outcome);
     }
-    let text = format!("gate errors fails ({}), and the way back is not open yet", fails.measured);
+    let text = format!("gate errors fails ({}), and the way back is not open yet: {}", fails.measured, waiting::sentence(&missing));
     is_new.then(|| Outcome::moved(held, "hold", text, json!({ "hold": "gate:errors" })))
 }
 

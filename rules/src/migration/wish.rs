@@ -127,7 +127,13 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) 
         (None, Phase::Soaking) => {
             let missing = switch::preconditions(state, Side::Legacy, plan, seen, now);
             if missing.is_empty() {
-                switch::begin(state, Side::Legacy, seen, now)
+                let mut begun = switch::begin(state, Side::Legacy, seen, now);
+                // It may be the very reason to type it: the writes wait for a monolith that is about to come back.
+                let down = waiting::sentence(&waiting::legacy_up(plan, seen, now));
+                if !down.is_empty() {
+                    begun.journal[0].text += &format!("; beware: {down}");
+                }
+                begun
             } else {
                 Outcome::refused(state, format!("the way back is not open: {}", waiting::sentence(&missing)))
             }

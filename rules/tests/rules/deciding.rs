@@ -79,6 +79,45 @@ fn an_operators_pin_away_from_the_owner_needs_a_fresh_copy_too() {
 }
 
 #[test]
+fn a_pin_to_modern_ends_where_its_rows_are_not_known_to_be_right() {
+    use Phase::{Backfilling, Draft, Ramping, Reverted, Reverting, Shadowing, Streaming, Verifying};
+    let read_in = |users: Capability, phase| {
+        let serving = Serving { phase, epoch: 2, ..Serving::untouched() };
+        read(&pinned(Side::Modern, snapshot(users, serving)), &behind(2, Duration::ZERO))
+    };
+    for phase in [Draft, Backfilling, Streaming, Reverting, Reverted] {
+        assert_eq!(read_in(users(), phase), (Side::Legacy, "owner_reads"), "{phase:?}");
+    }
+    for phase in [Shadowing, Ramping, Verifying] {
+        assert_eq!(read_in(users(), phase), (Side::Modern, "override"), "{phase:?}");
+    }
+    let without_tables = || capability("users", vec![route("/users/{*rest}")]);
+    for (phase, expected) in [(Draft, Side::Modern), (Streaming, Side::Modern), (Reverted, Side::Legacy)] {
+        assert_eq!(read_in(without_tables(), phase).0, expected, "{phase:?}, without tables");
+    }
+    let streaming = Serving { phase: Streaming, epoch: 2, ..Serving::untouched() };
+    let mut both = pinned(Side::Modern, snapshot(users(), streaming));
+    both.published.overrides.pins[0].user = Some("7".into());
+    both.published.overrides.pins.push(PinOverride { user: None, side: Side::Legacy, ..both.published.overrides.pins[0].clone() });
+    assert_eq!(read(&both, &behind(2, Duration::ZERO)), (Side::Legacy, "override"), "what is left of the pins counts");
+}
+
+#[test]
+fn gates_judge_what_both_sides_are_asked_alike() {
+    let mut users = users();
+    users.routes.push(Route { pin: Some(Side::Legacy), writes_tables: true, ..route("/login/") });
+    for (serving, judged) in [(ramping(), [("GET", "/users/7")].as_slice()), (soaking(), &[("GET", "/users/7"), ("POST", "/users/7")])] {
+        let owner = serving.owner;
+        let snapshot = snapshot(users.clone(), serving);
+        for asked in [("GET", "/users/7"), ("POST", "/users/7"), ("GET", "/login/"), ("POST", "/login/"), ("GET", "/elsewhere")] {
+            let request = PlainRequest::new(asked.0, asked.1).expect("a plain path");
+            let decision = decide(&snapshot, &request, &Caller::default(), &behind(2, Duration::ZERO), NOW);
+            assert_eq!(decision.is_judged(owner), judged.contains(&asked), "{asked:?} while {owner} owns");
+        }
+    }
+}
+
+#[test]
 fn a_flag_that_is_off_keeps_reads_on_legacy_while_legacy_owns() {
     let flagged = Capability { routes: vec![Route { flag: Some("new-profile".into()), ..route("/users/{*rest}") }], ..users() };
     let fresh = |serving: &Serving| behind(serving.epoch, Duration::ZERO);

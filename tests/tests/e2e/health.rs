@@ -1,8 +1,9 @@
 //! Nothing is switched to a service that is not there, or that does not say that it is well.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use ficus_tests::http::Http;
 use ficus_tests::world::{Plan, World};
 use rustix::process::Signal;
 
@@ -25,6 +26,7 @@ async fn a_cutover_to_a_service_that_is_not_well_is_refused() -> Result<()> {
     world.service.signal(Signal::CONT);
     wish_until_accepted(&world, "cutover").await?;
     operator.until_phase("users", "soaking", PATIENCE).await?;
+    a_monolith_that_is_gone_is_told(&mut world).await?;
     operator.type_in(&["revert", "users", "--wait", "30s"]).await?;
 
     world.service.kill()?;
@@ -32,6 +34,30 @@ async fn a_cutover_to_a_service_that_is_not_well_is_refused() -> Result<()> {
     drop(world);
     directory.passed();
     Ok(())
+}
+
+/// While modern owns nobody asks it for users any more, and still: nothing may go back to it by itself.
+async fn a_monolith_that_is_gone_is_told(world: &mut World) -> Result<()> {
+    world.monolith.kill()?;
+    let page = until_status(world, |page| page.contains("the legacy side of users does not answer it")).await?;
+    ensure!(page.contains("users: soaking"), "{page}");
+    let metrics = Http::new(&world.admin_url(), PATIENCE).get("/metrics").await?.text();
+    ensure!(metrics.contains("ficus_legacy_down{capability=\"users\"} 1"), "{metrics}");
+    world.restart_monolith().await?;
+    until_status(world, |page| !page.contains("legacy side")).await?;
+    Ok(())
+}
+
+async fn until_status(world: &World, is_so: impl Fn(&str) -> bool) -> Result<String> {
+    let begun = Instant::now();
+    loop {
+        let page = world.operator()?.type_in(&["status"]).await?;
+        if is_so(&page) {
+            return Ok(page);
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(15), "not so after 15 s:\n{page}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 /// Soon after it stopped answering, and whatever else stands in the way for a moment.
