@@ -205,7 +205,7 @@ pub(crate) struct Explain {
     /// A header, like 'x-tenant: north'. Repeat for more.
     #[arg(long = "header", short = 'H')]
     pub(crate) headers: Vec<String>,
-    /// The logged-in user's id.
+    /// The logged-in user's id. A session cookie is not looked up: without this, its caller is explained as a stranger.
     #[arg(long)]
     pub(crate) user: Option<String>,
     /// The id in the gateway's anonymous cookie.

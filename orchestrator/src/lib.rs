@@ -34,6 +34,7 @@ use ficus_rules::spec::Complaint;
 
 pub use access::has_token;
 pub use config::Config;
+pub use rulebook::read as read_rules;
 
 use publish::Publisher;
 use reconcile::{Command, Reconciler};

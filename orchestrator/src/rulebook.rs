@@ -24,8 +24,12 @@ pub(crate) struct Rulebook {
     pub(crate) published: u64,
 }
 
-/// Reads every `*.toml` of a directory, by name. Follows links, as Kubernetes mounts them; leaves hidden files out.
-pub(crate) fn read(directory: &Path) -> std::io::Result<Vec<RuleFile>> {
+/// Reads every `*.toml` of a directory, by name. Follows links, as Kubernetes mounts them; leaves hidden files (also what
+/// editors keep) and directories out.
+///
+/// # Errors
+/// The directory, or a file in it, cannot be read.
+pub fn read(directory: &Path) -> std::io::Result<Vec<RuleFile>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
@@ -64,4 +68,20 @@ pub(crate) fn check(
 
 fn complaint(file: &str, line: usize, message: String, hint: String) -> Complaint {
     Complaint { file: file.to_owned(), line, column: 1, message, hint, warning: false }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rule_files_are_read_whatever_is_in_them_and_nothing_else_is() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("it is written");
+        write("users.toml", b"# J\xf6rg");
+        write(".#users.toml", b"half");
+        write("notes.md", b"");
+        std::fs::create_dir(folder.path().join("old.toml")).expect("it is made");
+        let files = super::read(folder.path()).expect("it is read");
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["users.toml"]);
+        assert_eq!(files[0].text, "# J\u{fffd}rg");
+    }
 }

@@ -34,6 +34,9 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
     }
     let now = Timestamp::from(std::time::SystemTime::now());
     let caller = caller(args, asked, &question, now);
+    if asked.user.is_none() && question.cookie(&session_cookie(args)).is_some() {
+        eprintln!("its session is not looked up, the caller is taken for a stranger: say who it is with --user");
+    }
     let (decision, caller) = known.decide(&snapshot, &question, caller, now)?;
     if args.json {
         return super::print_json(&decision);
@@ -90,6 +93,12 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
         }
     }
     println!("generation  {}", snapshot.published.generation);
+}
+
+/// The cookie of sessions: as configured, if that is on this machine, or as Django has it.
+fn session_cookie(args: &Args) -> String {
+    let django = Config::load(&args.config).ok().and_then(|config| config.django);
+    django.map_or_else(|| "sessionid".to_owned(), |django| django.session_cookie)
 }
 
 /// Who asks: what the command line says, and what the request's own headers do. A session's user is not looked up.
