@@ -63,7 +63,7 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
                         held.wait_again();
                         held
                     }
-                    None => gateway.holds.wait(&counters.name).ok_or_else(too_many)?,
+                    None => gateway.holds.wait(&counters.name, gateway.names(carried).into_iter().next()).ok_or_else(too_many)?,
                 };
                 // What was published since the decision may have opened the fence already.
                 if Arc::ptr_eq(&gateway.current.load_full(), &carried.snapshot) {

@@ -151,6 +151,10 @@ impl ProxyHttp for Carrier {
     }
 
     async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, carried: &mut Carried) -> Result<()> {
+        // Whatever the body, this is called, and not before the head was written.
+        if let Some(held) = &mut carried.held {
+            held.sent();
+        }
         if let Some(peeked) = carried.peeked.take() {
             let rest = body.take().unwrap_or_default();
             let mut whole = BytesMut::from(peeked);

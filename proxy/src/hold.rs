@@ -1,7 +1,8 @@
-//! Where held writes wait: bounded in number, first come first served, released a few at a time. Does not decide who is
-//! held or what follows: a released request is decided anew by `admission`.
+//! Where held writes wait: bounded in number, first come first served, released a few at a time; of one caller, the next
+//! when the one before was sent, so that the upstream gets them in their order. Does not decide who is held or what
+//! follows: a released request is decided anew by `admission`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -31,8 +32,16 @@ struct Room {
 #[derive(Debug, Default)]
 struct Queue {
     open: bool,
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    waiting: BTreeMap<u64, Waiting>,
     running: usize,
+    /// Callers of whom one is released and not yet sent.
+    beginning: HashSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    caller: Option<Arc<str>>,
+    release: oneshot::Sender<()>,
 }
 
 impl Holds {
@@ -45,8 +54,8 @@ impl Holds {
         &self.limits
     }
 
-    /// A place at the end of the queue. `None`: the room is full.
-    pub(crate) fn wait(self: &Arc<Self>, capability: &str) -> Option<Held> {
+    /// A place at the end of the queue. `caller`: whose writes keep their order among themselves. `None`: the room is full.
+    pub(crate) fn wait(self: &Arc<Self>, capability: &str, caller: Option<String>) -> Option<Held> {
         let mut room = self.lock();
         if room.waiting >= self.limits.max_requests {
             return None;
@@ -55,8 +64,9 @@ impl Holds {
         let place = room.next;
         room.next += 1;
         let (release, released) = oneshot::channel();
-        room.queues.entry(capability.to_owned()).or_default().waiting.insert(place, release);
-        Some(Held { holds: self.clone(), capability: capability.to_owned(), place, released, running: false })
+        let caller: Option<Arc<str>> = caller.map(Arc::from);
+        room.queues.entry(capability.to_owned()).or_default().waiting.insert(place, Waiting { caller: caller.clone(), release });
+        Some(Held { holds: self.clone(), capability: capability.to_owned(), place, caller, released, running: false, sent: false })
     }
 
     /// How many of a capability wait.
@@ -85,13 +95,25 @@ impl Holds {
 
 impl Queue {
     fn release(&mut self, concurrency: usize) {
+        let mut from = 0;
         while self.open && self.running < concurrency {
-            let Some(first) = self.waiting.keys().next().copied() else { return };
-            // The place stays in `waiting` until its holder has seen the release; what was sent once is not sent again.
-            let Some(release) = self.waiting.remove(&first) else { return };
-            if release.send(()).is_ok() {
+            let may = |one: &Waiting| one.caller.as_ref().is_none_or(|caller| !self.beginning.contains(caller));
+            let Some(place) = self.waiting.range(from..).find(|(_, one)| may(one)).map(|(place, _)| *place) else { return };
+            // Whoever was passed over has to wait for another of the same caller, released before or in this turn.
+            from = place + 1;
+            let Some(one) = self.waiting.remove(&place) else { return };
+            if one.release.send(()).is_ok() {
                 self.running += 1;
+                self.beginning.extend(one.caller);
             }
+        }
+    }
+
+    /// One that was released is done, or will not be sent now.
+    fn leave(&mut self, caller: Option<&Arc<str>>) {
+        self.running = self.running.saturating_sub(1);
+        if let Some(caller) = caller {
+            self.beginning.remove(caller);
         }
     }
 }
@@ -103,8 +125,10 @@ pub(crate) struct Held {
     capability: String,
     /// Its place in the queue.
     place: u64,
+    caller: Option<Arc<str>>,
     released: oneshot::Receiver<()>,
     running: bool,
+    sent: bool,
 }
 
 impl Held {
@@ -120,6 +144,25 @@ impl Held {
         self.capability == capability
     }
 
+    /// It was sent to its upstream: the caller's next one may follow.
+    pub(crate) fn sent(&mut self) {
+        if self.sent {
+            return;
+        }
+        self.sent = true;
+        let Some(caller) = &self.caller else { return };
+        let mut room = self.holds.lock();
+        if let Some(queue) = room.queues.get_mut(&self.capability) {
+            queue.beginning.remove(caller);
+            queue.release(self.holds.concurrency);
+        }
+    }
+
+    /// The caller, while none of its later writes may be sent.
+    fn keeps_back(&self) -> Option<&Arc<str>> {
+        self.caller.as_ref().filter(|_| !self.sent)
+    }
+
     /// Waits once more, at the place that it has: it was released, and the fence is closed again. A full room does not
     /// turn it away, for it never left.
     pub(crate) fn wait_again(&mut self) {
@@ -128,10 +171,10 @@ impl Held {
         let (release, again) = oneshot::channel();
         if let Some(queue) = room.queues.get_mut(&self.capability) {
             if released {
-                queue.running = queue.running.saturating_sub(1);
-                queue.release(self.holds.concurrency);
+                queue.leave(self.keeps_back());
             }
-            queue.waiting.insert(self.place, release);
+            queue.waiting.insert(self.place, Waiting { caller: self.caller.clone(), release });
+            queue.release(self.holds.concurrency);
         }
         self.released = again;
         self.running = false;
@@ -146,7 +189,7 @@ impl Drop for Held {
         if let Some(queue) = room.queues.get_mut(&self.capability) {
             queue.waiting.remove(&self.place);
             if released {
-                queue.running = queue.running.saturating_sub(1);
+                queue.leave(self.keeps_back());
                 queue.release(self.holds.concurrency);
             }
         }
@@ -170,7 +213,7 @@ mod tests {
     #[test]
     fn requests_leave_in_the_order_of_their_arrival_a_few_at_a_time() {
         let holds = holds(10, 2);
-        let mut held: Vec<_> = (0..4).map(|_| holds.wait("users").expect("room")).collect();
+        let mut held: Vec<_> = (0..4).map(|_| holds.wait("users", None).expect("room")).collect();
         assert_eq!(holds.held("users"), 4);
         assert!(held.iter_mut().all(|one| one.turn().now_or_never().is_none()), "the fence is closed");
         holds.set_open("users", true);
@@ -184,17 +227,17 @@ mod tests {
     #[test]
     fn the_room_is_bounded_and_a_client_that_leaves_frees_its_place() {
         let holds = holds(1, 1);
-        let first = holds.wait("users").expect("room");
-        assert!(holds.wait("users").is_none());
+        let first = holds.wait("users", None).expect("room");
+        assert!(holds.wait("users", None).is_none());
         drop(first);
         assert_eq!(holds.held("users"), 0);
-        assert!(holds.wait("users").is_some());
+        assert!(holds.wait("users", None).is_some());
     }
 
     #[test]
     fn a_request_that_left_between_release_and_turn_passes_its_turn_on() {
         let holds = holds(10, 1);
-        let (first, mut second) = (holds.wait("users").expect("room"), holds.wait("users").expect("room"));
+        let (first, mut second) = (holds.wait("users", None).expect("room"), holds.wait("users", None).expect("room"));
         holds.set_open("users", true);
         drop(first);
         assert!(second.turn().now_or_never().is_some());
@@ -203,16 +246,43 @@ mod tests {
     #[test]
     fn whoever_has_to_wait_again_keeps_its_place_in_a_full_room() {
         let holds = holds(2, 1);
-        let (mut first, mut second) = (holds.wait("users").expect("room"), holds.wait("users").expect("room"));
+        let (mut first, mut second) = (holds.wait("users", None).expect("room"), holds.wait("users", None).expect("room"));
         holds.set_open("users", true);
         assert!(first.turn().now_or_never().is_some());
         holds.set_open("users", false);
         first.wait_again();
         assert!(first.turn().now_or_never().is_none(), "the fence is closed");
-        assert!(holds.wait("users").is_none(), "nobody took the place, and none is free");
+        assert!(holds.wait("users", None).is_none(), "nobody took the place, and none is free");
         holds.set_open("users", true);
         assert!(first.turn().now_or_never().is_some() && second.turn().now_or_never().is_none(), "it is still the first");
         drop(first);
+        assert!(second.turn().now_or_never().is_some());
+    }
+
+    #[test]
+    fn of_one_caller_the_next_leaves_when_the_one_before_was_sent() {
+        let holds = holds(10, 64);
+        let callers = ["one", "one", "other", "one"];
+        let mut held: Vec<_> = callers.iter().map(|caller| holds.wait("users", Some((*caller).into())).expect("room")).collect();
+        holds.set_open("users", true);
+        let turns = |held: &mut Vec<super::Held>| held.iter_mut().map(|one| one.turn().now_or_never().is_some()).collect::<Vec<_>>();
+        assert_eq!(turns(&mut held), [true, false, true, false]);
+        held[0].sent();
+        assert_eq!(turns(&mut held), [true, true, true, false]);
+        drop(held.remove(1));
+        assert_eq!(turns(&mut held), [true, true, true], "one that is not sent after all keeps nobody");
+    }
+
+    #[test]
+    fn whoever_has_to_wait_again_is_still_before_the_next_of_its_caller() {
+        let holds = holds(10, 64);
+        let (mut first, mut second) =
+            (holds.wait("users", Some("one".into())).expect("room"), holds.wait("users", Some("one".into())).expect("room"));
+        holds.set_open("users", true);
+        assert!(first.turn().now_or_never().is_some());
+        first.wait_again();
+        assert!(second.turn().now_or_never().is_none() && first.turn().now_or_never().is_some());
+        first.sent();
         assert!(second.turn().now_or_never().is_some());
     }
 }

@@ -1,12 +1,14 @@
 //! Held writes, counted writes, and a gateway that has lost touch.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ficus_proxy::HoldLimits;
+use ficus_proxy::{HoldLimits, Upstream};
 use ficus_rules::wire::{ReportAnswer, Serving};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use super::support::{World, eventually, full, ramping, soaking};
 
@@ -35,6 +37,55 @@ async fn held_writes_go_to_the_new_owner_once_it_is_published() {
     }
     assert_eq!(world.modern.seen("held").len(), 20, "each once");
     assert_eq!((world.users().held, world.users().inflight_writes), (0, 0));
+}
+
+/// A server that looks at one connection after the other, as they come, and takes its time for an answer.
+async fn in_turn(targets: mpsc::UnboundedSender<String>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let length = socket.read(&mut head).await.unwrap_or_default();
+            // Probes of its health say nothing.
+            let Some(target) = String::from_utf8_lossy(&head[..length]).split(' ').nth(1).map(ToOwned::to_owned) else { continue };
+            targets.send(target).unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = socket.write_all(answer).await;
+                let _ = socket.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_writes_of_a_session_reach_the_new_owner_in_the_order_in_which_they_came() {
+    let (targets, mut came) = mpsc::unbounded_channel();
+    let modern = in_turn(targets).await;
+    let upstream = Upstream { address: modern.to_string(), health: None };
+    let world = Arc::new(World::with(|config| drop(config.upstreams.insert("users-service".into(), upstream))).await);
+    for round in 0..10 {
+        world.serve(fenced());
+        let mut writes = Vec::new();
+        for n in 0..20 {
+            let (theirs, path) = (world.clone(), format!("/api/v1/users/{round}-{n}"));
+            let write = async move { theirs.send("POST", &path, &[("cookie", "sessionid=somebody")], full("body")).await.status };
+            writes.push(tokio::spawn(write));
+            eventually("it is held", || world.users().held == n + 1).await;
+        }
+        let began = Instant::now();
+        world.serve(soaking());
+        for write in writes {
+            assert_eq!(write.await.unwrap(), 200);
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "nobody waits for the answer to another: {:?}", began.elapsed());
+        for n in 0..20 {
+            assert_eq!(came.recv().await.unwrap(), format!("/users/{round}-{n}"));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
