@@ -108,10 +108,16 @@ impl Around {
     /// A side is not probed any more: nobody is on the way to it.
     pub(crate) fn unwatch(&self, watched: &[String]) {
         let mut sides = self.lock();
+        let mut changed = false;
         for (_, side) in sides.iter_mut().filter(|(capability, _)| !watched.contains(capability)) {
+            let avoided = side.is_avoided();
             side.probed = None;
+            changed |= side.is_avoided() != avoided;
         }
-        self.settle(&sides);
+        // Asked before every round of probes: most find nothing new.
+        if changed {
+            self.settle(&sides);
+        }
     }
 
     /// Whether a modern side is down as far as anybody tried lately. For reports: longer than decisions avoid it, which go
@@ -213,6 +219,20 @@ mod tests {
         around.probed("users", false, at(9_000));
         around.unwatch(&[]);
         assert_eq!(seen(9_001), (0, false));
+    }
+
+    #[test]
+    fn circumstances_stay_as_they_are_where_nobody_is_watched_less() {
+        let (around, start) = (Around::new(), Instant::now());
+        around.probed("users", true, start);
+        let before = around.circumstances(start);
+        around.unwatch(&["users".to_owned()]);
+        around.unwatch(&[]);
+        assert!(std::sync::Arc::ptr_eq(&before, &around.circumstances(start)), "it was not avoided");
+        (0..FAILURES).for_each(|_| around.probed("users", false, start));
+        assert_eq!(around.circumstances(start).modern_down, ["users"]);
+        around.unwatch(&[]);
+        assert_eq!(around.circumstances(start).modern_down, Vec::<String>::new());
     }
 
     #[test]
