@@ -34,11 +34,11 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
-bench: packages-test python release ## Measure; one JSON object a line
+bench: packages-test python release ## Measure; one JSON object a line; fails at the end if a bar is missed
 	@$(CARGO) build --release --quiet --workspace --bins --examples
-	@target/release/examples/backfill_bench
-	@target/release/examples/postgres_bench
-	@target/release/bench
+	@missed=0; for bench in examples/backfill_bench examples/postgres_bench bench; do \
+		target/release/$$bench || missed=1; \
+	done; exit $$missed
 
 soak: packages-test python-test debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)
 	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 $(CARGO) test --workspace -- --include-ignored

@@ -74,8 +74,9 @@ struct Drained {
     memory: f64,
 }
 
-/// Both kinds of measurement share their backlogs.
-pub(crate) async fn measure(decode: bool, apply: bool) -> Result<()> {
+/// Both kinds of measurement share their backlogs. Whether all bars were met.
+pub(crate) async fn measure(decode: bool, apply: bool) -> Result<bool> {
+    let mut met = true;
     let (transactions, updates, big) = (size("TRANSACTIONS", 50_000)?, size("UPDATES", 200_000)?, size("BIG", 500_000)?);
     let mut loads = vec![Load { name: "mixed", call: format!("CALL mixed({transactions}, 10, 0)"), bar: 1.0 }];
     if apply {
@@ -118,15 +119,15 @@ pub(crate) async fn measure(decode: bool, apply: bool) -> Result<()> {
             }
         }
         if decode {
-            read.print();
+            met &= read.print();
         }
         if apply {
-            speed.print();
-            cpu.print();
-            memory.print();
+            for figure in [speed, cpu, memory] {
+                met &= figure.print();
+            }
         }
     }
-    Ok(())
+    Ok(met)
 }
 
 /// Three servers whose copies are complete, with nobody running.

@@ -37,7 +37,8 @@ const WAYS: [Way; 2] = [
     Way { map: "uuid", table: "citizens", first: "md5('person/' || id)::uuid, ", bar: 0.6 },
 ];
 
-pub(crate) async fn measure() -> Result<()> {
+pub(crate) async fn measure() -> Result<bool> {
+    let mut met = true;
     let rows = size("ROWS", 1_000_000)?;
     for way in &WAYS {
         let bed = Bed::start(SOURCE, TARGET).await?;
@@ -75,10 +76,10 @@ pub(crate) async fn measure() -> Result<()> {
             }
         }
         must_be_equal(&bed, way).await?;
-        speed.print();
-        memory.print();
+        met &= speed.print();
+        met &= memory.print();
     }
-    Ok(())
+    Ok(met)
 }
 
 /// Two clients with a pipe between them.

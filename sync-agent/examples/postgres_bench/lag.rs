@@ -25,7 +25,8 @@ const WARM: Duration = Duration::from_secs(2);
 
 const FILL: &str = "INSERT INTO item SELECT i, 'item ' || i, 1, i % 100, 'a note', true, '{}', now() FROM generate_series(1, {rows}) i";
 
-pub(crate) async fn measure() -> Result<()> {
+pub(crate) async fn measure() -> Result<bool> {
+    let mut met = true;
     let seconds = Duration::from_secs(size("SECONDS", 10)?.clamp(1, 120));
     let bed = Bed::start(TABLES, TABLES).await?;
     run(&mut bed.source().await, &FILL.replace("{rows}", &BASE.to_string())).await?;
@@ -61,11 +62,11 @@ pub(crate) async fn measure() -> Result<()> {
                 p99.noise.push(noise);
             }
         }
-        p50.print();
-        p99.print();
-        memory.print();
+        for figure in [p50, p99, memory] {
+            met &= figure.print();
+        }
     }
-    Ok(())
+    Ok(met)
 }
 
 /// Whoever is measured has what the other one was measured with.

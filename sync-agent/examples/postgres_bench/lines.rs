@@ -32,8 +32,9 @@ impl Figure {
         Figure { bench: bench.to_owned(), metric, unit, peer, bar, ours: Vec::new(), peers: Vec::new(), noise: Vec::new() }
     }
 
-    /// Prints the medians; the ratio is the median of the rounds' ratios.
-    pub(crate) fn print(&self) {
+    /// Prints the medians; the ratio is the median of the rounds' ratios. Whether the bar is met.
+    #[must_use]
+    pub(crate) fn print(&self) -> bool {
         let value = median(&self.ours);
         let mut ratios: Vec<f64> = self.ours.iter().zip(&self.peers).map(|(ours, peer)| ours / peer).collect();
         ratios.sort_by(f64::total_cmp);
@@ -50,6 +51,7 @@ impl Figure {
             "rounds": self.ours.iter().copied().map(short).collect::<Vec<_>>(), "noise": short(median(&self.noise)),
         });
         println!("{line}");
+        ok
     }
 }
 

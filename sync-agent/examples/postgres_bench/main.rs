@@ -1,4 +1,5 @@
-//! How fast PostgreSQL goes to PostgreSQL, beside what the server itself offers. Prints one JSON object a line.
+//! How fast PostgreSQL goes to PostgreSQL, beside what the server itself offers. Prints one JSON object a line; ends with
+//! failure when one of them misses its bar, unless `FICUS_BENCH_REPORT=1` asks for the figures alone.
 //!
 //! Built by `make bench` together with everything else, so that crates have the features that they have in `ficus`; then
 //! `target/release/examples/postgres_bench [decode|apply|lag|copy ...]` starts three servers of its own (a source, a target
@@ -26,6 +27,8 @@ mod lines;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
 
+use std::process::ExitCode;
+
 /// The one of `ficus`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,30 +38,32 @@ type Result<T> = std::result::Result<T, Failed>;
 
 const ALL: [&str; 4] = ["decode", "apply", "lag", "copy"];
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [role, rest @ ..] = arguments.as_slice()
         && role == agent::ROLE
     {
-        return runtime.block_on(agent::run(rest));
+        return runtime.block_on(agent::run(rest)).map(|()| ExitCode::SUCCESS);
     }
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
     if let Some(unknown) = arguments.iter().find(|argument| !ALL.contains(&argument.as_str())) {
         return Err(format!("{unknown} is not measured here; name some of {}", ALL.join(", ")).into());
     }
-    runtime.block_on(async {
+    let met = runtime.block_on(async {
+        let mut met = true;
         if wanted("decode") || wanted("apply") {
-            apply::measure(wanted("decode"), wanted("apply")).await?;
+            met &= apply::measure(wanted("decode"), wanted("apply")).await?;
         }
         if wanted("lag") {
-            lag::measure().await?;
+            met &= lag::measure().await?;
         }
         if wanted("copy") {
-            copy::measure().await?;
+            met &= copy::measure().await?;
         }
-        Ok(())
-    })
+        Result::Ok(met)
+    })?;
+    Ok(if met || size("REPORT", 0)? == 1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A size from the environment.
