@@ -15,6 +15,7 @@ mod lag;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 mod process;
+mod progress;
 mod reload;
 mod school;
 mod streaming;
