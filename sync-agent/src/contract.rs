@@ -118,6 +118,19 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     bed.stranger(Side::Legacy, "INSERT INTO item VALUES (9, 'nine', 'k')").await.expect("open");
     assert!(source.end_position().await.expect("an end") > end);
 
+    // A batch may be read while the one before it is being written; that one may be asked for again.
+    for id in 10..14 {
+        bed.stranger(Side::Legacy, &format!("INSERT INTO item VALUES ({id}, 'number {id}', 'k')")).await.expect("open");
+    }
+    let read = async |after| source.read(after, 2, &[]).await.expect("reads");
+    let (first, mut seen) = (read(batch.upto).await, Vec::new());
+    let second = read(first.upto).await;
+    for (one, two) in [(&first, read(batch.upto).await), (&second, read(first.upto).await)] {
+        assert_eq!((one.upto, &one.touched), (two.upto, &two.touched));
+        seen.extend(two.touched.into_iter().map(|touched| touched.key));
+    }
+    assert_eq!(seen, (9..13).map(Value::Int).collect::<Vec<_>>());
+
     for (engine, side) in [(bed.engine(Side::Legacy), Side::Legacy), (bed.engine(Side::Modern), Side::Modern)] {
         engine.remove("contract", side).await.expect("removes");
         engine.remove("contract", side).await.expect("removes twice");

@@ -1,11 +1,13 @@
 //! One direction, for as long as the session lasts: wake up, fold, apply, report, confirm. Names no engine.
 //!
-//! Commits at once while the queue is empty; while it is not, batches grow up to a cap and nothing waits. Freshness is
-//! the agent's clock *before* it looked at the source: whatever was committed then is in what it read.
+//! Commits at once while the queue is empty; while it is not, batches grow up to a cap, nothing waits, and each is read
+//! while the one before it is written. Freshness is the agent's clock *before* it looked at the source: whatever was
+//! committed then is in what it read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ficus_rules::Timestamp;
 use tokio::sync::watch;
 
 use crate::apply::{Applier, Outcome};
@@ -50,26 +52,28 @@ impl Stream {
         // The first look is a real one, whatever the wake-up says.
         let mut look = true;
         let mut freshness = Freshness::default();
-        // Doubles while batches come full.
-        let mut limit = self.batch_rows;
+        // Read while the batch before it was written.
+        let mut next: Option<Taken> = None;
         while !*self.stop.borrow() {
             let asked = now();
-            look |= self.applier.source.changed().await?;
+            look |= next.is_some() || self.applier.source.changed().await?;
             if look {
-                let batch = self.applier.source.read(self.position, limit, &[]).await?;
-                let (entries, end, complete) = (batch.entries, batch.end, batch.upto == batch.end);
-                pruned.entries += self.carry(batch, limit).await?;
-                let full = usize::try_from(entries).is_ok_and(|entries| entries >= limit);
-                limit = if full { (limit * 2).min(self.batch_rows * self.applier.sink.growth()) } else { self.batch_rows };
+                let taken = match next.take() {
+                    Some(taken) => taken,
+                    None => self.take(self.position, self.batch_rows).await?,
+                };
+                let Taken { asked, batch: Batch { entries, end, upto, .. }, .. } = taken;
+                pruned.entries += entries;
+                next = self.carry(taken).await?.transpose()?;
                 let through = freshness.after(Look { asked, end, reached: self.position });
                 self.state.advance(self.applier.direction, self.position, through.unwrap_or(asked), through.is_some());
-                look = !complete;
+                look = upto != end;
                 crash::point_if(entries > 0, "after_commit_before_confirm");
             } else {
                 self.state.advance(self.applier.direction, self.position, asked, true);
             }
             self.prune(&mut pruned).await?;
-            if look {
+            if look || next.is_some() {
                 continue;
             }
             tokio::select! {
@@ -81,23 +85,39 @@ impl Stream {
         Ok(())
     }
 
-    /// Applies a batch and moves the position. The number of entries that it had.
-    async fn carry(&mut self, batch: Batch, limit: usize) -> Result<u64, Error> {
+    /// Reads at most `limit` entries after a position.
+    async fn take(&self, after: Position, limit: usize) -> Result<Taken, Error> {
+        let asked = now();
+        Ok(Taken { asked, limit, batch: self.applier.source.read(after, limit, &[]).await? })
+    }
+
+    /// Applies a batch and moves the position. While there is a backlog, the next batch is read meanwhile, twice as long as
+    /// this one until it is as long as may be. That it could not be read is no fault of this one, which is durable then.
+    async fn carry(&mut self, taken: Taken) -> Result<Option<Result<Taken, Error>>, Error> {
+        let Taken { limit, batch, .. } = taken;
         let direction = self.applier.direction;
-        let entries = batch.entries;
+        let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
         if batch.touched.is_empty() {
             self.position = batch.upto.max(self.position);
-            return Ok(entries);
+            return Ok(None);
         }
         self.note_bytes(batch.end, batch.entries + batch.left);
         self.state.stream(direction, |stream| {
             stream.lag_entries = batch.entries + batch.left;
             stream.lag_seconds = batch.age;
         });
-        let Outcome { batch, rows, quarantined } = tokio::select! {
-            applied = self.applier.apply(self.position, limit, batch) => applied?,
-            never = self.applier.source.gather() => match never {},
+        let apply = self.applier.apply(self.position, limit, batch);
+        let (applied, ahead) = if full {
+            let limit = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
+            let (applied, ahead) = tokio::join!(apply, self.take(upto, limit));
+            (applied, Some(ahead))
+        } else {
+            tokio::select! {
+                applied = apply => (applied, None),
+                never = self.applier.source.gather() => match never {},
+            }
         };
+        let Outcome { batch, rows, quarantined, again } = applied?;
         self.position = batch.upto.max(self.position);
         self.note_bytes(batch.end, batch.left);
         self.state.stream(direction, |stream| {
@@ -110,7 +130,8 @@ impl Stream {
         }
         self.state.set_quarantined(direction, quarantined);
         self.state.touched(batch.touched);
-        Ok(entries)
+        // What was read again may be newer than what was read ahead.
+        Ok(ahead.filter(|_| !again))
     }
 
     /// Shows how much of the log is left. What is nobody's entry is no backlog.
@@ -129,6 +150,15 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// A batch that was read.
+struct Taken {
+    /// When the look at the source began.
+    asked: Timestamp,
+    /// How many entries were asked for.
+    limit: usize,
+    batch: Batch,
 }
 
 /// What the source was told last.

@@ -16,6 +16,7 @@ use support::{World, exec, legacy_user, number, report, streaming, text, until};
 /// Random work on whichever side owns, with agents dropped at random moments.
 async fn random_work(seed: u64, kills: bool) {
     let mut world = World::new().await;
+    world.batch_rows = 5;
     let mut random = Random(seed);
     let mut legacy = world.app(Side::Legacy).await;
     let mut modern = world.app(Side::Modern).await;

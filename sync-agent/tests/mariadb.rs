@@ -16,6 +16,7 @@ use pairs::{Engine, Pairs, Random, report, streaming, until};
 /// Random work on whichever side owns, with agents dropped at random moments.
 async fn random_work(legacy: Engine, modern: Engine, seed: u64, kills: bool) {
     let mut world = Pairs::new(Server::shared(), legacy, modern).await;
+    world.batch_rows = 5;
     let mut random = Random(seed);
     let mut apps = [world.app(Side::Legacy).await, world.app(Side::Modern).await];
     for id in 1..=20 {

@@ -117,6 +117,8 @@ struct World {
     databases: [String; 2],
     orders: Orders,
     token: u64,
+    /// Rows of a batch; with few, whatever is behind is a backlog.
+    batch_rows: usize,
     /// Another process's world, as the environment names it.
     theirs: Option<[String; 2]>,
 }
@@ -140,6 +142,7 @@ impl World {
             databases: [String::new(), String::new()],
             orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), orders)]) },
             token: 0,
+            batch_rows: 200,
             theirs: None,
         };
         for (index, side) in Side::BOTH.into_iter().enumerate() {
@@ -184,7 +187,7 @@ impl World {
     async fn agent(&self) -> Agent {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(5);
-        config.batch_rows = 200;
+        config.batch_rows = self.batch_rows;
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),
@@ -399,6 +402,7 @@ async fn step(app: &mut App, side: Side, random: &mut Random, two: &mut App) {
 
 async fn random_work(engines: [Engine; 2], seed: u64, kills: bool) {
     let mut world = World::new(engines).await;
+    world.batch_rows = 5;
     let mut random = Random(seed);
     let mut apps = [world.app(Side::Legacy).await, world.app(Side::Modern).await];
     let mut others = [world.app(Side::Legacy).await, world.app(Side::Modern).await];

@@ -110,6 +110,8 @@ pub struct World {
     dir: tempfile::TempDir,
     pub orders: Orders,
     token: u64,
+    /// Rows of a batch; with few, whatever is behind is a backlog.
+    pub batch_rows: usize,
     pub tables: Vec<TableMap>,
 }
 
@@ -136,6 +138,7 @@ impl World {
                 )]),
             },
             token: 0,
+            batch_rows: 200,
             tables: tables(),
         };
         for (side, ddl) in [(Side::Legacy, LEGACY), (Side::Modern, MODERN)] {
@@ -167,7 +170,7 @@ impl World {
     pub async fn agent(&self) -> Agent {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(2);
-        config.batch_rows = 200;
+        config.batch_rows = self.batch_rows;
         self.agent_with(config).await
     }
 

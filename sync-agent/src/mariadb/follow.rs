@@ -85,8 +85,7 @@ impl Shared {
         }
     }
 
-    /// Forgets transactions up to a position.
-    pub(super) fn forget(&self, upto: Position) {
+    fn forget(&self, upto: Position) {
         let mut buffer = self.buffer();
         while buffer.transactions.front().is_some_and(|transaction| transaction.end <= upto) {
             if let Some(gone) = buffer.transactions.pop_front() {
@@ -95,6 +94,21 @@ impl Shared {
         }
         drop(buffer);
         self.room.notify_one();
+    }
+}
+
+impl Running {
+    /// Forgets what nobody asks for any more when a question begins at a position: a batch may be read while the one before
+    /// it is being written, which then is asked for again.
+    pub(super) fn ask(&mut self, from: Position) {
+        let done = from.min(std::mem::replace(&mut self.asked, from));
+        self.forget(done);
+    }
+
+    /// Forgets transactions up to a position.
+    pub(super) fn forget(&mut self, upto: Position) {
+        self.floor = self.floor.max(upto);
+        self.shared.forget(upto);
     }
 }
 
@@ -109,6 +123,8 @@ pub(super) struct Running {
     pub(super) shared: Arc<Shared>,
     /// Nothing up to here is in the buffer.
     pub(super) floor: Position,
+    /// Where the last question began: what follows is kept, since it may be asked for again.
+    pub(super) asked: Position,
     task: JoinHandle<()>,
 }
 
@@ -141,7 +157,7 @@ impl Endpoint {
                 shared.arrived.notify_one();
             }
         });
-        Ok(Running { shared, floor: start, task })
+        Ok(Running { shared, floor: start, asked: start, task })
     }
 }
 

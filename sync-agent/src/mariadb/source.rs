@@ -195,12 +195,12 @@ impl Endpoint {
         }
     }
 
-    /// Waits until everything up to a position has come, or as much as is asked for.
-    async fn arrive(&self, shared: &super::follow::Shared, end: Position, limit: usize) -> Result<(), Error> {
+    /// Waits until everything up to a position has come, or as much after `from` as is asked for.
+    async fn arrive(&self, shared: &super::follow::Shared, from: Position, end: Position, limit: usize) -> Result<(), Error> {
         let enough = |buffer: &Buffer| {
             let mut changes = 0;
             let blocked = |transaction: &Transaction| self.is_new(transaction);
-            let full = buffer.transactions.iter().any(|transaction| {
+            let full = buffer.transactions.iter().skip_while(|transaction| transaction.end <= from).any(|transaction| {
                 changes += transaction.changes.len();
                 changes >= limit || blocked(transaction)
             });
@@ -296,14 +296,13 @@ impl Source for Endpoint {
         let from = from.max(Position(1 << 32 | 4));
         if follow.running.as_ref().is_none_or(|running| from < running.floor || running.shared.buffer().ended.is_some()) {
             let mut running = self.start(&base, self.beginning(from).await?).await?;
-            running.floor = from;
+            (running.floor, running.asked) = (from, from);
             follow.running = Some(running);
         }
         let Some(running) = follow.running.as_mut() else { return Err(self.lost("its binary log is not followed".to_owned())) };
-        running.floor = running.floor.max(from);
+        running.ask(from);
         let shared = std::sync::Arc::clone(&running.shared);
-        shared.forget(from);
-        self.arrive(&shared, end, limit).await?;
+        self.arrive(&shared, from, end, limit).await?;
 
         let mut batch = Batch { upto: after, end, ..Batch::default() };
         let mut folded: Vec<Folded> = Vec::new();
@@ -318,7 +317,7 @@ impl Source for Endpoint {
         let mut blocked = None;
         {
             let buffer = shared.buffer();
-            let mut left = buffer.transactions.iter();
+            let mut left = buffer.transactions.iter().skip_while(|transaction| transaction.end <= from);
             let mut complete = true;
             for transaction in left.by_ref() {
                 if batch.entries >= limit as u64 || self.is_new(transaction) {
@@ -374,6 +373,9 @@ impl Source for Endpoint {
     }
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {
+        if let Some(running) = self.follow.lock().await.running.as_mut() {
+            running.forget(position);
+        }
         let noted = self.noted();
         let last = self.last.load(Ordering::Acquire).min(position.0).max(noted.last);
         let far = position.0 >> 32 != noted.confirmed >> 32 || position.0.saturating_sub(noted.confirmed) > FAR;

@@ -8,9 +8,9 @@ use ficus_rules::mapping::Value;
 use sqlx::Row;
 use tokio::sync::mpsc;
 
-use super::feed::Feed;
+use super::feed::{Feed, MOST_BYTES};
 use super::visible::Log;
-use super::{Endpoint, slot, sql};
+use super::{Endpoint, sql};
 use crate::error::Error;
 use crate::port::{Batch, Piece, Position, Source, Touched};
 
@@ -36,13 +36,13 @@ impl Endpoint {
     async fn fill(&self, feed: &mut Feed, log: &Log, limit: usize) -> Result<(), Error> {
         let begun = Instant::now();
         loop {
-            feed.drain(self, slot::MOST_BYTES)?;
-            let end = if feed.ready.is_empty() { log.end } else { log.flushed };
-            if feed.received >= end || feed.entries >= limit || feed.bytes >= slot::MOST_BYTES {
+            feed.drain(self, MOST_BYTES)?;
+            let end = if feed.entries() == 0 { log.end } else { log.flushed };
+            if feed.received >= end || feed.is_enough(limit) {
                 return Ok(());
             }
             let patience = match log.flushed.saturating_sub(feed.received) {
-                _ if feed.ready.is_empty() => PATIENCE,
+                _ if feed.entries() == 0 => PATIENCE,
                 behind if behind > BACKLOG => FULL,
                 _ => GRACE,
             };
@@ -85,7 +85,7 @@ impl Source for Endpoint {
 
     async fn changed(&self) -> Result<bool, Error> {
         let mut feed = self.feed.lock().await;
-        if !feed.is_connected() || feed.drain(self, slot::MOST_BYTES)? || feed.has_news() {
+        if !feed.is_connected() || feed.drain(self, MOST_BYTES)? || feed.has_news() {
             return Ok(true);
         }
         Ok(self.end_now().await? > feed.received)
@@ -118,7 +118,7 @@ impl Source for Endpoint {
 
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
         let mut feed = self.feed.lock().await;
-        feed.drain(self, slot::MOST_BYTES)?;
+        feed.drain(self, MOST_BYTES)?;
         let log = self.look().await?;
         let end = log.end;
         if end < after.0 {

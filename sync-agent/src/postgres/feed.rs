@@ -20,6 +20,9 @@ use crate::error::Error;
 /// Events between the socket and us.
 pub(super) const EVENTS: usize = 512;
 
+/// Bytes of a batch, unless one transaction alone has more.
+pub(super) const MOST_BYTES: usize = 24 << 20;
+
 /// How long a slot may stay with the connection that had it before.
 const HANDOVER: Duration = Duration::from_secs(10);
 
@@ -33,10 +36,12 @@ pub(super) struct Feed {
     pub(super) received: u64,
     relations: HashMap<u32, Known>,
     open: Option<Open>,
-    pub(super) ready: VecDeque<Transaction>,
-    /// Bytes and entries in `ready`.
-    pub(super) bytes: usize,
-    pub(super) entries: usize,
+    ready: VecDeque<Transaction>,
+    /// In `ready`, and of it in front what was asked for before: it may be asked for again.
+    held: Amount,
+    again: Amount,
+    /// Where the last question began.
+    asked: u64,
     /// The last one with entries that is not in `ready` any more; before the first connection it is not known. A position
     /// without entries is nothing that a target has to remember, so that it never stands here but at the beginning.
     dropped: Option<u64>,
@@ -49,7 +54,37 @@ pub(super) struct Feed {
     /// Up to here it is in a batch that was handed out; what of it is in `ready` is kept in case it is asked for again.
     pub(super) handed: u64,
     /// How many of `ready`, from the front, others on the server see.
-    pub(super) seen: usize,
+    seen: usize,
+}
+
+/// So much of the log.
+#[derive(Default, Clone, Copy)]
+struct Amount {
+    transactions: usize,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    fn of(transaction: &Transaction) -> Amount {
+        Amount { transactions: 1, entries: transaction.entries.len(), bytes: transaction.bytes }
+    }
+
+    fn with(self, other: Amount) -> Amount {
+        Amount {
+            transactions: self.transactions + other.transactions,
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    fn without(self, other: Amount) -> Amount {
+        Amount {
+            transactions: self.transactions - other.transactions,
+            entries: self.entries - other.entries,
+            bytes: self.bytes - other.bytes,
+        }
+    }
 }
 
 /// A committed transaction, as far as it concerns the pairs.
@@ -86,21 +121,45 @@ enum Known {
 }
 
 impl Feed {
-    /// Makes sure that everything after a position is here or will come.
+    /// Makes sure that everything after a position is here or will come. What follows the position before is kept: a batch
+    /// may be read while the one before it is being written, which then is asked for again.
     pub(super) async fn seek(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
         if self.client.is_none() || after < self.start {
             self.connect(endpoint, after).await?;
         }
-        while self.ready.front().is_some_and(|transaction| transaction.end <= after) {
-            if let Some(Transaction { end, entries, bytes, .. }) = self.ready.pop_front() {
-                self.bytes -= bytes;
-                self.entries -= entries.len();
-                self.dropped = self.dropped.max(Some(end));
+        let done = after.min(std::mem::replace(&mut self.asked, after));
+        self.forget(done);
+        Ok(())
+    }
+
+    /// Forgets transactions up to a position.
+    fn forget(&mut self, upto: u64) {
+        while self.ready.front().is_some_and(|transaction| transaction.end <= upto) {
+            if let Some(gone) = self.ready.pop_front() {
+                self.held = self.held.without(Amount::of(&gone));
+                self.dropped = self.dropped.max(Some(gone.end));
                 self.seen = self.seen.saturating_sub(1);
             }
         }
-        self.start = self.start.max(after);
-        Ok(())
+        let again = self.ready.iter().take_while(|transaction| transaction.end <= self.asked);
+        self.again = again.map(Amount::of).fold(Amount::default(), Amount::with);
+        self.start = self.start.max(upto);
+    }
+
+    /// What follows the position that was sought, and is seen by others.
+    pub(super) fn following(&self) -> impl Iterator<Item = &Transaction> {
+        self.ready.iter().take(self.seen).skip(self.again.transactions)
+    }
+
+    /// Entries that follow it.
+    pub(super) fn entries(&self) -> usize {
+        self.held.without(self.again).entries
+    }
+
+    /// Whether that is as much as one batch may be.
+    pub(super) fn is_enough(&self, entries: usize) -> bool {
+        let following = self.held.without(self.again);
+        following.entries >= entries || following.bytes >= MOST_BYTES
     }
 
     async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
@@ -108,7 +167,7 @@ impl Feed {
         // An earlier session may have read some before the first position: that one is durable. Later ones need not be.
         let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= after).last();
         let dropped = self.dropped.map_or(after, |dropped| dropped.max(read.unwrap_or(0)));
-        *self = Feed { start: after, received: after, dropped: Some(dropped), noted, forgiven, ..Feed::default() };
+        *self = Feed { start: after, asked: after, received: after, dropped: Some(dropped), noted, forgiven, ..Feed::default() };
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {
@@ -130,10 +189,10 @@ impl Feed {
         }
     }
 
-    /// Takes in what has arrived already, while what is kept is less than so many bytes. Whether anything had.
+    /// Takes in what has arrived already, while what follows is less than so many bytes. Whether anything had.
     pub(super) fn drain(&mut self, endpoint: &Endpoint, most: usize) -> Result<bool, Error> {
         let mut any = false;
-        while self.bytes < most || self.open.is_some() {
+        while self.held.without(self.again).bytes < most || self.open.is_some() {
             let Some(client) = &mut self.client else { break };
             let Some(event) = client.recv().now_or_never() else { break };
             self.arrived(endpoint, event)?;
@@ -183,9 +242,9 @@ impl Feed {
                     && !entries.is_empty()
                     && end > self.start
                 {
-                    self.bytes += bytes;
-                    self.entries += entries.len();
-                    self.ready.push_back(Transaction { end, xid, at, entries, bytes });
+                    let transaction = Transaction { end, xid, at, entries, bytes };
+                    self.held = self.held.with(Amount::of(&transaction));
+                    self.ready.push_back(transaction);
                 }
                 self.received = self.received.max(end);
             }
@@ -288,7 +347,7 @@ impl Feed {
 
     /// Whether some of the next `limit` entries belong to a transaction that nobody was found to see.
     pub(super) fn unseen(&self, limit: usize) -> bool {
-        let seen: usize = self.ready.iter().take(self.seen).map(|transaction| transaction.entries.len()).sum();
+        let seen: usize = self.following().map(|transaction| transaction.entries.len()).sum();
         self.seen < self.ready.len() && seen < limit
     }
 
@@ -297,8 +356,9 @@ impl Feed {
         self.seen += self.ready.iter().skip(self.seen).take_while(|transaction| sees(transaction.xid)).count();
     }
 
-    /// Tells the server that it may forget.
-    pub(super) fn confirm(&self, through: u64) {
+    /// It is durable in the target: nobody asks for it again, and the server may forget it.
+    pub(super) fn confirm(&mut self, through: u64) {
+        self.forget(through);
         if let Some(client) = &self.client {
             client.update_applied_lsn(Lsn::from_u64(through.min(self.received)));
         }

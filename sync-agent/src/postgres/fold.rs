@@ -68,7 +68,7 @@ impl Endpoint {
         let mut folded = Folded::default();
         let mut batch = Batch { upto: after, rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
         let mut taken = 0;
-        for transaction in feed.ready.iter().take(feed.seen) {
+        for transaction in feed.following() {
             let readable =
                 transaction.end <= feed.forgiven || !transaction.entries.iter().any(|entry| matches!(entry, Entry::Unreadable { .. }));
             if !readable && taken == 0 {
@@ -84,11 +84,11 @@ impl Endpoint {
             taken += transaction.entries.len();
             batch.upto = Position(transaction.end);
         }
-        if taken == feed.entries {
+        if taken == feed.entries() {
             batch.upto = Position(feed.received.max(after.0));
         }
         batch.entries = taken as u64;
-        batch.left = (feed.entries - taken) as u64;
+        batch.left = (feed.entries() - taken) as u64;
         batch.end = Position(end.max(batch.upto.0));
         for touched in also {
             if let Some(key) = Key::of(&touched.key) {

@@ -8,9 +8,6 @@ use super::objects::Names;
 use super::{Endpoint, Server, sql};
 use crate::error::Error;
 
-/// Decoded transactions that are kept in memory, in bytes. A single transaction may be larger.
-pub(super) const MOST_BYTES: usize = 48 << 20;
-
 /// How long a slot may take to come about: it waits for every transaction that is open.
 const PATIENCE: Duration = Duration::from_secs(20);
 

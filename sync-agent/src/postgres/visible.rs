@@ -75,7 +75,7 @@ impl Endpoint {
         let begun = Instant::now();
         for look in 0.. {
             feed.see(|xid| seen.sees(xid));
-            if feed.seen > 0 || !feed.unseen(limit) || begun.elapsed() >= PATIENCE {
+            if feed.following().next().is_some() || !feed.unseen(limit) || begun.elapsed() >= PATIENCE {
                 break;
             }
             // Mostly a moment is enough, and the question itself is one; what takes longer waits for something.

@@ -79,6 +79,8 @@ pub struct Pairs<'a> {
     databases: [String; 2],
     pub orders: Orders,
     token: u64,
+    /// Rows of a batch; with few, whatever is behind is a backlog.
+    pub batch_rows: usize,
 }
 
 /// An application's connection.
@@ -107,6 +109,7 @@ impl<'a> Pairs<'a> {
             databases: [server.database().await, server.database().await],
             orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), capability)]) },
             token: 0,
+            batch_rows: 200,
         };
         for statement in LEGACY[usize::from(legacy == Engine::MariaDb)] {
             world.app(Side::Legacy).await.exec(statement).await;
@@ -140,7 +143,7 @@ impl<'a> Pairs<'a> {
     pub async fn agent(&self) -> Agent {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(5);
-        config.batch_rows = 200;
+        config.batch_rows = self.batch_rows;
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),

@@ -12,7 +12,10 @@ async fn a_batch_is_whole_transactions_and_may_be_asked_for_twice() {
     exec(&mut two, "INSERT INTO item VALUES (100, 'between')").await;
     exec(&mut one, "UPDATE item SET id = 200 WHERE id = 3; COMMIT").await;
     exec(&mut two, "INSERT INTO item VALUES (101, 'after')").await;
+    let mut root = Server::shared().root(&bed.names[0]).await;
+    let connection = "SELECT active_pid::int8 FROM pg_replication_slots WHERE database = current_database()";
     let first = bed.legacy.read(start, 1, &[]).await.unwrap();
+    let begun = number(&mut root, connection).await;
     assert_eq!((first.entries, first.touched[0].key.clone()), (1, Value::Int(100)), "the order is that of commits");
     assert!(first.upto < first.end);
     // The second transaction is longer than the limit.
@@ -23,6 +26,13 @@ async fn a_batch_is_whole_transactions_and_may_be_asked_for_twice() {
     let third = bed.read(second.upto).await;
     assert_eq!((third.touched.len(), third.upto), (1, third.end));
     assert!(third.age < 30.0);
+    // The next one is read while this one is written, which then is asked for again.
+    for after in [first.upto, second.upto, first.upto] {
+        bed.legacy.read(after, 5, &[]).await.unwrap();
+    }
+    let repeated = bed.legacy.read(first.upto, 5, &[]).await.unwrap();
+    assert_eq!((repeated.upto, repeated.touched.len()), (second.upto, 31));
+    assert_eq!(number(&mut root, connection).await, begun, "on the same connection");
     // A session that begins further back gets all of it again.
     assert_eq!(bed.read(start).await.entries, 34);
 }
