@@ -599,6 +599,12 @@ async fn a_commit_that_nobody_sees_yet_is_waited_for() {
     let mut root = server.root(&name).await;
     server::exec(&mut root, "ALTER SYSTEM SET synchronous_standby_names = 'nowhere'").await;
     server::exec(&mut root, "SELECT pg_reload_conf()").await;
+    // Takes effect some time later: when a commit stalls.
+    let mut scout = server.root(&name).await;
+    server::exec(&mut scout, "SET synchronous_commit = on").await;
+    let commit = "SELECT pg_logical_emit_message(true, 'scout', '')";
+    while tokio::time::timeout(Duration::from_millis(200), server::exec(&mut scout, commit)).await.is_ok() {}
+    drop(scout);
     server::exec(&mut waiting, "SET synchronous_commit = on").await;
     let row = |id: i64| {
         let (user, note) = (uuid_of("users", "accounts_user", id), uuid_of("users", "accounts_note", id));
