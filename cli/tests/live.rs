@@ -128,3 +128,27 @@ async fn what_cannot_be_looked_at_is_said() {
     let (code, _, error) = bed.check(&[]);
     assert!(code == 64 && error.contains("upstream service has no database, and users has tables"), "{error}");
 }
+
+#[tokio::test]
+async fn a_user_table_with_other_columns_is_told_before_it_is_met() {
+    // GIVEN users who log in by their address, and are never closed
+    let bed = Bed::new().await;
+    bed.run("legacy", "CREATE TABLE django_session (session_key text PRIMARY KEY, session_data text, expire_date text)").await;
+    bed.run("legacy", "CREATE TABLE people (number integer PRIMARY KEY, password text NOT NULL, email text NOT NULL)").await;
+    std::fs::write(bed.dir.path().join("secret"), "the-key-of-this-test").unwrap();
+    let said = |more: &str| {
+        let django = "[identity.django]\nupstream = 'monolith'\nsecret_key_file = 'secret'\nuser_table = 'people'\n";
+        std::fs::write(bed.dir.path().join("ficus.toml"), format!("{CONFIGURATION}{django}{more}")).unwrap();
+        let (code, printed, error) = bed.check(&["--json"]);
+        let told: serde_json::Value = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{printed}{error}"));
+        (code, told["identity"].as_str().unwrap_or_default().to_owned(), error)
+    };
+    // THEN each column that is missing is named, until all are
+    let right = ["id_column = 'number'\n", "username_column = 'email'\n", "active_column = ''\n"];
+    for (named, missing) in [(0, "id"), (1, "username"), (2, "is_active")] {
+        let (code, why, error) = said(&right[..named].concat());
+        assert!(code == 64 && why.starts_with("people: ") && why.contains(&format!("u.{missing}")), "{code} {why}");
+        assert!(error.contains("identity.django") || error.contains("findings"), "{error}");
+    }
+    assert_eq!(said(&right.concat()).1, "");
+}

@@ -143,8 +143,14 @@ pub struct DjangoIdentity {
     pub auth_backends: Vec<String>,
     /// The table of sessions.
     pub session_table: String,
-    /// The table of users, with Django's columns `id`, `password`, `username`, `is_active`.
+    /// The table of users, with Django's column `password`.
     pub user_table: String,
+    /// Its primary key.
+    pub id_column: String,
+    /// What its users log in by (`USERNAME_FIELD`).
+    pub username_column: String,
+    /// What tells closed accounts; `None`: there are none.
+    pub active_column: Option<String>,
     /// Where a user's role stands.
     pub role: Option<RoleColumn>,
     /// `CSRF_TRUSTED_ORIGINS`
@@ -165,6 +171,9 @@ impl DjangoIdentity {
             auth_backends: vec![MODEL_BACKEND.to_owned()],
             session_table: "django_session".to_owned(),
             user_table: "auth_user".to_owned(),
+            id_column: "id".to_owned(),
+            username_column: "username".to_owned(),
+            active_column: Some("is_active".to_owned()),
             role: None,
             trusted_origins: Vec::new(),
             cache_for: Duration::from_secs(1),

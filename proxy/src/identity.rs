@@ -19,6 +19,21 @@ use self::store::{Failure, LIMIT, Store, Stored};
 use crate::Error;
 use crate::config::{DjangoIdentity, RoleColumn};
 
+/// Whether sessions and users can be read with a configuration: asks for a session and for a user that need not exist.
+/// Reads only.
+///
+/// # Errors
+/// What the database said, in a sentence.
+pub async fn check_identity(settings: &DjangoIdentity) -> Result<(), String> {
+    let store = store::open(settings).map_err(|error| error.to_string())?;
+    let told = |table: &str, failed: Failure| format!("{table}: {failed}");
+    let asked = async {
+        store.session("-").await.map_err(|failed| told(&settings.session_table, failed))?;
+        store.user("0").await.map(drop).map_err(|failed| told(&settings.user_table, failed))
+    };
+    tokio::time::timeout(LIMIT * 2, asked).await.unwrap_or_else(|_| Err("the session database does not answer".to_owned()))
+}
+
 /// A user whose session was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct User {

@@ -48,6 +48,8 @@ mod upstream;
 mod validity;
 mod wrote;
 
+pub use identity::check_identity;
+
 pub use config::{Config, DjangoIdentity, HoldLimits, Limits, RoleColumn, SessionDatabase, Timeouts, Upstream, check_network};
 pub use gateway::Gateway;
 

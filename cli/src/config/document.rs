@@ -125,6 +125,12 @@ pub(super) struct Django {
     pub(super) session_table: String,
     #[serde(default = "user_table")]
     pub(super) user_table: String,
+    #[serde(default = "id_column")]
+    pub(super) id_column: String,
+    #[serde(default = "username_column")]
+    pub(super) username_column: String,
+    #[serde(default = "active_column")]
+    pub(super) active_column: String,
     pub(super) role_column: Option<String>,
     #[serde(default)]
     pub(super) roles: BTreeMap<String, String>,
@@ -188,6 +194,18 @@ fn session_table() -> String {
 
 fn user_table() -> String {
     "auth_user".into()
+}
+
+fn id_column() -> String {
+    "id".into()
+}
+
+fn username_column() -> String {
+    "username".into()
+}
+
+fn active_column() -> String {
+    "is_active".into()
 }
 
 fn session_salt() -> String {

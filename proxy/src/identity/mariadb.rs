@@ -21,10 +21,12 @@ impl MariaDb {
         let most = usize::try_from(CONNECTIONS).ok().and_then(|most| PoolConstraints::new(0, most));
         let pool = most.map_or_else(PoolOpts::default, |most| PoolOpts::default().with_constraints(most));
         let role = names.role.as_ref().map_or("NULL".to_owned(), |role| format!("CAST(`{role}` AS CHAR)"));
+        let active = names.active.as_ref().map_or("1".to_owned(), |active| format!("`{active}`"));
+        let Names { id, username, users, .. } = names;
         MariaDb {
             options: OptsBuilder::from_opts(options.clone()).pool_opts(pool).into(),
             session: format!("SELECT session_data FROM `{}` WHERE session_key = ? AND expire_date > UTC_TIMESTAMP(6)", names.sessions),
-            user: format!("SELECT CAST(id AS CHAR), password, username, is_active, {role} FROM `{}` WHERE id = ?", names.users),
+            user: format!("SELECT CAST(`{id}` AS CHAR), password, `{username}`, {active}, {role} FROM `{users}` WHERE `{id}` = ?"),
             pool: OnceCell::new(),
         }
     }

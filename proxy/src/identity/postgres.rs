@@ -9,7 +9,7 @@ use super::store::{CONNECTIONS, Failure, LIMIT, Names, Store, Stored};
 
 /// What a column's type is called.
 const TYPE: &str = "SELECT format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
-    WHERE attrelid = to_regclass($1) AND attname = 'id' AND NOT attisdropped";
+    WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped";
 
 /// A text that is none of the type's: invalid, or out of range.
 const NO_SUCH_VALUE: [&str; 2] = ["22P02", "22003"];
@@ -36,12 +36,15 @@ impl Postgres {
 
     /// The query for a user, once the table was looked at.
     async fn user_query(&self) -> Result<String, Failure> {
-        let Names { users, role, .. } = &self.names;
-        let found = sqlx::query(TYPE).bind(format!("\"{users}\"")).fetch_optional(self.pool().await).await?;
-        let Some(found) = found else { return Err(format!("there is no table {users} with a column id").into()) };
-        let id: String = found.try_get(0)?;
+        let Names { users, id, username, active, role, .. } = &self.names;
+        let found = sqlx::query(TYPE).bind(format!("\"{users}\"")).bind(id).fetch_optional(self.pool().await).await?;
+        let Some(found) = found else { return Err(format!("there is no table {users} with a column {id}").into()) };
+        let kind: String = found.try_get(0)?;
+        let active = active.as_ref().map_or("true".to_owned(), |active| format!("\"{active}\""));
         let role = role.as_ref().map_or("NULL::text".to_owned(), |role| format!("\"{role}\"::text"));
-        Ok(format!("SELECT id::text, password::text, username::text, is_active, {role} FROM \"{users}\" WHERE id = $1::text::{id}"))
+        Ok(format!(
+            "SELECT \"{id}\"::text, password::text, \"{username}\"::text, {active}, {role} FROM \"{users}\" WHERE \"{id}\" = $1::text::{kind}"
+        ))
     }
 }
 

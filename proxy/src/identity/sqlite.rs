@@ -20,14 +20,19 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn new(options: &SqliteConnectOptions, names: &Names) -> Sqlite {
-        let role = names.role.as_ref().map_or("NULL".to_owned(), |role| format!("CAST(\"{role}\" AS TEXT)"));
+        let role = names.role.as_ref().map_or("NULL".to_owned(), |role| format!("CAST(u.\"{role}\" AS TEXT)"));
+        let active = names.active.as_ref().map_or("1".to_owned(), |active| format!("u.\"{active}\""));
+        let Names { id, username, users, .. } = names;
         Sqlite {
             options: options.clone().read_only(true).create_if_missing(false).busy_timeout(Duration::from_secs(1)),
             session: format!(
                 "SELECT session_data FROM \"{}\" WHERE session_key = ? AND expire_date > strftime('%Y-%m-%d %H:%M:%f', 'now')",
                 names.sessions
             ),
-            user: format!("SELECT CAST(id AS TEXT), password, username, is_active, {role} FROM \"{}\" WHERE id = ?", names.users),
+            // Qualified: what SQLite finds no column for, it takes for a text.
+            user: format!(
+                "SELECT CAST(u.\"{id}\" AS TEXT), u.password, u.\"{username}\", {active}, {role} FROM \"{users}\" u WHERE u.\"{id}\" = ?"
+            ),
             pool: OnceCell::new(),
         }
     }

@@ -32,6 +32,9 @@ pub(super) struct Stored {
 pub(super) struct Names {
     pub(super) sessions: String,
     pub(super) users: String,
+    pub(super) id: String,
+    pub(super) username: String,
+    pub(super) active: Option<String>,
     pub(super) role: Option<String>,
 }
 
@@ -50,10 +53,14 @@ pub(super) fn open(settings: &DjangoIdentity) -> Result<Box<dyn Store>, Error> {
     let names = Names {
         sessions: settings.session_table.clone(),
         users: settings.user_table.clone(),
+        id: settings.id_column.clone(),
+        username: settings.username_column.clone(),
+        active: settings.active_column.clone(),
         role: settings.role.as_ref().map(|role| role.column.clone()),
     };
-    let all = [Some(&names.sessions), Some(&names.users), names.role.as_ref()];
-    if let Some(name) = all.into_iter().flatten().find(|name| name.is_empty() || name.contains(['"', '`', '\0'])) {
+    let always = [&names.sessions, &names.users, &names.id, &names.username];
+    let all = always.into_iter().chain(&names.active).chain(&names.role);
+    if let Some(name) = all.into_iter().find(|name| name.is_empty() || name.contains(['"', '`', '\0'])) {
         return Err(Error::Name(name.clone()));
     }
     Ok(match &settings.database {

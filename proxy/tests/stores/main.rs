@@ -1,5 +1,5 @@
 //! Django's sessions and users on real servers, in the tables that Django makes there.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
@@ -32,11 +32,16 @@ fn data(user: &str) -> String {
 }
 
 async fn world(database: SessionDatabase) -> World {
+    world_of(database, |_| {}).await
+}
+
+async fn world_of(database: SessionDatabase, change: impl FnOnce(&mut DjangoIdentity)) -> World {
     let world = World::with(|config| {
         let mut identity = DjangoIdentity::new(database, vec![SECRET.into()]);
         identity.user_table = "people".into();
         identity.role = Some(RoleColumn { column: "user_type".into(), map: [("3".to_owned(), "student".to_owned())].into() });
         identity.cache_for = Duration::from_millis(1);
+        change(&mut identity);
         config.identity = Some(identity);
     })
     .await;
@@ -76,6 +81,22 @@ async fn holds(world: &World, run: impl AsyncFn(&str)) {
     assert!(!knows(world, SESSION).await, "the password was changed");
 }
 
+/// A user model without Django's usual columns.
+async fn by_address(database: SessionDatabase, run: impl AsyncFn(&str)) {
+    run("CREATE TABLE members (number bigint PRIMARY KEY, password varchar(128) NOT NULL, email varchar(150) NOT NULL)").await;
+    run(&format!("INSERT INTO members VALUES (42, '{HASH}', 'ada@example.org')")).await;
+    let world = world_of(database, |identity| {
+        identity.user_table = "members".into();
+        identity.id_column = "number".into();
+        identity.username_column = "email".into();
+        identity.active_column = None;
+        identity.role = None;
+    })
+    .await;
+    assert!(knows(&world, SESSION).await);
+    assert!(!knows(&world, "session-of-nobody").await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_in_postgresql() {
     let server = postgres::Server::start(&[]);
@@ -91,8 +112,11 @@ async fn sessions_in_postgresql() {
     }
     postgres::exec(&mut app, &format!("INSERT INTO people VALUES (42, '{HASH}', 'student42', true, 3)")).await;
     let app = tokio::sync::Mutex::new(app);
+    let others = options.clone();
     let world = world(SessionDatabase::Postgres(Box::new(options))).await;
-    holds(&world, async |sql: &str| postgres::exec(&mut *app.lock().await, sql).await).await;
+    let run = async |sql: &str| postgres::exec(&mut *app.lock().await, sql).await;
+    holds(&world, &run).await;
+    by_address(SessionDatabase::Postgres(Box::new(others)), &run).await;
 
     drop(server);
     assert_eq!(ask(&world, SESSION).await.0, 503, "without the database nobody knows who writes");
@@ -138,9 +162,12 @@ async fn sessions_in_mariadb() {
         mariadb::exec(&mut app, statement).await;
     }
     let app = tokio::sync::Mutex::new(app);
+    let others = options.clone();
     let world = world(SessionDatabase::MariaDb(options)).await;
     assert!(knows(&world, "hours-left").await);
-    holds(&world, async |sql: &str| mariadb::exec(&mut *app.lock().await, sql).await).await;
+    let run = async |sql: &str| mariadb::exec(&mut *app.lock().await, sql).await;
+    holds(&world, &run).await;
+    by_address(SessionDatabase::MariaDb(others), &run).await;
 
     drop(server);
     assert_eq!(ask(&world, SESSION).await.0, 503, "without the database nobody knows who writes");

@@ -26,6 +26,8 @@ struct Told {
     complaints: Vec<Complaint>,
     /// Upstreams that take no connection, with their addresses.
     unreachable: BTreeMap<String, String>,
+    /// Why callers could not be told apart: `[identity.django]` and what its tables are do not agree.
+    identity: Option<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -36,11 +38,17 @@ pub(crate) async fn execute(args: &Args, asked: &Check, config: &Config, rules: 
     let report = preflight::look(&subjects, Options { rows: asked.rows, samples: asked.samples }).await;
     let (refuses, refused) = (report.refuses(), count(&report, Severity::Refused));
     let unreachable = unreachable(&config.upstreams).await;
+    let identity = identity(config).await?;
+    let nobody_is_known = identity.is_some();
     if args.json {
-        crate::command::print_json(&Told { complaints, unreachable, report })?;
+        crate::command::print_json(&Told { complaints, unreachable, identity, report })?;
     } else {
         for (name, address) in &unreachable {
             println!("warning: nobody answers at {address}, upstream {name}");
+        }
+        if let Some(why) = &identity {
+            println!("refused: nobody would be known who logs in: {why}");
+            println!("  name the table and its columns in [identity.django]: user_table, id_column, username_column, active_column");
         }
         subjects.iter().for_each(|subject| print(subject, &report));
         let (warnings, notes) = (count(&report, Severity::Warning), count(&report, Severity::Note));
@@ -49,7 +57,16 @@ pub(crate) async fn execute(args: &Args, asked: &Check, config: &Config, rules: 
     if refuses {
         bail!(BadConfiguration(format!("{refused} findings keep the agent from starting: run what mends them, then check again")));
     }
+    if nobody_is_known {
+        bail!(BadConfiguration("who calls cannot be told: mend [identity.django], then check again".to_owned()));
+    }
     Ok(())
+}
+
+/// Why sessions and users cannot be read as `[identity.django]` has them; `None`: they can, or nobody is to be told apart.
+async fn identity(config: &Config) -> Result<Option<String>> {
+    let Some(django) = &config.django else { return Ok(None) };
+    Ok(ficus_proxy::check_identity(&crate::run::identity(django)?).await.err())
 }
 
 /// The capabilities that have tables, with their databases.
