@@ -141,12 +141,6 @@ impl Gateway {
         }
     }
 
-    /// Takes a snapshot that was put together by hand, without rule files. For tests.
-    pub fn publish_snapshot(&self, snapshot: Snapshot) {
-        let _one_at_a_time = self.inner.publishing();
-        self.inner.swap(snapshot);
-    }
-
     /// What this gateway does and counts. To be sent to the orchestrator, whose answer goes to [`Gateway::answered`].
     pub fn report(&self) -> GatewayReport {
         let inner = &self.inner;

@@ -323,7 +323,7 @@ pub fn same(one: &Value, other: &Value) -> bool {
 }
 
 /// The integer that a number stands for, if it is a whole one.
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "only what is exact is cast")]
 pub fn canonical_integer(value: &Value) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {

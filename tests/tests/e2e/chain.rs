@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::bare::Bare;
 use ficus_tests::process::{Process, free_port};
+use ficus_tests::school;
 
 use super::Directory;
 
@@ -33,7 +34,6 @@ cutover = true
 const BROKEN: usize = 3;
 const QUIET: Duration = Duration::from_millis(60);
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/chain");
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gunicorn_sees_what_the_gateway_sent_on() -> Result<()> {
@@ -73,7 +73,7 @@ async fn agree(server: &[&str]) -> Result<()> {
     let directory = Directory::new();
     let port = free_port()?;
     let bind = if server.contains(&"--bind") { format!("127.0.0.1:{port}") } else { port.to_string() };
-    let _server = Process::start("server", Command::new(PYTHON).args(server).arg(bind), &directory.path().join("server.log"))?;
+    let _server = Process::start("server", Command::new(school::python()?).args(server).arg(bind), &directory.path().join("server.log"))?;
     let bare = Bare::start(directory.path(), &[("server", port), ("modern", port)], &[("users.toml", RULES)]).await?;
     seen(port).await.context("the server does not come up")?;
     let (mut counted, mut refused, mut wrong) = (0, 0, Vec::new());

@@ -216,7 +216,7 @@ pub(super) fn integer(text: &str) -> Option<Value> {
 }
 
 /// A whole number as a floating-point one that keeps every digit.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "a number that loses digits is refused below")]
 pub(super) fn real(number: i64) -> Result<f64, Why> {
     let real = number as f64;
     match super::canonical_integer(&Value::Real(real)) {

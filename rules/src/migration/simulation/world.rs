@@ -38,8 +38,7 @@ struct Agent {
     end: Option<(u64, Side, usize)>,
 }
 
-// A model's messages: few of them, and their size does not matter.
-#[allow(clippy::large_enum_variant)]
+#[allow(clippy::large_enum_variant, reason = "a model's messages: few of them, and their size does not matter")]
 #[derive(Clone)]
 enum Message {
     Publish(usize, u64, Serving),
