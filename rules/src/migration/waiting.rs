@@ -100,7 +100,8 @@ pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Ve
 /// No row is set aside.
 pub(super) fn quarantined(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let agent = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0)?;
-    let text = format!("{} rows are quarantined; `ficus repair` writes the owner's rows over them", agent.report.quarantined);
+    let text =
+        format!("{} rows are quarantined: remove the cause (the agent's log names it), then `ficus repair`", agent.report.quarantined);
     Some(Waiting::new(WaitingKind::Agent, text))
 }
 
