@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::apply::{Applier, Outcome};
 use crate::crash;
@@ -48,7 +49,7 @@ impl Stream {
     async fn follow(&mut self) -> Result<(), Error> {
         let state = Arc::clone(&self.state);
         let flow = state.flow(self.applier.direction);
-        let mut pruned = Pruned { at: Instant::now(), position: self.position, entries: 0 };
+        let mut pruned = Pruned { at: Instant::now(), position: self.position, entries: 0, telling: JoinSet::new() };
         // The first look is a real one, whatever the wake-up says.
         let mut look = true;
         let mut freshness = Freshness::default();
@@ -72,7 +73,7 @@ impl Stream {
             } else {
                 self.state.advance(self.applier.direction, self.position, asked, true);
             }
-            self.prune(&mut pruned).await?;
+            self.prune(&mut pruned)?;
             if look || next.is_some() {
                 continue;
             }
@@ -82,7 +83,10 @@ impl Stream {
                 _ = self.stop.changed() => {}
             }
         }
-        Ok(())
+        match pruned.telling.join_next().await {
+            Some(Ok(told)) => told,
+            _ => Ok(()),
+        }
     }
 
     /// Reads at most `limit` entries after a position.
@@ -141,12 +145,18 @@ impl Stream {
         metrics::LAG_BYTES.with_label_values(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Tells the source what is durable, seldom: it is a write to the application's database.
-    async fn prune(&self, pruned: &mut Pruned) -> Result<(), Error> {
+    /// Tells the source what is durable, seldom, and while the stream goes on: it is a commit in the application's database.
+    fn prune(&self, pruned: &mut Pruned) -> Result<(), Error> {
+        match pruned.telling.try_join_next() {
+            Some(Ok(told)) => told?,
+            Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            None => {}
+        }
         let due = pruned.at.elapsed() >= CONFIRM_EVERY && self.position > pruned.position || pruned.entries >= CONFIRM_ENTRIES;
-        if due {
-            self.applier.source.confirm(self.position).await?;
-            *pruned = Pruned { at: Instant::now(), position: self.position, entries: pruned.entries.saturating_sub(2_000) };
+        if due && pruned.telling.is_empty() {
+            let (source, position) = (Arc::clone(&self.applier.source), self.position);
+            pruned.telling.spawn(async move { source.confirm(position).await });
+            (pruned.at, pruned.position, pruned.entries) = (Instant::now(), position, pruned.entries.saturating_sub(2_000));
         }
         Ok(())
     }
@@ -166,4 +176,6 @@ struct Pruned {
     at: Instant,
     position: Position,
     entries: u64,
+    /// The source is being told; ends with the stream.
+    telling: JoinSet<Result<(), Error>>,
 }

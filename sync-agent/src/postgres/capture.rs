@@ -145,16 +145,19 @@ impl Source for Endpoint {
     }
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {
-        let mut feed = self.feed.lock().await;
-        let last = feed.last_with_entries(position.0);
-        if last > feed.noted {
+        let (last, noted) = {
+            let feed = self.feed.lock().await;
+            (feed.last_with_entries(position.0), feed.noted)
+        };
+        if last > noted {
             let mut tx = self.guarded().await?;
             let note = "UPDATE _ficus.capture SET pruned = greatest(pruned, $2) WHERE scope = $1";
             let number = i64::try_from(last).unwrap_or(i64::MAX);
             sqlx::query(note).bind(&self.names.scope).bind(number).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
             tx.commit().await.map_err(|e| self.failed(e))?;
-            feed.noted = last;
         }
+        let mut feed = self.feed.lock().await;
+        feed.noted = feed.noted.max(last);
         feed.confirm(position.0);
         Ok(())
     }
