@@ -141,13 +141,13 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Broken> {
     bytes.try_into().map_err(|_| Broken("a number has another length"))
 }
 
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "the bits are masked or few")]
 fn date<'a>(packed: u64) -> Cell<'a> {
     Cell::Date { year: (packed >> 9) as u16, month: (packed >> 5 & 15) as u8, day: (packed & 31) as u8 }
 }
 
 /// Forty bits with an offset: year and month as `13 * year + month`, day, hour, minute, second; then the fraction.
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "the bits are masked or few")]
 fn date_time<'a>(bytes: &mut Bytes<'a>, digits: u8) -> Result<Cell<'a>, Broken> {
     let packed = bytes.big(5)? & 0x7f_ffff_ffff;
     let months = packed >> 22;
@@ -163,7 +163,7 @@ fn date_time<'a>(bytes: &mut Bytes<'a>, digits: u8) -> Result<Cell<'a>, Broken> 
 }
 
 /// Twenty-four bits and the fraction as one number with an offset; its sign is the time's.
-#[allow(clippy::cast_possible_truncation)]
+#[allow(clippy::cast_possible_truncation, reason = "the bits are masked or few")]
 fn time<'a>(bytes: &mut Bytes<'a>, digits: u8) -> Result<Cell<'a>, Broken> {
     let (width, factor) = fraction_of(digits)?;
     let all = i64::try_from(bytes.big(3 + width)?).map_err(|_| Broken("a time is none"))?;

@@ -199,7 +199,7 @@ fn whole(number: u64) -> Value {
     i64::try_from(number).map_or_else(|_| Value::Text(number.to_string()), Value::Int)
 }
 
-#[allow(clippy::cast_possible_wrap)]
+#[allow(clippy::cast_possible_wrap, reason = "the sign bit is meant")]
 fn signed(bytes: &[u8]) -> i64 {
     let unused = 64 - 8 * bytes.len().clamp(1, 8);
     ((little(bytes) << unused) as i64) >> unused

@@ -171,7 +171,7 @@ impl Keys {
 }
 
 impl Statements {
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "what a pair is made of, named once")]
     fn new(
         index: usize,
         shape: &Shape,
