@@ -150,10 +150,14 @@ impl Held {
             return;
         }
         self.sent = true;
-        let Some(caller) = &self.caller else { return };
         let mut room = self.holds.lock();
         if let Some(queue) = room.queues.get_mut(&self.capability) {
-            queue.beginning.remove(caller);
+            // One that went without its turn, since the fence had opened before it came to wait, gives up its place.
+            queue.waiting.remove(&self.place);
+            self.running = self.running || self.released.try_recv().is_ok();
+            if let Some(caller) = self.caller.as_ref().filter(|_| self.running) {
+                queue.beginning.remove(caller);
+            }
             queue.release(self.holds.concurrency);
         }
     }
@@ -271,6 +275,25 @@ mod tests {
         assert_eq!(turns(&mut held), [true, true, true, false]);
         drop(held.remove(1));
         assert_eq!(turns(&mut held), [true, true, true], "one that is not sent after all keeps nobody");
+    }
+
+    #[test]
+    fn who_goes_without_its_turn_keeps_nobody_back() {
+        let holds = holds(10, 64);
+        let wait = || holds.wait("users", Some("one".into())).expect("room");
+        let mut first = wait();
+        holds.set_open("users", true);
+        assert!(first.turn().now_or_never().is_some());
+        // It comes to wait when the fence is open already, is told so, and goes.
+        let mut late = wait();
+        late.sent();
+        assert!(holds.wait("users", Some("one".into())).expect("room").turn().now_or_never().is_none(), "the first is not sent yet");
+        first.sent();
+        drop((first, late));
+        holds.set_open("users", false);
+        let mut next = wait();
+        holds.set_open("users", true);
+        assert!(next.turn().now_or_never().is_some(), "nobody of the caller is on the way");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One that was not well for so long is reported as down, as is one that never was.
-const UNWELL: Duration = Duration::from_secs(2);
+/// One that was not well for so long is reported as down, as is one that never was: one probe that takes too long is not
+/// enough.
+const UNWELL: Duration = Duration::from_millis(3_500);
 
 /// By upstream: when it was last well.
 #[derive(Debug, Default)]
@@ -47,8 +48,8 @@ mod tests {
         assert!(!sides.is_down("monolith", start), "nobody looks");
         assert!(probed(false, 0), "never well");
         assert!(!probed(true, 500));
-        assert_eq!((probed(false, 1_000), probed(false, 2_500), probed(false, 3_000)), (false, false, true));
-        assert!(!probed(true, 3_500));
+        assert_eq!((probed(false, 2_000), probed(false, 4_000), probed(false, 4_500)), (false, false, true));
+        assert!(!probed(true, 5_000));
         sides.probed(&[].into(), at(9_000));
         assert!(!sides.is_down("monolith", at(9_000)), "nobody looks any more");
     }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::apply::{Applier, Outcome};
 use crate::crash;
 use crate::error::Error;
 use crate::freshness::{Freshness, Look};
 use crate::metrics;
-use crate::port::{Batch, Position};
+use crate::port::{Batch, Position, Shared};
 use crate::state::{State, now};
 
 /// The log is pruned this often, or after this many entries.
@@ -41,40 +41,44 @@ impl Stream {
         self.state.advance(direction, self.position, now(), false);
         self.state.stream(direction, |stream| stream.live = true);
         self.note_bytes(self.position, 0);
-        let ran = self.follow().await;
+        let mut ahead = JoinSet::new();
+        let ran = self.follow(&mut ahead).await;
+        drop(ahead.join_next().await);
         self.state.stream(direction, |stream| stream.live = false);
         ran
     }
 
-    async fn follow(&mut self) -> Result<(), Error> {
+    async fn follow(&mut self, ahead: &mut JoinSet<Result<Taken, Error>>) -> Result<(), Error> {
         let state = Arc::clone(&self.state);
         let flow = state.flow(self.applier.direction);
         let mut pruned = Pruned { at: Instant::now(), position: self.position, entries: 0, telling: JoinSet::new() };
         // The first look is a real one, whatever the wake-up says.
         let mut look = true;
         let mut freshness = Freshness::default();
-        // Read while the batch before it was written.
-        let mut next: Option<Taken> = None;
         while !*self.stop.borrow() {
             let asked = now();
-            look |= next.is_some() || self.applier.source.changed().await?;
+            look |= !ahead.is_empty() || self.applier.source.changed().await?;
             if look {
-                let taken = match next.take() {
-                    Some(taken) => taken,
-                    None => self.take(self.position, self.batch_rows).await?,
+                let taken = match ahead.join_next().await {
+                    Some(taken) => finished(taken)?,
+                    None => take(Arc::clone(&self.applier.source), self.position, self.batch_rows).await?,
                 };
                 let Taken { asked, batch: Batch { entries, end, upto, .. }, .. } = taken;
                 pruned.entries += entries;
-                next = self.carry(taken).await?.transpose()?;
+                let again = self.carry(taken, ahead).await?;
                 let through = freshness.after(Look { asked, end, reached: self.position });
                 self.state.advance(self.applier.direction, self.position, through.unwrap_or(asked), through.is_some());
-                look = upto != end;
+                if again {
+                    // It may be older than what was read again. Nobody is cut short in the middle of a look.
+                    drop(ahead.join_next().await);
+                }
+                look = again || upto != end;
                 crash::point_if(entries > 0, "after_commit_before_confirm");
             } else {
                 self.state.advance(self.applier.direction, self.position, asked, true);
             }
             self.prune(&mut pruned)?;
-            if look || next.is_some() {
+            if look || !ahead.is_empty() {
                 continue;
             }
             tokio::select! {
@@ -83,45 +87,35 @@ impl Stream {
                 _ = self.stop.changed() => {}
             }
         }
-        match pruned.telling.join_next().await {
-            Some(Ok(told)) => told,
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads at most `limit` entries after a position.
-    async fn take(&self, after: Position, limit: usize) -> Result<Taken, Error> {
-        let asked = now();
-        Ok(Taken { asked, limit, batch: self.applier.source.read(after, limit, &[]).await? })
+        pruned.telling.join_next().await.map_or(Ok(()), finished)
     }
 
     /// Applies a batch and moves the position. While there is a backlog, the next batch is read meanwhile, twice as long as
-    /// this one until it is as long as may be. That it could not be read is no fault of this one, which is durable then.
-    async fn carry(&mut self, taken: Taken) -> Result<Option<Result<Taken, Error>>, Error> {
+    /// this one until it is as long as may be. Whether this one was refused and read again.
+    async fn carry(&mut self, taken: Taken, ahead: &mut JoinSet<Result<Taken, Error>>) -> Result<bool, Error> {
         let Taken { limit, batch, .. } = taken;
         let direction = self.applier.direction;
-        let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
         if batch.touched.is_empty() {
             self.position = batch.upto.max(self.position);
-            return Ok(None);
+            return Ok(false);
         }
         self.note_bytes(batch.end, batch.entries + batch.left);
         self.state.stream(direction, |stream| {
             stream.lag_entries = batch.entries + batch.left;
             stream.lag_seconds = batch.age;
         });
+        let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
         let apply = self.applier.apply(self.position, limit, batch);
-        let (applied, ahead) = if full {
-            let limit = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
-            let (applied, ahead) = tokio::join!(apply, self.take(upto, limit));
-            (applied, Some(ahead))
+        let Outcome { batch, rows, quarantined, again } = if full {
+            let longer = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
+            ahead.spawn(take(Arc::clone(&self.applier.source), upto, longer));
+            apply.await?
         } else {
             tokio::select! {
-                applied = apply => (applied, None),
+                applied = apply => applied?,
                 never = self.applier.source.gather() => match never {},
             }
         };
-        let Outcome { batch, rows, quarantined, again } = applied?;
         self.position = batch.upto.max(self.position);
         self.note_bytes(batch.end, batch.left);
         self.state.stream(direction, |stream| {
@@ -134,8 +128,7 @@ impl Stream {
         }
         self.state.set_quarantined(direction, quarantined);
         self.state.touched(batch.touched);
-        // What was read again may be newer than what was read ahead.
-        Ok(ahead.filter(|_| !again))
+        Ok(again)
     }
 
     /// Shows how much of the log is left. What is nobody's entry is no backlog.
@@ -147,10 +140,8 @@ impl Stream {
 
     /// Tells the source what is durable, seldom, and while the stream goes on: it is a commit in the application's database.
     fn prune(&self, pruned: &mut Pruned) -> Result<(), Error> {
-        match pruned.telling.try_join_next() {
-            Some(Ok(told)) => told?,
-            Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
-            None => {}
+        if let Some(told) = pruned.telling.try_join_next() {
+            finished(told)?;
         }
         let due = pruned.at.elapsed() >= CONFIRM_EVERY && self.position > pruned.position || pruned.entries >= CONFIRM_ENTRIES;
         if due && pruned.telling.is_empty() {
@@ -160,6 +151,17 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Reads at most `limit` entries after a position.
+async fn take(source: Shared, after: Position, limit: usize) -> Result<Taken, Error> {
+    let asked = now();
+    Ok(Taken { asked, limit, batch: source.read(after, limit, &[]).await? })
+}
+
+/// What a task came to; its panic is ours.
+fn finished<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    task.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// A batch that was read.

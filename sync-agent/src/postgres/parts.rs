@@ -288,7 +288,9 @@ fn assignments(shape: &Shape, columns: &[Column], target: &[String], from: &str)
 /// See [`Statements::change`]. Row by row along the index of the key: a whole table is never read for a batch.
 fn change(qualified: &str, staged: &str, shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter]) -> Option<String> {
     let set = assignments(shape, columns, target, "s");
-    let one_each = target.iter().all(|column| *column == shape.key || owned.iter().any(|filter| filter.column == *column));
+    // NULLs in an index are as many values.
+    let fixed = |column: &String| owned.iter().any(|filter| filter.column == *column && filter.literal.is_some());
+    let one_each = target.iter().all(|column| *column == shape.key || fixed(column));
     let key = name(&shape.key);
     (one_each && !set.is_empty()).then(|| {
         format!(
