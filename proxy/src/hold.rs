@@ -278,18 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_without_its_turn_keeps_nobody_back() {
+    fn who_goes_without_its_turn_neither_lets_others_go_nor_keeps_them() {
         let holds = holds(10, 64);
         let wait = || holds.wait("users", Some("one".into())).expect("room");
-        let mut first = wait();
+        let (mut first, mut second) = (wait(), wait());
         holds.set_open("users", true);
         assert!(first.turn().now_or_never().is_some());
         // It comes to wait when the fence is open already, is told so, and goes.
         let mut late = wait();
         late.sent();
-        assert!(holds.wait("users", Some("one".into())).expect("room").turn().now_or_never().is_none(), "the first is not sent yet");
+        assert!(second.turn().now_or_never().is_none(), "the first is not sent yet");
         first.sent();
-        drop((first, late));
+        assert!(second.turn().now_or_never().is_some());
+        second.sent();
+        let mut later = wait();
+        later.sent();
+        drop((first, second, late, later));
         holds.set_open("users", false);
         let mut next = wait();
         holds.set_open("users", true);
