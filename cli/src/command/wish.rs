@@ -105,14 +105,12 @@ async fn until_done(
 
 /// Whether what was wished for has come about, or will not.
 fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Option<std::result::Result<(), String>> {
-    let switched = |phase: Phase| match (state.phase == phase, state.stage) {
-        (true, None) => Some(Ok(())),
-        (false, None) => Some(Err(format!("aborted: {}", state.holds.join("; ")))),
-        _ => None,
-    };
+    let aborted = || Some(Err(format!("aborted: {}", state.holds.join("; "))));
     match wish {
-        "cutover" => switched(Phase::Soaking),
-        "revert" if before.phase == Phase::Soaking => switched(Phase::Reverted),
+        // A switch: until it has ended, here or where it came from.
+        "cutover" | "revert" | "advance" if state.stage.is_some() => None,
+        "cutover" if state.phase != Phase::Soaking => aborted(),
+        "revert" if state.phase == Phase::Soaking => aborted(),
         "verify" => (!state.verifying && state.verified_at != before.verified_at).then_some(Ok(())),
         "repair" => (!state.repairing).then_some(Ok(())),
         "retire" => (state.phase == Phase::Retired).then_some(Ok(())),
