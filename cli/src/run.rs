@@ -20,7 +20,7 @@ use crate::exit::BadConfiguration;
 use crate::http::Http;
 use crate::{keys, link, metrics, signals};
 
-/// For how long a gateway waits for its first published state before it accepts connections all the same.
+/// For how long a gateway waits for word from the orchestrator before it accepts connections all the same.
 const FIRST_STATE: Duration = Duration::from_secs(2);
 
 /// `ficus run`: everything in this process.
@@ -136,12 +136,13 @@ async fn until_ended(gateway: Option<Gateway>, orchestrator: Option<Orchestrator
     ended
 }
 
-/// Carries requests on the gateway's own threads, from its first published state on, or without one after a moment.
+/// Carries requests on the gateway's own threads, once the orchestrator has told it what to do and it may; without that,
+/// after a moment.
 async fn proxy(gateway: Option<Gateway>, mut shutdown: watch::Receiver<bool>) -> Result<()> {
     let Some(gateway) = gateway else { return Ok(()) };
     let told = async {
-        if tokio::time::timeout(FIRST_STATE, gateway.informed()).await.is_err() {
-            warn!("nothing was published yet: the gateway starts without it, and refuses writes until then");
+        if tokio::time::timeout(FIRST_STATE, gateway.ready()).await.is_err() {
+            warn!("no word from the orchestrator yet: the gateway starts without it, and refuses writes until then");
         }
     };
     tokio::select! {

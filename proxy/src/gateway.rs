@@ -189,6 +189,12 @@ impl Gateway {
         self.inner.standing.informed().await;
     }
 
+    /// Waits until, besides, a report was answered: from then on writes may go.
+    pub async fn ready(&self) {
+        self.informed().await;
+        self.inner.validity.contacted().await;
+    }
+
     /// The key set by which new services check identity tokens.
     pub fn jwks(&self) -> serde_json::Value {
         self.inner.tokens.jwks()

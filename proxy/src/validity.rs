@@ -5,11 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ficus_rules::migration::Phase;
+use tokio::sync::Notify;
 
 /// The contact with the orchestrator.
 #[derive(Debug, Default)]
 pub(crate) struct Validity {
     contact: Mutex<Contact>,
+    contacted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,19 @@ impl Validity {
         let mut contact = self.lock();
         let from = contact.reported.take().unwrap_or(now);
         contact.until = contact.until.max(Some(from + valid_for));
+        drop(contact);
+        self.contacted.notify_waiters();
+    }
+
+    /// Waits until a report was answered for the first time.
+    pub(crate) async fn contacted(&self) {
+        loop {
+            let contacted = self.contacted.notified();
+            if self.lock().until.is_some() {
+                return;
+            }
+            contacted.await;
+        }
     }
 
     /// Whether writes of a capability in this phase may go.
@@ -51,6 +66,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use ficus_rules::migration::Phase;
+    use futures::FutureExt as _;
 
     use super::Validity;
 
@@ -60,8 +76,10 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!validity.allows(Phase::Ramping, at(0)), "never heard of the orchestrator");
         assert!(validity.allows(Phase::Draft, at(0)));
+        assert!(validity.contacted().now_or_never().is_none());
         validity.reported(at(100));
         validity.answered(at(900), Duration::from_millis(1000));
+        assert!(validity.contacted().now_or_never().is_some());
         assert!(validity.allows(Phase::Ramping, at(1099)), "counts from the report");
         assert!(!validity.allows(Phase::Ramping, at(1100)));
         assert!(validity.allows(Phase::Retired, at(1100)));
