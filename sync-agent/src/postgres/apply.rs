@@ -64,6 +64,7 @@ impl Endpoint {
             Err(_) => return Ok(Some(None)),
         };
         let message = format!("{}; {}{rows}", self.mark(Some(position)), self.opening(changes, Effort::Plain));
+        // Nothing lies between the rows and the commit of one message: whoever dies here has written nothing.
         crash::point("after_apply_before_commit");
         let mut connection = self.server.pool.acquire().await?;
         match sql::run(&mut connection, &message).await {
