@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ficus_rules::migration::Phase;
+use ficus_rules::wire::RuleFile;
 use notify::{RecursiveMode, Watcher as _};
 use tracing::debug;
 
@@ -12,7 +13,8 @@ use crate::publish::View;
 use crate::store::Stored;
 use crate::{Shared, reconcile, rulebook};
 
-/// An editor writes a file in several goes; a deployment writes several files. Quiet for this long means done.
+/// An editor writes a file in several goes (empty first, then full); a deployment writes several files. The same for this
+/// long means done.
 const QUIET: Duration = Duration::from_millis(60);
 /// Never wait longer than this for the quiet.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,11 +44,13 @@ async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut cha
             () = crate::stopped(&mut stopping) => break,
             told = changed.recv() => {
                 if told.is_none() { break }
-                quiet(&mut changed).await;
             }
             () = tokio::time::sleep(shared.config.rules_poll) => {}
         }
-        let files = rulebook::read(&shared.config.rules_dir).ok();
+        let mut files = look(&shared);
+        if files != shared.publisher.view().attempted {
+            files = at_rest(files, || look(&shared)).await;
+        }
         let view = shared.publisher.view();
         let stands = standing(&view);
         // What was refused because of where a capability was may be fine where it is now.
@@ -66,7 +70,47 @@ fn standing(view: &View) -> Vec<(String, Phase, bool)> {
     view.states.values().map(of).collect()
 }
 
-async fn quiet(changed: &mut tokio::sync::mpsc::Receiver<()>) {
-    let until_quiet = async { while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|told| told.is_some()) {} };
-    let _ = tokio::time::timeout(PATIENCE, until_quiet).await;
+fn look(shared: &Shared) -> Option<Vec<RuleFile>> {
+    rulebook::read(&shared.config.rules_dir).ok()
+}
+
+/// Looks until it sees the same for [`QUIET`], and answers with what it saw last. However it came to look: the slow look
+/// may come in the midst of a save as well.
+async fn at_rest<T: PartialEq>(mut seen: T, look: impl Fn() -> T) -> T {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
+        tokio::time::sleep(QUIET).await;
+        let again = look();
+        if again == seen {
+            break;
+        }
+        seen = again;
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// What stands in the file at the n-th look; the answer and how many looks it took.
+    async fn rests(saves: &[&'static str]) -> (&'static str, usize) {
+        let looks = Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            saves[looks.get().min(saves.len() - 1)]
+        };
+        (at_rest(saves[0], look).await, looks.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_a_save_is_not_believed() {
+        assert_eq!(rests(&["whole"]).await, ("whole", 1));
+        assert_eq!(rests(&["", "half", "whole"]).await, ("whole", 3));
+        let restless: Vec<&str> = ["a", "b"].repeat(100);
+        let (_, looks) = rests(&restless).await;
+        assert!(looks < 20, "it looked {looks} times");
+    }
 }
