@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::audit;
 use ficus_tests::ledger::Ledger;
 use ficus_tests::load::{Load, Shape};
+use ficus_tests::operator::Operator;
 use ficus_tests::world::{Plan, World};
 use serde_json::Value;
 use sqlx::{AnyConnection, Connection as _, Row as _};
@@ -102,7 +103,7 @@ async fn killed_in_a_revert() -> Result<()> {
         let operator = world.operator()?;
         operator.type_in(&["advance", "users"]).await?;
         walk_in(&world).await?;
-        operator.type_in(&["cutover", "users"]).await?;
+        wish_until_accepted(&world, "cutover").await?;
         operator.until_phase("users", "soaking", PATIENCE).await?;
         rearm(&mut world, point).await?;
         switch(&mut world, "revert", "reverted", point).await?;
@@ -343,7 +344,11 @@ async fn until_switched(world: &World, wish: &str, phase: &str, point: &str) -> 
 
 /// Right after a start some preconditions are not measured yet.
 pub(super) async fn wish_until_accepted(world: &World, wish: &str) -> Result<()> {
-    let operator = world.operator()?;
+    until_accepted(&world.operator()?, wish).await
+}
+
+/// A switch is refused while a gateway is a moment behind.
+pub(super) async fn until_accepted(operator: &Operator, wish: &str) -> Result<()> {
     let mut last = String::new();
     for _ in 0..300 {
         let printed = operator.try_type(&[wish, "users"]).await?;

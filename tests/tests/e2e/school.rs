@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use super::Directory;
-use super::kills::{objects_of_ficus, soak_no_longer, until_nothing_is_left};
+use super::kills::{objects_of_ficus, soak_no_longer, until_accepted, until_nothing_is_left};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ async fn the_school_works_on_both_sides_and_back() -> Result<()> {
     operator.type_in(&["advance", "users"]).await?;
     operator.until_phase("users", "shadowing", PATIENCE).await?;
     a_broken_rule_file(&world).await.context("while shadowing")?;
-    operator.type_in(&["cutover", "users"]).await?;
+    until_accepted(&operator, "cutover").await?;
     operator.until_phase("users", "soaking", PATIENCE).await?;
     a_day(&world, &mut staff, &mut admin, "modern", 2).await.context("on the service")?;
     a_broken_rule_file(&world).await.context("while soaking")?;
@@ -162,7 +162,7 @@ async fn a_broken_rule_file(world: &World) -> Result<()> {
 
 async fn a_log_out_is_one_on_both_sides(world: &World, staff: &mut Caller) -> Result<()> {
     let operator = world.operator()?;
-    operator.type_in(&["cutover", "users"]).await?;
+    until_accepted(&operator, "cutover").await?;
     operator.until_phase("users", "soaking", PATIENCE).await?;
     let me = format!("/api/v1/users/{}/", staff.id);
     let before = staff.get(&me).await?;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Directory;
+use crate::kills::until_accepted;
 
 /// One capability without tables.
 const RULES: &str = "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n\n[[route]]\n\
@@ -78,7 +79,7 @@ async fn explain_agrees_about_a_fence_and_a_service_that_is_gone() -> Result<()>
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     ensure!(counted, "the gateway never counts the write");
-    operator.type_in(&["cutover", "users"]).await?;
+    until_accepted(&operator, "cutover").await?;
     operator.until("users", "the drain", Duration::from_secs(5), |status| status["stage"] == "drain").await?;
     let explained = asking.explained("POST", "/users/2").await?;
     ensure!(explained["admission"] == "hold", "{explained:#}");
