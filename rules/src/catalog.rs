@@ -142,7 +142,8 @@ impl Column {
     /// For the plans; generated columns are not listed there.
     pub fn info(&self) -> Option<ColumnInfo> {
         let required = self.limits.not_null && !self.default;
-        (!self.generated).then(|| ColumnInfo { name: self.name.clone(), kind: self.kind.clone(), required })
+        let nullable = !self.limits.not_null;
+        (!self.generated).then(|| ColumnInfo { name: self.name.clone(), kind: self.kind.clone(), required, nullable })
     }
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cast::Loss;
 pub(crate) use self::cast::castable;
-pub(crate) use self::cast::is_zone;
+pub(crate) use self::cast::{is_date, is_zone};
 pub(crate) use self::compile::carried;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
@@ -51,8 +51,22 @@ pub struct TableMap {
     pub keep_legacy: Vec<String>,
     /// Modern columns that have no counterpart.
     pub keep_modern: Vec<String>,
+    /// What becomes of zero dates of legacy.
+    pub zero_dates: ZeroDates,
     /// Which rows take part.
     pub rows: Rows,
+}
+
+/// What becomes of `0000-00-00`, which MariaDB and MySQL take for a date, on modern.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ZeroDates {
+    /// Its row is set aside. `"quarantine"`
+    #[default]
+    Quarantine,
+    /// NULL. It comes back as a zero date where legacy's column takes no NULL. `"null"`
+    Null,
+    /// A date that stands for it, both ways. `"1000-01-01"`
+    Sentinel(String),
 }
 
 /// Which rows of a pair take part, and what becomes of one that is deleted.

@@ -159,6 +159,7 @@ async fn plans(bed: &dyn Bed) -> Vec<Plan> {
         only: false,
         keep_legacy: vec!["kept".into()],
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
     };
     let legacy = bed.engine(Side::Legacy).columns(&["item".into()]).await.expect("columns");

@@ -181,7 +181,8 @@ impl Pair {
                 }
             },
         };
-        let sql = parts::Statements::new(&shape, &key, table, side)?;
+        let marks: Vec<_> = plan.marks(side).cloned().collect();
+        let sql = parts::Statements::new(&shape, &key, table, side, &marks)?;
         Ok(Pair { name: plan.pair.clone(), shape, key, columns, lookups, sequence, sql })
     }
 }

@@ -136,7 +136,8 @@ impl Endpoint {
                     "{side} has no table {name} with an AUTOINCREMENT column; create it: CREATE TABLE \"{name}\" (id INTEGER PRIMARY KEY AUTOINCREMENT)"
                 )));
             }
-            let sql = parts::Statements::new(&shape, table, side)?;
+            let marks: Vec<_> = plan.marks(side).cloned().collect();
+            let sql = parts::Statements::new(&shape, table, side, &marks)?;
             pairs.push(Pair { name: plan.pair.clone(), shape, sequence, sql });
         }
         Ok(Endpoint {

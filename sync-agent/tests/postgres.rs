@@ -60,6 +60,7 @@ fn tables() -> Vec<TableMap> {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
     };
     let mut users = map("accounts_user", "users", "seq_users", &[("id", "id", "accounts_user")]);

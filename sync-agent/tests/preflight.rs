@@ -65,6 +65,7 @@ fn maps() -> Vec<TableMap> {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: Rows::default(),
     };
     vec![

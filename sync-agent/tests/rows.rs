@@ -32,6 +32,7 @@ fn map(modern: &str, kind: i64) -> TableMap {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: Rows {
             filter: vec![("kind".into(), Value::Int(kind)), ("deleted_at".into(), Value::Null)],
             legacy_delete: vec![("deleted_at".into(), Mark::Now)],

@@ -58,6 +58,7 @@ fn map(legacy: &str, modern: &str, sequence: Option<&str>, columns: Vec<(&str, C
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
     }
 }

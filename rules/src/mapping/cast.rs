@@ -10,15 +10,17 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod uuid;
+mod zero;
 
 use jiff::tz::TimeZone;
 
 pub(super) use self::clock::{now, zone};
 pub(super) use self::loose::{read, write};
 use self::step::{Step, between};
+use self::zero::Zero;
 use crate::Side;
 use crate::mapping::plan::canonical_integer;
-use crate::mapping::{Kind, Value};
+use crate::mapping::{Kind, Value, ZeroDates};
 
 /// Why a value has no counterpart: ends the sentence that begins with the column. Names no value.
 pub(super) type Why = &'static str;
@@ -30,6 +32,7 @@ pub(super) struct Cast {
     back: Vec<Step>,
     /// Of this kind a value may have several spellings; compared are the values.
     spelled: Option<Kind>,
+    zero: Option<Zero>,
 }
 
 /// Something that does not survive the way between the two sides, or a row that does not fit there.
@@ -54,6 +57,11 @@ pub(super) fn document(text: &str) -> Option<String> {
 /// Whether values get from a legacy column to a modern one and back; an error is the remedy.
 pub(crate) fn castable(legacy: &Kind, modern: &Kind) -> Result<(), &'static str> {
     Cast::between(legacy, modern, None).map(drop)
+}
+
+/// Whether a text is a date.
+pub(crate) fn is_date(text: &str) -> bool {
+    text.len() == 10 && clock::date(text).is_some()
 }
 
 /// Whether there is a zone of that name.
@@ -89,17 +97,30 @@ impl Cast {
             Ok::<_, &'static str>(steps)
         };
         let (legacy, modern) = ((&legacy, clocks.legacy), (&modern, clocks.modern));
-        Ok(Cast { there: way(legacy, modern)?, back: way(modern, legacy)?, spelled: spelled(&legacy.0.kind, modern.0) })
+        Ok(Cast { there: way(legacy, modern)?, back: way(modern, legacy)?, spelled: spelled(&legacy.0.kind, modern.0), zero: None })
+    }
+
+    /// The same with what becomes of zero dates; `legacy` is the kind and whether NULL may stand there.
+    pub(super) fn with_zero_dates(mut self, policy: &ZeroDates, legacy: (&Kind, bool)) -> Cast {
+        self.zero = Zero::of(policy, legacy);
+        self
     }
 
     /// What a legacy value is on modern.
     pub(super) fn there(&self, value: &Value) -> Result<Value, Why> {
-        walk(&self.there, value)
+        match self.zero.as_ref().and_then(|zero| zero.there(value)) {
+            Some(stands_for_it) => walk(&self.there, &stands_for_it?),
+            None => walk(&self.there, value),
+        }
     }
 
     /// What a modern value is on legacy.
     pub(super) fn back(&self, value: &Value) -> Result<Value, Why> {
-        walk(&self.back, value)
+        let legacy = walk(&self.back, value)?;
+        match &self.zero {
+            Some(zero) => zero.back(legacy),
+            None => Ok(legacy),
+        }
     }
 
     /// The one form of all modern values that mean the same; `None`: it is in it.
@@ -119,7 +140,8 @@ impl Cast {
     /// What does not survive, by the side that it would go to.
     pub(super) fn losses(&self) -> impl Iterator<Item = (Side, String)> {
         let of = |steps: &[Step], to| steps.iter().filter_map(Step::caveat).map(move |what| (to, what)).collect::<Vec<_>>();
-        of(&self.there, Side::Modern).into_iter().chain(of(&self.back, Side::Legacy))
+        let zero = self.zero.iter().filter_map(Zero::caveat).map(|what| (Side::Modern, what));
+        of(&self.there, Side::Modern).into_iter().chain(zero).chain(of(&self.back, Side::Legacy))
     }
 }
 

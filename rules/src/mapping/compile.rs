@@ -20,6 +20,8 @@ pub struct ColumnInfo {
     pub kind: Kind,
     /// A row cannot be inserted without it: NOT NULL or part of the primary key, and without a default.
     pub required: bool,
+    /// NULL may stand there.
+    pub nullable: bool,
 }
 
 /// The columns of tables, by table; a table that is missing does not exist.
@@ -176,6 +178,8 @@ impl<'a> Pair<'a> {
         let (from, to) = (kind(self.legacy, legacy), kind(self.modern, modern));
         match Cast::between(from, to, zone) {
             Ok(cast) => {
+                let nullable = self.legacy.iter().find(|column| column.name == legacy).is_some_and(|column| column.nullable);
+                let cast = cast.with_zero_dates(&self.map.zero_dates, (from, nullable));
                 let loss = |(to, what)| Loss { table: self.map.modern.clone(), column: modern.to_owned(), to, what };
                 self.losses.extend(cast.losses().map(loss));
                 Some(cast)

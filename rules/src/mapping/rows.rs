@@ -20,14 +20,25 @@ impl Plan {
         !self.grave(side).is_empty()
     }
 
+    /// The columns that a deletion writes on that side, each with what it is in a row that is not deleted.
+    pub fn marks(&self, side: Side) -> impl Iterator<Item = &(String, Value)> {
+        let shape = self.shape(side);
+        let marked = move |(column, _): &&(String, Value)| self.grave(side).iter().any(|(at, _)| shape.columns[*at] == *column);
+        shape.filter.iter().filter(marked)
+    }
+
+    /// What that side's rows look like.
+    pub fn shape(&self, side: Side) -> &Shape {
+        match side {
+            Side::Legacy => &self.legacy,
+            Side::Modern => &self.modern,
+        }
+    }
+
     /// A row of that side, as it was read there, as what a deletion leaves of it. Outside the filter from then on.
     #[must_use]
     pub fn bury(&self, side: Side, mut row: Row, now: Timestamp) -> Row {
-        let shape = match side {
-            Side::Legacy => &self.legacy,
-            Side::Modern => &self.modern,
-        };
-        row.values.truncate(shape.columns.len());
+        row.values.truncate(self.shape(side).columns.len());
         for (at, mark) in self.grave(side) {
             row.values[*at] = match mark {
                 Mark::Value(value) => value.clone(),

@@ -7,7 +7,7 @@ use crate::{Side, Timestamp};
 use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, compile, uuid_of};
 
 fn columns(required: &[&str], optional: &[&str]) -> Vec<ColumnInfo> {
-    let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required };
+    let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required, nullable: !required };
     required.iter().map(info(true)).chain(optional.iter().map(info(false))).collect()
 }
 
@@ -31,6 +31,7 @@ fn table(legacy: &str, modern: &str, columns: Vec<ColumnMap>) -> TableMap {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: super::ZeroDates::default(),
         rows: Rows::default(),
     }
 }
@@ -94,7 +95,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 
 /// A legacy table of a strict engine, and one of every way to keep its columns on modern.
 fn typed(pairs: &[(&str, Kind, Kind)]) -> (Vec<TableMap>, Tables, Tables) {
-    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false };
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false, nullable: true };
     let column = |legacy: bool| move |(name, from, to): &(&str, Kind, Kind)| info(name, if legacy { from.clone() } else { to.clone() });
     let legacy = [info("id", Kind::Int)].into_iter().chain(pairs.iter().map(column(true))).collect();
     let modern = [info("legacy_id", Kind::Int)].into_iter().chain(pairs.iter().map(column(false))).collect();
@@ -179,7 +180,7 @@ fn a_uuid_is_kept_as_its_column_keeps_uuids() {
         (Kind::Bytes, Value::Blob(expected.as_bytes().to_vec())),
     ] {
         let (mut maps, legacy, mut modern) = typed(&[]);
-        modern.get_mut("new").expect("a table").push(ColumnInfo { name: "id".into(), kind, required: true });
+        modern.get_mut("new").expect("a table").push(ColumnInfo { name: "id".into(), kind, required: true, nullable: false });
         maps[0].columns.push(column("id", uuid("id", "old")));
         let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
         let row = Row { key: Value::Int(7), values: Vec::new() };
@@ -192,7 +193,7 @@ fn a_uuid_is_kept_as_its_column_keeps_uuids() {
 /// Rows that are marked as deleted on legacy are none of the pair, and a deletion on modern marks them.
 fn soft() -> (Vec<TableMap>, Tables, Tables) {
     let (mut maps, mut legacy, modern) = typed(&[("name", Kind::Text, Kind::Text)]);
-    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: true };
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: true, nullable: false };
     legacy.get_mut("old").expect("a table").extend([info("deleted", Kind::Bool), info("deleted_at", loose(Kind::Timestamp))]);
     maps[0].rows = Rows {
         filter: vec![("deleted".into(), Value::Text("false".into())), ("deleted_at".into(), Value::Null)],
@@ -247,7 +248,7 @@ fn a_deletion_that_would_leave_the_row_in_the_pair_is_refused() {
 #[test]
 fn one_table_becomes_two_and_each_row_knows_its_own() {
     let (mut maps, mut legacy, mut modern) = typed(&[("name", Kind::Text, Kind::Text)]);
-    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "kind".into(), kind: Kind::Int, required: true });
+    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "kind".into(), kind: Kind::Int, required: true, nullable: false });
     modern.insert("other".into(), modern["new"].clone());
     maps.push(table("old", "other", Vec::new()));
     for (map, kind) in maps.iter_mut().zip(1..) {
@@ -259,8 +260,8 @@ fn one_table_becomes_two_and_each_row_knows_its_own() {
         let row = Row { key: Value::Int(5), values: vec![Value::Int(kind), Value::Text("Ada".into())] };
         assert_eq!(plan.back(&plan.forward(&row).expect("maps")), Ok(row));
     }
-    modern.get_mut("new").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Uuid, required: false });
-    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Int, required: false });
+    modern.get_mut("new").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Uuid, required: false, nullable: true });
+    legacy.get_mut("old").expect("a table").push(ColumnInfo { name: "parent".into(), kind: Kind::Int, required: false, nullable: true });
     maps[1].keep_legacy.push("parent".into());
     maps[0].columns.push(column("parent", uuid("parent", "old")));
     assert!(complaint(&maps, &legacy, &modern).contains("whose rows are in several tables"));
@@ -285,7 +286,7 @@ fn a_local_time_is_in_utc_on_modern() {
 
 fn packed() -> Plan {
     let (mut maps, mut legacy, mut modern) = typed(&[]);
-    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false };
+    let info = |name: &str, kind: Kind| ColumnInfo { name: name.to_owned(), kind, required: false, nullable: true };
     legacy.get_mut("old").expect("a table").extend([info("bio", Kind::Text), info("rank", Kind::Int), info("extra", loose(Kind::Json))]);
     modern.get_mut("new").expect("a table").extend([info("profile", Kind::Json), info("colour", Kind::Text), info("size", Kind::Real)]);
     let unpack = |field: &str| ColumnSource::Unpack { column: "extra".into(), field: field.into() };

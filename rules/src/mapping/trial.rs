@@ -146,6 +146,7 @@ mod tests {
             only: false,
             keep_legacy: Vec::new(),
             keep_modern: Vec::new(),
+            zero_dates: crate::mapping::ZeroDates::default(),
             rows: Rows::default(),
         };
         let infos = |table: &Table| BTreeMap::from([(table.name.clone(), table.columns.iter().filter_map(Column::info).collect())]);

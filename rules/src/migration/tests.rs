@@ -42,6 +42,7 @@ pub(super) fn plan() -> Capability {
         only: false,
         keep_legacy: vec![],
         keep_modern: vec![],
+        zero_dates: crate::mapping::ZeroDates::default(),
         rows: crate::mapping::Rows::default(),
     };
     Capability {

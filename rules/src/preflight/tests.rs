@@ -46,6 +46,7 @@ impl World {
             only: false,
             keep_legacy: Vec::new(),
             keep_modern: Vec::new(),
+            zero_dates: crate::mapping::ZeroDates::default(),
             rows: Rows::default(),
         };
         let legacy = table("accounts_staff", vec![column("id", Kind::Int), column("name", Kind::Text)], &[&["id"]]);

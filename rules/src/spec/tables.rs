@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::document::{CapabilityDocument, Documents, TableDocument};
 use super::fields::Fields;
 use super::source::{Located, Place, Report};
-use crate::mapping::{ColumnMap, ColumnSource, TableMap, Value};
+use crate::mapping::{ColumnMap, ColumnSource, TableMap, Value, ZeroDates, is_date};
 
 /// The legacy key column, if the pair does not say so.
 const KEY: &str = "id";
@@ -30,6 +30,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
     let only = section.boolean("only").is_some_and(|only| only.value);
     let keep_legacy = section.strings("keep_legacy");
     let keep_modern = section.strings("keep_modern");
+    let zero_dates = section.string("zero_dates").map_or_else(ZeroDates::default, |policy| zero_dates(&section, policy));
     let columns = section.table("columns", "[table.columns]");
     let own = legacy.as_ref().map_or("", |name| &name.value);
     let columns = columns.map_or_else(Vec::new, |columns| columns::read(columns, own, &legacy_key));
@@ -53,6 +54,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
         only,
         keep_legacy: values(keep_legacy),
         keep_modern: values(keep_modern),
+        zero_dates,
         rows: rows.rows,
     };
     Some(TableDocument { at, columns: places, map })
@@ -191,6 +193,19 @@ fn clashes(
     for name in keep_modern {
         if name.value == modern_key || columns.iter().any(|column| column.value.modern == name.value) {
             report.error(&name.at, format!("`{}` has a counterpart on legacy", name.value), "remove it from `keep_modern`, or its column");
+        }
+    }
+}
+
+fn zero_dates(section: &Fields<'_>, policy: Located<String>) -> ZeroDates {
+    match policy.value.as_str() {
+        "quarantine" => ZeroDates::Quarantine,
+        "null" => ZeroDates::Null,
+        date if is_date(date) => ZeroDates::Sentinel(policy.value),
+        other => {
+            let hint = "\"quarantine\", \"null\", or a date that stands for it, like \"1000-01-01\"";
+            section.text.report.error(&policy.at, format!("`zero_dates` is \"{other}\""), hint);
+            ZeroDates::Quarantine
         }
     }
 }

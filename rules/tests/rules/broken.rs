@@ -208,6 +208,7 @@ const BODIES: &[(&str, &str)] = &[
         "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.p = { from = \"p\", as = \"uuid5\", of = \"p\" } #!\n[[table]]\nlegacy = \"p\"\nmodern = \"q\"",
         "mapped further down",
     ),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nzero_dates = \"1000-02-30\" #!", "`zero_dates` is \"1000-02-30\""),
     // Tests.
     ("[[test]]\nrequest = \"/users/1\" #!\nat = \"start\"\nexpect = \"legacy\"", "not a request"),
     ("[[test]]\nrequest = \"GET /%2f\" #!\nat = \"start\"\nexpect = \"legacy\"", "the gateway refuses this request"),

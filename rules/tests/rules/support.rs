@@ -68,6 +68,7 @@ pub fn table() -> TableMap {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
     }
 }

@@ -162,6 +162,7 @@ fn tables(map: &str) -> Result<Vec<TableMap>> {
         only: false,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: Rows::default(),
     };
     let from = |modern: &str, legacy: &str| ColumnMap { modern: modern.into(), from: ColumnSource::Column(legacy.into()) };

@@ -301,7 +301,7 @@ impl Pair {
         for rows in rows.chunks(Statements::most()) {
             let keys: Vec<Value> = rows.iter().map(|row| row.key.clone()).collect();
             let (among, length, times) = self.sql.among(keys.len());
-            let query = format!("{} AND {among} FOR UPDATE", self.sql.keys);
+            let query = format!("{} AND {among} FOR UPDATE", self.sql.writable);
             let found: Vec<Sql> = conn.exec(query, self.listed(&keys, length, times)).await?;
             there.extend(found.into_iter().map(|key| stored(&self.key.of_result(key))));
         }

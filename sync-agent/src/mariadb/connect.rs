@@ -17,19 +17,6 @@ const IDLE: usize = 8;
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a zero date that the other side sends becomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ZeroDates {
-    /// Its row is set aside.
-    SetAside,
-    /// It is written as it is.
-    #[allow(dead_code, reason = "no rule file can ask for it yet")]
-    Keep,
-}
-
-/// The policy until a rule file can say another.
-const ZERO_DATES: ZeroDates = ZeroDates::SetAside;
-
 /// A database on a server, opened; what tables it has can be asked before anything is compiled.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -126,14 +113,11 @@ async fn connect(opts: &Opts) -> Result<Conn, String> {
     }
 }
 
-/// Strict, in UTC, with foreign keys off, and never waiting long for a lock.
+/// Strict, in UTC, with foreign keys off, and never waiting long for a lock. Zero dates are written: which of them come so
+/// far is the mapping's to say. Those of a year or a month are not.
 fn settings(builder: OptsBuilder) -> Opts {
-    let dates = match ZERO_DATES {
-        ZeroDates::SetAside => ",NO_ZERO_DATE,NO_ZERO_IN_DATE",
-        ZeroDates::Keep => "",
-    };
     let setup = [
-        format!("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION{dates}'"),
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,NO_ZERO_IN_DATE'".to_owned(),
         "SET SESSION autocommit = 1, time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = 3, lock_wait_timeout = 3"
             .to_owned(),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),

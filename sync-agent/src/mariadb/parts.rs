@@ -22,6 +22,9 @@ pub(super) struct Statements {
     pub(super) select: String,
     /// `SELECT key FROM table AS t WHERE <belongs> AND key IS NOT NULL`, to be continued with `AND`.
     pub(super) keys: String,
+    /// The same for rows that may be written under their key: the pair's, and those that no pair has any more because
+    /// a deletion has marked them.
+    pub(super) writable: String,
     /// `DELETE FROM t USING table AS t WHERE <belongs> AND`, to be continued.
     pub(super) delete: String,
     /// `DELETE` of up to so many rows of the pair.
@@ -52,7 +55,8 @@ pub(super) enum Place {
 }
 
 impl Statements {
-    pub(super) fn new(shape: &Shape, key: &Column, table: &Table, side: Side) -> Result<Statements, Error> {
+    /// `marks`: what a deletion writes, as it is in a row that is not deleted.
+    pub(super) fn new(shape: &Shape, key: &Column, table: &Table, side: Side, marks: &[(String, Value)]) -> Result<Statements, Error> {
         let fixed: Vec<&String> = std::iter::once(&shape.key).chain(shape.filter.iter().map(|(column, _)| column)).collect();
         let of_key = |unique: &&Unique| {
             !unique.partial && unique.columns.contains(&shape.key) && unique.columns.iter().all(|column| fixed.contains(&column))
@@ -86,6 +90,8 @@ impl Statements {
             _ => quoted.clone(),
         };
         let belongs = belongs(&shape.filter, "t");
+        let buried = if marks.is_empty() { String::new() } else { format!(" OR NOT ({})", self::belongs(marks, "t")) };
+        let writable = format!("({belongs}{buried})");
         let from = format!("FROM {} AS t WHERE {belongs}", name(&shape.table));
         let lookups = shape.lookups.iter().map(|lookup| {
             let [table, id, key, column] = [&lookup.table, &lookup.id, &lookup.key, &lookup.column].map(|part| name(part));
@@ -98,6 +104,7 @@ impl Statements {
         Ok(Statements {
             select: format!("SELECT {} {from}", selected.join(", ")),
             keys: format!("SELECT {quoted} {from} AND {quoted} IS NOT NULL"),
+            writable: format!("SELECT {quoted} FROM {} AS t WHERE {writable} AND {quoted} IS NOT NULL", name(&shape.table)),
             delete: format!("DELETE t FROM {} AS t WHERE {belongs}", name(&shape.table)),
             delete_some: format!(
                 "DELETE FROM {} WHERE {} AND {} IS NOT NULL LIMIT ?",
@@ -105,7 +112,7 @@ impl Statements {
                 self::belongs(&shape.filter, &name(&shape.table)),
                 name(&shape.key)
             ),
-            park: park(shape, table, &others, &fixed).map(|set| format!("UPDATE {} AS t SET {set} WHERE {belongs}", name(&shape.table))),
+            park: park(shape, table, &others, &fixed).map(|set| format!("UPDATE {} AS t SET {set} WHERE {writable}", name(&shape.table))),
             unique,
             holder,
             order,

@@ -56,7 +56,13 @@ impl Table {
     /// For the plans: generated columns are left out.
     pub(super) fn info(&self) -> Vec<ColumnInfo> {
         let written = self.columns.iter().filter(|column| !column.generated);
-        written.map(|column| ColumnInfo { name: column.name.clone(), kind: column.kind.clone(), required: column.required }).collect()
+        let info = |Column { name, kind, required, nullable, .. }: &Column| ColumnInfo {
+            name: name.clone(),
+            kind: kind.clone(),
+            required: *required,
+            nullable: *nullable,
+        };
+        written.map(info).collect()
     }
 }
 

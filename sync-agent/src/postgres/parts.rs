@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use ficus_rules::Side;
 use ficus_rules::mapping::{Kind, Plan, Row, Shape, Value, canonical_integer};
-use ficus_rules::{Side, Timestamp};
 
 use super::schema::{Column, Table, Unique};
 use super::sql::{Blame, Filter, belongs, name, text_array};
@@ -97,7 +97,7 @@ impl Pair {
                 cast: column.cast,
             });
         }
-        let sql = Statements::new(index, &shape, table, &key, &columns, &filters, &graves(plan, side, &shape), side)?;
+        let sql = Statements::new(index, &shape, table, &key, &columns, &filters, plan, side)?;
         Ok(Pair { name: plan.pair.clone(), table: table.qualified.clone(), sequence: None, shape, key, columns, lookups, filters, sql })
     }
 
@@ -179,7 +179,7 @@ impl Statements {
         key: &Column,
         columns: &[Column],
         filters: &[Filter],
-        graves: &[String],
+        plan: &Plan,
         side: Side,
     ) -> Result<Statements, Error> {
         let target = conflict_target(shape, table).ok_or_else(|| {
@@ -210,8 +210,11 @@ impl Statements {
         let names: Vec<String> = all.iter().map(|column| name(&column.info.name)).collect();
         let list = names.join(", ");
         // A row that the pair has marked as deleted comes back under its key.
-        let owned: Vec<Filter> = filters.iter().filter(|filter| !graves.contains(&filter.column)).cloned().collect();
-        let conflict = conflict(shape, columns, &target, &owned);
+        let marked = |filter: &Filter| plan.marks(side).any(|(column, _)| *column == filter.column);
+        let (marks, owned): (Vec<Filter>, Vec<Filter>) = filters.iter().cloned().partition(marked);
+        let buried = if marks.is_empty() { String::new() } else { format!(" OR ({}) IS NOT TRUE", belongs(&marks, "t")) };
+        let writable = format!("({}{buried})", belongs(&owned, "t"));
+        let conflict = conflict(shape, columns, &target, &owned, &writable);
         let arrays: Vec<String> = (1..=all.len()).map(|place| format!("${place}::text[]")).collect();
         let cells: Vec<String> = (0..all.len()).map(|place| format!("a{place}")).collect();
         let casts: Vec<String> = all.iter().enumerate().map(|(place, column)| format!("u.a{place}::{}", column.cast)).collect();
@@ -237,7 +240,7 @@ impl Statements {
             upsert_around: [insert.clone(), after.clone()],
             delete: format!("DELETE FROM {qualified} AS t WHERE {is_key} AND {belonging}"),
             delete_some: format!("DELETE FROM {qualified} AS t WHERE t.ctid = ANY(ARRAY(SELECT t.ctid {from} LIMIT $1))"),
-            park: park(shape, table, key).map(|set| format!("UPDATE {qualified} AS t SET {set} WHERE {is_key} AND {belonging}")),
+            park: park(shape, table, key).map(|set| format!("UPDATE {qualified} AS t SET {set} WHERE {is_key} AND {writable}")),
             is_key,
             from,
             upsert: format!("{insert}{}{after}", arrays.join(", ")),
@@ -256,25 +259,16 @@ impl Statements {
     }
 }
 
-/// The columns that a deletion writes on a side where rows stay: whatever stood in them, they are the same then.
-fn graves(plan: &Plan, side: Side, shape: &Shape) -> Vec<String> {
-    let buried = |value: Value| {
-        let row = Row { key: Value::Null, values: vec![value; shape.columns.len()] };
-        plan.bury(side, row, Timestamp::from(std::time::UNIX_EPOCH)).values
-    };
-    let (one, other) = (buried(Value::Null), buried(Value::Int(i64::MIN)));
-    shape.columns.iter().zip(one.iter().zip(&other)).filter(|(_, (one, other))| one == other).map(|(column, _)| column.clone()).collect()
-}
-
-/// Only mapped columns are set: what else stands in the row stays. A row of the key that is another pair's is left alone.
-fn conflict(shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter]) -> String {
+/// Only mapped columns are set: what else stands in the row stays. A row of the key that is another pair's is left alone,
+/// unless a deletion has marked it: then it is no pair's any more.
+fn conflict(shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter], writable: &str) -> String {
     let mut set = assignments(shape, columns, target, "excluded");
     let target: Vec<String> = target.iter().map(|column| name(column)).collect();
     if set.is_empty() {
         // Counts the rows that are there already.
         set.extend(owned.first().map(|Filter { column, .. }| format!("{0} = t.{0}", name(column))));
     }
-    let guard = if owned.is_empty() { String::new() } else { format!(" WHERE {}", belongs(owned, "t")) };
+    let guard = if owned.is_empty() { String::new() } else { format!(" WHERE {writable}") };
     let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}{guard}", set.join(", ")) };
     format!("ON CONFLICT ({}) DO {action}", target.join(", "))
 }

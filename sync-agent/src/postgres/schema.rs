@@ -193,7 +193,7 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
     };
     let own_text = matches!(&kind, Kind::Native(name) if !name.ends_with("[]"));
     Ok(Column {
-        info: ColumnInfo { name: row.try_get(0)?, kind, required: not_null && !default },
+        info: ColumnInfo { name: row.try_get(0)?, kind, required: not_null && !default, nullable: !not_null },
         nullable: !not_null,
         cast: row.try_get(5)?,
         most,

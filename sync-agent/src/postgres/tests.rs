@@ -55,6 +55,7 @@ impl Bed {
             only: false,
             keep_legacy: kept.iter().map(|column| (*column).to_owned()).collect(),
             keep_modern: Vec::new(),
+            zero_dates: ficus_rules::mapping::ZeroDates::default(),
             rows: ficus_rules::mapping::Rows::default(),
         };
         let open = async |name: &String| Opened::open(&server.url(name), "test").await.unwrap();

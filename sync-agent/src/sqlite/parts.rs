@@ -1,7 +1,7 @@
 //! The statements of one table pair on one side, put together once. Pure.
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{Row, Shape};
+use ficus_rules::mapping::{Row, Shape, Value};
 
 use super::schema::Table;
 use super::sql::{belongs, name};
@@ -47,7 +47,8 @@ pub(super) enum Place {
 }
 
 impl Statements {
-    pub(super) fn new(shape: &Shape, table: &Table, side: Side) -> Result<Statements, Error> {
+    /// `marks`: what a deletion writes, as it is in a row that is not deleted.
+    pub(super) fn new(shape: &Shape, table: &Table, side: Side, marks: &[(String, Value)]) -> Result<Statements, Error> {
         let target = conflict_target(shape, table).ok_or_else(|| {
             let columns: Vec<String> =
                 shape.filter.iter().map(|(column, _)| column).chain([&shape.key]).map(|column| name(column)).collect();
@@ -69,6 +70,7 @@ impl Statements {
         let key = format!("t.{}", name(&shape.key));
         let keys = format!("{} IN (SELECT value FROM json_each(?1))", name(&shape.key));
         let own = belongs(&shape.filter, &name(&shape.table));
+        let buried = if marks.is_empty() { String::new() } else { format!(" OR NOT ({})", belongs(marks, &name(&shape.table))) };
         let lookups = shape.lookups.iter().map(|lookup| {
             let [table, id, key, column] = [&lookup.table, &lookup.id, &lookup.key, &lookup.column].map(|part| name(part));
             format!("(SELECT r.{key} FROM {table} AS r WHERE r.{id} = t.{column})")
@@ -84,7 +86,7 @@ impl Statements {
                 table = name(&shape.table),
                 key = name(&shape.key),
             ),
-            park: park(shape, table).map(|set| format!("UPDATE {} SET {set} WHERE {keys} AND {own}", name(&shape.table))),
+            park: park(shape, table).map(|set| format!("UPDATE {} SET {set} WHERE {keys} AND ({own}{buried})", name(&shape.table))),
             unique,
             holder,
             keys: format!("SELECT {key} {from} AND {key} IS NOT NULL"),

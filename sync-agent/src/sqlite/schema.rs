@@ -84,11 +84,12 @@ async fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<T
     }
     integer_key &= primary.len() == 1 && table.rowid;
     for (column, kind, not_null, default, key) in rows {
-        if !not_null && !(key && (integer_key || !table.rowid)) {
+        let nullable = !not_null && !(key && (integer_key || !table.rowid));
+        if nullable {
             table.nullable.push(column.clone());
         }
         let required = !default && if key { !integer_key } else { not_null };
-        table.columns.push(ColumnInfo { name: column, kind, required });
+        table.columns.push(ColumnInfo { name: column, kind, required, nullable });
     }
     if integer_key {
         primary.sort();

@@ -1,7 +1,7 @@
 //! What only an index that is not the key's can do wrong.
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{Row, Value, compile};
+use ficus_rules::mapping::{ColumnMap, ColumnSource, Mark, Row, Value, compile};
 use mysql_async::prelude::Queryable;
 
 use crate::contract::mariadb::server::{Server, exec};
@@ -137,4 +137,43 @@ async fn rows_with_long_keys_in_pairs_with_long_names_are_set_aside() {
     assert_eq!(apply(vec![row("a", 7), row("b", 8)]).await, 2);
     assert_eq!(apply(vec![row("a", 9)]).await, 2, "once each");
     assert_eq!(apply(vec![row("a", 1)]).await, 1, "one of them fits by now");
+}
+
+#[tokio::test]
+async fn a_buried_row_comes_back_and_a_row_of_another_pair_is_left_alone() {
+    let server = Server::shared();
+    let name = server.database().await;
+    let mut root = server.root(&name).await;
+    exec(&mut root, "CREATE TABLE `from``here` (id int PRIMARY KEY, `c``0` varchar(20) NOT NULL)").await;
+    exec(
+        &mut root,
+        "CREATE TABLE `to here` (legacy_id int PRIMARY KEY, c0 varchar(20) NOT NULL UNIQUE, kind int NOT NULL, gone int NULL, note int)",
+    )
+    .await;
+    let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
+    let from = opened.columns(&["from`here".into()]).await.expect("columns");
+    let to = opened.columns(&["to here".into()]).await.expect("columns");
+    let mut map = map(1);
+    for (column, value) in [("kind", Value::Int(7)), ("gone", Value::Null)] {
+        map.columns.push(ColumnMap { modern: column.into(), from: ColumnSource::Constant(value) });
+    }
+    map.rows.modern_delete = vec![("gone".into(), Mark::Value(Value::Int(1)))];
+    let plans = compile("kinds", &[map], &from, &to).expect("compiles");
+    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
+    sink.prepare().await.expect("prepares");
+    sink.claim("a source", None).await.expect("a turn");
+    // Two that were deleted, one of them as another pair's; and another pair's that lives.
+    exec(&mut root, "INSERT INTO `to here` VALUES (1, 'a', 7, 1, 5), (2, 'b', 8, 1, 5), (3, 'c', 8, NULL, 5)").await;
+    let row = |id: i64, text: &str| plans[0].forward(&Row { key: Value::Int(id), values: vec![Value::Text(text.into())] }).expect("maps");
+    for effort in [Effort::Plain, Effort::Isolated] {
+        let upserts = vec![row(1, "b"), row(2, "a")];
+        let effort = if effort == Effort::Plain { Effort::Parked } else { effort };
+        let done = sink.apply(&[Changes { upserts, ..Changes::default() }], Position(5), effort, &[]).await.expect("applies");
+        assert!(matches!(done, Applied::Done { quarantined: 0, .. }), "{done:?}");
+    }
+    let upserts = vec![row(3, "x")];
+    let done = sink.apply(&[Changes { upserts, ..Changes::default() }], Position(6), Effort::Isolated, &[]).await.expect("applies");
+    assert!(matches!(&done, Applied::Done { quarantined: 1, .. }), "{done:?}");
+    let all = "SELECT group_concat(concat_ws('/', legacy_id, c0, kind, coalesce(gone, '-'), note) ORDER BY legacy_id) FROM `to here`";
+    assert_eq!(root.query_first::<String, _>(all).await.expect("asks").as_deref(), Some("1/b/7/-/5,2/a/7/-/5,3/c/8/-/5"));
 }

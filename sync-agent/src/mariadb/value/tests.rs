@@ -1,7 +1,7 @@
 //! Every type, through the log, through a query and back into a table, beside what the server itself prints.
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{ColumnMap, ColumnSource, Kind, Row, TableMap, Value, compile};
+use ficus_rules::mapping::{ColumnMap, ColumnSource, Kind, Row, TableMap, Value, ZeroDates, compile};
 use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 
@@ -96,6 +96,7 @@ pub(in crate::mariadb) fn map(columns: usize) -> TableMap {
         only: true,
         keep_legacy: Vec::new(),
         keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
     }
 }
@@ -188,32 +189,46 @@ async fn every_type_is_the_same_by_log_by_query_and_back() {
 }
 
 #[tokio::test]
-async fn a_zero_date_is_told_and_set_aside() {
+async fn a_zero_date_becomes_what_the_rule_file_says_and_comes_back() {
     let server = Server::shared();
     let name = server.database().await;
     let mut root = server.root(&name).await;
-    exec(&mut root, "CREATE TABLE `from``here` (id int PRIMARY KEY, `c``0` datetime NOT NULL)").await;
-    exec(&mut root, "CREATE TABLE `to here` (legacy_id int PRIMARY KEY, c0 datetime NOT NULL)").await;
+    exec(&mut root, "CREATE TABLE `from``here` (id int PRIMARY KEY, `c``0` datetime NOT NULL, `c``1` date NULL)").await;
+    exec(&mut root, "CREATE TABLE `to here` (legacy_id int PRIMARY KEY, c0 datetime NULL, c1 date NULL)").await;
+    exec(&mut root, "SET sql_mode = ''; INSERT INTO `from``here` VALUES (1, '0000-00-00', '0000-00-00'), (2, '2026-01-01', NULL)").await;
     let opened = Opened::open(&server.url(&name), "kinds").await.expect("opens");
     let from = opened.columns(&["from`here".into()]).await.expect("columns");
     let to = opened.columns(&["to here".into()]).await.expect("columns");
-    let plans = compile("kinds", &[map(1)], &from, &to).expect("compiles");
-    let sink = opened.side("kinds", Side::Modern, &plans).await.expect("a side");
-    sink.prepare().await.expect("prepares");
-    sink.claim("a source", None).await.expect("a turn");
-    exec(&mut root, "SET sql_mode = ''; INSERT INTO `from``here` VALUES (1, '0000-00-00'), (2, '2026-01-01')").await;
-    let source = opened.side("kinds", Side::Legacy, &plans).await.expect("a side");
-    let rows = source.rows(0, &[Value::Int(1), Value::Int(2)]).await.expect("reads");
-    assert_eq!(rows[0].values, [Value::Text("0000-00-00 00:00:00".into())]);
-    let changes = Changes { upserts: rows, ..Changes::default() };
-    match sink.apply(&[changes], Position(5), Effort::Isolated, &[]).await.expect("applies") {
-        Applied::Done { rejected, quarantined: 1 } => {
-            assert!(rejected[0].reason.contains("c0") && rejected[0].reason.contains("zero date"), "{}", rejected[0].reason);
-            assert!(!rejected[0].reason.contains("0000"), "no values");
-        }
-        other => panic!("{other:?}"),
+    let zeros = ["0000-00-00 00:00:00", "0000-00-00"].map(|text| Value::Text(text.into()));
+    let sentinel = ["1000-01-01 00:00:00", "1000-01-01"].map(|text| Value::Text(text.into()));
+    for (policy, there, back) in [
+        (ZeroDates::Quarantine, None, None),
+        // Only where no NULL may stand a NULL is a zero date on its way back.
+        (ZeroDates::Null, Some([Value::Null, Value::Null]), Some([zeros[0].clone(), Value::Null])),
+        (ZeroDates::Sentinel("1000-01-01".into()), Some(sentinel), Some(zeros.clone())),
+    ] {
+        let plans = compile("kinds", &[TableMap { zero_dates: policy.clone(), ..map(2) }], &from, &to).expect("compiles");
+        let source = opened.side("kinds", Side::Legacy, &plans).await.expect("a side");
+        source.prepare().await.expect("prepares");
+        source.claim("another", None).await.expect("a turn");
+        let rows = source.rows(0, &[Value::Int(1)]).await.expect("reads");
+        assert_eq!(rows[0].values, zeros);
+        let (Some(there), Some(back)) = (there, back) else {
+            let refused = plans[0].forward(&rows[0]).expect_err("set aside").to_string();
+            assert!(refused.contains("c0: a zero date") && !refused.contains("0000"), "{refused}");
+            assert!(plans[0].back(&Row { key: Value::Int(1), values: zeros.to_vec() }).is_err());
+            continue;
+        };
+        let modern = plans[0].forward(&rows[0]).expect("maps");
+        assert_eq!(modern.values, there, "{policy:?}");
+        let returned = plans[0].back(&modern).expect("maps back");
+        assert_eq!(returned.values, back, "{policy:?}");
+        let changes = Changes { upserts: vec![returned], ..Changes::default() };
+        let done = source.apply(&[changes], Position(5), Effort::Plain, &[]).await.expect("applies");
+        assert!(matches!(done, Applied::Done { quarantined: 0, .. }), "{policy:?}: {done:?}");
+        assert_eq!(source.rows(0, &[Value::Int(1)]).await.expect("reads")[0].values, back, "{policy:?}");
+        exec(&mut root, "UPDATE `from``here` SET `c``1` = '0000-00-00' WHERE id = 1").await;
     }
-    assert_eq!(root.query_first::<i64, _>("SELECT legacy_id FROM `to here`").await.expect("asks"), Some(2));
 }
 
 #[test]
