@@ -109,7 +109,7 @@ impl Applier {
 }
 
 /// A row in the target's shape.
-pub(crate) fn convert(plan: &Plan, direction: Direction, row: &Row) -> Result<Row, RowError> {
+fn convert(plan: &Plan, direction: Direction, row: &Row) -> Result<Row, RowError> {
     match direction {
         Direction::Forward => plan.forward(row),
         Direction::Reverse => plan.back(row),

@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
-use ficus_rules::mapping::{Plan, Row};
+use ficus_rules::mapping::Plan;
 use tokio::sync::mpsc;
 
-use crate::apply::{convert, rejected};
+use crate::apply::rejected;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Direction, Effort, Piece, Position, Rejected, Shared};
+use crate::port::{Applied, Changes, Direction, Effort, Load, Piece, Position, Rejected, Shared};
 use crate::state::State;
 
 /// Batches that one transaction of the copy takes (under a tenth of a second): each commit writes the pages that keys in
 /// random order have touched, and nobody is served from these tables yet.
-const BATCHES: usize = 2;
+const BATCHES: usize = 4;
 
 /// A copy from legacy to modern.
+#[derive(Clone)]
 pub(crate) struct Backfill {
     pub(crate) legacy: Shared,
     pub(crate) modern: Shared,
@@ -37,7 +38,7 @@ impl Backfill {
         let (legacy, batch_rows) = (Arc::clone(&self.legacy), self.batch_rows * BATCHES);
         let snapshot = tokio::spawn(async move { legacy.snapshot(batch_rows, sender).await });
         let (sender, mut mapped) = mpsc::channel(1);
-        let mapping = tokio::spawn(map(Arc::clone(&self.plans), Arc::clone(&self.state), pieces, sender));
+        let mapping = tokio::spawn(map(self.clone(), pieces, sender));
         while let Some(batch) = mapped.recv().await {
             self.load(batch).await?;
         }
@@ -54,9 +55,9 @@ impl Backfill {
         Ok((forward, reverse))
     }
 
-    async fn load(&self, Mapped { pair, read, rows, aside }: Mapped) -> Result<(), Error> {
-        let plan = &self.plans[pair];
-        let refused = self.modern.load(pair, &rows).await?;
+    async fn load(&self, Mapped { read, load, aside }: Mapped) -> Result<(), Error> {
+        let plan = &self.plans[load.pair];
+        let refused = self.modern.load(load).await?;
         if !aside.is_empty() {
             let nothing = vec![Changes::default(); self.plans.len()];
             let Applied::Done { .. } = self.modern.apply(&nothing, Position::default(), Effort::Isolated, &aside).await? else {
@@ -74,33 +75,33 @@ impl Backfill {
 
 /// A batch in the shape of modern.
 struct Mapped {
-    pair: usize,
     /// Rows that it was made of.
     read: u64,
-    rows: Vec<Row>,
+    load: Load,
     /// What has no counterpart.
     aside: Vec<Rejected>,
 }
 
 /// Maps until the snapshot ends, or nobody takes what is mapped.
-async fn map(plans: Arc<Vec<Plan>>, state: Arc<State>, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::Sender<Mapped>) {
+async fn map(copy: Backfill, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::Sender<Mapped>) {
     while let Some(piece) = pieces.recv().await {
         let (pair, rows) = match piece {
             Piece::Total(total) => {
-                state.update(|report| report.backfill.total = total);
+                copy.state.update(|report| report.backfill.total = total);
                 continue;
             }
             Piece::Rows(pair, rows) => (pair, rows),
         };
-        let plan = &plans[pair];
-        let mut batch = Mapped { pair, read: rows.len() as u64, rows: Vec::with_capacity(rows.len()), aside: Vec::new() };
-        for row in &rows {
-            match convert(plan, Direction::Forward, row) {
-                Ok(row) => batch.rows.push(row),
-                Err(error) => batch.aside.push(rejected(plan, Direction::Forward, pair, row, &error)),
+        let plan = &copy.plans[pair];
+        let (mut mapped, mut aside) = (Vec::with_capacity(rows.len()), Vec::new());
+        let read = rows.len() as u64;
+        for row in rows {
+            match plan.into_forward(row) {
+                Ok(row) => mapped.push(row),
+                Err((row, error)) => aside.push(rejected(plan, Direction::Forward, pair, &row, &error)),
             }
         }
-        drop(rows);
+        let batch = Mapped { read, load: copy.modern.ready(pair, mapped), aside };
         if batches.send(batch).await.is_err() {
             return;
         }

@@ -165,6 +165,17 @@ pub enum Piece {
     Rows(usize, Vec<Row>),
 }
 
+/// Rows of the initial copy, on their way into a table.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The pair.
+    pub pair: usize,
+    /// They have no counterpart there yet.
+    pub rows: Vec<Row>,
+    /// The same as the sink sends them, where it can tell ahead of time.
+    pub wire: Option<Vec<Vec<u8>>>,
+}
+
 /// Bounds of a walk by key: `after` is outside, `through` inside.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRange {
@@ -265,8 +276,13 @@ pub trait Sink: Reader {
         1
     }
 
+    /// Gets rows of the initial copy ready while those before them are being written. Asks no database.
+    fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
+        Load { pair, rows, wire: None }
+    }
+
     /// Writes rows of the initial copy.
-    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error>;
+    async fn load(&self, load: Load) -> Result<Vec<Rejected>, Error>;
 
     /// Removes the rows of all pairs, in small transactions, and forgets the checkpoint.
     async fn empty(&self) -> Result<(), Error>;

@@ -114,6 +114,11 @@ impl Cast {
         }
     }
 
+    /// Whether a legacy value is the same on modern.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.there.is_empty()
+    }
+
     /// What a modern value is on legacy.
     pub(super) fn back(&self, value: &Value) -> Result<Value, Why> {
         let legacy = walk(&self.back, value)?;

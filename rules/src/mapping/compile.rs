@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::mapping::cast::{self, Cast, Loss};
-use crate::mapping::plan::{Form, Lookup, Place, Plan, Rule, Shape};
+use crate::mapping::plan::{self, Form, Lookup, Place, Plan, Rule, Shape};
 use crate::mapping::{ColumnMap, ColumnSource, Kind, TableMap, Value, namespace_of};
 
 /// A column, as its database describes it. Generated columns are not listed.
@@ -124,6 +124,7 @@ impl<'a> Pair<'a> {
             fixed,
             graves,
             documents,
+            moved: plan::moved(&rules),
             sequence: map.sequence.clone(),
             losses: std::mem::take(&mut self.losses),
             rules,

@@ -28,6 +28,8 @@ pub struct Plan {
     pub(super) fixed: Vec<(usize, Value)>,
     pub(super) graves: Graves,
     pub(super) documents: Vec<Document>,
+    /// By rule: the legacy column whose value it hands on as it is, unless another rule does.
+    pub(super) moved: Vec<Option<usize>>,
 }
 
 /// What is read and written of one table.
@@ -113,6 +115,19 @@ pub(super) enum Place {
     Column(usize),
 }
 
+/// What [`Plan::moved`] says. Everything else is made before anything is moved, so that a column may be read by others.
+pub(super) fn moved(rules: &[Rule]) -> Vec<Option<usize>> {
+    let mut taken = Vec::new();
+    let each = rules.iter().map(|rule| match rule {
+        Rule::Copy(Place::Column(from), cast) if cast.is_nothing() && !taken.contains(from) => {
+            taken.push(*from);
+            Some(*from)
+        }
+        _ => None,
+    });
+    each.collect()
+}
+
 /// How the modern column of the same index is made, and unmade.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
@@ -175,6 +190,37 @@ impl Plan {
             values.push(self.make(rule, column, &value, &unpacked)?);
         }
         Ok(Row { key: row.key.clone(), values })
+    }
+
+    /// As [`Plan::forward`], of a row that nobody needs any more: what stays as it is, is not copied.
+    ///
+    /// # Errors
+    /// When a value has no counterpart; the row comes back as it was.
+    pub fn into_forward(&self, mut row: Row) -> Result<Row, (Row, RowError)> {
+        let mut values = match self.made(&row) {
+            Ok(values) => values,
+            Err(error) => return Err((row, error)),
+        };
+        for (value, from) in values.iter_mut().zip(&self.moved) {
+            if let Some(from) = from {
+                *value = std::mem::replace(&mut row.values[*from], Value::Null);
+            }
+        }
+        Ok(Row { key: row.key, values })
+    }
+
+    /// The modern values but for those that are moved.
+    fn made(&self, row: &Row) -> Result<Vec<Value>, RowError> {
+        let value = |place: &Place| match place {
+            Place::Key => &row.key,
+            Place::Column(index) => &row.values[*index],
+        };
+        let unpacked = self.unpack(&value)?;
+        let mut values = Vec::with_capacity(self.rules.len());
+        for ((rule, moved), column) in self.rules.iter().zip(&self.moved).zip(&self.modern.columns) {
+            values.push(if moved.is_some() { Value::Null } else { self.make(rule, column, &value, &unpacked)? });
+        }
+        Ok(values)
     }
 
     /// One modern value.

@@ -323,6 +323,7 @@ proptest! {
         let plan = packed();
         let document = format!("{{\"colour\": {}, \"width\": {size:?}}}", serde_json::Value::from(colour));
         let row = Row { key: Value::Int(1), values: vec![bio.map_or(Value::Null, Value::Text), Value::Int(rank), Value::Text(document)] };
+        prop_assert_eq!(plan.into_forward(row.clone()).expect("maps"), plan.forward(&row).expect("maps"));
         prop_assert_eq!(plan.back(&plan.forward(&row).expect("maps")), Ok(row));
     }
 
@@ -332,6 +333,7 @@ proptest! {
         let row = Row { key: Value::Int(id), values: vec![name, Value::Int(kind), email] };
         prop_assert_eq!(&plan.legacy.columns, &["first_name", "user_type", "email"]);
         let there = plan.forward(&row).expect("every value is mapped");
+        prop_assert_eq!(&plan.into_forward(row.clone()).expect("every value is mapped"), &there);
         prop_assert_eq!(plan.back(&there), Ok(row));
     }
 

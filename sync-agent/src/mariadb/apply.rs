@@ -21,7 +21,7 @@ use super::refusal::{self, Blame};
 use super::{Endpoint, Pair};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: u64 = 2_000;
@@ -427,11 +427,11 @@ impl Sink for Endpoint {
         }
     }
 
-    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
+    async fn load(&self, Load { pair, rows, .. }: Load) -> Result<Vec<Rejected>, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.load_once(pair, rows).await {
+            match self.load_once(pair, &rows).await {
                 Ok(rejected) => return Ok(rejected),
                 Err(Ended::Other(error)) if tries < TRIES && refusal::is_passing(&error) => {}
                 Err(ended) => return Err(self.ended(ended)),

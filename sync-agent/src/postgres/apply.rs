@@ -10,11 +10,11 @@ use ficus_rules::Side;
 use ficus_rules::mapping::Row;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
 
-use super::write::Failure;
+use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink};
+use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 5_000;
@@ -134,10 +134,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Loads rows straight into the table; `false`: something refused them, and nothing was written.
-    async fn load_plain(&self, pair: usize, rows: &[Row]) -> Result<bool, Error> {
+    /// Loads lines straight into the table; `false`: something refused them, and nothing was written.
+    async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>) -> Result<bool, Error> {
         let mut tx = self.marked(None, "").await?;
-        match self.copy_in(&mut tx, pair, &self.pairs[pair].sql.copy_in, rows.iter()).await {
+        match send(&mut tx, &self.pairs[pair].sql.copy_in, lines).await.map_err(Failure::from) {
             Ok(()) => {}
             Err(Failure::Other(error)) => return Err(self.failed(error)),
             Err(Failure::Blame(_)) => {
@@ -230,12 +230,20 @@ impl Sink for Endpoint {
         8
     }
 
-    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
-        if rows.is_empty() || self.load_plain(pair, rows).await? {
+    fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
+        // What cannot be written is found when they are written one by one.
+        let wire = self.lines(pair, rows.iter()).ok();
+        Load { pair, rows, wire }
+    }
+
+    async fn load(&self, Load { pair, rows, wire }: Load) -> Result<Vec<Rejected>, Error> {
+        if let Some(lines) = wire
+            && (rows.is_empty() || self.load_plain(pair, lines).await?)
+        {
             return Ok(Vec::new());
         }
         let mut changes = vec![Changes::default(); self.pairs.len()];
-        changes[pair].upserts = rows.to_vec();
+        changes[pair].upserts = rows;
         let mut tx = self.marked(None, "").await?;
         let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
         let all: Vec<&Rejected> = rejected.iter().collect();

@@ -2,6 +2,16 @@
 
 use std::borrow::Cow;
 
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut at = 0;
+    while at < 4 {
+        escaped[b"\\\n\r\t"[at] as usize] = true;
+        at += 1;
+    }
+    escaped
+};
+
 /// Appends a value to a line.
 pub(super) fn field(line: &mut Vec<u8>, value: Option<&str>) {
     let Some(value) = value else {
@@ -9,7 +19,7 @@ pub(super) fn field(line: &mut Vec<u8>, value: Option<&str>) {
         return;
     };
     let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) {
+    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]) {
         line.extend_from_slice(&rest[..at]);
         line.extend_from_slice(match rest[at] {
             b'\\' => b"\\\\",
@@ -24,7 +34,12 @@ pub(super) fn field(line: &mut Vec<u8>, value: Option<&str>) {
 
 /// The fields of a line without its end.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = Option<Cow<'_, [u8]>>> {
-    line.split(|byte| *byte == b'\t').map(|field| if field == b"\\N" { None } else { Some(plain(field)) })
+    let escaped = memchr::memchr(b'\\', line).is_some();
+    line.split(|byte| *byte == b'\t').map(move |field| match field {
+        b"\\N" => None,
+        _ if escaped => Some(plain(field)),
+        _ => Some(Cow::Borrowed(field)),
+    })
 }
 
 /// The server escapes a backslash and the control characters below, each with one letter.
@@ -61,7 +76,7 @@ impl Lines {
     /// Calls `each` with every line that is complete.
     pub(super) fn feed<E>(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut rest = chunk;
-        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+        while let Some(at) = memchr::memchr(b'\n', rest) {
             if self.0.is_empty() {
                 each(&rest[..at])?;
             } else {

@@ -1,13 +1,14 @@
 //! A table pair on one side, and its statements, put together once. Pure.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Kind, Plan, Row, Shape, Value, canonical_integer};
 
 use super::schema::{Column, Table, Unique};
 use super::sql::{Blame, Filter, belongs, name, text_array};
-use super::value;
+use super::{copy, value};
 use crate::error::Error;
 
 /// A pair as this side has it.
@@ -103,13 +104,29 @@ impl Pair {
 
     /// A row as texts: the key first. What cannot be written is the row's fault.
     pub(super) fn texts<'r>(&self, row: &'r Row) -> Result<Vec<Option<Cow<'r, str>>>, Blame> {
-        let cells = std::iter::once((&self.key, &row.key)).chain(self.columns.iter().zip(&row.values));
-        cells
-            .map(|(column, cell)| {
-                let blame = |reason| Blame { unique: false, reason: format!("column {}: {reason}", column.info.name) };
-                value::write(&column.info.kind, cell).map_err(blame)
-            })
-            .collect()
+        self.cells(row).map(|(column, cell)| value::write(&column.info.kind, cell).map_err(|reason| column.blame(reason))).collect()
+    }
+
+    /// A row as a line of COPY, at the end of others.
+    pub(super) fn line(&self, row: &Row, lines: &mut Vec<u8>) -> Result<(), Blame> {
+        for (index, (column, cell)) in self.cells(row).enumerate() {
+            if index > 0 {
+                lines.push(b'\t');
+            }
+            if let (Kind::Int, Value::Int(number)) = (&column.info.kind, cell) {
+                // Writing to a vector cannot fail.
+                let _ = write!(lines, "{number}");
+            } else {
+                let text = value::write(&column.info.kind, cell).map_err(|reason| column.blame(reason))?;
+                copy::field(lines, text.as_deref());
+            }
+        }
+        lines.push(b'\n');
+        Ok(())
+    }
+
+    fn cells<'r>(&self, row: &'r Row) -> impl Iterator<Item = (&Column, &'r Value)> {
+        std::iter::once((&self.key, &row.key)).chain(self.columns.iter().zip(&row.values))
     }
 
     /// Refuses an upsert that left rows alone because they are another pair's.

@@ -90,6 +90,11 @@ impl Column {
         value::read(&self.info.kind, if self.padded { text.trim_end_matches(' ') } else { text })
     }
 
+    /// A value that it cannot hold.
+    pub(super) fn blame(&self, reason: value::Reason) -> sql::Blame {
+        sql::Blame { unique: false, reason: format!("column {}: {reason}", self.info.name) }
+    }
+
     /// The expression that selects its text, of the row `alias`.
     pub(super) fn text_of(&self, alias: &str) -> String {
         let column = format!("{alias}.{}", sql::name(&self.info.name));

@@ -12,12 +12,16 @@ use sqlx::{Connection, Row as _};
 use tokio::sync::mpsc;
 
 use super::parts::Pair;
+use super::schema::Column;
 use super::{Endpoint, copy, sql};
 use crate::error::Error;
 use crate::port::{Piece, Position};
 
 /// How long the snapshot may take to come about: like any slot it waits for every transaction that is open.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a piece, but for its last row.
+const PIECE: usize = 4 << 20;
 
 impl Endpoint {
     pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<Position, Error> {
@@ -93,12 +97,15 @@ impl Endpoint {
         let mut chunks = tx.copy_out_raw(&statement).await.map_err(|e| self.failed(e))?;
         let mut lines = copy::Lines::default();
         let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
+        let mut bytes = 0;
         while let Some(chunk) = chunks.try_next().await.map_err(|e| self.failed(e))? {
+            bytes += chunk.len();
             lines.feed(&chunk, |line| {
                 rows.push(row(pair, line).map_err(|(column, reason)| self.unfit(index, &column, reason))?);
                 Ok::<(), Error>(())
             })?;
-            if rows.len() >= batch_rows {
+            if rows.len() >= batch_rows || bytes >= PIECE {
+                bytes = 0;
                 let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
                 if pieces.send(Piece::Rows(index, full)).await.is_err() {
                     return Ok(false);
@@ -111,17 +118,18 @@ impl Endpoint {
 
 /// A row from a line of COPY.
 fn row(pair: &Pair, line: &[u8]) -> Result<Row, super::change::Unfit> {
-    let mut columns = std::iter::once(&pair.key).chain(&pair.columns).chain(&pair.lookups);
-    let mut values = Vec::with_capacity(1 + pair.columns.len() + pair.lookups.len());
-    for field in copy::fields(line) {
-        let Some(column) = columns.next() else { break };
+    let mut fields = copy::fields(line);
+    let mut value = |column: &Column| {
         let unfit = |reason| (column.info.name.clone(), reason);
-        values.push(match field {
-            None => Value::Null,
-            Some(bytes) => column.read(std::str::from_utf8(&bytes).map_err(|_| unfit("holds bytes that are no UTF-8"))?).map_err(unfit)?,
-        });
+        match fields.next().flatten() {
+            None => Ok(Value::Null),
+            Some(bytes) => column.read(std::str::from_utf8(&bytes).map_err(|_| unfit("holds bytes that are no UTF-8"))?).map_err(unfit),
+        }
+    };
+    let key = value(&pair.key)?;
+    let mut values = Vec::with_capacity(pair.columns.len() + pair.lookups.len());
+    for column in pair.columns.iter().chain(&pair.lookups) {
+        values.push(value(column)?);
     }
-    let mut values = values.into_iter();
-    let key = values.next().unwrap_or(Value::Null);
-    Ok(Row { key, values: values.collect() })
+    Ok(Row { key, values })
 }

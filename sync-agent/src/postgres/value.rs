@@ -24,7 +24,7 @@ pub(super) fn read(kind: &Kind, text: &str) -> Result<Value, Reason> {
         Kind::Real => Value::Real(real(text).ok_or("is no number")?),
         Kind::Decimal => owned(decimal(text)),
         Kind::Bytes => Value::Blob(bytes(text).ok_or("holds no bytes in hexadecimal form")?),
-        Kind::Instant => Value::Text(text.replacen("+00", "", 1)),
+        Kind::Instant => Value::Text(text.strip_suffix("+00").map_or_else(|| text.replacen("+00", "", 1), str::to_owned)),
         Kind::Interval => microseconds(text).map_or_else(|| owned(text), Value::Int),
         _ => owned(text),
     })

@@ -11,7 +11,7 @@ use sqlx::Row as _;
 use super::capture::key_text;
 use super::change::Key;
 use super::parts::Place;
-use super::{Endpoint, copy, sql};
+use super::{Endpoint, sql};
 use crate::port::{Changes, Effort, Rejected, Touched};
 
 /// Rows of a batch that is written by one message.
@@ -30,6 +30,15 @@ const FRESH: usize = 100;
 fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
     let fresh = if changes.fresh >= FRESH { changes.fresh.min(changes.upserts.len()) } else { 0 };
     changes.upserts.split_at(fresh)
+}
+
+/// Lines of COPY into the table that the statement names.
+pub(super) async fn send(tx: &mut PgConnection, statement: &str, lines: Vec<Vec<u8>>) -> Result<(), sqlx::Error> {
+    let mut copy = tx.copy_in_raw(statement).await?;
+    for piece in lines {
+        copy.send(piece).await?;
+    }
+    copy.finish().await.map(drop)
 }
 
 /// Rows as they lie in the index of their key: its pages are met once.
@@ -175,29 +184,24 @@ impl Endpoint {
         statement: &str,
         rows: impl Iterator<Item = &Row>,
     ) -> Result<(), Failure> {
-        const CHUNK: usize = 1 << 16;
-        let mut lines: Vec<u8> = Vec::with_capacity(CHUNK * 2);
         // What cannot be written is found before the server waits for it.
-        let mut chunks: Vec<Vec<u8>> = Vec::new();
+        let lines = self.lines(pair, rows)?;
+        Ok(send(tx, statement, lines).await?)
+    }
+
+    /// Rows as COPY takes them, in pieces.
+    pub(super) fn lines<'r>(&self, pair: usize, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Vec<u8>>, sql::Blame> {
+        const PIECE: usize = 1 << 16;
+        let mut pieces = vec![Vec::with_capacity(PIECE * 2)];
         for row in rows {
-            for (index, text) in self.pairs[pair].texts(row)?.into_iter().enumerate() {
-                if index > 0 {
-                    lines.push(b'\t');
-                }
-                copy::field(&mut lines, text.as_deref());
+            if pieces.last().is_some_and(|piece| piece.len() >= PIECE) {
+                pieces.push(Vec::with_capacity(PIECE * 2));
             }
-            lines.push(b'\n');
-            if lines.len() >= CHUNK {
-                chunks.push(std::mem::replace(&mut lines, Vec::with_capacity(CHUNK * 2)));
+            if let Some(piece) = pieces.last_mut() {
+                self.pairs[pair].line(row, piece)?;
             }
         }
-        chunks.push(lines);
-        let mut copy = tx.copy_in_raw(statement).await?;
-        for chunk in chunks {
-            copy.send(chunk).await?;
-        }
-        copy.finish().await?;
-        Ok(())
+        Ok(pieces)
     }
 
     /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.

@@ -15,7 +15,7 @@ use super::parts::Place;
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Effort, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 2_000;
@@ -361,16 +361,16 @@ impl Sink for Endpoint {
         Ok(Applied::Done { rejected, quarantined })
     }
 
-    async fn load(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Error> {
+    async fn load(&self, Load { pair, rows, .. }: Load) -> Result<Vec<Rejected>, Error> {
         let mut tx = self.marked(None).await?;
         let mut changes = vec![Changes::default(); self.pairs.len()];
-        let rejected = match self.insert(&mut tx, pair, rows).await {
+        let rejected = match self.insert(&mut tx, pair, &rows).await {
             Ok(()) => Vec::new(),
             Err(Failure::Other(error)) => return Err(self.failed(error)),
             Err(Failure::Blame(_)) => {
                 tx.rollback().await.map_err(|e| self.failed(e))?;
                 tx = self.marked(None).await?;
-                changes[pair].upserts = rows.to_vec();
+                changes[pair].upserts = rows;
                 self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?
             }
         };
