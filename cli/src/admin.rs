@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use ficus_orchestrator::Trust;
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,16 +24,20 @@ impl Admin {
     /// At the address that was asked for, else at the configured one.
     pub(crate) fn new(args: &crate::args::Args) -> Result<Admin> {
         let token = std::env::var("FICUS_TOKEN").ok();
-        if let (Some(base), Some(token)) = (&args.admin, &token) {
-            return Ok(Admin { http: Http::new(base, Some(token.clone())) });
+        let ca = args.ca.as_ref().map(|file| Trust::only(file).map_err(BadConfiguration)).transpose()?;
+        if let (Some(base), Some(token)) = (&args.admin, &token)
+            && (ca.is_some() || !base.starts_with("https:"))
+        {
+            return Ok(Admin { http: Http::new(base, Some(token.clone()), &ca.unwrap_or_else(Trust::public)) });
         }
         let config = match (Config::load(&args.config), &args.admin) {
             (Ok(config), _) => config,
             // Whoever names the API needs no configuration beside it.
-            (Err(_), Some(base)) => return Ok(Admin { http: Http::new(base, token) }),
+            (Err(_), Some(base)) => return Ok(Admin { http: Http::new(base, token, &ca.unwrap_or_else(Trust::public)) }),
             (Err(error), None) => return Err(error),
         };
-        Ok(Admin { http: Http::new(&base(args, &config), token.or(config.admin_token)) })
+        let trust = ca.as_ref().unwrap_or(&config.admin_trust);
+        Ok(Admin { http: Http::new(&base(args, &config), token.or(config.admin_token.clone()), trust) })
     }
 
     /// Reads.
@@ -48,7 +53,8 @@ impl Admin {
 
 /// Where the admin API is.
 pub(crate) fn base(args: &crate::args::Args, config: &Config) -> String {
-    args.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin_listen))
+    let scheme = if config.admin_tls.is_some() { "https" } else { "http" };
+    args.admin.clone().unwrap_or_else(|| format!("{scheme}://{}", config.admin_listen))
 }
 
 fn accept(answer: Answer) -> Result<Answer> {

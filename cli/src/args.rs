@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// The orchestrator's admin API; by default the address in the configuration.
     #[arg(long, global = true, env = "FICUS_ADMIN")]
     pub(crate) admin: Option<String>,
+    /// The certificates (PEM) that vouch for an admin API behind https; by default those of the configuration.
+    #[arg(long, global = true, env = "FICUS_CA")]
+    pub(crate) ca: Option<PathBuf>,
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,

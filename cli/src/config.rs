@@ -1,6 +1,7 @@
 //! `ficus.toml`: about the process, read once at its start. Two stages: what the user typed (`document`), what the
 //! program needs (`Config`). Every fault is reported at once, with its line.
 
+mod access;
 mod document;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,14 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     /// The orchestrator's admin listener, `host:port`.
     pub(crate) admin_listen: String,
-    /// Bearer token of the admin API.
+    /// Our own token for the admin API.
     pub(crate) admin_token: Option<String>,
+    /// Who may use our admin listeners.
+    pub(crate) tokens: ficus_orchestrator::Tokens,
+    /// The certificate of our admin listeners.
+    pub(crate) admin_tls: Option<ficus_orchestrator::Tls>,
+    /// Whom our own calls of the admin API trust.
+    pub(crate) admin_trust: ficus_orchestrator::Trust,
     /// Directory of rule files.
     pub(crate) rules: PathBuf,
     /// Directory of everything that must survive a restart.
@@ -177,6 +184,8 @@ impl Resolving<'_> {
             self.fault(at, what);
         }
         let admin_token = admin.token_file.as_ref().and_then(|file| self.secret(file));
+        let tokens = self.tokens(admin_token.as_deref(), &admin.token);
+        let (admin_tls, admin_trust) = self.tls(admin.tls.as_ref());
         let agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
@@ -198,6 +207,9 @@ impl Resolving<'_> {
             gateway,
             admin_listen,
             admin_token,
+            tokens,
+            admin_tls,
+            admin_trust,
             rules: self.directory.join(admin.rules),
             state: self.directory.join(admin.state),
             upstreams,
@@ -350,6 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("empty"), "\n").unwrap();
         std::fs::write(folder.path().join("token"), "t\n").unwrap();
+        std::fs::write(folder.path().join("other"), "o\n").unwrap();
         let file = folder.path().join("ficus.toml");
         std::fs::write(&file, text).unwrap();
         Config::load(&file).map_err(|error| {
@@ -385,6 +398,27 @@ mod tests {
         assert!(why.starts_with("ficus.toml:7:") && why.contains("is empty"), "{why}");
         let why = load(&with("listen = '7070'\ntoken_file = 'token'")).unwrap_err();
         assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn a_named_token_has_a_role_a_secret_and_one_of_its_own() {
+        let with = |more: &str| load(&GOOD.replace("\n\n", &format!("\n\n[orchestrator]\ntoken_file = 'token'\n{more}\n\n")));
+        let tokens = with("[orchestrator.token.grafana]\nrole = 'viewer'\nfile = 'other'").unwrap().tokens;
+        assert_eq!(format!("{tokens:?}"), "Tokens { known: [admin (admin), grafana (viewer)] }");
+        for (more, line, word) in [
+            ("[orchestrator.token.x]\nrole = 'root'\nfile = 'other'", 8, "there are: viewer, operator, admin, fleet"),
+            ("[orchestrator.token.x]\nrole = 'viewer'", 7, "a `file` or an `env`"),
+            ("[orchestrator.token.x]\nrole = 'viewer'\nenv = 'FICUS_NOT_SET'", 9, "FICUS_NOT_SET"),
+            ("[orchestrator.token.x]\nrole = 'viewer'\nfile = 'token'", 7, "the same secret"),
+            ("[orchestrator.token.admin]\nrole = 'viewer'\nfile = 'other'", 7, "another name"),
+            ("[orchestrator.tls]\ncertificate_file = 'token'", 8, "belong together"),
+            ("[orchestrator.tls]\nca_file = 'token'", 8, "no certificate"),
+        ] {
+            let why = with(more).unwrap_err();
+            assert!(why.starts_with(&format!("ficus.toml:{line}:")) && why.contains(word), "{more}: {why}");
+        }
+        let why = load(&GOOD.replace("\n\n", "\n\n[orchestrator.token.x]\nrole = 'viewer'\nfile = 'other'\n\n")).unwrap_err();
+        assert!(why.contains("no token_file"), "{why}");
     }
 
     #[test]

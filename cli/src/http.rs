@@ -1,12 +1,14 @@
-//! A small JSON client for the admin API, over HTTP/1.1 on a kept connection.
+//! A small JSON client for the admin API, over HTTP/1.1 on a kept connection, in TLS where the address says so.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
+use ficus_orchestrator::Trust;
 use ficus_rules::api::Problem;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
@@ -15,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// A client of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     token: Option<String>,
 }
@@ -46,11 +48,8 @@ impl Answer {
 
 impl Http {
     /// A client of the server at `base`, like `http://127.0.0.1:7070`.
-    pub(crate) fn new(base: &str, token: Option<String>) -> Http {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(2)));
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+    pub(crate) fn new(base: &str, token: Option<String>, trust: &Trust) -> Http {
+        let client = Client::builder(TokioExecutor::new()).build(trust.connector());
         Http { client, base: base.trim_end_matches('/').to_owned(), token }
     }
 

@@ -1,6 +1,4 @@
-//! `/metrics`: everything that the parts registered, in Prometheus's text format. Behind the admin token, if there is one.
-
-use std::sync::Arc;
+//! `/metrics`: everything that the parts registered, in Prometheus's text format. For viewers, if there are tokens.
 
 use axum::Router;
 use axum::extract::State;
@@ -8,17 +6,19 @@ use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ficus_orchestrator::{Denied, Role, Tokens};
 use prometheus::{Encoder as _, TextEncoder};
 
 /// The route, to be merged into an admin router.
-pub(crate) fn router(token: Option<&str>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(token.map(Arc::from))
+pub(crate) fn router(tokens: &Tokens) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(tokens.clone())
 }
 
-async fn metrics(State(token): State<Option<Arc<str>>>, headers: HeaderMap) -> Response {
-    if !ficus_orchestrator::has_token(&headers, token.as_deref()) {
-        let why = "metrics need the admin token: `authorization` with `credentials_file` in prometheus.yml\n";
-        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], why).into_response();
+async fn metrics(State(tokens): State<Tokens>, headers: HeaderMap) -> Response {
+    if let Err(denied) = tokens.admit(&headers, Role::Viewer) {
+        let status = if denied == Denied::Unknown { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+        let why = "metrics need the token of a viewer: `authorization` with `credentials_file` in prometheus.yml\n";
+        return (status, [(WWW_AUTHENTICATE, "Bearer")], why).into_response();
     }
     let encoder = TextEncoder::new();
     let mut text = Vec::new();
@@ -36,15 +36,17 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_for_who_has_the_token() {
-        let asked = async |token: Option<&str>, given: Option<&'static str>| {
+        let tokens = Tokens::new([("prometheus", Role::Viewer, "look"), ("gateway", Role::Fleet, "carry")]);
+        let asked = async |tokens: &Tokens, given: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             headers.extend(given.map(|given| (AUTHORIZATION, axum::http::HeaderValue::from_static(given))));
-            metrics(State(token.map(Arc::from)), headers).await.status()
+            metrics(State(tokens.clone()), headers).await.status()
         };
-        assert_eq!(asked(None, None).await, StatusCode::OK);
-        assert_eq!(asked(Some("secret"), Some("Bearer secret")).await, StatusCode::OK);
-        for given in [None, Some("Bearer secre"), Some("Bearer "), Some("secret"), Some("Basic secret")] {
-            assert_eq!(asked(Some("secret"), given).await, StatusCode::UNAUTHORIZED, "{given:?}");
+        assert_eq!(asked(&Tokens::default(), None).await, StatusCode::OK);
+        assert_eq!(asked(&tokens, Some("Bearer look")).await, StatusCode::OK);
+        assert_eq!(asked(&tokens, Some("Bearer carry")).await, StatusCode::FORBIDDEN);
+        for given in [None, Some("Bearer loo"), Some("Bearer "), Some("look"), Some("Basic look")] {
+            assert_eq!(asked(&tokens, given).await, StatusCode::UNAUTHORIZED, "{given:?}");
         }
     }
 }

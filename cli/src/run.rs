@@ -7,11 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use axum::routing::get;
-use ficus_orchestrator::Orchestrator;
+use ficus_orchestrator::{Listener, Orchestrator, Tls};
 use ficus_proxy::{DjangoIdentity, Gateway, SessionDatabase};
 use ficus_rules::spec::Known;
 use ficus_sync_agent::{Address, Agent};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -29,13 +28,13 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
         let agent = agent(config).await?;
-        let router = orchestrator.router().merge(metrics::router(config.admin_token.as_deref())).merge(keys_router(&gateway));
-        let http = Http::new(admin, config.admin_token.clone());
+        let router = orchestrator.router().merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
+        let http = Http::new(admin, config.admin_token.clone(), &config.admin_trust);
         let links = async {
             tokio::join!(link::gateway::run(gateway.clone(), http.clone()), link::agent::run(agent.clone(), http.clone()));
             Ok(())
         };
-        let serving = serve(&config.admin_listen, router).await?;
+        let serving = serve(&config.admin_listen, config.admin_tls.as_ref(), router).await?;
         info!(admin = %config.admin_listen, gateway = ?config.gateway.listen, "ficus runs");
         let ended =
             until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
@@ -49,13 +48,11 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
     let gateway = gateway(config)?;
     runtime()?.block_on(async {
-        let router = Router::new()
-            .route("/health", get(|| async { "ok\n" }))
-            .merge(metrics::router(config.admin_token.as_deref()))
-            .merge(keys_router(&gateway));
-        let serving = serve(&config.gateway.admin_listen, router).await?;
+        let router =
+            Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
+        let serving = serve(&config.gateway.admin_listen, config.admin_tls.as_ref(), router).await?;
         let links = async {
-            link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone())).await;
+            link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
         info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.listen, orchestrator = admin, "the gateway runs");
@@ -67,10 +64,10 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let agent = agent(config).await?;
-        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(config.admin_token.as_deref()));
-        let serving = serve(&config.agent_listen, router).await?;
+        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens));
+        let serving = serve(&config.agent_listen, config.admin_tls.as_ref(), router).await?;
         let links = async {
-            link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone())).await;
+            link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
         info!(listen = config.agent_listen, orchestrator = admin, "the agent runs");
@@ -84,7 +81,8 @@ pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
-        let serving = serve(&config.admin_listen, orchestrator.router().merge(metrics::router(config.admin_token.as_deref()))).await?;
+        let serving =
+            serve(&config.admin_listen, config.admin_tls.as_ref(), orchestrator.router().merge(metrics::router(&config.tokens))).await?;
         info!(admin = %config.admin_listen, "the orchestrator runs");
         let ended = until_ended(None, Some(orchestrator.clone()), serving).await;
         orchestrator.stop().await;
@@ -166,11 +164,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// Binds now, so that a taken port is an error at once; the future serves.
-async fn serve(listen: &str, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen} (is another ficus running?)"))?;
+async fn serve(listen: &str, tls: Option<&Tls>, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
+    let listener = Listener::bind(listen, tls).await.with_context(|| format!("cannot listen on {listen} (is another ficus running?)"))?;
     let address: SocketAddr = listener.local_addr()?;
     Ok(async move {
-        let served = axum::serve(listener, router).await;
+        let served = listener.serve(router).await;
         if let Err(error) = &served {
             error!(%address, %error, "the admin listener failed");
         }
@@ -243,7 +241,7 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
         rules_dir: config.rules.clone(),
         state: config.state.join("orchestrator.sqlite3"),
         known: known(config),
-        token: config.admin_token.clone(),
+        tokens: config.tokens.clone(),
         validity: config.validity,
         switch_deadline: config.switch_deadline,
         ..Default::default()

@@ -1,16 +1,15 @@
-//! Who may use an admin listener: who has its token or, where there is none, who asks for this machine by its own name.
+//! Who may use an admin listener: who has a token whose role covers the call or, where there are no tokens, who asks for
+//! this machine by its own name. Decides by headers alone; which call asks for which role stands in the table of `api.rs`.
+
+mod origin;
+mod tokens;
 
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, header};
-use subtle::ConstantTimeEq as _;
 
-/// Whether a request carries the token as `Authorization: Bearer …`; without one, everybody may.
-pub fn has_token(headers: &HeaderMap, token: Option<&str>) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
-    token.is_none_or(|token| given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes()))))
-}
+pub(crate) use origin::{Author, Origin};
+pub use tokens::{Denied, Role, Token, Tokens};
 
 /// Whether a `Host` means this machine whatever a name server says: `localhost` or a loopback address.
 pub(crate) fn is_loopback(host: &str) -> bool {

@@ -13,17 +13,16 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use crate::{Shared, access};
+use crate::Shared;
+use crate::access::{Origin, Role};
+use crate::listener::Caller;
 
-use self::answer::problem;
-
-/// The description of all routes; a test compares it with [`routes`].
+/// The description of all routes; a test compares it with [`calls`].
 pub(crate) const OPENAPI: &str = include_str!("api/openapi.json");
 
 /// A report carries every capability and some samples.
@@ -31,50 +30,76 @@ const LARGEST_BODY: usize = 8 << 20;
 
 type Shares = Arc<Shared>;
 
-/// Every route: methods, path, handler.
-fn routes() -> Vec<(&'static [&'static str], &'static str, MethodRouter<Shares>)> {
+/// One call of the API.
+pub(crate) struct Call {
+    #[cfg_attr(not(test), expect(dead_code, reason = "what the description is compared with"))]
+    pub(crate) methods: &'static [&'static str],
+    pub(crate) path: &'static str,
+    /// The role that it asks for; `None`: everybody, from anywhere.
+    pub(crate) role: Option<Role>,
+    handler: MethodRouter<Shares>,
+}
+
+/// Every call, with the role that it asks for. What is not in this table is not served.
+pub(crate) fn calls() -> Vec<Call> {
+    const GET: &[&str] = &["get"];
+    const POST: &[&str] = &["post"];
+    let call = |methods, path, role, handler| Call { methods, path, role, handler };
     vec![
-        (&["get"], "/health", get(read::health)),
-        (&["get"], "/ready", get(read::ready)),
-        (&["get"], "/api/v1/openapi.json", get(read::openapi)),
-        (&["get"], "/api/v1/status", get(read::status)),
-        (&["get"], "/api/v1/journal", get(read::journal)),
-        (&["get"], "/api/v1/diffs", get(read::diffs)),
-        (&["get"], "/api/v1/published", get(fleet::published)),
-        (&["get"], "/api/v1/orders", get(fleet::orders)),
-        (&["post"], "/api/v1/gateways/report", post(fleet::gateway_report)),
-        (&["post"], "/api/v1/agents/report", post(fleet::agent_report)),
-        (&["post"], "/api/v1/capabilities/{name}/{wish}", post(operators::wish)),
-        (&["post"], "/api/v1/reload", post(operators::reload)),
-        (&["post", "delete"], "/api/v1/pins", post(overrides::pin).merge(delete(overrides::unpin))),
-        (&["put", "delete"], "/api/v1/flags/{name}", put(overrides::set_flag).merge(delete(overrides::unset_flag))),
+        // Health checks tell nothing, and balancers ask them by whatever address they have.
+        call(GET, "/health", None, get(read::health)),
+        call(GET, "/ready", None, get(read::ready)),
+        call(GET, "/api/v1/openapi.json", Some(Role::Viewer), get(read::openapi)),
+        call(GET, "/api/v1/status", Some(Role::Viewer), get(read::status)),
+        call(GET, "/api/v1/journal", Some(Role::Viewer), get(read::journal)),
+        call(GET, "/api/v1/diffs", Some(Role::Viewer), get(read::diffs)),
+        call(GET, "/api/v1/published", Some(Role::Fleet), get(fleet::published)),
+        call(GET, "/api/v1/orders", Some(Role::Fleet), get(fleet::orders)),
+        call(POST, "/api/v1/gateways/report", Some(Role::Fleet), post(fleet::gateway_report)),
+        call(POST, "/api/v1/agents/report", Some(Role::Fleet), post(fleet::agent_report)),
+        call(POST, "/api/v1/capabilities/{name}/{wish}", Some(Role::Operator), post(operators::wish)),
+        // There is no way back from it.
+        call(POST, "/api/v1/capabilities/{name}/retire", Some(Role::Admin), post(operators::retire)),
+        call(POST, "/api/v1/reload", Some(Role::Operator), post(operators::reload)),
+        call(&["post", "delete"], "/api/v1/pins", Some(Role::Operator), post(overrides::pin).merge(delete(overrides::unpin))),
+        call(
+            &["put", "delete"],
+            "/api/v1/flags/{name}",
+            Some(Role::Operator),
+            put(overrides::set_flag).merge(delete(overrides::unset_flag)),
+        ),
     ]
 }
 
 /// The router.
 pub(crate) fn router(shared: Shares) -> Router {
     let mut router = Router::new();
-    for (_, path, handler) in routes() {
-        router = router.route(path, handler);
+    for Call { path, role, handler, .. } in calls() {
+        let door = Door { shared: Arc::clone(&shared), role };
+        router = router.route(path, handler.layer(middleware::from_fn_with_state(door, admit)));
     }
-    router
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), only_with_token))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), pages::only_our_own))
-        .with_state(shared)
+    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(shared)
 }
 
-/// Health checks are for everybody; the rest is for who has the token, if there is one.
-async fn only_with_token(State(shared): State<Shares>, request: Request, next: Next) -> Response {
-    if is_open(&request) || access::has_token(request.headers(), shared.config.token.as_deref()) {
-        return next.run(request).await;
-    }
-    let mut refused = problem(StatusCode::UNAUTHORIZED, "the admin API needs its token: `Authorization: Bearer …`");
-    refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-    refused
+/// What stands before a call.
+#[derive(Clone)]
+struct Door {
+    shared: Shares,
+    role: Option<Role>,
 }
 
-/// Health checks: they tell nothing, and balancers ask them by whatever address they have.
-fn is_open(request: &Request) -> bool {
-    matches!(request.uri().path(), "/health" | "/ready")
+/// Lets in who may, and notes who it is.
+async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let tokens = &door.shared.config.tokens;
+    if let Some(refused) = pages::refused(&request, door.role.is_some() && tokens.is_empty()) {
+        return refused;
+    }
+    let Some(role) = door.role else { return next.run(request).await };
+    let token = match tokens.admit(request.headers(), role) {
+        Ok(token) => token.map(|token| token.name.clone()),
+        Err(denied) => return answer::denied(&denied, role),
+    };
+    let from = request.extensions().get::<ConnectInfo<Caller>>().map(|info| info.0.0);
+    request.extensions_mut().insert(Origin { token, from });
+    next.run(request).await
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ficus_rules::migration::observation::Limits;
 use ficus_rules::spec::Known;
 
+use crate::access::Tokens;
+
 /// Settings; every duration has a default.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,8 +17,8 @@ pub struct Config {
     pub state: PathBuf,
     /// What `ficus.toml` makes known to the rules.
     pub known: Known,
-    /// Bearer token of the admin API; `None`: anybody who reaches it.
-    pub token: Option<String>,
+    /// Who may use the admin API; none: anybody who reaches it on loopback.
+    pub tokens: Tokens,
     /// For how long after a report a gateway may forward writes (default 5 s).
     pub validity: Duration,
     /// How often to look at the clock when nothing is reported (default 250 ms).
@@ -38,7 +40,7 @@ impl Default for Config {
             rules_dir: PathBuf::from("rules"),
             state: PathBuf::from("orchestrator.sqlite3"),
             known: Known::default(),
-            token: None,
+            tokens: Tokens::default(),
             validity: Duration::from_secs(5),
             tick: Duration::from_millis(250),
             switch_deadline: limits.switch_deadline,

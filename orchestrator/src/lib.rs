@@ -20,7 +20,9 @@ mod api;
 mod config;
 mod crash;
 mod fleet;
+mod listener;
 mod metrics;
+mod outgoing;
 mod publish;
 mod reconcile;
 mod rulebook;
@@ -32,10 +34,13 @@ use std::sync::Arc;
 
 use ficus_rules::spec::Complaint;
 
-pub use access::has_token;
+pub use access::{Denied, Role, Token, Tokens};
 pub use config::Config;
+pub use listener::{Caller, Listener, Stream, Tls};
+pub use outgoing::Trust;
 pub use rulebook::read as read_rules;
 
+use access::Author;
 use publish::Publisher;
 use reconcile::{Command, Reconciler};
 
@@ -112,7 +117,7 @@ impl Orchestrator {
     /// # Errors
     /// Every complaint; the last good rules go on serving.
     pub async fn reload(&self) -> Result<u64, Vec<Complaint>> {
-        reconcile::reload(&self.shared).await
+        reconcile::reload(&self.shared, Author::default()).await
     }
 
     /// Ends the long polls and the reconciler. States stay as they are; the next start goes on with them.

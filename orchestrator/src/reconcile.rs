@@ -15,6 +15,7 @@ use ficus_rules::wire::Overrides;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use crate::access::Author;
 use crate::publish::View;
 use crate::store::{Change, Note, StoreError, Stored};
 use crate::{Error, Shared, crash, fleet, metrics, status};
@@ -27,11 +28,11 @@ const MOST_TRANSITIONS: usize = 32;
 /// Something that only the reconciler may do.
 pub(crate) enum Command {
     /// An operator wishes something for a capability.
-    Wish { capability: String, wish: Wish, by: String, reason: Option<String>, reply: oneshot::Sender<Result<(), Refusal>> },
+    Wish { capability: String, wish: Wish, by: Author, reason: Option<String>, reply: oneshot::Sender<Result<(), Refusal>> },
     /// An operator changes an override.
-    Override { change: OverrideChange, by: String, reply: oneshot::Sender<Result<(), Refusal>> },
+    Override { change: OverrideChange, by: Author, reply: oneshot::Sender<Result<(), Refusal>> },
     /// The rules directory is read again.
-    Reload { reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
+    Reload { by: Author, reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
 }
 
 /// A change of the overrides: what to do to them, and what to write into the journal.
@@ -109,8 +110,8 @@ impl Reconciler {
                 let done = self.change_overrides(change, by).await;
                 let _ = reply.send(done);
             }
-            Command::Reload { reply } => {
-                let done = self.reload().await;
+            Command::Reload { by, reply } => {
+                let done = self.reload(&by).await;
                 let _ = reply.send(done);
             }
         }
@@ -141,14 +142,14 @@ impl Reconciler {
         self.show_metrics();
     }
 
-    async fn grant(&mut self, capability: &str, wish: Wish, by: String, reason: Option<String>) -> Result<(), Refusal> {
+    async fn grant(&mut self, capability: &str, wish: Wish, by: Author, reason: Option<String>) -> Result<(), Refusal> {
         let event = Event::Wish(wish);
         for _ in 0..MOST_TRANSITIONS {
             let before = self.version(capability)?;
             let step = self.step(capability, &event, Some(&by), reason.as_deref()).await;
             match step.map_err(|failed| Refusal::Failed(failed.to_string()))? {
                 Step::Refused(why) => {
-                    info!(capability, by, why, "a wish is refused");
+                    info!(capability, by = by.name(), why, "a wish is refused");
                     return Err(Refusal::Refused(why));
                 }
                 Step::Quiet => return Ok(()),
@@ -166,7 +167,7 @@ impl Reconciler {
     }
 
     /// One transition of one capability.
-    async fn step(&mut self, name: &str, event: &Event, by: Option<&str>, reason: Option<&str>) -> Result<Step, StoreError> {
+    async fn step(&mut self, name: &str, event: &Event, by: Option<&Author>, reason: Option<&str>) -> Result<Step, StoreError> {
         let Some((plan, stored)) = self.view.capability(name) else { return Ok(Step::Quiet) };
         let now = fleet::now();
         self.shared.fleet.note(plan, stored, self.shared.config.agent_silent, now);
@@ -191,7 +192,7 @@ impl Reconciler {
         plan: &Capability,
         stored: &Stored,
         outcome: Outcome,
-        by: Option<&str>,
+        by: Option<&Author>,
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -212,7 +213,7 @@ impl Reconciler {
         self.publish();
         metrics::stage(before, after, now);
         for note in &journal {
-            info!(capability = %plan.name, kind = %note.line.kind, phase = after.phase.as_str(), by, "{}", note.line.text);
+            info!(capability = %plan.name, kind = %note.line.kind, phase = after.phase.as_str(), by = note.by, "{}", note.line.text);
             if let ("switched", Some(pause)) = (note.line.kind.as_str(), after.last_pause_ms) {
                 let direction = note.line.detail["direction"].as_str().unwrap_or("cutover");
                 metrics::paused(&plan.name, direction, pause as f64 / 1000.0);
@@ -254,10 +255,10 @@ impl Reconciler {
     }
 }
 
-fn note_of(state: &State, line: &JournalLine, by: Option<&str>, reason: Option<&str>, now: Timestamp) -> Note {
+fn note_of(state: &State, line: &JournalLine, by: Option<&Author>, reason: Option<&str>, now: Timestamp) -> Note {
     let mut line = line.clone();
     if let (Some(reason), Some(detail)) = (reason, line.detail.as_object_mut()) {
         detail.insert("reason".to_owned(), reason.into());
     }
-    Note { at: now, capability: Some(state.capability.clone()), by: by.filter(|by| !by.is_empty()).map(str::to_owned), line }
+    Note::by(by.unwrap_or(&Author::default()), now, Some(state.capability.clone()), line)
 }

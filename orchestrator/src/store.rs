@@ -16,6 +16,8 @@ use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 
+use crate::access::Author;
+
 /// A store that failed. The caller may try again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -78,6 +80,13 @@ pub(crate) struct Note {
     pub(crate) capability: Option<String>,
     pub(crate) by: Option<String>,
     pub(crate) line: JournalLine,
+}
+
+impl Note {
+    /// A line of somebody's.
+    pub(crate) fn by(author: &Author, at: Timestamp, capability: Option<String>, line: JournalLine) -> Note {
+        Note { at, capability, by: author.name(), line: author.signed(line) }
+    }
 }
 
 /// What to read of the journal.

@@ -9,6 +9,7 @@ use ficus_rules::wire::RuleFile;
 use notify::{RecursiveMode, Watcher as _};
 use tracing::debug;
 
+use crate::access::Author;
 use crate::publish::View;
 use crate::store::Stored;
 use crate::{Shared, reconcile, rulebook};
@@ -57,7 +58,7 @@ async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut cha
         let elsewhere = !view.complaints.is_empty() && stands != judged_by;
         if files != view.attempted || elsewhere {
             // Complaints are logged and kept by the reconciler; a directory that cannot be read is one.
-            let _ = reconcile::reload(&shared).await;
+            let _ = reconcile::reload(&shared, Author::default()).await;
             judged_by = stands;
         }
     }

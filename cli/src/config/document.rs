@@ -1,5 +1,6 @@
 //! What the user types into `ficus.toml`, with the defaults of what is left out.
 
+mod access;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+pub(super) use access::{Tls, Token};
 pub(super) use limits::Limits;
 
 /// The whole file.
@@ -59,6 +61,8 @@ pub(super) struct Gateway {
 pub(super) struct Orchestrator {
     pub(super) listen: Spanned<String>,
     pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token: BTreeMap<Spanned<String>, Token>,
+    pub(super) tls: Option<Tls>,
     pub(super) rules: PathBuf,
     pub(super) state: PathBuf,
     pub(super) switch_deadline: Spanned<String>,
@@ -70,6 +74,8 @@ impl Default for Orchestrator {
         Orchestrator {
             listen: unplaced("127.0.0.1:7070"),
             token_file: None,
+            token: BTreeMap::new(),
+            tls: None,
             rules: "rules".into(),
             state: "state".into(),
             switch_deadline: ten_seconds(),

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use ficus_rules::api::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::access::{Denied, Role};
 use crate::reconcile::Refusal;
 use crate::store::StoreError;
 
@@ -27,6 +28,20 @@ pub(super) fn refused(refusal: Refusal) -> Response {
         Refusal::Unknown(detail) => problem(StatusCode::NOT_FOUND, detail),
         Refusal::Refused(detail) => problem(StatusCode::CONFLICT, detail),
         Refusal::Failed(detail) => problem(StatusCode::SERVICE_UNAVAILABLE, detail),
+    }
+}
+
+/// Nobody who may do it.
+pub(super) fn denied(denied: &Denied, needed: Role) -> Response {
+    match denied {
+        Denied::Unknown => {
+            let mut refused = problem(StatusCode::UNAUTHORIZED, "the admin API needs a token: `Authorization: Bearer …`");
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            refused
+        }
+        Denied::Weaker { name, role } => {
+            problem(StatusCode::FORBIDDEN, format!("this asks for the role {needed}, and the token `{name}` has the role {role}"))
+        }
     }
 }
 

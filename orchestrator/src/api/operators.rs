@@ -1,41 +1,62 @@
 //! For operators: wishes for a capability, and the reload of the rules.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use ficus_rules::api::{Problem, Reloaded, WishRequest};
 use ficus_rules::migration::advance::Wish;
 use tokio::sync::oneshot;
 
 use super::Shares;
 use super::answer::{ok, parse_or_default, problem, refused};
+use crate::access::Origin;
 use crate::fleet::now;
 use crate::reconcile::{self, Command, Refusal};
 use crate::{Shared, status};
 
-pub(super) async fn wish(State(shared): State<Shares>, Path((name, word)): Path<(String, String)>, body: Bytes) -> Response {
-    let request: WishRequest = match parse_or_default(&body) {
+pub(super) async fn wish(
+    State(shared): State<Shares>,
+    Extension(origin): Extension<Origin>,
+    Path((name, word)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    granted(&shared, origin, name, &word, &body).await
+}
+
+pub(super) async fn retire(
+    State(shared): State<Shares>,
+    Extension(origin): Extension<Origin>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    granted(&shared, origin, name, Wish::Retire.as_str(), &body).await
+}
+
+/// What became of a wish: the capability as it is then.
+async fn granted(shared: &Shares, origin: Origin, name: String, word: &str, body: &Bytes) -> Response {
+    let request: WishRequest = match parse_or_default(body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
-    let Some(wish) = wish_of(&word, &request) else {
+    let Some(wish) = wish_of(word, &request) else {
         return problem(StatusCode::NOT_FOUND, format!("no wish is called `{word}`"));
     };
-    let done = send(&shared, |reply| Command::Wish { capability: name.clone(), wish, by: request.by, reason: request.reason, reply });
+    let by = origin.says(&request.by);
+    let done = send(shared, |reply| Command::Wish { capability: name.clone(), wish, by, reason: request.reason, reply });
     if let Err(refusal) = done.await {
         return refused(refusal);
     }
     let view = shared.publisher.view();
     match view.capability(&name) {
-        Some((plan, stored)) => ok(&status::capability(&shared, &view, plan, stored, now())),
+        Some((plan, stored)) => ok(&status::capability(shared, &view, plan, stored, now())),
         None => problem(StatusCode::NOT_FOUND, format!("no capability is called `{name}`")),
     }
 }
 
-pub(super) async fn reload(State(shared): State<Shares>) -> Response {
-    match reconcile::reload(&shared).await {
+pub(super) async fn reload(State(shared): State<Shares>, Extension(origin): Extension<Origin>) -> Response {
+    match reconcile::reload(&shared, origin.says("")).await {
         Ok(rules_generation) => ok(&Reloaded { rules_generation }),
         Err(complaints) => {
             let errors = complaints.iter().filter(|c| !c.warning).count();

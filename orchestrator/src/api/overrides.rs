@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -15,15 +16,17 @@ use serde_json::json;
 use super::Shares;
 use super::answer::{ok, parse, parse_or_default, problem, refused};
 use super::operators::send;
+use crate::access::{Author, Origin};
 use crate::fleet::now;
 use crate::reconcile::{Command, OverrideChange, Refusal};
 use crate::status;
 
-pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
+pub(super) async fn pin(State(shared): State<Shares>, Extension(origin): Extension<Origin>, body: Bytes) -> Response {
     let request: PinRequest = match parse(&body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
+    let by = origin.says(&request.by);
     let Some(side) = request.side else {
         return problem(StatusCode::BAD_REQUEST, "the body is not as expected: a pin needs a `side`");
     };
@@ -32,7 +35,7 @@ pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
         user: request.user,
         side,
         expires: expires(request.for_seconds),
-        note: note(&request.by, request.reason.as_deref()),
+        note: note(&by, request.reason.as_deref()),
     };
     let change: OverrideChange = Box::new(move |view, overrides| {
         let Some((plan, stored)) = view.capability(&new.capability) else {
@@ -46,14 +49,15 @@ pub(super) async fn pin(State(shared): State<Shares>, body: Bytes) -> Response {
         let text = format!("reads of {} are pinned to {}", who(new.user.as_deref()), new.side);
         Ok((Some(new.capability.clone()), line("pin", text, json!(new))))
     });
-    changed(&shared, change, request.by).await
+    changed(&shared, change, by).await
 }
 
-pub(super) async fn unpin(State(shared): State<Shares>, body: Bytes) -> Response {
+pub(super) async fn unpin(State(shared): State<Shares>, Extension(origin): Extension<Origin>, body: Bytes) -> Response {
     let request: PinRequest = match parse(&body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
+    let by = origin.says(&request.by);
     let (capability, user) = (request.capability, request.user);
     let change: OverrideChange = Box::new(move |_, overrides| {
         let before = overrides.pins.len();
@@ -64,15 +68,21 @@ pub(super) async fn unpin(State(shared): State<Shares>, body: Bytes) -> Response
         let text = format!("reads of {} are no longer pinned", who(user.as_deref()));
         Ok((Some(capability), line("pin", text, json!({ "user": user }))))
     });
-    changed(&shared, change, request.by).await
+    changed(&shared, change, by).await
 }
 
-pub(super) async fn set_flag(State(shared): State<Shares>, Path(name): Path<String>, body: Bytes) -> Response {
+pub(super) async fn set_flag(
+    State(shared): State<Shares>,
+    Extension(origin): Extension<Origin>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
     let request: FlagRequest = match parse(&body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
-    let new = FlagOverride { on: request.on, expires: expires(request.for_seconds), note: note(&request.by, request.reason.as_deref()) };
+    let by = origin.says(&request.by);
+    let new = FlagOverride { on: request.on, expires: expires(request.for_seconds), note: note(&by, request.reason.as_deref()) };
     let change: OverrideChange = Box::new(move |view, overrides| {
         if !view.rulebook.rules.flags.contains_key(&name) {
             return Err(Refusal::Unknown(format!("no flag is called `{name}`")));
@@ -82,25 +92,31 @@ pub(super) async fn set_flag(State(shared): State<Shares>, Path(name): Path<Stri
         overrides.flags.insert(name, new);
         Ok((None, line("flag", text, detail)))
     });
-    changed(&shared, change, request.by).await
+    changed(&shared, change, by).await
 }
 
-pub(super) async fn unset_flag(State(shared): State<Shares>, Path(name): Path<String>, body: Bytes) -> Response {
+pub(super) async fn unset_flag(
+    State(shared): State<Shares>,
+    Extension(origin): Extension<Origin>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
     let request: WishRequest = match parse_or_default(&body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
+    let by = origin.says(&request.by);
     let change: OverrideChange = Box::new(move |_, overrides| {
         if overrides.flags.remove(&name).is_none() {
             return Err(Refusal::Unknown(format!("flag `{name}` is not overridden")));
         }
         Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name, "reason": request.reason }))))
     });
-    changed(&shared, change, request.by).await
+    changed(&shared, change, by).await
 }
 
 /// Answers with the overrides as they are now.
-async fn changed(shared: &Shares, change: OverrideChange, by: String) -> Response {
+async fn changed(shared: &Shares, change: OverrideChange, by: Author) -> Response {
     match send(shared, |reply| Command::Override { change, by, reply }).await {
         Ok(()) => ok(&status::live(&shared.publisher.view().overrides, now())),
         Err(refusal) => refused(refusal),
@@ -111,8 +127,9 @@ fn expires(seconds: Option<u64>) -> Option<Timestamp> {
     seconds.map(|seconds| now().plus(Duration::from_secs(seconds)))
 }
 
-fn note(by: &str, reason: Option<&str>) -> String {
-    [by, reason.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+fn note(by: &Author, reason: Option<&str>) -> String {
+    let parts = by.name().into_iter().chain(reason.filter(|reason| !reason.is_empty()).map(str::to_owned));
+    parts.collect::<Vec<_>>().join(": ")
 }
 
 pub(crate) fn who(user: Option<&str>) -> String {

@@ -4,31 +4,27 @@
 //! browser it is of the same origin.
 
 use axum::body::HttpBody as _;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::answer::problem;
-use super::{Shares, is_open};
 use crate::access;
 
-/// Lets through what does not come from a foreign page.
-pub(super) async fn only_our_own(State(shared): State<Shares>, request: Request, next: Next) -> Response {
-    let asked = asked(&request);
-    if shared.config.token.is_none() && !is_open(&request) && !asked.is_none_or(access::is_loopback) {
+/// The answer to what comes from a foreign page; `None`: let it through. `by_name_only`: nothing else tells who asks.
+pub(super) fn refused(request: &Request, by_name_only: bool) -> Option<Response> {
+    let asked = asked(request);
+    if by_name_only && !asked.is_none_or(access::is_loopback) {
         let detail = "without a token the admin API answers to `localhost` and loopback addresses only: ask 127.0.0.1, or name a \
                       token_file in [orchestrator]";
-        return problem(StatusCode::FORBIDDEN, detail);
+        return Some(problem(StatusCode::FORBIDDEN, detail));
     }
     if is_foreign(request.headers(), asked) {
-        return problem(StatusCode::FORBIDDEN, "a web page of another origin must not use the admin API");
+        return Some(problem(StatusCode::FORBIDDEN, "a web page of another origin must not use the admin API"));
     }
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if writes && !request.body().is_end_stream() && !is_json(request.headers()) {
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON: `Content-Type: application/json`");
-    }
-    next.run(request).await
+    (writes && !request.body().is_end_stream() && !is_json(request.headers()))
+        .then(|| problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON: `Content-Type: application/json`"))
 }
 
 /// The host that is asked, with its port; one that is no text is nobody's.

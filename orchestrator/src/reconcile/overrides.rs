@@ -9,17 +9,17 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{OverrideChange, Reconciler, Refusal};
+use crate::access::Author;
 use crate::api::overrides::who;
 use crate::store::{Note, StoreError};
 use crate::{fleet, status};
 
 impl Reconciler {
-    pub(super) async fn change_overrides(&mut self, change: OverrideChange, by: String) -> Result<(), Refusal> {
+    pub(super) async fn change_overrides(&mut self, change: OverrideChange, by: Author) -> Result<(), Refusal> {
         let mut overrides = self.view.overrides.clone();
         let (capability, line) = change(&self.view, &mut overrides)?;
-        info!(kind = line.kind, by, "{}", line.text);
-        let by = Some(by).filter(|by| !by.is_empty());
-        let note = Note { at: fleet::now(), capability, by, line };
+        info!(kind = line.kind, by = by.name(), "{}", line.text);
+        let note = Note::by(&by, fleet::now(), capability, line);
         self.save(overrides, note).await.map_err(|failed| Refusal::Failed(failed.to_string()))
     }
 

@@ -13,15 +13,16 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::{Command, Reconciler};
+use crate::access::Author;
 use crate::rulebook::{self, Rulebook};
 use crate::store::{Change, Note, StoreError};
 use crate::{Error, Shared, fleet, metrics};
 
 /// Asks the reconciler to read the rules now.
-pub(crate) async fn reload(shared: &Shared) -> Result<u64, Vec<Complaint>> {
+pub(crate) async fn reload(shared: &Shared, by: Author) -> Result<u64, Vec<Complaint>> {
     let (reply, answer) = oneshot::channel();
     let ending = || vec![about_store("the orchestrator is ending")];
-    shared.commands.send(Command::Reload { reply }).await.map_err(|_| ending())?;
+    shared.commands.send(Command::Reload { by, reply }).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())?
 }
 
@@ -44,7 +45,7 @@ impl Reconciler {
         });
         match (judged, before) {
             (Ok((files, _)), Some(before)) if files == before.files => self.view.rulebook = Arc::new(before),
-            (Ok((files, checked)), _) => self.adopt(files, checked).await?,
+            (Ok((files, checked)), _) => self.adopt(files, checked, &Author::default()).await?,
             (Err(complaints), Some(before)) => {
                 self.complain(complaints);
                 self.view.rulebook = Arc::new(before);
@@ -57,7 +58,7 @@ impl Reconciler {
     }
 
     /// Reads, judges, and takes the rules or keeps the old ones.
-    pub(super) async fn reload(&mut self) -> Result<u64, Vec<Complaint>> {
+    pub(super) async fn reload(&mut self, by: &Author) -> Result<u64, Vec<Complaint>> {
         let read = rulebook::read_or_complain(&self.shared.config.rules_dir);
         self.view.attempted = read.as_ref().ok().cloned();
         let judged = read.and_then(|files| {
@@ -71,7 +72,7 @@ impl Reconciler {
             }
             Ok((files, checked)) => {
                 let taken = async {
-                    self.adopt(files, checked).await?;
+                    self.adopt(files, checked, by).await?;
                     self.draft_new_ones().await
                 };
                 taken.await.map_err(|failed| vec![about_store(&failed.to_string())])
@@ -85,11 +86,11 @@ impl Reconciler {
         taken.map(|()| self.view.rulebook.generation)
     }
 
-    async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked) -> Result<(), StoreError> {
+    async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked, by: &Author) -> Result<(), StoreError> {
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let line =
             JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
-        let note = Note { at: fleet::now(), capability: None, by: None, line };
+        let note = Note::by(by, fleet::now(), None, line);
         let (generation, published) = self.shared.store.save_rules(&files, &note).await?;
         for stored in self.view.states.values_mut() {
             (stored.serving_generation, stored.orders_generation) = (published, published);

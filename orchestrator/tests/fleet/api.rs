@@ -11,22 +11,6 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_token_is_asked_for() {
-    let world = World::start(|config| config.token = Some("sesame".into())).await;
-    for (token, path, expected) in [
-        (Some("sesame"), "/api/v1/status", StatusCode::OK),
-        (Some("sesam"), "/api/v1/status", StatusCode::UNAUTHORIZED),
-        (None, "/api/v1/status", StatusCode::UNAUTHORIZED),
-        (None, "/api/v1/openapi.json", StatusCode::UNAUTHORIZED),
-        (None, "/health", StatusCode::OK),
-        (None, "/ready", StatusCode::OK),
-    ] {
-        *world.http.token.lock().expect("not poisoned") = token.map(Into::into);
-        assert_eq!(world.http.send(Method::GET, path, None).await.0, expected, "{path} with {token:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_say_why() {
     let world = World::start(|_| {}).await;
     let post = async |path: &str, body: serde_json::Value| world.http.send(Method::POST, path, Some(body.to_string())).await;
@@ -120,13 +104,6 @@ async fn a_web_page_does_not_operate_it() {
         let (status, _) = world.http.send_with(Method::GET, "/api/v1/status", &[("host", host)], None).await.expect("an answer");
         assert_eq!(status, StatusCode::OK, "{host}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_has_the_token_asks_by_any_name() {
-    let world = World::start(|config| config.token = Some("sesame".into())).await;
-    let (status, _) = world.http.send_with(Method::GET, "/api/v1/status", &[("host", "ficus.internal")], None).await.expect("an answer");
-    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

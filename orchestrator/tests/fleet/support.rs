@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ficus_orchestrator::{Config, Orchestrator};
+use ficus_orchestrator::{Config, Listener, Orchestrator, Role, Tokens};
 use ficus_rules::Timestamp;
 use ficus_rules::api::{CapabilityStatus, JournalEntry, Status};
 use ficus_rules::spec::Known;
@@ -106,6 +106,9 @@ impl World {
         };
         change(&mut config);
         let http = Http::default();
+        if !config.tokens.is_empty() {
+            *http.token.lock().expect("not poisoned") = Some("admin-secret".into());
+        }
         let (gateway, agent) = (Arc::default(), Arc::default());
         let mut world = World { directory, config, running: None, http, gateway, agent, tasks: Vec::new() };
         world.up().await;
@@ -116,11 +119,10 @@ impl World {
 
     pub(crate) async fn up(&mut self) {
         let orchestrator = Orchestrator::start(self.config.clone()).await.expect("it starts");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = Listener::bind("127.0.0.1:0", None).await.expect("a port");
         *self.http.base.lock().expect("not poisoned") = format!("http://{}", listener.local_addr().expect("an address"));
-        *self.http.token.lock().expect("not poisoned") = self.config.token.clone();
         let router = orchestrator.router();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        let serving = tokio::spawn(async move { listener.serve(router).await.expect("it serves") });
         self.running = Some((orchestrator, serving));
     }
 
@@ -179,6 +181,12 @@ impl World {
     pub(crate) async fn journal(&self) -> Vec<JournalEntry> {
         self.http.get("/api/v1/journal?capability=users&limit=1000").await
     }
+}
+
+/// The tokens of a world that has some: one of each role, called as the role, with `ROLE-secret` as its secret.
+pub(crate) fn tokens() -> Tokens {
+    let named = Role::ALL.map(|role| (role.as_str(), role, format!("{role}-secret")));
+    Tokens::new(named.iter().map(|(name, role, secret)| (*name, *role, secret.as_str())))
 }
 
 impl Drop for World {

@@ -30,11 +30,13 @@ const RULE_KEYS: [(&str, &str); 13] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 8] = [
+const CONFIGURATION_KEYS: [(&str, &str); 10] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[gateway.limits]", "/properties/gateway/properties/limits/properties"),
     ("[orchestrator]", "/properties/orchestrator/properties"),
+    ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
+    ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),
     ("[agent]", "/properties/agent/properties"),
     ("[upstream.monolith]", "/properties/upstream/additionalProperties/properties"),
     ("[identity]", "/properties/identity/properties"),

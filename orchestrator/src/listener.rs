@@ -1,0 +1,165 @@
+//! The admin listener: TCP, or TLS with a certificate of the operator's. Knows nothing of the API that it carries.
+//!
+//! Handshakes run beside each other, so that a caller who says nothing keeps nobody else waiting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes under way at once; further callers wait in the kernel's queue.
+const HANDSHAKES: usize = 64;
+/// After an error of the system (no file descriptors left), the next try.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A certificate chain with its key.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<rustls::ServerConfig>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Reads both files, in PEM.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it, never what stands in it.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Tls, String> {
+        let unread = |file: &Path, error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", file.display());
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+        let chain = chain.map_err(|error| unread(certificate, error))?;
+        if chain.is_empty() {
+            return Err(format!("{} holds no certificate in PEM", certificate.display()));
+        }
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+            .map_err(|error| format!("{} and {} cannot be used together: {error}", certificate.display(), key.display()))?;
+        Ok(Tls { config: Arc::new(config) })
+    }
+}
+
+/// A bound listener.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shaking: JoinSet<Option<(Box<dyn Stream>, SocketAddr)>>,
+}
+
+/// A connection, whatever it is made of.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The address of who called, for handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller(pub SocketAddr);
+
+impl Listener {
+    /// Binds now, so that a taken port is an error at once.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bind(address: &str, tls: Option<&Tls>) -> io::Result<Listener> {
+        let tcp = TcpListener::bind(address).await?;
+        Ok(Listener { tcp, tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))), shaking: JoinSet::new() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves until it fails.
+    ///
+    /// # Errors
+    /// The listener failed for good.
+    pub async fn serve(self, router: Router) -> io::Result<()> {
+        axum::serve(self, router.into_make_service_with_connect_info::<Caller>()).await
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Box<dyn Stream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            tokio::select! {
+                Some(shaken) = self.shaking.join_next() => {
+                    if let Ok(Some(shaken)) = shaken {
+                        return shaken;
+                    }
+                }
+                accepted = self.tcp.accept(), if self.shaking.len() < HANDSHAKES => match (accepted, &self.tls) {
+                    (Ok((tcp, from)), None) => return (Box::new(without_delay(tcp)), from),
+                    (Ok((tcp, from)), Some(tls)) => {
+                        self.shaking.spawn(shake(tls.clone(), without_delay(tcp), from));
+                    }
+                    (Err(error), _) if is_of_one_connection(&error) => {}
+                    (Err(error), _) => {
+                        warn!(%error, "the admin listener can't take connections just now");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        Caller(*stream.remote_addr())
+    }
+}
+
+async fn shake(tls: TlsAcceptor, tcp: TcpStream, from: SocketAddr) -> Option<(Box<dyn Stream>, SocketAddr)> {
+    match tokio::time::timeout(HANDSHAKE, tls.accept(tcp)).await {
+        Ok(Ok(stream)) => Some((Box::new(stream), from)),
+        Ok(Err(error)) => {
+            debug!(%from, %error, "no handshake");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Answers are small, and somebody waits for each of them.
+fn without_delay(tcp: TcpStream) -> TcpStream {
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%error, "the connection keeps its delay");
+    }
+    tcp
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
