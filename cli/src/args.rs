@@ -122,13 +122,21 @@ pub(crate) enum Command {
         capability: Option<String>,
     },
     /// Show what happened, in order.
-    #[command(after_help = "Examples:\n  ficus journal users --limit 20")]
+    #[command(
+        after_help = "Examples:\n  ficus journal users --limit 20\n  ficus journal --verify        was anything changed or taken out? exit 1 and the first such entry"
+    )]
     Journal {
         /// Only this capability.
         capability: Option<String>,
         /// At most this many lines, the latest: 1 to 1000.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
+        /// Check that no entry was changed, removed or moved since it was written.
+        #[arg(long, conflicts_with_all = ["capability", "limit"])]
+        verify: bool,
+        /// With `--verify`: a last entry that an earlier check printed; everything up to it must be the same.
+        #[arg(long, requires = "verify", value_parser = crate::command::journal::head)]
+        head: Option<ficus_rules::audit::Head>,
     },
     /// Read the rule files again.
     #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]

@@ -4,7 +4,7 @@ mod check;
 mod diffs;
 mod explain;
 mod flag;
-mod journal;
+pub(crate) mod journal;
 mod map;
 mod pin;
 mod progress;
@@ -61,7 +61,8 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Pin(pin) => pin::execute(args, pin).await,
         Command::Flag(flag) => flag::execute(args, flag).await,
         Command::Diffs { capability } => diffs::execute(args, capability.as_deref()).await,
-        Command::Journal { capability, limit } => journal::execute(args, capability.as_deref(), *limit).await,
+        Command::Journal { verify: true, head, .. } => journal::verify(args, head.as_ref()).await,
+        Command::Journal { capability, limit, .. } => journal::execute(args, capability.as_deref(), *limit).await,
         Command::Reload => reload::execute(args).await,
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn calls() -> Vec<Call> {
         call(GET, "/api/v1/openapi.json", Some(Role::Viewer), get(read::openapi)),
         call(GET, "/api/v1/status", Some(Role::Viewer), get(read::status)),
         call(GET, "/api/v1/journal", Some(Role::Viewer), get(read::journal)),
+        call(GET, "/api/v1/journal/head", Some(Role::Viewer), get(read::journal_head)),
         call(GET, "/api/v1/diffs", Some(Role::Viewer), get(read::diffs)),
         call(GET, "/api/v1/published", Some(Role::Fleet), get(fleet::published)),
         call(GET, "/api/v1/orders", Some(Role::Fleet), get(fleet::orders)),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use ficus_rules::Timestamp;
 use ficus_rules::api::JournalEntry;
+use ficus_rules::audit::Head;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
@@ -112,6 +113,10 @@ pub(crate) trait Store: Send + Sync {
 
     /// Replaces the overrides. Returns the generation that they are published at.
     async fn save_overrides(&self, overrides: &Overrides, note: &Note) -> Result<u64, StoreError>;
+
+    /// The last entry of the journal and its hash. Every call that writes lines links them to it ([`ficus_rules::audit`])
+    /// in the same transaction; ids have no gaps.
+    async fn journal_head(&self) -> Result<Head, StoreError>;
 
     /// Entries in the order of their ids.
     async fn journal(&self, query: &JournalQuery) -> Result<Vec<JournalEntry>, StoreError>;

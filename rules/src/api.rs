@@ -222,6 +222,9 @@ pub struct JournalEntry {
     /// What.
     #[serde(flatten)]
     pub line: JournalLine,
+    /// Ties it to the one before: [`crate::audit`].
+    #[serde(default)]
+    pub hash: String,
 }
 
 /// Answer of `GET /api/v1/diffs`: newest last, bounded.

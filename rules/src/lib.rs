@@ -19,6 +19,7 @@
 //! Read next: `plan.rs` for the nouns, `decide.rs` for the request path, `migration.rs` for the procedure.
 
 pub mod api;
+pub mod audit;
 pub mod bucket;
 pub mod catalog;
 pub mod decide;

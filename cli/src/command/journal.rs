@@ -1,7 +1,8 @@
 //! `ficus journal`: what happened, in order.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ficus_rules::api::JournalEntry;
+use ficus_rules::audit::Head;
 use jiff::Timestamp;
 
 use crate::admin::Admin;
@@ -23,4 +24,44 @@ pub(crate) async fn execute(args: &Args, capability: Option<&str>, limit: u32) -
         println!("{at} {} {}: {}{why}{whom}", entry.capability.as_deref().unwrap_or("-"), entry.line.kind, entry.line.text);
     }
     Ok(())
+}
+
+/// Entries that are read at once.
+const PAGE: usize = 1_000;
+
+/// Follows the chain from the first entry to the last, and past `known`, if somebody kept it.
+pub(crate) async fn verify(args: &Args, known: Option<&Head>) -> Result<()> {
+    let admin = Admin::new(args)?;
+    // Asked first: what is written meanwhile comes after it.
+    let written: Head = admin.get("/api/v1/journal/head").await?;
+    let (mut head, mut seen) = (Head::default(), known.is_none());
+    while head.id < written.id {
+        let page: Vec<JournalEntry> = admin.get(&format!("/api/v1/journal?after={}&limit={PAGE}", head.id)).await?;
+        for entry in page.iter().take_while(|entry| entry.id <= written.id) {
+            head.follow(entry)?;
+            seen |= known == Some(&head);
+        }
+        if page.is_empty() {
+            break;
+        }
+    }
+    head.ends(&written)?;
+    if let Some(known) = known.filter(|_| !seen) {
+        bail!("entry {} is not the one that was kept: all up to it was written anew", known.id);
+    }
+    if args.json {
+        return super::print_json(&head);
+    }
+    match head.id {
+        0 => println!("the journal is empty"),
+        id => println!("{id} entries fit together; keep this elsewhere: ficus journal --verify --head {id}:{}", head.hash),
+    }
+    Ok(())
+}
+
+/// Reads `412:9f86d0…`.
+pub(crate) fn head(text: &str) -> Result<Head, String> {
+    let parts = text.split_once(':').and_then(|(id, hash)| Some((id.parse().ok()?, hash)));
+    let (id, hash) = parts.filter(|(_, hash)| hash.len() == 64).ok_or("write it as `--verify` printed it, ID:HASH")?;
+    Ok(Head { id, hash: hash.to_ascii_lowercase() })
 }

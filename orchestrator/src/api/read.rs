@@ -51,6 +51,13 @@ pub(super) async fn journal(State(shared): State<Shares>, Query(wanted): Query<O
     }
 }
 
+pub(super) async fn journal_head(State(shared): State<Shares>) -> Response {
+    match shared.store.journal_head().await {
+        Ok(head) => ok(&head),
+        Err(failed) => store_failed(&failed),
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct OfDiffs {
     capability: Option<String>,

@@ -1,6 +1,7 @@
 //! What every store must do. A new backend adds one test that calls [`holds`] with a way to open it again.
 
 use ficus_rules::Timestamp;
+use ficus_rules::audit::{Head, Misfit};
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::migration::{Phase, State};
 use ficus_rules::wire::{DifferenceSample, Overrides, PinOverride, RuleFile};
@@ -73,6 +74,13 @@ async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
     let of_users = JournalQuery { limit: 10, capability: Some("users".into()), ..JournalQuery::default() };
     assert_eq!(kinds(of_users).await, all[..1]);
 
+    // Every line is linked to the one before, whichever call wrote it, also over a restart.
+    let mut head = Head::default();
+    for entry in store.journal(&JournalQuery { limit: 10, after: Some(0), capability: None }).await.expect("it reads") {
+        head.follow(&entry).expect("it fits");
+    }
+    assert_eq!((head.id, store.journal_head().await.expect("it reads")), (4, head.clone()));
+
     // Of each capability the newest samples, and only those of who is asked about.
     let sample = |capability: &str, at| DifferenceSample {
         capability: capability.into(),
@@ -101,4 +109,66 @@ async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
     });
     let wins = futures::future::join_all(tries).await.into_iter().filter(|won| *won).count();
     assert_eq!(wins, 1);
+}
+
+/// What an entry's row is made of, by whoever has the file.
+async fn tamper(file: &std::path::Path, statement: &'static str) {
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", file.display())).await.expect("it opens");
+    let done = sqlx::raw_sql(statement).execute(&pool).await.expect("it is SQL");
+    assert!(done.rows_affected() > 0, "{statement}");
+    pool.close().await;
+}
+
+async fn first_misfit(store: &dyn Store) -> Result<(), Misfit> {
+    let mut head = Head::default();
+    let entries = store.journal(&JournalQuery { limit: 100, after: Some(0), capability: None }).await.expect("it reads");
+    entries.iter().try_for_each(|entry| head.follow(entry))?;
+    head.ends(&store.journal_head().await.expect("it reads"))
+}
+
+#[tokio::test]
+async fn whoever_tampers_with_the_file_is_found_out() {
+    for (statement, found) in [
+        ("UPDATE journal SET line = replace(line, 'a second', 'a record') WHERE id = 2", Misfit::Changed { id: 2 }),
+        ("UPDATE journal SET actor = 'eve' WHERE id = 3", Misfit::Changed { id: 3 }),
+        ("DELETE FROM journal WHERE id = 1", Misfit::Gap { after: 0, found: 2 }),
+        ("DELETE FROM journal WHERE id = 3", Misfit::Gap { after: 2, found: 4 }),
+        ("DELETE FROM journal WHERE id = 4", Misfit::Cut { last: 3, head: 4 }),
+        (
+            "UPDATE journal SET id = CASE id WHEN 2 THEN -3 ELSE -2 END WHERE id IN (2, 3); UPDATE journal SET id = -id WHERE id < 0",
+            Misfit::Changed { id: 2 },
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("state.sqlite3");
+        let store = SqliteStore::open(&file).await.expect("it opens");
+        for kind in ["first", "second", "third", "fourth"] {
+            store.save_overrides(&Overrides::default(), &note(None, kind)).await.expect("it writes");
+        }
+        assert_eq!(first_misfit(&store).await, Ok(()));
+        tamper(&file, statement).await;
+        assert_eq!(first_misfit(&store).await, Err(found), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_without_hashes_is_linked_when_it_is_opened() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("state.sqlite3");
+    let store = SqliteStore::open(&file).await.expect("it opens");
+    for kind in ["first", "second", "third"] {
+        store.save_overrides(&Overrides::default(), &note(None, kind)).await.expect("it writes");
+    }
+    store.close().await;
+    let older = "DELETE FROM journal WHERE id = 2; ALTER TABLE journal DROP COLUMN hash; DELETE FROM meta WHERE key = 'journal_head'; \
+                 UPDATE meta SET number = 1 WHERE key = 'format'";
+    tamper(&file, older).await;
+    for _ in 0..2 {
+        let store = SqliteStore::open(&file).await.expect("it opens");
+        assert_eq!(first_misfit(&store).await, Ok(()));
+        store.close().await;
+    }
+    let store = SqliteStore::open(&file).await.expect("it opens");
+    store.save_overrides(&Overrides::default(), &note(None, "fourth")).await.expect("it writes");
+    assert_eq!((first_misfit(&store).await, store.journal_head().await.expect("it reads").id), (Ok(()), 3));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ficus_rules::Timestamp;
 use ficus_rules::api::JournalEntry;
+use ficus_rules::audit::Head;
 use ficus_rules::migration::State;
 use ficus_rules::migration::advance::JournalLine;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
@@ -17,19 +18,28 @@ use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
 
-/// The format of the tables below.
-const FORMAT: i64 = 1;
+/// The format of the tables below. 1: a journal without hashes.
+const FORMAT: i64 = 2;
 
 const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL, text TEXT NOT NULL DEFAULT '') WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS state (capability TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, \
      serving_generation INTEGER NOT NULL, orders_generation INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, capability TEXT, \
-     actor TEXT, line TEXT NOT NULL)",
+     actor TEXT, line TEXT NOT NULL, hash TEXT NOT NULL DEFAULT '')",
     "CREATE TABLE IF NOT EXISTS gateway (name TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS sample (id INTEGER PRIMARY KEY AUTOINCREMENT, capability TEXT NOT NULL, at INTEGER NOT NULL, \
      sample TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS sample_of ON sample (capability, id)",
+];
+
+/// Where `meta` keeps the head of the journal.
+const HEAD: &str = "journal_head";
+
+/// Entries by their ids, ascending and descending.
+const ENTRIES: [&str; 2] = [
+    "SELECT id, at, capability, actor, line, hash FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id LIMIT ?3",
+    "SELECT id, at, capability, actor, line, hash FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id DESC LIMIT ?3",
 ];
 
 /// Drops all but the newest samples of a capability.
@@ -59,7 +69,35 @@ impl SqliteStore {
         if format > FORMAT {
             return Err(StoreError::Newer(format));
         }
-        Ok(SqliteStore { pool })
+        let store = SqliteStore { pool };
+        if format < FORMAT {
+            store.chain().await?;
+        }
+        Ok(store)
+    }
+
+    /// From format 1: what the journal holds is taken as it is, and linked.
+    async fn chain(&self) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        sqlx::query("ALTER TABLE journal ADD COLUMN hash TEXT NOT NULL DEFAULT ''").execute(&mut *write).await?;
+        let mut head = Head::default();
+        let all = sqlx::query(ENTRIES[0]).bind(0).bind(None::<&str>).bind(i64::MAX);
+        for row in all.fetch_all(&mut *write).await? {
+            // Numbered anew: of the old format, a gap says nothing.
+            let was = unsigned(&row, 0);
+            let entry = JournalEntry { id: head.id + 1, ..entry(&row)? };
+            head = Head { id: entry.id, hash: head.link(&entry) };
+            sqlx::query("UPDATE journal SET id = ?1, hash = ?2 WHERE id = ?3")
+                .bind(signed(head.id))
+                .bind(&head.hash)
+                .bind(signed(was))
+                .execute(&mut *write)
+                .await?;
+        }
+        put_meta(&mut write, HEAD, head.id, &head.hash).await?;
+        put_meta(&mut write, "format", FORMAT.unsigned_abs(), "").await?;
+        write.commit().await?;
+        Ok(())
     }
 
     /// A transaction that holds the write lock from its beginning: no upgrade can fail later.
@@ -147,14 +185,13 @@ impl Store for SqliteStore {
         Ok(generation)
     }
 
+    async fn journal_head(&self) -> Result<Head, StoreError> {
+        head(&mut *self.pool.acquire().await?).await
+    }
+
     async fn journal(&self, query: &JournalQuery) -> Result<Vec<JournalEntry>, StoreError> {
         let newest_first = query.after.is_none();
-        let text = if newest_first {
-            "SELECT id, at, capability, actor, line FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id DESC LIMIT ?3"
-        } else {
-            "SELECT id, at, capability, actor, line FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id LIMIT ?3"
-        };
-        let rows = sqlx::query(text)
+        let rows = sqlx::query(ENTRIES[usize::from(newest_first)])
             .bind(signed(query.after.unwrap_or(0)))
             .bind(&query.capability)
             .bind(i64::from(query.limit))
@@ -224,20 +261,38 @@ async fn put_meta(write: &mut SqliteConnection, key: &str, number: u64, text: &s
     Ok(())
 }
 
+/// Links a line to the last entry. The caller's transaction holds the write lock: nobody comes between.
 async fn append(write: &mut SqliteConnection, note: &Note) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO journal (at, capability, actor, line) VALUES (?, ?, ?, ?)")
-        .bind(signed(note.at.0))
-        .bind(&note.capability)
-        .bind(&note.by)
-        .bind(serde_json::to_string(&note.line)?)
-        .execute(write)
+    let last = head(write).await?;
+    let (capability, by, line) = (note.capability.clone(), note.by.clone(), note.line.clone());
+    let entry = JournalEntry { id: last.id + 1, at: note.at, capability, by, line, hash: String::new() };
+    let hash = last.link(&entry);
+    sqlx::query("INSERT INTO journal (id, at, capability, actor, line, hash) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(signed(entry.id))
+        .bind(signed(entry.at.0))
+        .bind(&entry.capability)
+        .bind(&entry.by)
+        .bind(serde_json::to_string(&entry.line)?)
+        .bind(&hash)
+        .execute(&mut *write)
         .await?;
-    Ok(())
+    put_meta(write, HEAD, entry.id, &hash).await
+}
+
+async fn head(read: &mut SqliteConnection) -> Result<Head, StoreError> {
+    Ok(meta(read, HEAD).await?.map_or_else(Head::default, |(id, hash)| Head { id, hash }))
 }
 
 fn entry(row: &SqliteRow) -> Result<JournalEntry, StoreError> {
     let line: JournalLine = serde_json::from_str(row.get(4))?;
-    Ok(JournalEntry { id: unsigned(row, 0), at: Timestamp(unsigned(row, 1)), capability: row.get(2), by: row.get(3), line })
+    Ok(JournalEntry {
+        id: unsigned(row, 0),
+        at: Timestamp(unsigned(row, 1)),
+        capability: row.get(2),
+        by: row.get(3),
+        line,
+        hash: row.get(5),
+    })
 }
 
 fn unsigned(row: &SqliteRow, at: usize) -> u64 {

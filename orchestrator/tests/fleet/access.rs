@@ -148,7 +148,7 @@ async fn the_listener_speaks_tls_and_nothing_else() {
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).expect("it writes");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("it writes");
-    let why = Tls::load(&key, &certificate).err().expect("they are the wrong way round");
+    let why = Tls::load(&key, &certificate).expect_err("they are the wrong way round");
     assert!(why.contains("key.pem") && !why.contains(&made.signing_key.serialize_pem()), "{why}");
 
     let tls = Tls::load(&certificate, &key).expect("they belong together");
