@@ -53,32 +53,31 @@ impl Endpoint {
         if sql::code(&error) == Some("22012") { Error::Superseded } else { self.failed(error) }
     }
 
-    /// A batch of few rows as one message, which is a transaction of its own. `None`: it is not that simple.
-    async fn attempt_at_once(&self, changes: &[Changes], position: Position) -> Result<Option<Option<Applied>>, Failed> {
+    /// A batch of few rows as one message, which is a transaction of its own.
+    async fn attempt_at_once(&self, changes: &[Changes], position: Position) -> Result<AtOnce, Failed> {
         if self.quarantined.load(Ordering::Acquire) > 0 {
-            return Ok(None);
+            return Ok(AtOnce::NotThatSimple);
         }
         let rows = match self.in_one(changes) {
             Ok(Some(rows)) => rows,
-            Ok(None) => return Ok(None),
-            Err(_) => return Ok(Some(None)),
+            Ok(None) => return Ok(AtOnce::NotThatSimple),
+            Err(_) => return Ok(AtOnce::Refused),
         };
         let message = format!("{}; {}{rows}", self.mark(Some(position)), self.opening(changes, Effort::Plain));
         // Nothing lies between the rows and the commit of one message: whoever dies here has written nothing.
         crash::point("after_apply_before_commit");
         let mut connection = self.server.pool.acquire().await?;
         match sql::run(&mut connection, &message).await {
-            Ok(_) => Ok(Some(Some(Applied::Done { rejected: Vec::new(), quarantined: 0 }))),
-            Err(error) if sql::code(&error) == Some("22012") => self.whose_fault().await.map(Some),
-            Err(error) if sql::blame(&error).is_some() => Ok(Some(None)),
+            Ok(_) => Ok(AtOnce::Written),
+            Err(error) if sql::code(&error) == Some("22012") => self.turn_is_ours().await.map(|()| AtOnce::Refused),
+            Err(error) if sql::blame(&error).is_some() => Ok(AtOnce::Refused),
             Err(error) => Err(Failed::Server(error)),
         }
     }
 
-    /// A division by zero was the turn's, unless an expression of the application's divides as well.
-    async fn whose_fault(&self) -> Result<Option<Applied>, Failed> {
-        self.guarded().await?.rollback().await?;
-        Ok(None)
+    /// A division by zero says that it is not, unless an expression of the application's divides as well.
+    async fn turn_is_ours(&self) -> Result<(), Failed> {
+        Ok(self.guarded().await?.rollback().await?)
     }
 
     /// One attempt at a batch; `None`: a constraint refused it.
@@ -89,11 +88,12 @@ impl Endpoint {
         effort: Effort,
         aside: &[Rejected],
     ) -> Result<Option<Applied>, Failed> {
-        if effort == Effort::Plain
-            && aside.is_empty()
-            && let Some(done) = self.attempt_at_once(changes, position).await?
-        {
-            return Ok(done);
+        if effort == Effort::Plain && aside.is_empty() {
+            match self.attempt_at_once(changes, position).await? {
+                AtOnce::Written => return Ok(Some(Applied::Done { rejected: Vec::new(), quarantined: 0 })),
+                AtOnce::Refused => return Ok(None),
+                AtOnce::NotThatSimple => {}
+            }
         }
         let mut tx = self.marked(Some(position), &self.opening(changes, effort)).await?;
         let written = match effort {
@@ -152,6 +152,14 @@ impl Endpoint {
             Err(error) => Err(self.failed(error)),
         }
     }
+}
+
+/// What came of one message.
+enum AtOnce {
+    Written,
+    Refused,
+    /// Nothing was tried: it takes more than one.
+    NotThatSimple,
 }
 
 /// Why an attempt came to nothing.
