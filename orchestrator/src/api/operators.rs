@@ -1,10 +1,13 @@
 //! For operators: wishes for a capability, and the reload of the rules.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use ficus_rules::Side;
 use ficus_rules::api::{Problem, Reloaded, WishRequest};
 use ficus_rules::migration::advance::Wish;
 use tokio::sync::oneshot;
@@ -15,6 +18,9 @@ use crate::access::Origin;
 use crate::fleet::now;
 use crate::reconcile::{self, Command, Refusal};
 use crate::{Shared, status};
+
+/// How long a cutover or revert waits for gateways and agents that are a moment behind, before it is refused for them.
+const FOLLOW: Duration = Duration::from_secs(2);
 
 pub(super) async fn wish(
     State(shared): State<Shares>,
@@ -43,6 +49,11 @@ async fn granted(shared: &Shares, origin: Origin, name: String, word: &str, body
     let Some(wish) = wish_of(word, &request) else {
         return problem(StatusCode::NOT_FOUND, format!("no wish is called `{word}`"));
     };
+    match wish {
+        Wish::Cutover => followed(shared, &name, Side::Modern).await,
+        Wish::Revert => followed(shared, &name, Side::Legacy).await,
+        _ => {}
+    }
     let by = origin.says(&request.by);
     let done = send(shared, |reply| Command::Wish { capability: name.clone(), wish, by, reason: request.reason, reply });
     if let Err(refusal) = done.await {
@@ -52,6 +63,19 @@ async fn granted(shared: &Shares, origin: Origin, name: String, word: &str, body
     match view.capability(&name) {
         Some((plan, stored)) => ok(&status::capability(shared, &view, plan, stored, now())),
         None => problem(StatusCode::NOT_FOUND, format!("no capability is called `{name}`")),
+    }
+}
+
+/// Gives those whom a switch needs the time to hear of the change before it, so that two commands in a row are no mistake.
+async fn followed(shared: &Shares, capability: &str, to: Side) {
+    let until = tokio::time::Instant::now() + FOLLOW;
+    while tokio::time::Instant::now() < until {
+        let view = shared.publisher.view();
+        let Some((plan, stored)) = view.capability(capability) else { return };
+        if shared.fleet.observe(plan, stored, &view, shared.config.limits()).is_followed(to, now()) {
+            return;
+        }
+        tokio::time::sleep(FOLLOW / 100).await;
     }
 }
 

@@ -45,6 +45,25 @@ async fn there_and_back_and_there_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    let deaf = &world.gateway.deaf;
+    deaf.store(true, Ordering::SeqCst);
+    let pin = json!({ "capability": "users", "user": "42", "side": "legacy", "by": "ada" });
+    assert_eq!(world.http.send(Method::POST, "/api/v1/pins", Some(pin.to_string())).await.0, StatusCode::OK);
+    let (status, body) = world.wish("cutover").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("gateway gw-1 is at generation")), "{body}");
+    let (cutover, ()) = tokio::join!(world.wish("cutover"), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        deaf.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(cutover.0, StatusCode::OK, "{}", cutover.1);
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_stage_before_the_flip_can_be_aborted() {
     let world = World::start(|_| {}).await;
     walk_in(&world).await;

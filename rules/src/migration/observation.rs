@@ -110,6 +110,13 @@ impl Observation {
         self.agent.as_ref().filter(|a| now.since(a.at) <= self.limits.agent_silent)
     }
 
+    /// Whether everybody who is heard of, and has to agree before writes go to a side, knows the present serving and orders.
+    /// Somebody who was told a moment ago may be about to say so.
+    pub fn is_followed(&self, to: Side, now: Timestamp) -> bool {
+        let agent = self.live_agent(now).is_none_or(|agent| agent.generation >= self.orders_generation);
+        agent && (to == Side::Legacy || self.counting(now).all(|gateway| gateway.generation >= self.serving_generation))
+    }
+
     /// The agent's report, if it is fresh and speaks of the present orders.
     pub fn obedient_agent(&self, now: Timestamp) -> Option<&CapabilityReport> {
         self.live_agent(now).filter(|a| a.generation >= self.orders_generation).map(|a| &a.report)
