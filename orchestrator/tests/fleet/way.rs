@@ -48,10 +48,16 @@ async fn there_and_back_and_there_again() {
 async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
     let world = World::start(|_| {}).await;
     walk_in(&world).await;
+    spoil(&world, Stage::CatchUp, Side::Modern, true).await;
+    world.must("cutover").await;
+    world.until("catching up", |s| s.stage == Some(Stage::CatchUp)).await;
     let deaf = &world.gateway.deaf;
     deaf.store(true, Ordering::SeqCst);
-    let pin = json!({ "capability": "users", "user": "42", "side": "legacy", "by": "ada" });
-    assert_eq!(world.http.send(Method::POST, "/api/v1/pins", Some(pin.to_string())).await.0, StatusCode::OK);
+    // Nothing that it asked for before is under way any more.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.must("abort").await;
+    spoil(&world, Stage::CatchUp, Side::Modern, false).await;
+    world.until("back", |s| s.switch.is_none()).await;
     let (status, body) = world.wish("cutover").await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("gateway gw-1 is at generation")), "{body}");
