@@ -1,7 +1,10 @@
-//! The admin API: JSON over HTTP. Messages of gateways and agents are `ficus_rules::wire`, those of operators
-//! `ficus_rules::api`. Every refusal is a `Problem` with a sentence.
+//! The admin API: JSON over HTTP, and the console's files. Messages of gateways and agents are `ficus_rules::wire`, those of
+//! operators `ficus_rules::api`. Every refusal is a `Problem` with a sentence.
 
 mod answer;
+mod console;
+mod detail;
+pub(crate) mod events;
 mod fleet;
 mod operators;
 pub(crate) mod overrides;
@@ -51,6 +54,13 @@ pub(crate) fn calls() -> Vec<Call> {
         call(GET, "/ready", None, get(read::ready)),
         call(GET, "/api/v1/openapi.json", Some(Role::Viewer), get(read::openapi)),
         call(GET, "/api/v1/status", Some(Role::Viewer), get(read::status)),
+        call(GET, "/api/v1/events", Some(Role::Viewer), get(events::events)),
+        call(GET, "/api/v1/capabilities/{name}", Some(Role::Viewer), get(detail::capability)),
+        call(GET, "/api/v1/capabilities/{name}/traffic", Some(Role::Viewer), get(detail::traffic)),
+        call(GET, "/api/v1/flags", Some(Role::Viewer), get(detail::flags)),
+        call(GET, "/api/v1/rules", Some(Role::Viewer), get(detail::rules)),
+        // It changes nothing; headers and cookies do not belong into an address.
+        call(POST, "/api/v1/explain", Some(Role::Viewer), post(detail::explain)),
         call(GET, "/api/v1/journal", Some(Role::Viewer), get(read::journal)),
         call(GET, "/api/v1/journal/head", Some(Role::Viewer), get(read::journal_head)),
         call(GET, "/api/v1/diffs", Some(Role::Viewer), get(read::diffs)),
@@ -79,7 +89,11 @@ pub(crate) fn router(shared: Shares) -> Router {
         let door = Door { shared: Arc::clone(&shared), role };
         router = router.route(path, handler.layer(middleware::from_fn_with_state(door, admit)));
     }
-    router.layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(shared)
+    router
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(shared)
+        .merge(console::router())
+        .layer(middleware::map_response(answer::guarded))
 }
 
 /// What stands before a call.

@@ -5,6 +5,7 @@
 //! new one only when it has taken the last fence of every capability. That, and the raising of that floor, happen under
 //! one lock: no validity can slip in between "every gateway holds" and its writing down.
 
+mod curve;
 mod window;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ficus_rules::Timestamp;
-use ficus_rules::api::{AgentStatus, GatewayStatus};
+use ficus_rules::api::{AgentStatus, GatewayStatus, TrafficPoint};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
 use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport};
@@ -20,6 +21,7 @@ use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport
 use crate::publish::View;
 use crate::store::Stored;
 
+use self::curve::Curve;
 use self::window::Window;
 
 /// A validity counts from its receipt: the answer may have been on its way for so long. Clients give up earlier.
@@ -42,6 +44,7 @@ struct Inner {
     /// By capability: who works by an older generation gets no validity.
     floors: BTreeMap<String, u64>,
     windows: BTreeMap<String, Window>,
+    curves: BTreeMap<String, Curve>,
     lag_beyond_since: BTreeMap<String, Timestamp>,
 }
 
@@ -126,13 +129,22 @@ impl Fleet {
         let mut inner = self.inner();
         let heard = inner.agent_of(&plan.name).filter(|(at, _)| now.since(*at) <= silent);
         let stream = heard.map(|(_, agent)| agent.capabilities[&plan.name].stream_from(stored.state.owner)).filter(|stream| stream.live);
+        let lag = stream.map(|stream| stream.lag_seconds);
         let within = stream.is_some_and(|stream| (0.0..=plan.gates.lag.max.as_secs_f64()).contains(&stream.lag_seconds));
         if within {
             inner.lag_beyond_since.remove(&plan.name);
         } else {
             inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now);
         }
-        inner.windows.entry(plan.name.clone()).or_default().note(&stored.state, now);
+        let inner = &mut *inner;
+        let window = inner.windows.entry(plan.name.clone()).or_default();
+        window.note(&stored.state, now);
+        inner.curves.entry(plan.name.clone()).or_default().note(window.total(), lag, now);
+    }
+
+    /// The last minutes of a capability's traffic.
+    pub(crate) fn curve(&self, capability: &str) -> Vec<TrafficPoint> {
+        self.inner().curves.get(capability).map(Curve::points).unwrap_or_default()
     }
 
     /// The world round one capability.

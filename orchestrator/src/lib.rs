@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) commands: tokio::sync::mpsc::Sender<Command>,
     pub(crate) wake: tokio::sync::Notify,
     pub(crate) stopping: tokio::sync::watch::Sender<bool>,
+    /// One permit for each open stream of events.
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -98,6 +100,7 @@ impl Orchestrator {
             commands,
             wake: tokio::sync::Notify::new(),
             stopping,
+            streams: Arc::new(tokio::sync::Semaphore::new(api::events::STREAMS)),
             tasks: std::sync::Mutex::default(),
         });
         let reconciler = Reconciler::begin(Arc::clone(&shared), queue).await?;
@@ -107,7 +110,7 @@ impl Orchestrator {
         Ok(Orchestrator { shared })
     }
 
-    /// The admin API: `/health`, `/ready` and `/api/v1/…`.
+    /// The admin API: `/health`, `/ready` and `/api/v1/…`; and the console at `/`.
     pub fn router(&self) -> axum::Router {
         api::router(Arc::clone(&self.shared))
     }

@@ -37,7 +37,8 @@ impl View {
         Some((self.rulebook.rules.capabilities.get(name)?, self.states.get(name)?))
     }
 
-    fn published(&self) -> Published {
+    /// What gateways serve by.
+    pub(crate) fn published(&self) -> Published {
         let newest = self.capabilities().map(|(_, stored)| stored.serving_generation).max().unwrap_or(0);
         Published {
             generation: newest.max(self.rulebook.published).max(self.overrides_generation),

@@ -4,7 +4,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::{CapabilityStatus, RulesStatus, Status};
 use ficus_rules::migration::waiting::{Waiting, WaitingKind, waiting_for};
 use ficus_rules::migration::{Phase, State, desired};
-use ficus_rules::plan::{Capability, StepAction};
+use ficus_rules::plan::Capability;
 use ficus_rules::wire::Overrides;
 
 use crate::Shared;
@@ -85,14 +85,5 @@ fn step_action(state: &State, plan: &Capability, waiting: &[Waiting]) -> Option<
         Phase::Shadowing | Phase::Ramping | Phase::Soaking => state.step,
         _ => return None,
     };
-    plan.steps.get(at).map(|step| word(&step.action).to_owned())
-}
-
-fn word(action: &StepAction) -> &'static str {
-    match action {
-        StepAction::Shadow(_) => "shadow",
-        StepAction::Reads(_) => "reads",
-        StepAction::Cutover => "cutover",
-        StepAction::Soak(_) => "soak",
-    }
+    plan.steps.get(at).map(|step| step.action.as_str().to_owned())
 }

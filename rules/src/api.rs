@@ -1,6 +1,9 @@
 //! Requests and answers of the orchestrator's admin API, besides the messages of [`crate::wire`]. The orchestrator writes
 //! them, the command line reads them. Requests refuse unknown fields: a misspelt one must not be a silent default.
 
+mod detail;
+mod explain;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +16,10 @@ use crate::spec::Complaint;
 use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Freshness, Overrides, Serving};
 use crate::{Side, Timestamp};
 
-/// Answer of `GET /api/v1/status`.
+pub use self::detail::{CapabilityDetail, FlagStatus, RouteLine, SidePoint, StepLine, TableLine, TrafficPoint};
+pub use self::explain::{ExplainRequest, Explained, KnownToGateways, NotServed};
+
+/// Answer of `GET /api/v1/status`, and of every message of `GET /api/v1/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The newest published generation.

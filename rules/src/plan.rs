@@ -139,6 +139,18 @@ pub enum StepAction {
     Soak(Duration),
 }
 
+impl StepAction {
+    /// Its word in the rule file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            StepAction::Shadow(_) => "shadow",
+            StepAction::Reads(_) => "reads",
+            StepAction::Cutover => "cutover",
+            StepAction::Soak(_) => "soak",
+        }
+    }
+}
+
 /// An expectation in a rule file: `request` at `at` is served by `expect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteTest {

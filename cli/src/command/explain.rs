@@ -1,11 +1,8 @@
 //! `ficus explain`: the decision about a request, from the function that the gateway calls.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, Result, anyhow, bail};
-use ficus_rules::api::Status;
-use ficus_rules::decide::{self, Admission, Caller, Circumstances, Decision, Snapshot, anonymous_id};
-use ficus_rules::identity::django::is_session_key;
+use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
+use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
 use ficus_rules::route::{PlainRequest, Request as _, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;
@@ -30,7 +27,7 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
     let question = question(asked)?;
     let raw = asked.target.split(['?', '#']).next().unwrap_or_default();
     if decide::is_ambiguous(&snapshot, &question, raw) {
-        bail!("the gateway answers 400: servers could read the path in two ways; leave out dot segments and doubled slashes");
+        bail!(NotServed::Ambiguous);
     }
     let now = Timestamp::from(std::time::SystemTime::now());
     let caller = caller(args, asked, &question, now);
@@ -116,49 +113,13 @@ fn caller(args: &Args, asked: &Explain, question: &PlainRequest, now: Timestamp)
 
 /// The request as it was asked about, in the form that `[[test]]`s have.
 fn question(asked: &Explain) -> Result<PlainRequest> {
-    if ["TRACE", "CONNECT"].iter().any(|method| asked.method.eq_ignore_ascii_case(method)) {
-        bail!("the gateway answers 405: this method is not served");
-    }
-    let request = PlainRequest::new(&asked.method, &asked.target).map_err(|why| anyhow!("the gateway answers 400: {why}"))?;
-    asked.headers.iter().try_fold(request.with_host(&asked.host), |request, header| {
+    let headers = asked.headers.iter().map(|header| {
         let (name, value) =
             header.split_once(':').with_context(|| format!("`{header}` is not a header: write it like 'x-tenant: north'"))?;
-        Ok(request.with_header(name.trim(), value.trim()))
-    })
-}
-
-/// What gateways know beside the rules: how fresh the copies are, which modern sides do not answer, and whether they can
-/// look sessions up. Of several gateways one suffices: the caller may come to it.
-#[derive(Debug, Default)]
-struct KnownToGateways {
-    around: Circumstances,
-    /// The cookies of sessions that cannot be looked up.
-    unread: BTreeSet<String>,
-}
-
-impl KnownToGateways {
-    fn of(status: Status) -> KnownToGateways {
-        let (mut down, mut unread) = (BTreeSet::new(), BTreeSet::new());
-        for gateway in status.gateways.into_iter().filter(|gateway| gateway.live) {
-            down.extend(gateway.modern_down);
-            unread.extend(gateway.sessions_unread);
-        }
-        KnownToGateways { around: Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }, unread }
-    }
-
-    /// The decision, and the caller as gateways see it: whom they cannot look up they do not know.
-    fn decide(&self, snapshot: &Snapshot, question: &PlainRequest, caller: Caller, now: Timestamp) -> Result<(Decision, Caller)> {
-        let session = |name: &String| question.cookie(name).is_some_and(is_session_key);
-        if self.unread.is_empty() || (caller.user.is_none() && !self.unread.iter().any(session)) {
-            return Ok((decide::decide(snapshot, question, &caller, &self.around, now), caller));
-        }
-        let caller = Caller { user: None, ..caller };
-        let decision = decide::decide(snapshot, question, &caller, &self.around, now);
-        match decide::unidentified(decision, snapshot, &caller) {
-            Some(decision) => Ok((decision, caller)),
-            None => bail!("the gateway answers 503: it cannot look up who calls; see `ficus status`, and its log for the reason"),
-        }
-    }
+        anyhow::Ok((name.to_owned(), value.to_owned()))
+    });
+    let (method, target, host) = (asked.method.clone(), asked.target.clone(), asked.host.clone());
+    Ok(ExplainRequest { method, target, host, headers: headers.collect::<Result<_>>()?, user: None }.question()?)
 }
 
 #[cfg(test)]

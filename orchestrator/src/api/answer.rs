@@ -51,6 +51,14 @@ pub(super) fn store_failed(failed: &StoreError) -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, failed.to_string())
 }
 
+/// No browser guesses what it is, or keeps data for the next one who sits there.
+pub(super) async fn guarded(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
 /// Reads a JSON body; `Err` is the answer.
 pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
     serde_json::from_slice(body)

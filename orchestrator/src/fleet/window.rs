@@ -26,10 +26,11 @@ pub(crate) struct Window {
     at_step: Counts,
 }
 
+/// What was counted.
 #[derive(Debug, Clone, Default)]
-struct Counts {
-    sides: Sides,
-    shadow: ShadowCounts,
+pub(super) struct Counts {
+    pub(super) sides: Sides,
+    pub(super) shadow: ShadowCounts,
 }
 
 impl Window {
@@ -74,6 +75,11 @@ impl Window {
         (counts.sides, counts.shadow)
     }
 
+    /// Since this process began.
+    pub(super) fn total(&self) -> &Counts {
+        &self.total
+    }
+
     /// The last minutes of the step.
     pub(crate) fn recent(&self) -> Sides {
         self.marks.front().map(|(_, then)| self.total.since(then).sides).unwrap_or_default()
@@ -81,7 +87,8 @@ impl Window {
 }
 
 impl Counts {
-    fn since(&self, before: &Counts) -> Counts {
+    /// What was counted since `before`.
+    pub(super) fn since(&self, before: &Counts) -> Counts {
         let (now, then) = (&self.shadow, &before.shadow);
         Counts {
             sides: Sides {

@@ -1,0 +1,96 @@
+// Asks the admin API as whoever typed the token. The token lives as long as the tab does.
+
+const KEY = "ficus-token";
+/** The stream sends a comment every five seconds: one that is silent for longer is gone. */
+const SILENT = 15_000;
+
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail ?? `the orchestrator answers ${status}`);
+    this.status = status;
+    this.complaints = problem.complaints ?? [];
+  }
+}
+
+export const token = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (text) => sessionStorage.setItem(KEY, text),
+  clear: () => sessionStorage.removeItem(KEY),
+};
+
+function headers(more = {}) {
+  const held = token.get();
+  return held ? { ...more, authorization: `Bearer ${held}` } : more;
+}
+
+/** Asks, and gives the JSON of the answer; throws `Refused` with the sentence of a refusal. */
+export async function ask(method, path, body) {
+  const options = { method, headers: headers(body ? { "content-type": "application/json" } : {}), credentials: "omit" };
+  if (body) options.body = JSON.stringify(body);
+  let answer;
+  try {
+    answer = await fetch(`/api/v1${path}`, options);
+  } catch {
+    throw new Refused(0, { detail: "the orchestrator does not answer: is it running?" });
+  }
+  const text = await answer.text();
+  if (!answer.ok) throw new Refused(answer.status, parsed(text));
+  return text ? JSON.parse(text) : null;
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+/** Follows the status until `signal` ends it. `EventSource` cannot send the token, so the stream is read by hand. */
+export async function follow(onStatus, onConnection, signal) {
+  for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 8_000)) {
+    try {
+      await once((status) => {
+        pause = 500;
+        onConnection("live");
+        onStatus(status);
+      }, signal);
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) {
+        onConnection("locked", error);
+        return;
+      }
+    }
+    if (signal.aborted) return;
+    onConnection("lost");
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+async function once(onStatus, signal) {
+  const connection = new AbortController();
+  const end = () => connection.abort();
+  signal.addEventListener("abort", end);
+  let silence = setTimeout(end, SILENT);
+  try {
+    const answer = await fetch("/api/v1/events", { headers: headers(), signal: connection.signal, credentials: "omit" });
+    if (!answer.ok) throw new Refused(answer.status, parsed(await answer.text()));
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      clearTimeout(silence);
+      silence = setTimeout(end, SILENT);
+      const messages = (rest + value).split("\n\n");
+      rest = messages.pop();
+      for (const message of messages) {
+        const data = message.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
+        if (data.length) onStatus(JSON.parse(data.join("\n")));
+      }
+    }
+  } finally {
+    clearTimeout(silence);
+    signal.removeEventListener("abort", end);
+    end();
+  }
+}

@@ -1,0 +1,82 @@
+// What differs, what is set aside, and what happened: lists of one capability or of all.
+
+import { h } from "./dom.js";
+import { ago, clock, coded, number, rows, words } from "./words.js";
+
+export const title = () => "Journal";
+
+/** The page with everything that happened. */
+export function render({ journal }) {
+  return [
+    h("div", { class: "head" }, h("div", {}, h("h1", { tabindex: "-1" }, "Journal"), h("p", { class: "lead" }, "What happened, newest first; the last hundred lines."))),
+    h("section", { class: "panel", "aria-label": "Entries" }, entries(journal, true)),
+  ];
+}
+
+/** Lines of the journal, newest first. */
+export function entries(journal, named) {
+  if (!journal) return h("p", { class: "note" }, "Loading…");
+  if (!journal.length) return h("p", { class: "note" }, "Nothing has happened yet.");
+  return h("ol", { class: "journal" }, journal.toReversed().map((entry) => h("li", { "data-key": entry.id },
+    clock(entry.at), h("span", { class: "kind" }, words(entry.kind)),
+    h("span", { class: "text" }, named && entry.capability && h("a", { href: `#/capability/${encodeURIComponent(entry.capability)}` }, entry.capability),
+      named && entry.capability && " ", coded(entry.text), entry.detail?.reason && !entry.text.includes(entry.detail.reason) && h("em", {}, ` ${entry.detail.reason}`)), entry.by && h("span", { class: "by" }, entry.by))));
+}
+
+/** Answers that differed, side by side. */
+export function differences(samples) {
+  if (!samples) return h("p", { class: "note" }, "Loading…");
+  if (!samples.length) return h("p", { class: "note" }, "No difference was seen.");
+  return h("ul", { class: "samples" }, samples.toReversed().slice(0, 20).map((sample, at) => h("li", { "data-key": `${sample.at} ${sample.path} ${at}` },
+    h("p", { class: "request" }, h("b", {}, sample.method), " ", h("code", {}, sample.path), " ", clock(sample.at)),
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `Differences of ${sample.path}` }, h("table", { class: "diff" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, `Legacy ${sample.legacy_status}`), h("th", { scope: "col" }, `Modern ${sample.modern_status}`))),
+      h("tbody", {}, sample.differences.map(({ path, legacy, modern }) => {
+        const [left, right] = marked(legacy, modern);
+        return h("tr", {}, h("th", { scope: "row" }, h("code", {}, path)), h("td", { class: "legacy" }, left), h("td", { class: "modern" }, right));
+      })))))));
+}
+
+/** Two texts with what differs between them marked. */
+function marked(a, b) {
+  let before = 0;
+  while (before < Math.min(a.length, b.length) && a[before] === b[before]) before += 1;
+  let after = 0;
+  while (after < Math.min(a.length, b.length) - before && a.at(-1 - after) === b.at(-1 - after)) after += 1;
+  return [a, b].map((text) => h("code", {}, text.slice(0, before),
+    h("mark", {}, text.slice(before, text.length - after) || "∅"), after ? text.slice(-after) : null));
+}
+
+/** The last comparison of both databases, table by table. */
+export function tables(detail, one, now) {
+  const verified = one.agent?.verified?.tables ?? [];
+  const of = (table) => verified.find(({ legacy, modern }) => legacy === table.legacy && modern === table.modern);
+  if (!detail.tables.length) return h("p", { class: "note" }, "It has no tables: only requests move.");
+  const samples = verified.flatMap((table) => table.samples.map((row) => `${table.legacy}: ${row}`));
+  return [
+    one.verified_at && h("p", { class: "note" }, `Compared ${ago(one.verified_at, now)}${one.verifying ? "; a comparison is under way" : ""}.`),
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Tables" }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Legacy", "Modern", "Columns", "Rows compared", "Drift"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, detail.tables.map((table) => h("tr", {},
+        h("th", { scope: "row" }, h("code", {}, table.legacy)), h("td", {}, h("code", {}, table.modern)),
+        h("td", {}, `${table.spelled_out} spelled out${table.same_names_follow ? ", the rest by name" : ""}`),
+        h("td", {}, of(table) ? `${number(of(table).legacy_rows)} / ${number(of(table).modern_rows)}` : "–"),
+        h("td", { class: of(table)?.drift_rows ? "bad" : "" }, of(table) ? number(of(table).drift_rows) : "–")))))),
+    samples.length > 0 && h("div", {}, h("h3", {}, "Rows that differ"), h("ul", { class: "rows" }, samples.map((row) => h("li", {}, h("code", {}, row))))),
+  ];
+}
+
+/** Rows that could not be applied. */
+export function quarantine(one) {
+  if (!one.quarantined) return h("p", { class: "note" }, "No row is set aside.");
+  return [
+    h("p", { class: "trouble" }, `${rows(one.quarantined)} could not be applied and set aside: nothing goes forward until the cause is removed and they are repaired.`),
+    one.trouble && h("p", {}, coded(one.trouble)),
+  ];
+}
+
+/** One direction's stream in words. */
+export function stream(report) {
+  if (!report?.live) return "does not run";
+  return `${rows(report.rows)}, ${number(report.lag_entries)} behind`;
+}

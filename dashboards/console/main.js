@@ -1,0 +1,139 @@
+// The console: follows the status, shows the page that the address names, and asks for what that page needs besides.
+
+import { Refused, ask, follow, token } from "./api.js";
+import * as board from "./board.js";
+import * as capability from "./capability.js";
+import * as journal from "./data.js";
+import { byId, h, say, show } from "./dom.js";
+import * as flags from "./flags.js";
+import * as request from "./request.js";
+import * as rules from "./rules.js";
+import { words } from "./words.js";
+
+/** How often a page asks for what the stream does not bring. */
+const LOOK = 2_000;
+
+const PAGES = { "": board, capability, journal, request, rules, flags };
+const NAVIGATION = [["", "Capabilities"], ["request", "Try a request"], ["rules", "Rules"], ["flags", "Flags and pins"], ["journal", "Journal"]];
+const CONNECTIONS = { connecting: "Connecting…", live: "Live", lost: "Not connected: what you see may be old", locked: "Locked" };
+
+const state = { status: null, connection: "connecting", locked: null, page: "", name: "", refresh };
+let following = new AbortController();
+
+function route() {
+  const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  Object.assign(state, { page: page in PAGES ? page : "", name, detail: null, traffic: null, diffs: null, journal: null, files: null, flags: null, explained: null });
+  byId("page").replaceChildren();
+  draw();
+  look();
+  byId("page").querySelector("h1")?.focus();
+  scrollTo(0, 0);
+}
+
+function draw() {
+  const locked = state.locked !== null;
+  const page = PAGES[state.page];
+  document.title = locked ? "Log in · Ficus" : `${page.title(state)} · Ficus`;
+  show(byId("nav"), locked ? [] : NAVIGATION.map(([at, name]) => h("a", { href: `#/${at}`, "aria-current": at === state.page || (at === "" && state.page === "capability") ? "page" : null }, name)));
+  show(byId("session"), h("span", { class: `connection ${state.connection}`, role: "status" }, CONNECTIONS[state.connection]),
+    token.get() && !locked && h("button", { type: "button", id: "leave", onclick: leave }, "Log out"));
+  show(byId("bottom"), state.status && !locked ? `Generation ${state.status.generation}` : "");
+  if (locked) show(byId("page"), entrance());
+  else if (state.status) show(byId("page"), page.render(state));
+  else show(byId("page"), h("h1", { tabindex: "-1" }, "Ficus"), h("p", { class: "note" }, "Connecting…"));
+}
+
+function refresh(more) {
+  Object.assign(state, more);
+  draw();
+}
+
+/** The form for the token. */
+function entrance() {
+  return h("form", { class: "panel entrance", "data-key": "entrance", onsubmit: (event) => {
+    event.preventDefault();
+    token.set(new FormData(event.target).get("token").trim());
+    begin();
+  } },
+    h("h1", { tabindex: "-1" }, "Log in"), h("p", {}, "The admin API asks for a token: one that ", h("code", {}, "ficus.toml"), " names under ", h("code", {}, "[orchestrator]"), ". It is forgotten with this tab."),
+    h("div", { class: "field" }, h("label", { for: "token" }, "Token"), h("input", { id: "token", name: "token", type: "password", required: true, autocomplete: "off" })),
+    h("p", { class: "problem", role: "alert" }, state.locked), h("button", { type: "submit", class: "primary" }, "Log in"));
+}
+
+function leave() {
+  token.clear();
+  Object.assign(state, { status: null });
+  begin();
+}
+
+/** Follows the status with the token that there is now. */
+function begin() {
+  following.abort();
+  following = new AbortController();
+  const { signal } = following;
+  refresh({ connection: "connecting" });
+  follow(arrived, (connection, refused) => {
+    if (signal.aborted) return;
+    if (connection !== "locked") return connection === state.connection || refresh({ connection });
+    const wrong = refused.status === 401 ? (token.get() ? "This is not the token." : "") : refused.message;
+    token.clear();
+    refresh({ connection, locked: wrong, status: null });
+    byId("token")?.focus();
+  }, signal);
+}
+
+function arrived(status) {
+  const before = state.status;
+  const entered = state.locked !== null;
+  Object.assign(state, { status, locked: null });
+  if (before) tell(before, status);
+  draw();
+  if (!before) {
+    look();
+    if (entered || document.activeElement === document.body) byId("page").querySelector("h1")?.focus();
+  }
+}
+
+/** Steps are said aloud. */
+function tell(before, now) {
+  for (const [name, one] of Object.entries(now.capabilities)) {
+    const was = before.capabilities[name];
+    if (was && (was.phase !== one.phase || was.step !== one.step)) {
+      say(`${name}: ${words(one.phase)}${one.step ? `, step ${one.step} of ${one.steps}` : ""}`);
+    }
+  }
+}
+
+/** What the page needs besides the status. */
+async function look() {
+  if (!state.status || document.hidden) return;
+  const { page, name } = state;
+  const of = encodeURIComponent(name);
+  const wanted = {
+    capability: { detail: `/capabilities/${of}`, traffic: `/capabilities/${of}/traffic`, diffs: `/diffs?capability=${of}`, journal: `/journal?capability=${of}&limit=50` },
+    journal: { journal: "/journal?limit=100" },
+    flags: { flags: "/flags" },
+    rules: { files: "/rules" },
+  }[page] ?? {};
+  if (page === "capability" && !state.status.capabilities[name]) return;
+  try {
+    const found = await Promise.all(Object.entries(wanted).map(async ([key, path]) => [key, await ask("GET", path)]));
+    if (state.page !== page || state.name !== name || !found.length) return;
+    const more = Object.fromEntries(found);
+    if (more.diffs) more.diffs = more.diffs.samples;
+    refresh(more);
+  } catch (error) {
+    // The stream tells that the orchestrator is gone, or that the token is another one.
+    if (!(error instanceof Refused)) throw error;
+  }
+}
+
+byId("skip").onclick = (event) => {
+  event.preventDefault();
+  byId("page").focus();
+};
+addEventListener("hashchange", route);
+setInterval(look, LOOK);
+document.addEventListener("visibilitychange", look);
+route();
+begin();
