@@ -56,7 +56,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb postgres
+	@.ci/packages cmake python prometheus mariadb postgres chromium
 
 python: .venv/installed ## Install the example's Python environment
 

@@ -26,6 +26,8 @@ pub struct Plan {
     pub school_database: Option<String>,
     /// The service's database, empty; a file of SQLite in the directory where it is not said.
     pub service_database: Option<String>,
+    /// The admin API asks for it.
+    pub token: Option<String>,
 }
 
 impl Default for Plan {
@@ -37,6 +39,7 @@ impl Default for Plan {
             apart: false,
             school_database: None,
             service_database: None,
+            token: None,
         }
     }
 }
@@ -98,7 +101,12 @@ impl World {
             plan.service_database.clone().unwrap_or_else(|| format!("sqlite://{}", directory.join("users.sqlite3").display()));
         school::migrate_service(&service_database).await?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
-        std::fs::write(directory.join("ficus.toml"), configuration(ports, &school_database.url(), &service_database))?;
+        let mut configured = configuration(ports, &school_database.url(), &service_database);
+        if let Some(token) = &plan.token {
+            std::fs::write(directory.join("admin.token"), token)?;
+            configured = configured.replacen("[orchestrator]\n", "[orchestrator]\ntoken_file = \"admin.token\"\n", 1);
+        }
+        std::fs::write(directory.join("ficus.toml"), configured)?;
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);
         let monolith = school::start_monolith(&school_database, ports.monolith, &log("monolith.log"))?;

@@ -6,6 +6,7 @@ mod breakage;
 mod busy;
 mod chain;
 mod commands;
+mod console;
 mod demo;
 mod engines;
 mod explain;

@@ -1,0 +1,83 @@
+//! The console in a real browser, on a real `ficus run`: the whole life of a capability by mouse, then by keyboard only; no
+//! error in the browser's console; nothing serious found by axe; and what the browser is told about safety.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ficus_tests::http::Http;
+use ficus_tests::load::{Load, Shape};
+use ficus_tests::process::Process;
+use ficus_tests::school;
+use ficus_tests::world::{Plan, World};
+use hyper::StatusCode;
+
+use super::Directory;
+
+const TOKEN: &str = "the-token-of-the-console-test";
+/// A walk with holds of seconds, each page looked at.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capability_lives_its_whole_life_by_mouse() -> Result<()> {
+    walk("mouse").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capability_lives_its_whole_life_by_keyboard_alone() -> Result<()> {
+    walk("keyboard").await
+}
+
+/// A world with people in it, and a person before the console.
+async fn walk(hand: &str) -> Result<()> {
+    let directory = Directory::new();
+    let world = World::start(directory.path(), Plan { token: Some(TOKEN.to_owned()), ..Plan::default() }).await?;
+    let load = Load::start(&world.http(), Shape::default()).await?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/console/walk.py");
+    let mut command = Command::new(school::python()?);
+    command
+        .arg(script)
+        .arg(hand)
+        .args([&world.admin_url(), &world.gateway_url(), TOKEN])
+        .arg(&world.directory)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut walking = Process::start("the browser", &mut command, &world.directory.join("logs/console.log"))?;
+    let (ended, log) = tokio::task::spawn_blocking(move || {
+        let ended = walking.wait(PATIENCE);
+        (ended, walking.log())
+    })
+    .await?;
+    ensure!(ended.is_ok_and(|status| status.success()), "the walk ends early:\n{log}");
+    load.stop().await;
+    drop(world);
+    directory.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_needs_no_token_and_what_it_shows_does() -> Result<()> {
+    let directory = Directory::new();
+    let world = World::start(directory.path(), Plan { users: 30, token: Some(TOKEN.to_owned()), ..Plan::default() }).await?;
+    let admin = Http::new(&world.admin_url(), Duration::from_secs(10));
+    let page = admin.get("/").await?;
+    ensure!(page.status == StatusCode::OK && page.text().contains("<title>Ficus</title>"), "{} {}", page.status, page.text());
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    for rule in ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "form-action 'none'"] {
+        ensure!(policy.contains(rule), "{rule} is not in {policy:?}");
+    }
+    ensure!(!policy.contains("unsafe"), "{policy}");
+    for path in ["/", "/console/main.js", "/console/nothing.js", "/api/v1/status", "/health"] {
+        let answer = admin.get(path).await?;
+        ensure!(answer.header("x-content-type-options") == Some("nosniff"), "{path}: {:?}", answer.headers);
+    }
+    for path in ["status", "events", "capabilities/users", "capabilities/users/traffic", "flags", "journal", "diffs", "published"] {
+        let answer = admin.get(&format!("/api/v1/{path}")).await?;
+        ensure!(answer.status == StatusCode::UNAUTHORIZED, "{path} without the token: {}", answer.status);
+        ensure!(answer.header("cache-control") == Some("no-store"), "{path}: {:?}", answer.headers);
+    }
+    ensure!(admin.get("/console/..%2fapi.rs").await?.status == StatusCode::NOT_FOUND, "a file that is none of the console's");
+    drop(world);
+    directory.passed();
+    Ok(())
+}
