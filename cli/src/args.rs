@@ -51,6 +51,11 @@ pub(crate) enum Command {
     /// Run an orchestrator alone.
     #[command(after_help = "Examples:\n  ficus orchestrator")]
     Orchestrator,
+    /// Write a first ficus.toml and rules from a Django or Flask project.
+    #[command(
+        after_help = "Examples:\n  ficus init                              manage.py is here\n  ficus init --manage src/manage.py --python .venv/bin/python\n  ficus init --flask shop:create_app --address 127.0.0.1:5000\n  ficus init --dry-run > proposal.txt\n\nThe project is loaded by its own Python and not changed; no secret is read into the files."
+    )]
+    Init(Init),
     /// Check ficus.toml and the rule files, and run their tests.
     #[command(
         after_help = "Examples:\n  ficus check\n  ficus check --rules new-rules/\n  ficus check --json | jq '.[] | select(.warning | not)'\n  ficus check --live                 are the databases ready? reads only; exit 64 if not\n  ficus check --live --capability users --rows 0\n  ficus check --live --json | jq '.findings[] | select(.severity == \"refused\").statements'"
@@ -151,6 +156,35 @@ pub(crate) enum MapWhat {
         after_help = "Examples:\n  ficus map init --legacy monolith --modern users-service --capability users --tables accounts_\n  ficus map init --legacy sqlite:///srv/school/db.sqlite3 --modern postgres://ficus:secret@127.0.0.1/users\n\nWhat cannot be known stands as a question: # ? …"
     )]
     Init(MapInit),
+}
+
+/// Of which project.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Init {
+    /// Django's manage.py.
+    #[arg(long, conflicts_with = "flask")]
+    pub(crate) manage: Option<PathBuf>,
+    /// A Flask application, or what makes one: `module:app`, `package:create_app`.
+    #[arg(long)]
+    pub(crate) flask: Option<String>,
+    /// The project's folder; by default that of manage.py, or this one.
+    #[arg(long)]
+    pub(crate) project: Option<PathBuf>,
+    /// The project's own Python; by default that of its environment.
+    #[arg(long)]
+    pub(crate) python: Option<PathBuf>,
+    /// Where the monolith listens.
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    pub(crate) address: String,
+    /// Where the gateway shall listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// Print the files instead of writing them.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Overwrite files that are there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Between which databases.

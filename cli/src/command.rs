@@ -4,6 +4,7 @@ mod check;
 mod diffs;
 mod explain;
 mod flag;
+mod init;
 pub(crate) mod journal;
 mod map;
 mod pin;
@@ -45,6 +46,7 @@ fn part(args: &Args) -> Result<()> {
 async fn operator(args: &Args) -> Result<()> {
     match &args.command {
         Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
+        Command::Init(asked) => init::execute(args, asked).await,
         Command::Check(asked) => check::execute(args, asked).await,
         Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,
         Command::Explain(asked) => explain::execute(args, asked).await,

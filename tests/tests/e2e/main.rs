@@ -11,6 +11,7 @@ mod demo;
 mod engines;
 mod explain;
 mod health;
+mod init;
 mod kills;
 mod lag;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
