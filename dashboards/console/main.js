@@ -61,9 +61,10 @@ function entrance() {
 }
 
 function leave() {
+  following.abort();
   token.clear();
-  Object.assign(state, { status: null });
-  begin();
+  refresh({ connection: "locked", locked: "", status: null });
+  byId("token")?.focus();
 }
 
 /** Follows the status with the token that there is now. */
