@@ -32,6 +32,7 @@ mod crash;
 mod engine;
 mod error;
 mod freshness;
+mod isolate;
 mod mariadb;
 mod metrics;
 pub mod port;

@@ -10,17 +10,17 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
-use ficus_rules::mapping::{Row, Value};
+use ficus_rules::mapping::{Row, Shape, Value};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value as Sql};
 use sha2::{Digest, Sha256};
 
 use super::connect::Lease;
 use super::parts::{Place, Statements, name};
-use super::refusal::{self, Blame};
-use super::{Endpoint, Pair};
+use super::{Endpoint, Pair, refusal};
 use crate::crash;
 use crate::error::Error;
+use crate::isolate::{self, Blame, Parts};
 use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -44,6 +44,25 @@ impl From<mysql_async::Error> for Failure {
             Some(blame) => Failure::Blame(blame),
             None => Failure::Other(error),
         }
+    }
+}
+
+/// An open transaction.
+struct Open<'a> {
+    endpoint: &'a Endpoint,
+    conn: &'a mut Conn,
+}
+
+#[async_trait]
+impl Parts for Open<'_> {
+    type Error = mysql_async::Error;
+
+    fn shape(&self, pair: usize) -> &Shape {
+        &self.endpoint.pairs[pair].shape
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, mysql_async::Error> {
+        self.endpoint.pairs[pair].attempt(self.conn, rows, deletes).await
     }
 }
 
@@ -96,47 +115,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
     async fn isolate(&self, conn: &mut Conn, changes: &[Changes]) -> Result<Vec<Rejected>, mysql_async::Error> {
-        let mut rejected = Vec::new();
-        for (pair, changes) in changes.iter().enumerate().rev() {
-            for key in &changes.deletes {
-                if let Some(blame) = self.pairs[pair].attempt(conn, &[], std::slice::from_ref(key)).await? {
-                    rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason });
-                }
-            }
-        }
-        for (pair, changes) in changes.iter().enumerate() {
-            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
-            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
-            while let Some(rows) = parts.pop() {
-                let Some(blame) = self.pairs[pair].attempt(conn, rows, &[]).await? else { continue };
-                match rows {
-                    [row] if blame.unique => {
-                        contested.push(row.clone());
-                        reasons.push(blame.reason);
-                    }
-                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
-                    _ => {
-                        let (first, second) = rows.split_at(rows.len() / 2);
-                        parts.push(second);
-                        parts.push(first);
-                    }
-                }
-            }
-            // Rows that only stood in each other's way fit when they are written together.
-            if contested.is_empty() || self.pairs[pair].attempt(conn, &contested, &[]).await?.is_none() {
-                continue;
-            }
-            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
-        }
-        Ok(rejected)
-    }
-
-    fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
-        let shape = &self.pairs[pair].shape;
-        let image = Some(crate::quarantine::image(&shape.key, &shape.columns, row));
-        Rejected { row: Touched { pair, key: row.key.clone() }, image, reason }
+        isolate::isolate(&mut Open { endpoint: self, conn }, changes).await
     }
 
     /// Sets rows aside, and takes those back that have been written.

@@ -3,13 +3,7 @@
 
 use mysql_async::{DriverError, Error};
 
-/// A refusal that a row is to blame for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Blame {
-    /// Because of a unique value.
-    pub(super) unique: bool,
-    pub(super) reason: String,
-}
+use crate::isolate::Blame;
 
 /// Why a row was refused, if the row is to blame: a constraint, a type, a size, or a trigger of the application.
 pub(super) fn blame(error: &Error) -> Option<Blame> {

@@ -7,9 +7,10 @@ use ficus_rules::Side;
 use ficus_rules::mapping::{Kind, Plan, Row, Shape, Value, canonical_integer};
 
 use super::schema::{Column, Table, Unique};
-use super::sql::{Blame, Filter, belongs, name, text_array};
+use super::sql::{Filter, belongs, name, text_array};
 use super::{copy, value};
 use crate::error::Error;
+use crate::isolate::Blame;
 
 /// A pair as this side has it.
 pub(super) struct Pair {

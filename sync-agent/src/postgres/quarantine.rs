@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use ficus_rules::mapping::{Row, Value};
+use ficus_rules::mapping::Value;
 use sqlx::{PgConnection, Row as _};
 
 use super::Endpoint;
 use super::capture::key_text;
-use crate::port::{Changes, Rejected, Touched};
+use crate::port::{Changes, Rejected};
 
 /// A key as a text that PostgreSQL can store.
 fn kept_key(key: &Value) -> String {
@@ -15,15 +15,6 @@ fn kept_key(key: &Value) -> String {
 }
 
 impl Endpoint {
-    pub(super) fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
-        let shape = &self.pairs[pair].shape;
-        Rejected {
-            row: Touched { pair, key: row.key.clone() },
-            image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)),
-            reason,
-        }
-    }
-
     /// Sets rows aside, and takes those back that have been written. How many are aside in all.
     pub(super) async fn quarantine(&self, tx: &mut PgConnection, changes: &[Changes], rejected: &[&Rejected]) -> Result<u64, sqlx::Error> {
         if rejected.is_empty() && self.quarantined.load(Ordering::Acquire) == 0 {

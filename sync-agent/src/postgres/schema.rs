@@ -7,6 +7,7 @@ use ficus_rules::mapping::{ColumnInfo, Kind, Value};
 use sqlx::{PgConnection, Row};
 
 use super::{sql, value};
+use crate::isolate::Blame;
 use crate::port::WantedTable;
 
 /// One table.
@@ -91,8 +92,8 @@ impl Column {
     }
 
     /// A value that it cannot hold.
-    pub(super) fn blame(&self, reason: value::Reason) -> sql::Blame {
-        sql::Blame { unique: false, reason: format!("column {}: {reason}", self.info.name) }
+    pub(super) fn blame(&self, reason: value::Reason) -> Blame {
+        Blame { unique: false, reason: format!("column {}: {reason}", self.info.name) }
     }
 
     /// The expression that selects its text, of the row `alias`.

@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
 use super::value;
+use crate::isolate::Blame;
 
 /// An identifier, quoted.
 pub(super) fn name(name: &str) -> String {
@@ -69,15 +70,6 @@ impl Filter {
             _ => false,
         }
     }
-}
-
-/// A refusal.
-#[derive(Debug, Clone)]
-pub(super) struct Blame {
-    /// Because of a unique value.
-    pub(super) unique: bool,
-    /// Names columns and constraints, never values.
-    pub(super) reason: String,
 }
 
 /// Why a row was refused, if the row is to blame: a constraint, a type, a size, or a trigger of the application

@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use ficus_rules::mapping::{Row, Value};
+use async_trait::async_trait;
+use ficus_rules::mapping::{Row, Shape, Value};
 use sqlx::PgConnection;
 use sqlx::Row as _;
 
@@ -12,6 +13,7 @@ use super::capture::key_text;
 use super::change::Key;
 use super::parts::Place;
 use super::{Endpoint, sql};
+use crate::isolate::{self, Blame, Parts};
 use crate::port::{Changes, Effort, Rejected, Touched};
 
 /// Rows of a batch that is written by one message.
@@ -52,9 +54,28 @@ fn by_key(rows: &[Row]) -> impl Iterator<Item = &Row> {
     rows.into_iter()
 }
 
+/// An open transaction.
+struct Open<'a> {
+    endpoint: &'a Endpoint,
+    tx: &'a mut PgConnection,
+}
+
+#[async_trait]
+impl Parts for Open<'_> {
+    type Error = sqlx::Error;
+
+    fn shape(&self, pair: usize) -> &Shape {
+        &self.endpoint.pairs[pair].shape
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
+        self.endpoint.attempt(self.tx, pair, rows, deletes).await
+    }
+}
+
 /// A refusal, or an error that is nobody's fault.
 pub(super) enum Failure {
-    Blame(sql::Blame),
+    Blame(Blame),
     Other(sqlx::Error),
 }
 
@@ -67,8 +88,8 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl From<sql::Blame> for Failure {
-    fn from(blame: sql::Blame) -> Failure {
+impl From<Blame> for Failure {
+    fn from(blame: Blame) -> Failure {
         Failure::Blame(blame)
     }
 }
@@ -83,7 +104,7 @@ impl Endpoint {
 
     /// A batch of few rows as statements that follow [`Endpoint::opening`] in its message, so that it is written in one;
     /// `None`: it has many, or the number of rows that each statement writes matters.
-    pub(super) fn in_one(&self, changes: &[Changes]) -> Result<Option<String>, sql::Blame> {
+    pub(super) fn in_one(&self, changes: &[Changes]) -> Result<Option<String>, Blame> {
         let rows = |changes: &Changes| changes.upserts.len() + changes.deletes.len();
         let counted = self.pairs.iter().zip(changes).any(|(pair, changes)| rows(changes) > 0 && !pair.filters.is_empty());
         if counted || changes.iter().map(rows).sum::<usize>() > AT_ONCE {
@@ -109,13 +130,12 @@ impl Endpoint {
     /// Everything, in one go. Constraints stay deferred.
     pub(super) async fn write(&self, tx: &mut PgConnection, changes: &[Changes], effort: Effort) -> Result<(), Failure> {
         let parked = effort != Effort::Plain;
-        for (pair, changes) in changes.iter().enumerate().rev() {
-            self.delete(tx, pair, &changes.deletes).await?;
-        }
         if parked {
             for (pair, changes) in changes.iter().enumerate() {
-                self.park(tx, pair, &changes.upserts).await?;
+                self.park(tx, pair, changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes)).await?;
             }
+        } else {
+            self.delete_all(tx, changes).await?;
         }
         for (pair, changes) in changes.iter().enumerate() {
             let (fresh, rows) = if parked { (&[][..], changes.upserts.as_slice()) } else { upserts(changes) };
@@ -124,6 +144,17 @@ impl Endpoint {
                 self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, fresh.iter()).await?;
             }
             self.upsert(tx, pair, rows).await?;
+        }
+        if parked {
+            // By now nothing of the batch refers to them: a reference need not be deferrable.
+            self.delete_all(tx, changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_all(&self, tx: &mut PgConnection, changes: &[Changes]) -> Result<(), Failure> {
+        for (pair, changes) in changes.iter().enumerate().rev() {
+            self.delete(tx, pair, &changes.deletes).await?;
         }
         Ok(())
     }
@@ -139,9 +170,9 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn park(&self, tx: &mut PgConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+    async fn park(&self, tx: &mut PgConnection, pair: usize, keys: impl Iterator<Item = &Value>) -> Result<(), Failure> {
         let pair = &self.pairs[pair];
-        let keys = pair.keys(rows.iter().map(|row| &row.key));
+        let keys = pair.keys(keys);
         if let Some(park) = pair.sql.park.as_ref().filter(|_| !keys.is_empty()) {
             keys.bind(sql::query(park)).execute(&mut *tx).await?;
         }
@@ -190,7 +221,7 @@ impl Endpoint {
     }
 
     /// Rows as COPY takes them, in pieces.
-    pub(super) fn lines<'r>(&self, pair: usize, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Vec<u8>>, sql::Blame> {
+    pub(super) fn lines<'r>(&self, pair: usize, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Vec<u8>>, Blame> {
         const PIECE: usize = 1 << 16;
         let mut pieces = vec![Vec::with_capacity(PIECE * 2)];
         for row in rows {
@@ -204,56 +235,12 @@ impl Endpoint {
         Ok(pieces)
     }
 
-    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
     pub(super) async fn isolate(&self, tx: &mut PgConnection, changes: &[Changes]) -> Result<Vec<Rejected>, sqlx::Error> {
-        let mut rejected = Vec::new();
-        for (pair, changes) in changes.iter().enumerate().rev() {
-            let mut parts: Vec<&[Value]> = vec![&changes.deletes];
-            while let Some(keys) = parts.pop() {
-                let Some(blame) = self.attempt(tx, pair, &[], keys).await? else { continue };
-                match keys {
-                    [key] => rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason }),
-                    _ => {
-                        let (first, second) = keys.split_at(keys.len() / 2);
-                        parts.extend([second, first]);
-                    }
-                }
-            }
-        }
-        for (pair, changes) in changes.iter().enumerate() {
-            let mut parts: Vec<&[Row]> = vec![&changes.upserts];
-            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
-            while let Some(rows) = parts.pop() {
-                let Some(blame) = self.attempt(tx, pair, rows, &[]).await? else { continue };
-                match rows {
-                    [row] if blame.unique => {
-                        contested.push(row.clone());
-                        reasons.push(blame.reason);
-                    }
-                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
-                    _ => {
-                        let (first, second) = rows.split_at(rows.len() / 2);
-                        parts.extend([second, first]);
-                    }
-                }
-            }
-            // Rows that only stood in each other's way fit when they are written together.
-            if contested.is_empty() || self.attempt(tx, pair, &contested, &[]).await?.is_none() {
-                continue;
-            }
-            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
-        }
-        Ok(rejected)
+        isolate::isolate(&mut Open { endpoint: self, tx }, changes).await
     }
 
     /// One part inside a savepoint; what refused it. Its staging table may have rows of the part before it.
-    async fn attempt(
-        &self,
-        tx: &mut PgConnection,
-        pair: usize,
-        rows: &[Row],
-        deletes: &[Value],
-    ) -> Result<Option<sql::Blame>, sqlx::Error> {
+    async fn attempt(&self, tx: &mut PgConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
         if rows.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
@@ -262,7 +249,7 @@ impl Endpoint {
         sql::run(tx, &format!("SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED{clean}")).await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
-            self.park(tx, pair, rows).await?;
+            self.park(tx, pair, rows.iter().map(|row| &row.key)).await?;
             self.upsert(tx, pair, rows).await?;
             sql::run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await?;
             Ok(())

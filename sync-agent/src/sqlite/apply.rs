@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
-use ficus_rules::mapping::{Row, Value};
+use ficus_rules::mapping::{Row, Shape, Value};
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Connection, Sqlite, SqliteConnection, Transaction};
 
@@ -15,6 +15,7 @@ use super::parts::Place;
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
+use crate::isolate::{self, Blame, Parts};
 use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -28,9 +29,30 @@ const ROOMY: i64 = 8_192;
 /// SQLite's default.
 const USUAL: i64 = 2_000;
 
+/// An open transaction.
+struct Open<'a> {
+    endpoint: &'a Endpoint,
+    tx: &'a mut SqliteConnection,
+}
+
+#[async_trait]
+impl Parts for Open<'_> {
+    type Error = sqlx::Error;
+
+    const MOST: usize = ATTEMPT;
+
+    fn shape(&self, pair: usize) -> &Shape {
+        &self.endpoint.pairs[pair].shape
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
+        self.endpoint.attempt(self.tx, pair, rows, deletes).await
+    }
+}
+
 /// A refusal, or an error that is nobody's fault.
 enum Failure {
-    Blame(sql::Blame),
+    Blame(Blame),
     Other(sqlx::Error),
 }
 
@@ -130,51 +152,12 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Writes what can be written; the rest comes back. Halves whatever is refused until one row is left.
     async fn isolate(&self, tx: &mut SqliteConnection, changes: &[Changes]) -> Result<Vec<Rejected>, sqlx::Error> {
-        let mut rejected = Vec::new();
-        for (pair, changes) in changes.iter().enumerate().rev() {
-            for key in &changes.deletes {
-                if let Some(blame) = self.attempt(tx, pair, &[], std::slice::from_ref(key)).await? {
-                    rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason: blame.reason });
-                }
-            }
-        }
-        for (pair, changes) in changes.iter().enumerate() {
-            let mut parts: Vec<&[Row]> = changes.upserts.chunks(ATTEMPT).rev().collect();
-            let (mut contested, mut reasons): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
-            while let Some(rows) = parts.pop() {
-                let Some(blame) = self.attempt(tx, pair, rows, &[]).await? else { continue };
-                match rows {
-                    [row] if blame.unique => {
-                        contested.push(row.clone());
-                        reasons.push(blame.reason);
-                    }
-                    [row] => rejected.push(self.rejected(pair, row, blame.reason)),
-                    _ => {
-                        let (first, second) = rows.split_at(rows.len() / 2);
-                        parts.push(second);
-                        parts.push(first);
-                    }
-                }
-            }
-            // Rows that only stood in each other's way fit when they are written together.
-            if contested.is_empty() || self.attempt(tx, pair, &contested, &[]).await?.is_none() {
-                continue;
-            }
-            rejected.extend(contested.iter().zip(reasons).map(|(row, reason)| self.rejected(pair, row, reason)));
-        }
-        Ok(rejected)
+        isolate::isolate(&mut Open { endpoint: self, tx }, changes).await
     }
 
     /// One part inside a savepoint; what refused it.
-    async fn attempt(
-        &self,
-        tx: &mut SqliteConnection,
-        pair: usize,
-        rows: &[Row],
-        deletes: &[Value],
-    ) -> Result<Option<sql::Blame>, sqlx::Error> {
+    async fn attempt(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
         sql::run(tx, "SAVEPOINT part").await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
@@ -191,15 +174,6 @@ impl Endpoint {
         }
         sql::run(tx, "RELEASE part").await?;
         Ok(blame)
-    }
-
-    fn rejected(&self, pair: usize, row: &Row, reason: String) -> Rejected {
-        let shape = &self.pairs[pair].shape;
-        Rejected {
-            row: Touched { pair, key: row.key.clone() },
-            image: Some(crate::quarantine::image(&shape.key, &shape.columns, row)),
-            reason,
-        }
     }
 
     /// Sets rows aside, and takes those back that have been written.

@@ -6,6 +6,8 @@ use ficus_rules::mapping::{Row, Value};
 use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments, AssertSqlSafe, Decode, Row as _, Sqlite, SqliteConnection, TypeInfo, ValueRef};
 
+use crate::isolate::Blame;
+
 /// An identifier, quoted.
 pub(super) fn name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -146,12 +148,4 @@ pub(super) fn blame(error: &sqlx::Error) -> Option<Blame> {
     let code: u32 = error.code()?.parse().ok()?;
     let unique = matches!(code, 1555 | 2067 | 2579);
     matches!(code & 0xff, 18..=20).then(|| Blame { unique, reason: error.message().to_owned() })
-}
-
-/// A refusal.
-pub(super) struct Blame {
-    /// Because of a unique value.
-    pub(super) unique: bool,
-    /// SQLite's words; they name columns, not values.
-    pub(super) reason: String,
 }
