@@ -1,7 +1,7 @@
 //! One folded batch to its target: mapped, written, and if a constraint refuses it, written in a more patient way.
 //! Names no engine. Does not decide when; the stream does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
@@ -41,7 +41,11 @@ impl Applier {
         let mut also: Vec<Touched> = Vec::new();
         for round in 0.. {
             let (mut changes, aside) = self.map(&batch);
-            self.bury(&mut changes).await?;
+            let taken_over = self.bury(&mut changes).await?;
+            if taken_over.iter().any(|changes| !changes.upserts.is_empty()) {
+                // Ahead of the batch, so that nobody is in the way of who takes the row over: at the position before it.
+                self.sink.apply(&taken_over, after, Effort::Isolated, &[]).await?;
+            }
             match self.sink.apply(&changes, batch.upto, effort, &aside).await? {
                 Applied::Done { rejected, quarantined } => {
                     for Rejected { row, reason, .. } in aside.iter().chain(&rejected) {
@@ -65,18 +69,29 @@ impl Applier {
     }
 
     /// Rows that stay on the target when they are deleted are marked instead. The target's side is fenced against everybody
-    /// else, so that a row is what it was when it was read.
-    async fn bury(&self, changes: &mut [Changes]) -> Result<(), Error> {
+    /// else, so that a row is what it was when it was read. Comes back with those that another pair of the same table has
+    /// from now on.
+    async fn bury(&self, changes: &mut [Changes]) -> Result<Vec<Changes>, Error> {
         let target = self.direction.source().other();
-        for (pair, (plan, changes)) in self.plans.iter().zip(changes).enumerate() {
-            if !plan.buries(target) || changes.deletes.is_empty() {
+        let mut taken_over = vec![Changes::default(); changes.len()];
+        for (pair, plan) in self.plans.iter().enumerate() {
+            if !plan.buries(target) || changes[pair].deletes.is_empty() {
                 continue;
             }
-            let rows = self.sink.rows(pair, &changes.deletes).await?;
-            changes.deletes.retain(|key| !rows.iter().any(|row| row.key == *key));
-            changes.upserts.extend(rows.into_iter().map(|row| plan.bury(target, row, now())));
+            let rows = self.sink.rows(pair, &changes[pair].deletes).await?;
+            changes[pair].deletes.retain(|key| !rows.iter().any(|row| row.key == *key));
+            let table = |plan: &Plan| plan.shape(target).table.clone();
+            let others = self.plans.iter().zip(&*changes).enumerate();
+            let others = others.filter(|(other, (of, _))| *other != pair && table(of) == table(plan));
+            let brought: HashSet<Identity<'_>> =
+                others.flat_map(|(_, (_, changes))| changes.upserts.iter().map(|row| identity(&row.key))).collect();
+            let (moved, gone): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| brought.contains(&identity(&row.key)));
+            let bury = |rows: Vec<Row>| rows.into_iter().map(|row| plan.bury(target, row, now())).collect::<Vec<Row>>();
+            let (moved, gone) = (bury(moved), bury(gone));
+            taken_over[pair].upserts = moved;
+            changes[pair].upserts.extend(gone);
         }
-        Ok(())
+        Ok(taken_over)
     }
 
     /// The batch in the target's shape, and what has no counterpart there.
