@@ -40,8 +40,8 @@ bench: packages-test python release ## Measure; one JSON object a line; fails at
 		target/release/$$bench || missed=1; \
 	done; exit $$missed
 
-soak: packages-test python-test debug ## The long runs: every crash point 20 times, 100,000 cases of every property (hours)
-	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 $(CARGO) test --workspace -- --include-ignored
+soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 100,000 cases of every property (hours)
+	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
 
 monolith-tests: python
 	cd $(MONOLITH) && SCHOOL_DEBUG=1 $(CURDIR)/.venv/bin/python manage.py test --parallel 2
@@ -56,7 +56,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb postgres chromium
+	@.ci/packages cmake python prometheus mariadb postgres sqlite chromium
 
 python: .venv/installed ## Install the example's Python environment
 
