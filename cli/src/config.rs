@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) admin_tls: Option<ficus_orchestrator::Tls>,
     /// Whom our own calls of the admin API trust.
     pub(crate) admin_trust: ficus_orchestrator::Trust,
+    /// Where Prometheus answers queries.
+    pub(crate) prometheus: Option<String>,
     /// Directory of rule files.
     pub(crate) rules: PathBuf,
     /// Directory of everything that must survive a restart.
@@ -210,6 +212,7 @@ impl Resolving<'_> {
             tokens,
             admin_tls,
             admin_trust,
+            prometheus: admin.prometheus.as_ref().map(|url| self.url(url)),
             rules: self.directory.join(admin.rules),
             state: self.directory.join(admin.state),
             upstreams,
@@ -269,6 +272,14 @@ impl Resolving<'_> {
             self.fault(address.span().start, format!("`{}` is not an address: write it like \"127.0.0.1:8000\"", address.get_ref()));
         }
         text
+    }
+
+    fn url(&mut self, url: &Spanned<String>) -> String {
+        let text = url.get_ref();
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            self.fault(url.span().start, format!("`{text}` is not an address: write it like \"http://127.0.0.1:9090\""));
+        }
+        text.clone()
     }
 
     fn path(&mut self, path: &Spanned<String>) -> String {

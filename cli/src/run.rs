@@ -242,6 +242,7 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
         state: config.state.join("orchestrator.sqlite3"),
         known: known(config),
         tokens: config.tokens.clone(),
+        prometheus: config.prometheus.clone(),
         validity: config.validity,
         switch_deadline: config.switch_deadline,
         ..Default::default()

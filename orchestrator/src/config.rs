@@ -19,6 +19,8 @@ pub struct Config {
     pub known: Known,
     /// Who may use the admin API; none: anybody who reaches it on loopback.
     pub tokens: Tokens,
+    /// Where Prometheus answers queries, for gates that ask it.
+    pub prometheus: Option<String>,
     /// For how long after a report a gateway may forward writes (default 5 s).
     pub validity: Duration,
     /// How often to look at the clock when nothing is reported (default 250 ms).
@@ -41,6 +43,7 @@ impl Default for Config {
             state: PathBuf::from("orchestrator.sqlite3"),
             known: Known::default(),
             tokens: Tokens::default(),
+            prometheus: None,
             validity: Duration::from_secs(5),
             tick: Duration::from_millis(250),
             switch_deadline: limits.switch_deadline,

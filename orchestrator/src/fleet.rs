@@ -5,6 +5,7 @@
 //! new one only when it has taken the last fence of every capability. That, and the raising of that floor, happen under
 //! one lock: no validity can slip in between "every gateway holds" and its writing down.
 
+mod answers;
 mod curve;
 mod window;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus, TrafficPoint};
+use ficus_rules::gate::{Answer, Patience};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
 use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport};
@@ -45,6 +47,7 @@ struct Inner {
     floors: BTreeMap<String, u64>,
     windows: BTreeMap<String, Window>,
     curves: BTreeMap<String, Curve>,
+    answers: answers::Answers,
     lag_beyond_since: BTreeMap<String, Timestamp>,
 }
 
@@ -154,6 +157,9 @@ impl Fleet {
         let window = inner.windows.get(name);
         let (step, shadow) = window.map(Window::of_step).unwrap_or_default();
         let recent = window.map(Window::recent).unwrap_or_default();
+        let patient = plan.gates.patience.iter().filter(|(_, patience)| patience.failures > 1);
+        let windows_of = |patience: &Patience| window.map(|w| w.windows(patience.window, patience.windows)).unwrap_or_default();
+        let windows = patient.map(|(gate, patience)| (gate.clone(), windows_of(patience))).collect();
         let gateways = inner.gateways.iter().map(|(gateway, known)| {
             let counts = known.report.capabilities.get(name);
             GatewaySeen {
@@ -177,10 +183,16 @@ impl Fleet {
             serving_generation: stored.serving_generation,
             orders_generation: stored.orders_generation,
             agent,
-            traffic: TrafficSeen { step, recent, shadow, lag_beyond_since: inner.lag_beyond_since.get(name).copied() },
+            traffic: TrafficSeen { step, recent, windows, shadow, lag_beyond_since: inner.lag_beyond_since.get(name).copied() },
             joined: joined(plan, view),
+            answers: inner.answers.since(name, stored.state.since),
             limits,
         }
+    }
+
+    /// Takes an answer to one of the operator's own gates in.
+    pub(crate) fn hear_answer(&self, capability: &str, gate: &str, answer: Answer) {
+        self.inner().answers.keep(capability, gate, answer);
     }
 
     /// How fresh the copies are, for reads of one's own writes.

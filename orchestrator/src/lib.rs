@@ -23,6 +23,7 @@ mod fleet;
 mod listener;
 mod metrics;
 mod outgoing;
+mod probe;
 mod publish;
 mod reconcile;
 mod rulebook;
@@ -105,7 +106,7 @@ impl Orchestrator {
         });
         let reconciler = Reconciler::begin(Arc::clone(&shared), queue).await?;
         let watcher = watch::begin(Arc::clone(&shared))?;
-        let tasks = vec![tokio::spawn(reconciler.run()), tokio::spawn(watcher)];
+        let tasks = vec![tokio::spawn(reconciler.run()), tokio::spawn(watcher), tokio::spawn(probe::run(Arc::clone(&shared)))];
         shared.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
         Ok(Orchestrator { shared })
     }

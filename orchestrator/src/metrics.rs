@@ -1,10 +1,12 @@
 //! What the orchestrator tells Prometheus, in the process's default registry. Labels are bounded: capability, phase, gate,
 //! direction, stage, kind of what is waited for, and the names of gateways, which are forgotten with them.
 
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use ficus_rules::api::CapabilityStatus;
+use ficus_rules::gate::Verdict;
 use ficus_rules::migration::waiting::WaitingKind;
 use ficus_rules::migration::{Phase, State, Switch};
 use ficus_rules::{Side, Timestamp};
@@ -13,14 +15,12 @@ use prometheus::{
     register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
-/// All gates, by their label.
-const GATES: [&str; 5] = ["errors", "latency_p99", "shadow", "lag", "parity"];
-
 /// Everything that can be waited for, by its label.
-const KINDS: [(WaitingKind, &str); 9] = [
+const KINDS: [(WaitingKind, &str); 10] = [
     (WaitingKind::Wish, "wish"),
     (WaitingKind::Hold, "hold"),
     (WaitingKind::Time, "time"),
+    (WaitingKind::Window, "window"),
     (WaitingKind::Gate, "gate"),
     (WaitingKind::FailingGate, "failing_gate"),
     (WaitingKind::Gateway, "gateway"),
@@ -88,6 +88,9 @@ static RELOAD_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     register_int_counter!("ficus_rules_reload_failures_total", "Rule sets that were refused; the last good one served on").expect(ONCE)
 });
 
+/// The gates of each capability that have a verdict.
+static SHOWN: Mutex<BTreeMap<String, BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+
 /// Shows how far a capability is.
 pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) {
     for phase in Phase::ALL {
@@ -112,13 +115,18 @@ pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) 
     };
     RAMP.with_label_values(&[name]).set(ramp);
     HOLDS.with_label_values(&[name]).set(count(status.holds.len()));
-    for gate in GATES.iter().filter(|gate| !status.gates.iter().any(|judged| judged.gate == **gate)) {
+    // One that is only shown is for people, not for alerts.
+    let acting: BTreeMap<&str, Verdict> = status.gates.iter().filter(|j| !j.dry_run).map(|j| (j.gate.as_str(), j.verdict)).collect();
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = shown.insert(name.to_owned(), acting.keys().map(|gate| (*gate).to_owned()).collect()).unwrap_or_default();
+    for gate in before.iter().filter(|gate| !acting.contains_key(gate.as_str())) {
         // A gate that is not judged any more has no verdict.
         let _ = VERDICT.remove_label_values(&[name, gate]);
     }
-    for judged in &status.gates {
-        VERDICT.with_label_values(&[name, &judged.gate]).set(i64::from(judged.verdict.severity()));
+    for (gate, verdict) in acting {
+        VERDICT.with_label_values(&[name, gate]).set(i64::from(verdict.severity()));
     }
+    drop(shown);
     // Counted from zero on, so that no panel is empty before the first cutover.
     for direction in ["cutover", "revert"] {
         let _ = PAUSE.with_label_values(&[name, direction]);

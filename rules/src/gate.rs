@@ -3,12 +3,17 @@
 //! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, percentiles in
 //! `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
 
+mod custom;
 mod judge;
 mod latency;
+mod patience;
 
+pub use custom::{Answer, CustomGate, Question, Said};
 pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
 pub use latency::{add, minus, percentile};
+pub use patience::{KEPT, Patience, WINDOW};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +33,19 @@ pub struct Gates {
     pub lag: LagGate,
     /// `[gate.parity]`
     pub parity: ParityGate,
+    /// `[gate.quarantine]`
+    pub quarantine: Option<QuarantineGate>,
+    /// `[gate.NAME]`: the operator's own.
+    pub custom: BTreeMap<String, CustomGate>,
+    /// Of gates that are not judged by their first failing, or only shown.
+    pub patience: BTreeMap<String, Patience>,
+}
+
+impl Gates {
+    /// How patient a gate is.
+    pub fn patience(&self, gate: &str) -> Patience {
+        self.patience.get(gate).copied().unwrap_or_default()
+    }
 }
 
 /// Errors of modern against legacy over the same window.
@@ -35,6 +53,8 @@ pub struct Gates {
 pub struct ErrorGate {
     /// Modern's share of errors may exceed legacy's by this much.
     pub max_increase: Share,
+    /// And may not be greater than this, whatever legacy's is.
+    pub max: Option<Share>,
     /// Fewer requests on modern than this are inconclusive.
     pub min_requests: u64,
 }
@@ -48,6 +68,8 @@ pub struct LatencyGate {
     pub min_requests: u64,
     /// A p99 below this passes whatever the ratio.
     pub floor: Duration,
+    /// One above this fails, whatever the ratio.
+    pub max: Option<Duration>,
 }
 
 /// Differences between shadowed answers.
@@ -70,6 +92,13 @@ impl Default for LagGate {
     fn default() -> Self {
         LagGate { max: Duration::from_secs(2) }
     }
+}
+
+/// Rows that could not be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuarantineGate {
+    /// At most this many.
+    pub max_rows: u64,
 }
 
 /// Rows that differ.
@@ -104,12 +133,22 @@ pub enum Verdict {
 /// One gate's last judgement, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// `errors`, `latency_p99`, `shadow`, `lag`, `parity`.
+    /// `errors`, `latency_p99`, `shadow`, `lag`, `parity`, `quarantine`, `reverse`, or a name of the operator's.
     pub gate: String,
     /// The judgement.
     pub verdict: Verdict,
     /// What was measured against what: `modern 0.2%, legacy 0.1%, limit +0.5%`.
     pub measured: String,
+    /// Only shown: nobody acts on it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Judged {
+    /// Whether it fails, and that counts.
+    pub fn fails(&self) -> bool {
+        self.verdict == Verdict::Fail && !self.dry_run
+    }
 }
 
 impl Verdict {

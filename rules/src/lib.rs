@@ -26,6 +26,7 @@ pub mod decide;
 pub mod finding;
 pub mod flag;
 pub mod gate;
+pub mod hours;
 pub mod identity;
 pub mod mapping;
 pub mod marker;

@@ -6,6 +6,7 @@
 //! | `advance` | who is asked; one transition for each call |
 //! | `wish` | what an operator may do, and what is refused and why |
 //! | `walk` | the steps of the rule file, forward and back |
+//! | `returning` | what a failing gate leads to, and when it goes forward again |
 //! | `checkup` | verifications and repairs between the steps |
 //! | `switch` | the stages of a cutover or revert |
 //! | `waiting` | what is missing for the next transition, in words |
@@ -17,6 +18,7 @@ pub mod advance;
 mod checkup;
 pub mod desired;
 pub mod observation;
+mod returning;
 #[cfg(test)]
 mod simulation;
 mod switch;
@@ -107,6 +109,20 @@ pub struct State {
     /// How long the last finished switch held the writes, in milliseconds.
     #[serde(default)]
     pub last_pause_ms: Option<u64>,
+    /// The last way back that a failing gate led to, until somebody releases it or the writes have moved.
+    #[serde(default)]
+    pub returned: Option<Returned>,
+}
+
+/// A way back that nobody had to type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// The gate that failed.
+    pub gate: String,
+    /// No gate has failed since.
+    pub since: Timestamp,
+    /// While legacy owns: how often it went forward again by itself. While modern owns: how often a revert was tried.
+    pub tries: u32,
 }
 
 impl State {
@@ -130,6 +146,7 @@ impl State {
             aborted: None,
             floor: 0,
             last_pause_ms: None,
+            returned: None,
         }
     }
 

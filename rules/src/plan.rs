@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flag::Flag;
 use crate::gate::Gates;
+use crate::hours::Hours;
 use crate::mapping::TableMap;
 use crate::{Share, Side};
 
@@ -44,12 +45,29 @@ pub struct Capability {
     pub steps: Vec<Step>,
     /// What every step is judged by.
     pub gates: Gates,
+    /// When its steps may begin; empty: at any time.
+    pub windows: Vec<Hours>,
+    /// What a failing gate leads to.
+    pub returns: Return,
     /// Its tables, parents before children.
     pub tables: Vec<TableMap>,
     /// What the comparison of shadowed answers leaves out: JSON paths like `$.updated_at`, headers like `header:location`.
     pub shadow_ignore: Vec<String>,
     /// Expectations that `ficus check` runs.
     pub tests: Vec<RouteTest>,
+}
+
+impl Capability {
+    /// When the first step of a kind may begin; empty: at any time.
+    pub fn windows_of(&self, kind: impl Fn(&StepAction) -> bool) -> &[Hours] {
+        let of_step = self.steps.iter().find(|step| kind(&step.action)).map(|step| self.windows_of_step(step));
+        of_step.unwrap_or(&self.windows)
+    }
+
+    /// When a step may begin; empty: at any time.
+    pub fn windows_of_step<'a>(&'a self, step: &'a Step) -> &'a [Hours] {
+        if step.windows.is_empty() { &self.windows } else { &step.windows }
+    }
 }
 
 /// A matcher and what serves it.
@@ -123,6 +141,48 @@ pub struct Step {
     pub hold: Duration,
     /// Waits for `ficus release` before it begins.
     pub approve: bool,
+    /// When it may begin; empty: as the capability says.
+    #[serde(default)]
+    pub windows: Vec<Hours>,
+}
+
+/// `[return]`: what a failing gate leads to, and what comes after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Return {
+    /// Where a ramp goes back to.
+    pub ramp: RampReturn,
+    /// What is done while modern owns.
+    pub soak: SoakReturn,
+    /// How often it goes forward again by itself, until somebody releases it or it has moved on.
+    pub tries: u32,
+    /// All gates must have passed for so long before that.
+    pub cool_down: Duration,
+}
+
+/// Where a ramp goes back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RampReturn {
+    /// All reads to legacy.
+    Legacy,
+    /// The share of reads before this one, and from there further back.
+    LastGood,
+}
+
+/// What a failing gate leads to while modern owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoakReturn {
+    /// The writes go back to legacy.
+    Revert,
+    /// It does not retire.
+    Hold,
+    /// Somebody is told.
+    Page,
+}
+
+impl Default for Return {
+    fn default() -> Self {
+        Return { ramp: RampReturn::Legacy, soak: SoakReturn::Revert, tries: 0, cool_down: Duration::from_secs(600) }
+    }
 }
 
 /// What a step does.
@@ -148,6 +208,11 @@ impl StepAction {
             StepAction::Cutover => "cutover",
             StepAction::Soak(_) => "soak",
         }
+    }
+
+    /// Whether it moves the writes.
+    pub fn is_cutover(&self) -> bool {
+        matches!(self, StepAction::Cutover)
     }
 }
 

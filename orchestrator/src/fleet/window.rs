@@ -80,6 +80,21 @@ impl Window {
         &self.total
     }
 
+    /// The newest windows of such a length of the step, oldest first; only whole ones.
+    pub(crate) fn windows(&self, length: Duration, most: u32) -> Vec<Sides> {
+        let mut found = Vec::new();
+        let mut marks = self.marks.iter().rev();
+        let Some((mut end, mut until)) = marks.next().map(|(at, total)| (*at, total)) else { return found };
+        for (at, then) in marks {
+            if end.since(*at) >= length && found.len() < most as usize {
+                found.push(until.since(then).sides);
+                (end, until) = (*at, then);
+            }
+        }
+        found.reverse();
+        found
+    }
+
     /// The last minutes of the step.
     pub(crate) fn recent(&self) -> Sides {
         self.marks.front().map(|(_, then)| self.total.since(then).sides).unwrap_or_default()
@@ -127,6 +142,29 @@ mod tests {
         window.absorb("gw-1", "b", &counted(7));
         window.absorb("gw-1", "b", &counted(7));
         assert_eq!(window.of_step().0.modern, Traffic { requests: 17, errors: 0, latency: vec![17] });
+    }
+
+    #[test]
+    fn windows_are_whole_and_of_the_present_step() {
+        let mut window = Window::default();
+        let mut state = State::draft("users", Timestamp(0));
+        window.note(&state, Timestamp(0));
+        window.absorb("gw-1", "a", &counted(0));
+        let requests = |window: &Window, length, most| {
+            let windows = window.windows(Duration::from_secs(length), most);
+            windows.iter().map(|sides| sides.modern.requests).collect::<Vec<_>>()
+        };
+        assert_eq!(requests(&window, 10, 3), [0; 0]);
+        for second in 1..=95 {
+            window.absorb("gw-1", "a", &counted(second));
+            window.note(&state, Timestamp(second * 1_000));
+        }
+        assert_eq!(requests(&window, 10, 3), [10, 10, 10]);
+        assert_eq!(requests(&window, 30, 9), [30, 30, 30]);
+        assert_eq!(requests(&window, 60, 9), [60]);
+        state.step = 1;
+        window.note(&state, Timestamp(96_000));
+        assert_eq!(requests(&window, 10, 3), [0; 0]);
     }
 
     #[test]

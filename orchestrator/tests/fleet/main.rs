@@ -3,6 +3,8 @@
 
 mod access;
 mod api;
+mod probes;
+mod returns;
 mod rules;
 mod support;
 mod way;

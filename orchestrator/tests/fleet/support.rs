@@ -76,6 +76,8 @@ pub(crate) struct Gateway {
     pub(crate) inflight: AtomicU64,
     pub(crate) deaf: AtomicBool,
     pub(crate) errors: AtomicU64,
+    /// Modern answers in half a second.
+    pub(crate) slow: AtomicBool,
     pub(crate) generation: AtomicU64,
     pub(crate) answers: Mutex<Vec<ReportAnswer>>,
 }
@@ -254,7 +256,7 @@ impl Http {
 
 /// Takes what is published, and reports it, at once and now and then.
 async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
-    let mut requests = 0;
+    let (mut requests, mut errors, mut latency) = (0, 0, vec![0; 11]);
     loop {
         let after = gateway.generation.load(Ordering::SeqCst);
         if !gateway.deaf.load(Ordering::SeqCst)
@@ -268,12 +270,13 @@ async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
             continue;
         }
         requests += 50;
-        let traffic = |errors| Traffic { requests, errors, latency: vec![requests] };
+        errors += gateway.errors.load(Ordering::SeqCst) / 2;
+        latency[if gateway.slow.load(Ordering::SeqCst) { 10 } else { 0 }] += 50;
         let capability = GatewayCapability {
             inflight_writes: gateway.inflight.load(Ordering::SeqCst),
             held: 0,
-            legacy: traffic(0),
-            modern: traffic(gateway.errors.load(Ordering::SeqCst) * requests / 100),
+            legacy: Traffic { requests, errors: 0, latency: vec![requests] },
+            modern: Traffic { requests, errors, latency: latency.clone() },
             shadow: ShadowCounts { same: requests, ..ShadowCounts::default() },
             ..GatewayCapability::default()
         };

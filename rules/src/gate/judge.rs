@@ -3,9 +3,12 @@
 //! Modern is compared with legacy over the same window. Too little to judge by is inconclusive, what could not be
 //! measured (or is no number) is an error; neither of them ever lets anything go forward.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, ShadowGate, Verdict, percentile};
+use super::custom::{self, Answer};
+use super::patience::{Patience, failing_windows};
+use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, QuarantineGate, ShadowGate, Verdict, percentile};
 use crate::wire::{ShadowCounts, Traffic};
 use crate::{Share, Timestamp};
 
@@ -32,6 +35,8 @@ pub struct Measurements {
     pub step: Measured<Sides>,
     /// Traffic of the last minutes. Only its failing counts: a bad minute must not drown in a good hour.
     pub recent: Measured<Sides>,
+    /// Traffic of the last windows, oldest first, of gates that ask for several.
+    pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the step began.
     pub shadow: Measured<ShadowCounts>,
     /// The stream that leaves the owner.
@@ -40,6 +45,10 @@ pub struct Measurements {
     pub lag_missing_since: Option<Timestamp>,
     /// The last verification.
     pub parity: Measured<ParitySeen>,
+    /// Rows set aside.
+    pub quarantined: Measured<u64>,
+    /// Answers to the operator's own gates, oldest first; `None`: none of them speaks in this phase.
+    pub answers: Option<BTreeMap<String, Vec<Answer>>>,
 }
 
 /// Traffic of both sides over one window.
@@ -72,20 +81,27 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
     let mut judged = Vec::new();
     let mut say = |gate: &str, verdict: Option<(Verdict, String)>| {
         if let Some((verdict, measured)) = verdict {
-            judged.push(Judged { gate: gate.to_owned(), verdict, measured });
+            judged.push(Judged { gate: gate.to_owned(), verdict, measured, dry_run: gates.patience(gate).dry_run });
         }
     };
     if let Some(gate) = &gates.errors {
-        say("errors", both_windows(measured, |sides| errors(gate, sides)));
+        say("errors", all_windows(gates, "errors", measured, |sides| errors(gate, sides)));
     }
     if let Some(gate) = &gates.latency_p99 {
-        say("latency_p99", both_windows(measured, |sides| latency(gate, sides)));
+        say("latency_p99", all_windows(gates, "latency_p99", measured, |sides| latency(gate, sides)));
     }
     if let Some(gate) = &gates.shadow {
         say("shadow", one(&measured.shadow, |counts| shadow(gate, counts)));
     }
     say("lag", lag_or_none(&gates.lag, measured, now));
     say("parity", one(&measured.parity, |seen| parity(&gates.parity, seen, now)));
+    if let Some(gate) = &gates.quarantine {
+        say("quarantine", one(&measured.quarantined, |rows| quarantine(gate, *rows)));
+    }
+    for (name, gate) in gates.custom.iter().filter(|_| measured.answers.is_some()) {
+        let answers = measured.answers.as_ref().and_then(|answers| answers.get(name)).map_or(&[][..], Vec::as_slice);
+        say(name, Some(custom::judge(gate, gates.patience(name), answers, now)));
+    }
     judged
 }
 
@@ -97,8 +113,19 @@ fn one<T>(measured: &Measured<T>, judge: impl Fn(&T) -> (Verdict, String)) -> Op
     }
 }
 
-fn both_windows(measured: &Measurements, judge: impl Fn(&Sides) -> (Verdict, String)) -> Option<(Verdict, String)> {
+/// The whole step, the last minutes if they are worse, and single windows where a gate waits for several.
+fn all_windows(
+    gates: &Gates,
+    name: &str,
+    measured: &Measurements,
+    judge: impl Fn(&Sides) -> (Verdict, String),
+) -> Option<(Verdict, String)> {
     let whole = one(&measured.step, &judge)?;
+    let patience: Patience = gates.patience(name);
+    if patience.failures > 1 {
+        let windows = measured.windows.get(name).map_or(&[][..], Vec::as_slice);
+        return Some(failing_windows(patience, whole, windows.iter().map(&judge).collect()));
+    }
     match one(&measured.recent, &judge) {
         Some((Verdict::Fail, text)) => Some((Verdict::Fail, format!("last minutes: {text}"))),
         _ => Some(whole),
@@ -115,7 +142,10 @@ fn errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
     let modern_share = share(modern.errors, modern.requests);
     let verdict = within(modern_share, legacy_share + gate.max_increase.ratio());
     let text = format!("modern {}, legacy {}, limit +{}", percent(modern_share), percent(legacy_share), gate.max_increase);
-    (verdict, text)
+    match gate.max {
+        Some(max) if verdict == Verdict::Pass => (within(modern_share, max.ratio()), format!("{text}, at most {max}")),
+        _ => (verdict, text),
+    }
 }
 
 fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
@@ -125,11 +155,16 @@ fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
     let Some(modern) = percentile(&sides.modern, 0.99) else {
         return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
     };
+    if let Some(max) = gate.max.filter(|max| modern > *max) {
+        return (Verdict::Fail, format!("modern {}, at most {}", millis(modern), millis(max)));
+    }
     if modern <= gate.floor {
         return (Verdict::Pass, format!("modern {}, below the floor of {}", millis(modern), millis(gate.floor)));
     }
     let Some(legacy) = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests) else {
-        return (Verdict::Inconclusive, format!("modern {}; {} requests on legacy", millis(modern), sides.legacy.requests));
+        // Nobody asks legacy any more, or hardly anybody: the absolute limit is what is left.
+        let verdict = if gate.max.is_some() { Verdict::Pass } else { Verdict::Inconclusive };
+        return (verdict, format!("modern {}; {} requests on legacy", millis(modern), sides.legacy.requests));
     };
     let verdict = within(modern.as_secs_f64(), legacy.as_secs_f64() * gate.max_ratio);
     (verdict, format!("modern {}, legacy {}, limit {}×", millis(modern), millis(legacy), gate.max_ratio))
@@ -167,6 +202,11 @@ fn lag(gate: &LagGate, seen: &LagSeen, now: Timestamp) -> (Verdict, String) {
         },
         verdict => (verdict, text),
     }
+}
+
+fn quarantine(gate: &QuarantineGate, rows: u64) -> (Verdict, String) {
+    let verdict = if rows > gate.max_rows { Verdict::Fail } else { Verdict::Pass };
+    (verdict, format!("{rows} rows are set aside, limit {}", gate.max_rows))
 }
 
 fn parity(gate: &ParityGate, seen: &ParitySeen, now: Timestamp) -> (Verdict, String) {

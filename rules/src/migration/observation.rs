@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Phase, State};
-use crate::gate::{self, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
+use super::waiting::{self, WaitingKind};
+use super::{Phase, State, switch};
+use crate::gate::{self, Answer, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, ShadowCounts};
 use crate::{Share, Side, Timestamp};
+
+/// The gate that says whether the way back keeps every row.
+pub(super) const REVERSE: &str = "reverse";
+
+const SILENT: &str = "the agent is silent";
 
 /// Times that the procedure waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct Limits {
     /// An abort waits so long to hear whether the owner's database is open before the gateways release. While it is known
     /// to be fenced, they do not.
     pub lift: Duration,
+    /// A failing gate leads to so many reverts that are taken back before somebody has to look.
+    pub reverts: u32,
 }
 
 impl Default for Limits {
@@ -31,6 +39,7 @@ impl Default for Limits {
             cool_down: Duration::from_secs(60),
             agent_silent: Duration::from_secs(10),
             lift: Duration::from_secs(5),
+            reverts: 3,
         }
     }
 }
@@ -50,6 +59,8 @@ pub struct Observation {
     pub traffic: TrafficSeen,
     /// The phases of the capabilities whose tables this one joins, and of those that join this one's.
     pub joined: BTreeMap<String, Phase>,
+    /// Answers to the operator's own gates since the step began, oldest first.
+    pub answers: BTreeMap<String, Vec<Answer>>,
     /// Times to wait for.
     pub limits: Limits,
 }
@@ -93,6 +104,8 @@ pub struct TrafficSeen {
     pub step: Sides,
     /// The last minutes.
     pub recent: Sides,
+    /// The last windows of the step, oldest first, of gates that ask for several.
+    pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the present step began.
     pub shadow: ShadowCounts,
     /// Since when the lag has been beyond the gate's limit, or not known at all.
@@ -124,7 +137,27 @@ impl Observation {
 
     /// Judges the gates that speak in the state's phase.
     pub fn judged(&self, state: &State, plan: &Capability, now: Timestamp) -> Vec<Judged> {
-        gate::judge(&plan.gates, &self.measurements(state, plan, now), now)
+        let mut judged = gate::judge(&plan.gates, &self.measurements(state, plan, now), now);
+        if state.phase == Phase::Soaking && !plan.tables.is_empty() {
+            judged.push(self.way_back(state, plan, now));
+        }
+        judged
+    }
+
+    /// Whether a revert would keep every row, now. It fails where rows are known not to be right on the other side.
+    fn way_back(&self, state: &State, plan: &Capability, now: Timestamp) -> Judged {
+        let mut missing = switch::preconditions(state, state.owner.other(), plan, self, now);
+        missing.retain(|waiting| waiting.kind != WaitingKind::Transaction);
+        let report = self.live_agent(now).map(|agent| &agent.report);
+        let drift = report.and_then(|report| parity(report).last).map_or(0, |(rows, _)| rows);
+        let set_aside = report.map_or(0, |report| report.quarantined);
+        let (verdict, measured) = match (waiting::sentence(&missing), drift) {
+            (why, _) if set_aside > 0 => (Verdict::Fail, format!("a revert is lossless now: no ({why})")),
+            (_, drift) if drift > 0 => (Verdict::Fail, format!("a revert is lossless now: no ({drift} rows differ)")),
+            (why, _) if why.is_empty() => (Verdict::Pass, "a revert is lossless now: yes".to_owned()),
+            (why, _) => (Verdict::Error, format!("a revert is lossless now: no ({why})")),
+        };
+        Judged { gate: REVERSE.to_owned(), verdict, measured, dry_run: false }
     }
 
     fn measurements(&self, state: &State, plan: &Capability, now: Timestamp) -> Measurements {
@@ -133,14 +166,20 @@ impl Observation {
         if matches!(state.phase, Ramping | Soaking) {
             asked.step = Measured::Value(self.traffic.step.clone());
             asked.recent = Measured::Value(self.traffic.recent.clone());
+            asked.windows.clone_from(&self.traffic.windows);
         }
+        asked.answers = matches!(state.phase, Shadowing | Ramping | Soaking).then(|| self.answers.clone());
         asked.shadow = self.shadow(state, plan);
         if !plan.tables.is_empty() && matches!(state.phase, Streaming | Shadowing | Ramping | Soaking | Reverted) {
             (asked.lag, asked.parity) = match self.live_agent(now) {
-                None => (Measured::Missing("the agent is silent".to_owned()), Measured::Missing("the agent is silent".to_owned())),
+                None => (Measured::Missing(SILENT.to_owned()), Measured::Missing(SILENT.to_owned())),
                 Some(agent) => (self.lag(&agent.report, state.owner), Measured::Value(parity(&agent.report))),
             };
             asked.lag_missing_since = self.traffic.lag_beyond_since;
+            asked.quarantined = match self.live_agent(now) {
+                None => Measured::Missing(SILENT.to_owned()),
+                Some(agent) => Measured::Value(agent.report.quarantined),
+            };
         }
         asked
     }
@@ -167,7 +206,7 @@ impl Observation {
 
 /// Whether the gates that were judged fail, and which first.
 pub(super) fn failing(judged: &[Judged]) -> Option<&Judged> {
-    judged.iter().find(|j| j.verdict == Verdict::Fail)
+    judged.iter().find(|j| j.fails() && j.gate != REVERSE)
 }
 
 /// The share that the last shadow step up to `step` said.

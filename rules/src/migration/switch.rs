@@ -11,7 +11,7 @@ use super::checkup::{figures, order};
 use super::observation::Observation;
 use super::waiting::{self, Waiting, WaitingKind};
 use super::{Phase, Stage, State, Switch};
-use crate::gate::Verdict;
+use crate::gate::{Judged, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, VerifyScope};
 use crate::{Side, Timestamp};
@@ -33,9 +33,10 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
             // What traffic says must not be bad. That it says enough is for the steps to wait for: before the first of them,
             // and after a revert, nothing is sent to modern that could be judged.
             let judged = seen.judged(state, plan, now);
-            let stops = |gate: &str, v| v == Verdict::Fail || (v != Verdict::Pass && matches!(gate, "lag" | "parity"));
-            let bad: Vec<_> = judged.into_iter().filter(|j| stops(&j.gate, j.verdict)).collect();
+            let stops = |j: &Judged| j.fails() || (j.verdict != Verdict::Pass && matches!(j.gate.as_str(), "lag" | "parity"));
+            let bad: Vec<_> = judged.into_iter().filter(stops).collect();
             missing.extend(waiting::gates(&bad));
+            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
             if state.verify.is_some_and(|v| v.scope == VerifyScope::Full) {
                 missing.push(Waiting::new(WaitingKind::Agent, "every row is being compared"));
             }
@@ -212,6 +213,7 @@ fn finish(state: &State, running: &Switch, plan: &Capability, now: Timestamp) ->
         aborted: None,
         last_pause_ms: Some(pause),
         judged: Vec::new(),
+        returned: None,
         ..state.clone()
     };
     let text = format!("every gateway sends the writes to {}; they were held for {pause}ms", running.to);

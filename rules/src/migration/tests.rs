@@ -18,19 +18,19 @@ use crate::{Share, Side, Timestamp};
 /// Makes one thing bad in a world in which everything is well.
 type Spoil = fn(&mut Observation);
 
-const NOW: Timestamp = Timestamp(1_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
 
-fn later(seconds: u64) -> Timestamp {
+pub(super) fn later(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-fn percent(n: u32) -> Share {
+pub(super) fn percent(n: u32) -> Share {
     Share::from_millionths(n * 10_000)
 }
 
 /// Shadow all, reads 5 %, reads 100 %, cutover after approval, soak for a day.
 pub(super) fn plan() -> Capability {
-    let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve };
+    let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve, windows: vec![] };
     let table = TableMap {
         source: "users.toml:70".into(),
         legacy: "accounts_customuser".into(),
@@ -63,17 +63,19 @@ pub(super) fn plan() -> Capability {
             step(StepAction::Soak(Duration::from_secs(86_400)), 0, false),
         ],
         gates: Gates {
-            errors: Some(ErrorGate { max_increase: percent(1), min_requests: 10 }),
+            errors: Some(ErrorGate { max_increase: percent(1), max: None, min_requests: 10 }),
             shadow: Some(ShadowGate { max_different: percent(1), min_requests: 10 }),
             ..Gates::default()
         },
         tables: vec![table],
         shadow_ignore: vec![],
+        windows: vec![],
+        returns: crate::plan::Return::default(),
         tests: vec![],
     }
 }
 
-fn state(phase: Phase, step: usize) -> State {
+pub(super) fn state(phase: Phase, step: usize) -> State {
     let owner = if matches!(phase, Phase::Soaking | Phase::Retired) { Side::Modern } else { Side::Legacy };
     State { phase, step, owner, ..State::draft("users", NOW) }
 }
@@ -93,7 +95,7 @@ fn verified(token: u64, drift_rows: u64, at: Timestamp) -> VerifyReport {
 }
 
 /// A world in which everything is well for a capability that `owner` owns.
-fn good(owner: Side, now: Timestamp) -> Observation {
+pub(super) fn good(owner: Side, now: Timestamp) -> Observation {
     let live = StreamReport { live: true, ..StreamReport::default() };
     let report = CapabilityReport {
         backfill: Backfill { done: 40, total: 40, complete: true },
@@ -119,7 +121,7 @@ fn good(owner: Side, now: Timestamp) -> Observation {
     seen
 }
 
-fn report(seen: &mut Observation) -> &mut CapabilityReport {
+pub(super) fn report(seen: &mut Observation) -> &mut CapabilityReport {
     &mut seen.agent.as_mut().expect("there is an agent").report
 }
 

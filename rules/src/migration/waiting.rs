@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::Observation;
+use super::observation::{self, Observation};
 use super::{Phase, State, switch, walk};
 use crate::gate::{Judged, Verdict};
+use crate::hours::Hours;
 use crate::plan::Capability;
 use crate::{Side, Timestamp};
 
@@ -28,6 +29,8 @@ pub enum WaitingKind {
     Hold,
     /// Time.
     Time,
+    /// A day and an hour at which it may.
+    Window,
     /// A gate that cannot be judged yet.
     Gate,
     /// A gate that fails.
@@ -73,9 +76,21 @@ pub(super) fn holds(state: &State) -> Vec<Waiting> {
 }
 
 pub(super) fn gates(judged: &[Judged]) -> Vec<Waiting> {
-    let not_passing = judged.iter().filter(|j| j.verdict != Verdict::Pass);
+    let not_passing = judged.iter().filter(|j| j.verdict != Verdict::Pass && !j.dry_run && acts(&j.gate));
     let kind = |v| if v == Verdict::Fail { WaitingKind::FailingGate } else { WaitingKind::Gate };
     not_passing.map(|j| Waiting::new(kind(j.verdict), format!("gate {}: {} ({})", j.gate, j.verdict.as_str(), j.measured))).collect()
+}
+
+/// Whether a gate keeps a step from ending. The way back is shown; it is no reason not to take the way forward.
+fn acts(gate: &str) -> bool {
+    gate != observation::REVERSE
+}
+
+/// It may begin at this hour.
+pub(super) fn window(windows: &[Hours], now: Timestamp) -> Option<Waiting> {
+    let within = windows.is_empty() || windows.iter().any(|window| window.contain(now));
+    let listed = || windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    (!within).then(|| Waiting::new(WaitingKind::Window, format!("not at this hour: {}", listed())))
 }
 
 /// The agent is there, does what it is told, and has nothing to complain of.

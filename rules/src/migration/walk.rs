@@ -1,6 +1,5 @@
-//! The way of a capability outside a switch: backfill, stream, the steps of the rule file, and back when a gate fails.
-//! Every step lasts at least its hold and needs all gates to pass; what fails goes back to `Streaming` and stays there
-//! until an operator releases the reason.
+//! The way of a capability outside a switch: backfill, stream, and the steps of the rule file. Every step lasts at least
+//! its hold and needs all gates to pass; what a failing gate leads to stands in `returning`.
 
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use serde_json::json;
 use super::advance::Outcome;
 use super::observation::{Observation, failing};
 use super::waiting::{self, Waiting, WaitingKind};
-use super::{Phase, State, checkup, switch};
-use crate::gate::Judged;
+use super::{Phase, State, checkup, returning, switch};
 use crate::plan::{Capability, Step, StepAction};
 use crate::wire::VerifyScope;
 use crate::{Side, Timestamp};
@@ -23,14 +21,17 @@ pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Ti
     let judged = seen.judged(state, plan, now);
     let outcome = match state.phase {
         Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, plan, now)),
-        Phase::Shadowing | Phase::Ramping if failing(&judged).is_some() => step_back(state, &judged, now),
+        Phase::Shadowing | Phase::Ramping if failing(&judged).is_some() => returning::step_back(state, plan, &judged, now),
+        Phase::Streaming | Phase::Shadowing | Phase::Ramping if returning::is_over(state, plan, &judged, now) => {
+            Some(returning::try_again(state, plan, now))
+        }
         Phase::Streaming | Phase::Shadowing | Phase::Ramping if missing_for_step(state, plan, seen, now).is_empty() => {
             next_step(state, plan).map(|(at, step)| enter(state, at, step, seen, now))
         }
-        Phase::Soaking => revert_by_itself(state, plan, seen, &judged, now),
+        Phase::Soaking => returning::in_soak(state, plan, seen, &judged, now),
         _ => None,
     };
-    outcome.unwrap_or_else(|| note_verdicts(state, judged))
+    outcome.unwrap_or_else(|| returning::note_verdicts(state, judged, now))
 }
 
 /// An operator skips what is left of the hold; gates that cannot be judged yet are no obstacle once rows were compared.
@@ -119,6 +120,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
             if step.approve && !state.released {
                 missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus release`", at + 1)));
             }
+            missing.extend(waiting::window(plan.windows_of_step(step), now));
             if step.action == StepAction::Cutover {
                 missing.extend(cool_down_left(state, seen, now));
                 let known = |w: &Waiting| !missing.contains(w);
@@ -167,49 +169,13 @@ fn enter(state: &State, at: usize, step: &Step, seen: &Observation, now: Timesta
     Outcome::moved(next, "step", text, json!({ "step": at, "phase": phase.as_str() }))
 }
 
-fn step_back(state: &State, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
-    let fails = failing(judged)?;
-    let text = format!("gate {} fails ({}): all reads go back to legacy", fails.gate, fails.measured);
-    let mut outcome = back_to_streaming(state, &format!("gate:{}", fails.gate), text, now);
-    outcome.state.judged = judged.to_vec();
-    Some(outcome)
-}
-
-/// Errors on modern while it owns: the way back is free, so it is taken. When it cannot be taken, the reason stays. Nobody
-/// looks on: it must not lead from a service that fails sometimes to a monolith that is not there.
-fn revert_by_itself(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
-    let fails = failing(judged).filter(|j| j.gate == "errors")?;
-    let mut held = State { judged: judged.to_vec(), ..state.clone() };
-    let is_new = held.holds.insert("gate:errors".to_owned());
-    let mut missing = switch::preconditions(state, Side::Legacy, plan, seen, now);
-    missing.extend(cool_down_left(state, seen, now));
-    missing.extend(waiting::legacy_up(plan, seen, now));
-    if missing.is_empty() {
-        let mut outcome = switch::begin(&held, Side::Legacy, seen, now);
-        outcome.journal[0].text = format!("gate errors fails ({}): going back to legacy", fails.measured);
-        return Some(outcome);
-    }
-    let text = format!("gate errors fails ({}), and the way back is not open yet: {}", fails.measured, waiting::sentence(&missing));
-    is_new.then(|| Outcome::moved(held, "hold", text, json!({ "hold": "gate:errors" })))
-}
-
-/// Verdicts are kept with the state when one of them changes; the figures beside them are not worth a write.
-fn note_verdicts(state: &State, judged: Vec<Judged>) -> Outcome {
-    let verdicts = |judged: &[Judged]| judged.iter().map(|j| (j.gate.clone(), j.verdict)).collect::<Vec<_>>();
-    let mut outcome = Outcome::unchanged(state);
-    if verdicts(&state.judged) != verdicts(&judged) {
-        outcome.state.judged = judged;
-    }
-    outcome
-}
-
 fn hold_left(state: &State, plan: &Capability, now: Timestamp) -> Option<Waiting> {
     let step = plan.steps.get(state.step).filter(|_| state.phase != Phase::Streaming)?;
     let left = step.hold.saturating_sub(now.since(state.since));
     (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("hold of {}, {} left", span(step.hold), span(left))))
 }
 
-fn cool_down_left(state: &State, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+pub(super) fn cool_down_left(state: &State, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let left = seen.limits.cool_down.saturating_sub(now.since(state.aborted?));
     (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("cool-down after an abort, {} left", span(left))))
 }
@@ -220,7 +186,7 @@ fn soak_step(plan: &Capability, step: usize) -> Duration {
 }
 
 /// A duration for people: `12m`, `1h5m`, `800ms`.
-fn span(time: Duration) -> String {
+pub(super) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{}ms", time.as_millis()),

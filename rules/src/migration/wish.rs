@@ -52,12 +52,14 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>, now: Timestam
             let known = if known.is_empty() { "nothing is held".to_owned() } else { format!("held are {}", known.join(", ")) };
             return Outcome::refused(state, format!("no hold is called `{reason}`; {known}"));
         }
+        next.returned = next.returned.filter(|_| !reason.starts_with("gate:"));
         if copies_anew(state, &next) {
             return copy_anew(next, now);
         }
         return Outcome::moved(next, "release", format!("released: {reason}"), json!({ "released": [reason] }));
     }
     next.holds.clear();
+    next.returned = None;
     if copies_anew(state, &next) {
         return copy_anew(next, now);
     }

@@ -4,7 +4,7 @@ use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
-use super::{gates, routes, steps, tables, tests};
+use super::{gates, returns, routes, steps, tables, tests};
 use crate::plan::{Capability, Unit};
 
 /// The cookie by which Django knows a session.
@@ -22,6 +22,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let cohort = cohort(&mut file);
     let steps = file.tables("step", "[[step]]").into_iter().filter_map(steps::read).collect();
     let gates = gates::read(&mut file);
+    let returns = returns::read(&mut file);
     let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
     let tests = file.tables("test", "[[test]]").into_iter().filter_map(tests::read).collect();
     file.finish();
@@ -34,6 +35,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let modern = section.required("modern", "\"users-service\"");
     let depends_on = section.strings("depends_on");
     let salt = section.string("salt").map(|text| text.value);
+    let windows = section.windows();
     section.finish();
     Some(CapabilityDocument {
         at,
@@ -49,6 +51,8 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         steps,
         gates: gates.gates,
         has_gates: gates.given,
+        windows,
+        returns,
         shadow_ignore: gates.shadow_ignore,
         tables,
         tests,
@@ -72,6 +76,8 @@ impl CapabilityDocument {
             cohort: self.cohort.clone(),
             steps: self.steps.iter().map(|step| step.value.clone()).collect(),
             gates: self.gates.clone(),
+            windows: self.windows.clone(),
+            returns: self.returns.clone(),
             tables: self.tables.iter().map(|table| table.map.clone()).collect(),
             shadow_ignore: self.shadow_ignore.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),

@@ -9,8 +9,9 @@ use super::words::is_name;
 use super::{FLAGS_FILE, capability, flags};
 use crate::flag::Flag;
 use crate::gate::Gates;
+use crate::hours::Hours;
 use crate::mapping::TableMap;
-use crate::plan::{Route, RouteTest, Step, Unit};
+use crate::plan::{Return, Route, RouteTest, Step, Unit};
 use crate::route::Pattern;
 
 /// All rule files.
@@ -41,6 +42,8 @@ pub(super) struct CapabilityDocument {
     pub(super) steps: Vec<Located<Step>>,
     pub(super) gates: Gates,
     pub(super) has_gates: bool,
+    pub(super) windows: Vec<Hours>,
+    pub(super) returns: Return,
     pub(super) shadow_ignore: Vec<String>,
     pub(super) tables: Vec<TableDocument>,
     pub(super) tests: Vec<Located<RouteTest>>,

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::source::{Located, Place, Text};
 use super::words::{self, suggest};
 use crate::Share;
+use crate::hours::{self, Hours};
 
 pub(super) type Item<'a> = Spanned<DeValue<'a>>;
 
@@ -22,11 +23,13 @@ pub(super) struct Fields<'a> {
     pub(super) at: Place,
     table: &'a DeTable<'a>,
     asked: Vec<&'static str>,
+    /// Names that users choose, among keys that are not theirs to choose.
+    named: Vec<&'a str>,
 }
 
 impl<'a> Fields<'a> {
     pub(super) fn new(text: &'a Text<'a>, what: &'static str, at: Place, table: &'a DeTable<'a>) -> Fields<'a> {
-        Fields { text, what, at, table, asked: Vec::new() }
+        Fields { text, what, at, table, asked: Vec::new(), named: Vec::new() }
     }
 
     /// Complains at the header.
@@ -127,6 +130,32 @@ impl<'a> Fields<'a> {
         self.as_table(key, what, item)
     }
 
+    /// Tables under names that users choose, among other keys: those that have one of `marks`.
+    pub(super) fn named_tables(&mut self, what: &'static str, marks: &[&str]) -> Vec<(Located<&'a str>, Fields<'a>)> {
+        let mut found = Vec::new();
+        for (name, item) in self.entries().into_iter().filter(|(name, _)| !self.asked.contains(&name.value)) {
+            let DeValue::Table(table) = item.get_ref() else { continue };
+            if marks.iter().any(|mark| table.contains_key(*mark)) {
+                found.push((name, Fields::new(self.text, what, self.place(item), table)));
+            }
+        }
+        self.named.extend(found.iter().map(|(name, _)| name.value));
+        found
+    }
+
+    /// `windows`: when something may begin.
+    pub(super) fn windows(&mut self) -> Vec<Hours> {
+        let windows = self.strings("windows");
+        let parsed = windows.into_iter().filter_map(|window| {
+            let parsed = Hours::parse(&window.value);
+            if let Err(why) = &parsed {
+                self.text.report.error(&window.at, why, format!("write it like {}", hours::EXAMPLE));
+            }
+            parsed.ok()
+        });
+        parsed.collect()
+    }
+
     /// The tables of `[[key]]`, in order.
     pub(super) fn tables(&mut self, key: &'static str, what: &'static str) -> Vec<Fields<'a>> {
         let Some(item) = self.item(key) else { return Vec::new() };
@@ -167,7 +196,7 @@ impl<'a> Fields<'a> {
     /// Complains about every key that nobody asked for.
     pub(super) fn finish(self) {
         for (key, _) in self.entries() {
-            if !self.asked.contains(&key.value) {
+            if !self.asked.contains(&key.value) && !self.named.contains(&key.value) {
                 let message = format!("`{}` is not a key of {}", key.value, self.what);
                 self.text.report.error(&key.at, message, suggest(key.value, self.asked.iter().copied()));
             }

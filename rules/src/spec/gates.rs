@@ -1,18 +1,24 @@
 //! `[gate.…]`: the limits that every step is judged by.
 
+mod custom;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fields::Fields;
 use super::source::Located;
 use super::words::suggest;
 use crate::Share;
-use crate::gate::{ErrorGate, Gates, LagGate, LatencyGate, ParityGate, ShadowGate};
+use crate::gate::{ErrorGate, Gates, KEPT, LagGate, LatencyGate, ParityGate, Patience, QuarantineGate, ShadowGate};
 use crate::parity::COMPARED;
 
 /// Fewer requests or comparisons than this are inconclusive, unless a gate says otherwise.
 const MIN_REQUESTS: u64 = 100;
 /// A p99 below this passes whatever the ratio, unless the gate says otherwise.
 const LATENCY_FLOOR: Duration = Duration::from_millis(20);
+
+/// How finely counters are kept.
+const GRAIN: Duration = Duration::from_secs(10);
 
 /// What was read.
 #[derive(Default)]
@@ -25,39 +31,87 @@ pub(super) struct Read {
 
 pub(super) fn read(file: &mut Fields<'_>) -> Read {
     let Some(mut section) = file.table("gate", "[gate.errors]") else { return Read::default() };
-    let errors = section.table("errors", "[gate.errors]").and_then(errors);
-    let latency_p99 = section.table("latency_p99", "[gate.latency_p99]").and_then(latency);
-    let (shadow, shadow_ignore) = section.table("shadow", "[gate.shadow]").map_or_else(Default::default, shadow);
+    let mut patience = BTreeMap::new();
+    let errors = section.table("errors", "[gate.errors]").and_then(|section| errors(section, &mut patience));
+    let latency_p99 = section.table("latency_p99", "[gate.latency_p99]").and_then(|section| latency(section, &mut patience));
+    let (shadow, shadow_ignore) =
+        section.table("shadow", "[gate.shadow]").map_or_else(Default::default, |section| shadow(section, &mut patience));
     let lag = section.table("lag", "[gate.lag]").and_then(lag).unwrap_or_default();
     let parity = section.table("parity", "[gate.parity]").map_or_else(ParityGate::default, parity);
+    let quarantine = section.table("quarantine", "[gate.quarantine]").map(|section| quarantine(section, &mut patience));
+    let custom = custom::read(&mut section, &mut patience);
     section.finish();
-    Read { gates: Gates { errors, latency_p99, shadow, lag, parity }, shadow_ignore, given: true }
+    let gates = Gates { errors, latency_p99, shadow, lag, parity, quarantine, custom, patience };
+    Read { gates, shadow_ignore, given: true }
 }
 
-fn errors(mut section: Fields<'_>) -> Option<ErrorGate> {
+fn errors(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<ErrorGate> {
     section.require("max_increase", "\"0.5%\"");
     let max_increase = section.share("max_increase").map(|share| share.value);
+    let max = section.share("max").map(|share| share.value);
     let min_requests = min_requests(&mut section);
+    patience.extend(patient(&mut section, true).map(|read| ("errors".to_owned(), read)));
     section.finish();
-    Some(ErrorGate { max_increase: max_increase?, min_requests })
+    Some(ErrorGate { max_increase: max_increase?, max, min_requests })
 }
 
-fn latency(mut section: Fields<'_>) -> Option<LatencyGate> {
+fn latency(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<LatencyGate> {
     section.require("max_ratio", "1.2");
     let max_ratio = section.number("max_ratio");
     let min_requests = min_requests(&mut section);
     let floor = section.duration("floor").map_or(LATENCY_FLOOR, |floor| floor.value);
+    let max = section.duration("max");
     if let Some(ratio) = max_ratio.as_ref().filter(|ratio| ratio.value <= 0.0) {
         section.text.report.error(&ratio.at, "`max_ratio` lets nothing pass", "write modern's p99 over legacy's, like 1.2");
     }
+    if let Some(max) = max.as_ref().filter(|max| max.value <= floor) {
+        let hint = format!("make `max` greater than the floor of {}ms", floor.as_millis());
+        section.text.report.error(&max.at, "what is below the floor passes, and what is above `max` fails: they meet", hint);
+    }
+    patience.extend(patient(&mut section, true).map(|read| ("latency_p99".to_owned(), read)));
     section.finish();
-    Some(LatencyGate { max_ratio: max_ratio?.value, min_requests, floor })
+    Some(LatencyGate { max_ratio: max_ratio?.value, min_requests, floor, max: max.map(|max| max.value) })
 }
 
-fn shadow(mut section: Fields<'_>) -> (Option<ShadowGate>, Vec<String>) {
+fn quarantine(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> QuarantineGate {
+    let max_rows = section.natural("max_rows").map_or(0, |rows| rows.value);
+    patience.extend(patient(&mut section, false).map(|read| ("quarantine".to_owned(), read)));
+    section.finish();
+    QuarantineGate { max_rows }
+}
+
+/// `failures`, `windows`, `window` where a gate is judged by windows, and `dry_run`; `None`: nothing is said of it.
+fn patient(section: &mut Fields<'_>, by_windows: bool) -> Option<Patience> {
+    let mut read = Patience { dry_run: section.boolean("dry_run").is_some_and(|dry| dry.value), ..Patience::default() };
+    if by_windows {
+        let failures = section.natural("failures");
+        let windows = section.natural("windows");
+        let small = |count: &Located<u64>| u32::try_from(count.value).unwrap_or(u32::MAX);
+        read.failures = failures.as_ref().map_or(1, small);
+        read.windows = windows.as_ref().map_or(read.failures, small);
+        if let Some(window) = section.duration("window") {
+            read.window = window.value;
+            if window.value < GRAIN {
+                section.text.report.error(&window.at, "a window is 10s or longer", "counters are looked at every ten seconds");
+            }
+        }
+        if let Some(at) = failures.as_ref().or(windows.as_ref()).map(|count| &count.at) {
+            if read.failures == 0 || read.failures > read.windows {
+                let message = format!("{} of {} windows can't fail", read.failures, read.windows);
+                section.text.report.error(at, message, "write it like `failures = 2` and `windows = 3`");
+            } else if read.window.saturating_mul(read.windows) > KEPT {
+                section.text.report.error(at, "all windows together are at most 5m", "fewer of them, or shorter ones");
+            }
+        }
+    }
+    (read != Patience::default()).then_some(read)
+}
+
+fn shadow(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> (Option<ShadowGate>, Vec<String>) {
     let max_different = section.share("max_different").map_or(Share::NONE, |share| share.value);
     let min_requests = min_requests(&mut section);
     let ignore = section.strings("ignore").into_iter().filter_map(|path| ignored(&section, path)).collect();
+    patience.extend(patient(&mut section, false).map(|read| ("shadow".to_owned(), read)));
     section.finish();
     (Some(ShadowGate { max_different, min_requests }), ignore)
 }

@@ -21,6 +21,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
     let cutover = section.boolean("cutover");
     let soak = section.duration("soak");
     let hold = section.duration("hold");
+    let windows = section.windows();
     let approve = section.boolean("approve").is_some_and(|approve| approve.value);
     let report = section.text.report;
     match given.as_slice() {
@@ -44,7 +45,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
         _ => return None,
     };
     let hold = hold.map_or(HOLD, |hold| hold.value);
-    Some(Located { value: Step { source: at.source(), action, hold, approve }, at })
+    Some(Located { value: Step { source: at.source(), action, hold, approve, windows }, at })
 }
 
 /// The order of a capability's steps: shadow, growing reads, one cutover, one soak.

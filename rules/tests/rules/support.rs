@@ -33,6 +33,8 @@ pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
         gates: Gates::default(),
         tables: Vec::new(),
         shadow_ignore: Vec::new(),
+        windows: Vec::new(),
+        returns: ficus_rules::plan::Return::default(),
         tests: Vec::new(),
     }
 }

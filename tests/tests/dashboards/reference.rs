@@ -56,7 +56,7 @@ database = "sqlite://users.sqlite3"
 "#;
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 15] = [
+pub(crate) const PLACES: [(&str, &str); 18] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -71,6 +71,9 @@ pub(crate) const PLACES: [(&str, &str); 15] = [
     ("[gate.latency_p99]", "[gate.latency_p99]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.shadow]", "[gate.shadow]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.parity]", "[gate.parity]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("[gate.quarantine]", "[gate.quarantine]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
+    ("[gate.NAME]", "[gate.own]\npromql = \"up\"\nmax = 1\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
+    ("[return]", "[return]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[table]]", "[[table]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a column", "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { pack = [\"a\"], qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("[[test]]", "[[test]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),

@@ -13,7 +13,7 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-const RULE_KEYS: [(&str, &str); 13] = [
+const RULE_KEYS: [(&str, &str); 16] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
@@ -25,6 +25,9 @@ const RULE_KEYS: [(&str, &str); 13] = [
     ("[gate.latency_p99]", "/properties/gate/properties/latency_p99/properties"),
     ("[gate.shadow]", "/properties/gate/properties/shadow/properties"),
     ("[gate.parity]", "/properties/gate/properties/parity/properties"),
+    ("[gate.quarantine]", "/properties/gate/properties/quarantine/properties"),
+    ("[gate.NAME]", "/properties/gate/additionalProperties/properties"),
+    ("[return]", "/properties/return/properties"),
     ("[[table]]", "/properties/table/items/properties"),
     ("[[test]]", "/properties/test/items/properties"),
 ];
@@ -44,7 +47,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 10] = [
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 28] = [
+const FAULTS: [(&str, &str, &str); 32] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -69,6 +72,10 @@ const FAULTS: [(&str, &str, &str); 28] = [
     ("rules", "modern = \"users\"\n", "modern = \"users\"\n[table.columns]\nid = { from = \"id\", constant = 1 }\n"),
     ("rules", "request = \"GET ", "request = \"get "),
     ("rules", "at = \"cutover\"", "at = \"later\""),
+    ("rules", "[gate.errors]", "[gate.own]\npromql = \"up\"\n[gate.errors]"),
+    ("rules", "[gate.errors]", "[gate.own]\nwebhook = \"checks\"\n[gate.errors]"),
+    ("rules", "[gate.errors]", "[return]\nsoak = \"never\"\n[gate.errors]"),
+    ("rules", "cutover = true", "cutover = true\nwindows = [\"weekdays\"]"),
     ("flags", "default = false", "default = \"off\""),
     ("flags", "default = false", "percentage = \"ten\""),
     ("ficus", "listen = [\"127.0.0.1:8080\"]", "listen = []"),

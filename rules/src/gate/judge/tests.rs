@@ -5,8 +5,8 @@ const NOW: Timestamp = Timestamp(1_000_000);
 
 fn gates() -> Gates {
     Gates {
-        errors: Some(ErrorGate { max_increase: Share::from_millionths(5_000), min_requests: 200 }),
-        latency_p99: Some(LatencyGate { max_ratio: 1.2, min_requests: 100, floor: Duration::from_millis(5) }),
+        errors: Some(ErrorGate { max_increase: Share::from_millionths(5_000), max: None, min_requests: 200 }),
+        latency_p99: Some(LatencyGate { max_ratio: 1.2, min_requests: 100, floor: Duration::from_millis(5), max: None }),
         shadow: Some(ShadowGate { max_different: Share::from_millionths(1_000), min_requests: 100 }),
         ..Gates::default()
     }

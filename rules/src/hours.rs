@@ -1,0 +1,149 @@
+//! When something may happen: days and hours on the clocks of a zone. Pure: the instant comes in; the zone database is
+//! compiled in.
+
+use std::fmt;
+
+use jiff::civil::Weekday;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// How they are written.
+pub const EXAMPLE: &str = "\"mon-thu 09:00-16:00 Europe/Berlin\"";
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const DAY: u16 = 24 * 60;
+
+/// One window: some days, and hours of them. One that ends before it begins goes on into the next day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hours {
+    text: String,
+    /// From Monday on.
+    days: [bool; 7],
+    /// Minutes since midnight; the end is outside.
+    from: u16,
+    to: u16,
+    zone: String,
+}
+
+impl Hours {
+    /// Reads `mon-thu 09:00-16:00 Europe/Berlin`, `sat,sun 22:00-02:00 UTC`, `daily 00:00-24:00 UTC`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Hours, String> {
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        let [days, hours, zone] = parts[..] else { return Err(format!("`{text}` has not days, hours and a zone")) };
+        let mut on = [false; 7];
+        for part in days.split(',') {
+            mark(part, &mut on).ok_or_else(|| format!("`{part}` is no day, nor a span of days (there is {})", DAYS.join(", ")))?;
+        }
+        let clock = |text: &str| {
+            let (hour, minute) = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
+            let minutes = hour.parse::<u16>().ok()? * 60 + minute.parse::<u16>().ok().filter(|minute| *minute < 60)?;
+            (minutes <= DAY).then_some(minutes)
+        };
+        let span = hours.split_once('-').and_then(|(from, to)| Some((clock(from)?, clock(to)?)));
+        let (from, to) = span.filter(|(from, to)| from != to && *from < DAY).ok_or_else(|| format!("`{hours}` is no span of hours"))?;
+        if lookup(zone).is_none() {
+            return Err(format!("no zone is called `{zone}`"));
+        }
+        Ok(Hours { text: parts.join(" "), days: on, from, to, zone: zone.to_owned() })
+    }
+
+    /// Whether an instant lies within.
+    pub fn contain(&self, at: Timestamp) -> bool {
+        let instant = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let (Some(instant), Some(zone)) = (instant, lookup(&self.zone)) else { return false };
+        let clock = zone.to_datetime(instant);
+        let minute = u16::from(clock.hour().unsigned_abs()) * 60 + u16::from(clock.minute().unsigned_abs());
+        let on = |day: Weekday| self.days[usize::from(day.to_monday_zero_offset().unsigned_abs())];
+        let (today, yesterday) = (on(clock.weekday()), on(clock.weekday().previous()));
+        match self.from < self.to {
+            true => today && (self.from..self.to).contains(&minute),
+            false => today && minute >= self.from || yesterday && minute < self.to,
+        }
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn lookup(zone: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(zone).ok()
+}
+
+fn mark(part: &str, on: &mut [bool; 7]) -> Option<()> {
+    let day = |name: &str| DAYS.iter().position(|day| *day == name);
+    let (first, last) = match part.split_once('-') {
+        _ if part == "daily" => (0, 6),
+        Some((first, last)) => (day(first)?, day(last)?),
+        None => (day(part)?, day(part)?),
+    };
+    // `sat-mon` goes over the end of the week.
+    let count = (last + 7 - first) % 7 + 1;
+    (first..first + count).for_each(|at| on[at % 7] = true);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hours;
+    use crate::Timestamp;
+
+    fn at(text: &str) -> Timestamp {
+        let instant: jiff::Timestamp = text.parse().expect("an instant");
+        Timestamp(instant.as_millisecond().unsigned_abs())
+    }
+
+    #[test]
+    fn hours_are_those_of_the_clocks_of_their_zone() {
+        for (hours, instant, within) in [
+            // A Friday; Berlin is two hours ahead in summer, one in winter.
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-07-10T10:00:00Z", false),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-07-09T06:59:59Z", false),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-07-09T07:00:00Z", true),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-07-09T13:59:59Z", true),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-07-09T14:00:00Z", false),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-12-10T07:30:00Z", false),
+            ("mon-thu 09:00-16:00 Europe/Berlin", "2026-12-10T08:00:00Z", true),
+            // Late on Thursday in UTC is Friday in Tokyo.
+            ("fri 00:00-24:00 Asia/Tokyo", "2026-07-09T15:00:00Z", true),
+            ("fri 00:00-24:00 UTC", "2026-07-09T15:00:00Z", false),
+            // Over midnight: it belongs to the day on which it began.
+            ("sat 22:00-02:00 UTC", "2026-07-11T23:00:00Z", true),
+            ("sat 22:00-02:00 UTC", "2026-07-12T01:59:00Z", true),
+            ("sat 22:00-02:00 UTC", "2026-07-11T01:00:00Z", false),
+            ("sat-mon 08:00-09:00 UTC", "2026-07-12T08:00:00Z", true),
+            ("sat-mon 08:00-09:00 UTC", "2026-07-14T08:00:00Z", false),
+            ("mon,wed 08:00-09:00 UTC", "2026-07-08T08:30:00Z", true),
+            ("daily 08:00-09:00 UTC", "2026-07-10T08:30:00Z", true),
+        ] {
+            assert_eq!(Hours::parse(hours).expect(hours).contain(at(instant)), within, "{hours} at {instant}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_window_is_refused() {
+        for text in [
+            "",
+            "mon",
+            "mon 09:00-16:00",
+            "mo 09:00-16:00 UTC",
+            "mon 9:00-16:00 UTC",
+            "mon 09:00-25:00 UTC",
+            "mon 09:60-16:00 UTC",
+            "mon 09:00-09:00 UTC",
+            "mon 24:00-01:00 UTC",
+            "mon 09:00 UTC",
+            "mon 09:00-16:00 Europe/Berlim",
+            "mon- 09:00-16:00 UTC",
+        ] {
+            assert!(Hours::parse(text).is_err(), "{text}");
+        }
+    }
+}
