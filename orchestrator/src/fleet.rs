@@ -30,6 +30,8 @@ use self::window::Window;
 pub(crate) const MARGIN: Duration = Duration::from_secs(2);
 /// A gateway that has been silent for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
+/// No report is on its way for longer than this: its sender gives it up before.
+const BELIEVED: Duration = Duration::from_secs(10);
 /// An agent that has been silent for so long, while another one reports the same capability, has left it to that one.
 const OUTLIVED: Duration = Duration::from_secs(3);
 
@@ -106,9 +108,15 @@ impl Fleet {
         self.validity
     }
 
-    /// Takes a report in.
+    /// Takes a report in, unless something newer of the same agent is known. After a silence anything is believed: a clock
+    /// that was set back must not shut an agent out.
     pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
-        self.inner().agents.insert(report.agent.clone(), (now, report));
+        let mut inner = self.inner();
+        let order = |report: &AgentReport| (report.incarnation, report.serial);
+        let late = |(at, known): &(Timestamp, AgentReport)| order(&report) < order(known) && now.since(*at) <= BELIEVED;
+        if !inner.agents.get(&report.agent).is_some_and(late) {
+            inner.agents.insert(report.agent.clone(), (now, report));
+        }
     }
 
     /// From now on, nobody who works by an older generation gets a validity for this capability; `false`, and no change,

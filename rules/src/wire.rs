@@ -307,6 +307,12 @@ pub enum VerifyScope {
 pub struct AgentReport {
     /// Its name.
     pub agent: String,
+    /// When its process started, in milliseconds since 1970: of two of one name, the later one counts.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// Counts its reports: one that was on its way for longer than a later one says how things were.
+    #[serde(default)]
+    pub serial: u64,
     /// The generation of the orders that it works by.
     pub generation: u64,
     /// By capability.

@@ -2,6 +2,7 @@
 //! a database itself.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Agent {
 
 struct Inner {
     name: String,
+    incarnation: u64,
+    serial: AtomicU64,
     orders: watch::Sender<Orders>,
     changed: watch::Sender<u64>,
     states: Arc<Mutex<States>>,
@@ -112,7 +115,8 @@ impl Agent {
         let supervisor =
             Supervisor { config, states: Arc::clone(&states), changed: changed.clone(), running: BTreeMap::new(), tasks: JoinSet::new() };
         let task = tokio::spawn(supervisor.run(received, stopped, resolve));
-        let inner = Inner { name, orders, changed, states, stop, task: Mutex::new(Some(task)) };
+        let incarnation = ficus_rules::Timestamp::from(std::time::SystemTime::now()).0;
+        let inner = Inner { name, incarnation, serial: AtomicU64::new(0), orders, changed, states, stop, task: Mutex::new(Some(task)) };
         Ok(Agent { inner: Arc::new(inner), seen: tokio::sync::Mutex::new(seen) })
     }
 
@@ -135,7 +139,15 @@ impl Agent {
         for (name, trouble) in &states.refused {
             capabilities.entry(name.clone()).or_default().trouble = Some(trouble.clone());
         }
-        AgentReport { agent: self.inner.name.clone(), generation: states.generation, capabilities }
+        // Counted under the lock: a later number says something newer.
+        let serial = self.inner.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        AgentReport {
+            agent: self.inner.name.clone(),
+            incarnation: self.inner.incarnation,
+            serial,
+            generation: states.generation,
+            capabilities,
+        }
     }
 
     /// Resolves when something changed that matters for a switch since the last call on this handle: a fence, an end that

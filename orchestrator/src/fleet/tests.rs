@@ -26,7 +26,7 @@ fn stored() -> Stored {
 
 fn agent(name: &str, stream: StreamReport) -> AgentReport {
     let report = CapabilityReport { forward: stream, ..CapabilityReport::default() };
-    AgentReport { agent: name.to_owned(), generation: 1, capabilities: [("users".to_owned(), report)].into() }
+    AgentReport { agent: name.to_owned(), generation: 1, capabilities: [("users".to_owned(), report)].into(), ..AgentReport::default() }
 }
 
 fn live(lag_seconds: f64) -> StreamReport {
@@ -69,4 +69,21 @@ fn of_two_agents_the_one_whose_streams_run_counts() {
     assert_eq!(seen().as_deref(), Some("a"));
     fleet.hear_agent(agent("b", StreamReport::default()), later(5_000));
     assert_eq!(seen().as_deref(), Some("b"), "the other one is gone");
+}
+
+#[test]
+fn what_an_agent_said_before_it_said_something_newer_is_not_believed() {
+    let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
+    let hear = |incarnation, serial, lag, at| {
+        fleet.hear_agent(AgentReport { incarnation, serial, ..agent("a", live(lag)) }, later(at));
+        let seen = fleet.observe(&plan, &stored, &View::default(), Limits::default()).agent.expect("an agent");
+        (seen.report.forward.lag_seconds, seen.at)
+    };
+    assert_eq!(hear(7, 2, 0.2, 10), (0.2, later(10)));
+    assert_eq!(hear(7, 1, 0.1, 20), (0.2, later(10)), "it was on its way for longer");
+    assert_eq!(hear(9, 1, 0.9, 30), (0.9, later(30)), "it was restarted");
+    assert_eq!(hear(7, 3, 0.3, 40), (0.9, later(30)), "its last words before that");
+    let silent = 30 + 10_001;
+    assert_eq!(hear(7, 4, 0.4, silent), (0.4, later(silent)), "its clock was set back over the restart");
+    assert_eq!(hear(0, 0, 0.5, silent + 1), (0.4, later(silent)));
 }

@@ -298,12 +298,15 @@ async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
 
 /// Does what is ordered, and reports it.
 async fn report_as_agent(agent: Arc<Agent>, http: Http) {
-    let mut orders = Orders::default();
+    let (mut orders, mut serial) = (Orders::default(), 0);
     loop {
         if let Some(newer) = http.poll::<Orders>(&format!("/api/v1/orders?after={}&wait_ms=20", orders.generation)).await {
             orders = newer;
         }
+        serial += 1;
         let report = AgentReport {
+            incarnation: 1,
+            serial,
             agent: "agent-1".into(),
             generation: orders.generation,
             capabilities: orders.capabilities.iter().map(|(name, orders)| (name.clone(), agent.obey(orders))).collect(),

@@ -141,7 +141,7 @@ async fn spoil(world: &World, stage: Stage, to: Side, on: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_and_drift_abort() {
-    let world = World::start(|config| config.switch_deadline = std::time::Duration::from_millis(300)).await;
+    let world = World::start(|config| config.switch_deadline = std::time::Duration::from_millis(1_500)).await;
     walk_in(&world).await;
     spoil(&world, Stage::CatchUp, Side::Modern, true).await;
     world.must("cutover").await;
