@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +44,6 @@ impl Tls {
     /// # Errors
     /// A sentence that names the file and what is wrong with it, never what stands in it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Tls, String> {
-        let unread = |file: &Path, error: rustls::pki_types::pem::Error| format!("cannot read {}: {error}", file.display());
         let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
         let chain = chain.map_err(|error| unread(certificate, error))?;
         if chain.is_empty() {
@@ -57,6 +56,15 @@ impl Tls {
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
             .map_err(|error| format!("{} and {} cannot be used together: {error}", certificate.display(), key.display()))?;
         Ok(Tls { config: Arc::new(config) })
+    }
+}
+
+/// What is wrong with a file in PEM. Other errors than these print what they stumbled on.
+pub(crate) fn unread(file: &Path, error: pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => format!("cannot read {}: {error}", file.display()),
+        pem::Error::NoItemsFound => format!("{} holds nothing of the kind in PEM", file.display()),
+        _ => format!("{} is no PEM: it begins or ends unlike it, or has lost its ends of lines", file.display()),
     }
 }
 

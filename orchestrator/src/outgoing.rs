@@ -10,6 +10,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::listener::unread;
+
 /// A server that does not take the connection within this time is not there.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -33,7 +35,7 @@ impl Trust {
     /// A sentence that names the file and what is wrong with it.
     pub fn only(file: &Path) -> Result<Trust, String> {
         let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let read = read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let read = read.map_err(|error| unread(file, error))?;
         let mut roots = RootCertStore::empty();
         if roots.add_parsable_certificates(read).0 == 0 {
             return Err(format!("{} holds no certificate in PEM", file.display()));

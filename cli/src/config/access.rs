@@ -43,7 +43,8 @@ impl Resolving<'_> {
         match (&token.file, &token.env) {
             (Some(file), None) => self.secret(file),
             (None, Some(variable)) => {
-                let found = std::env::var(variable.get_ref()).ok().filter(|secret| !secret.trim().is_empty());
+                let found = std::env::var(variable.get_ref()).ok().map(|secret| secret.trim().to_owned());
+                let found = found.filter(|secret| !secret.is_empty());
                 if found.is_none() {
                     let what = format!("the environment has no `{}`: the secret belongs into it", variable.get_ref());
                     self.fault(variable.span().start, what);

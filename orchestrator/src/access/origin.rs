@@ -42,11 +42,13 @@ impl Author {
         }
     }
 
-    /// The line, with token and address among its figures.
+    /// The line, with `origin: { token, address }` beside its own figures.
     pub(crate) fn signed(&self, mut line: JournalLine) -> JournalLine {
-        if let Some(detail) = line.detail.as_object_mut() {
-            detail.extend(self.origin.token.as_ref().map(|token| ("token".to_owned(), token.as_str().into())));
-            detail.extend(self.origin.from.map(|from| ("from".to_owned(), from.ip().to_canonical().to_string().into())));
+        let mut origin = serde_json::Map::new();
+        origin.extend(self.origin.token.as_ref().map(|token| ("token".to_owned(), token.as_str().into())));
+        origin.extend(self.origin.from.map(|from| ("address".to_owned(), from.ip().to_canonical().to_string().into())));
+        if let Some(detail) = line.detail.as_object_mut().filter(|_| !origin.is_empty()) {
+            detail.insert("origin".to_owned(), origin.into());
         }
         line
     }

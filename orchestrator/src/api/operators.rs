@@ -28,7 +28,7 @@ pub(super) async fn wish(
     Path((name, word)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    granted(&shared, origin, name, &word, &body).await
+    granted(&shared, origin, name, |request| wish_of(&word, request), &body).await
 }
 
 pub(super) async fn retire(
@@ -37,26 +37,34 @@ pub(super) async fn retire(
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
-    granted(&shared, origin, name, Wish::Retire.as_str(), &body).await
+    granted(&shared, origin, name, |_| Some(Wish::Retire), &body).await
 }
 
 /// What became of a wish: the capability as it is then.
-async fn granted(shared: &Shares, origin: Origin, name: String, word: &str, body: &Bytes) -> Response {
+async fn granted(
+    shared: &Shares,
+    origin: Origin,
+    name: String,
+    wish: impl Fn(&WishRequest) -> Option<Wish>,
+    body: &Bytes,
+) -> Response {
     let request: WishRequest = match parse_or_default(body) {
         Ok(request) => request,
         Err(answer) => return *answer,
     };
-    let Some(wish) = wish_of(word, &request) else {
-        return problem(StatusCode::NOT_FOUND, format!("no wish is called `{word}`"));
+    let Some(wish) = wish(&request) else {
+        return problem(StatusCode::NOT_FOUND, "there is no such wish");
     };
-    match wish {
-        Wish::Cutover => followed(shared, &name, Side::Modern).await,
-        Wish::Revert => followed(shared, &name, Side::Legacy).await,
-        _ => {}
-    }
     let by = origin.says(&request.by);
-    let done = send(shared, |reply| Command::Wish { capability: name.clone(), wish, by, reason: request.reason, reply });
-    if let Err(refusal) = done.await {
+    let ask = || {
+        let (capability, wish, by, reason) = (name.clone(), wish.clone(), by.clone(), request.reason.clone());
+        send(shared, |reply| Command::Wish { capability, wish, by, reason, reply })
+    };
+    let mut done = ask().await;
+    if matches!(done, Err(Refusal::Refused(_))) && caught_up(shared, &name, &wish).await {
+        done = ask().await;
+    }
+    if let Err(refusal) = done {
         return refused(refusal);
     }
     let view = shared.publisher.view();
@@ -66,17 +74,28 @@ async fn granted(shared: &Shares, origin: Origin, name: String, word: &str, body
     }
 }
 
-/// Gives those whom a switch needs the time to hear of the change before it, so that two commands in a row are no mistake.
-async fn followed(shared: &Shares, capability: &str, to: Side) {
-    let until = tokio::time::Instant::now() + FOLLOW;
-    while tokio::time::Instant::now() < until {
+/// Whether a switch that was refused is worth another question: somebody whom it needs had not heard of the change before
+/// it, and has now. Two commands in a row are no mistake.
+async fn caught_up(shared: &Shares, capability: &str, wish: &Wish) -> bool {
+    let to = match wish {
+        Wish::Cutover => Side::Modern,
+        Wish::Revert => Side::Legacy,
+        _ => return false,
+    };
+    let (begun, mut waited) = (tokio::time::Instant::now(), false);
+    while begun.elapsed() < FOLLOW {
         let view = shared.publisher.view();
-        let Some((plan, stored)) = view.capability(capability) else { return };
-        if shared.fleet.observe(plan, stored, &view, shared.config.limits()).is_followed(to, now()) {
-            return;
+        let Some((plan, stored)) = view.capability(capability) else { return false };
+        if stored.state.switch.is_some() {
+            return false;
         }
+        if shared.fleet.observe(plan, stored, &view, shared.config.limits()).is_followed(to, now()) {
+            return waited;
+        }
+        waited = true;
         tokio::time::sleep(FOLLOW / 100).await;
     }
+    false
 }
 
 pub(super) async fn reload(State(shared): State<Shares>, Extension(origin): Extension<Origin>) -> Response {
@@ -98,6 +117,7 @@ pub(super) async fn send(shared: &Shared, command: impl FnOnce(oneshot::Sender<R
     answer.await.map_err(|_| ending())?
 }
 
+/// What an operator may wish; `retire` is a call of its own, for a stronger role.
 fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
     Some(match word {
         "advance" => Wish::Advance,
@@ -106,7 +126,6 @@ fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
         "cutover" => Wish::Cutover,
         "abort" => Wish::Abort,
         "revert" => Wish::Revert,
-        "retire" => Wish::Retire,
         "verify" => Wish::Verify,
         "repair" => Wish::Repair,
         _ => return None,

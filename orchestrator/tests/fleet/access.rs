@@ -79,6 +79,8 @@ async fn each_role_may_do_what_it_is_for() {
         ("operator", Method::POST, "/api/v1/reload", StatusCode::OK),
         ("admin", Method::POST, "/api/v1/capabilities/users/retire", StatusCode::CONFLICT),
         ("operator", Method::POST, "/api/v1/capabilities/users/retire", StatusCode::FORBIDDEN),
+        // Spelled so that another call takes it.
+        ("operator", Method::POST, "/api/v1/capabilities/users/%72etire", StatusCode::NOT_FOUND),
     ] {
         carry(&world.http, Some(&format!("{role}-secret")));
         let body = (method == Method::POST).then(|| "{}".to_owned());
@@ -127,7 +129,7 @@ async fn the_journal_names_token_and_address_of_every_change() {
         let journal: Vec<JournalEntry> = world.http.get("/api/v1/journal?limit=1").await;
         let last = journal.last().expect("an entry");
         assert_eq!(last.by.as_deref(), Some("grace (night-shift)"), "{path}");
-        assert_eq!((&last.line.detail["token"], &last.line.detail["from"]), (&json!("night-shift"), &json!("127.0.0.1")), "{path}");
+        assert_eq!(last.line.detail["origin"], json!({ "token": "night-shift", "address": "127.0.0.1" }), "{path}");
     }
     std::fs::write(world.rules_file(), crate::support::RULES.replace("50%", "60%")).expect("it writes");
     carry(&world.http, Some("admin-secret"));
@@ -148,6 +150,10 @@ async fn the_listener_speaks_tls_and_nothing_else() {
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).expect("it writes");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("it writes");
+    let one_line = folder.path().join("one-line.pem");
+    std::fs::write(&one_line, made.signing_key.serialize_pem().replace('\n', "")).expect("it writes");
+    let why = Tls::load(&certificate, &one_line).expect_err("it lost its ends of lines");
+    assert!(why.len() < 200 && why.contains("one-line.pem is no PEM"), "{why}");
     let why = Tls::load(&key, &certificate).expect_err("they are the wrong way round");
     assert!(why.contains("key.pem") && !why.contains(&made.signing_key.serialize_pem()), "{why}");
 

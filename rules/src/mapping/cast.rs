@@ -116,7 +116,7 @@ impl Cast {
 
     /// Whether a legacy value is the same on modern.
     pub(super) fn is_nothing(&self) -> bool {
-        self.there.is_empty()
+        self.there.is_empty() && self.zero.is_none()
     }
 
     /// What a modern value is on legacy.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::{Side, Timestamp};
 
-use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, compile, uuid_of};
+use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, ZeroDates, compile, uuid_of};
 
 fn columns(required: &[&str], optional: &[&str]) -> Vec<ColumnInfo> {
     let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required, nullable: !required };
@@ -265,6 +265,23 @@ fn one_table_becomes_two_and_each_row_knows_its_own() {
     maps[1].keep_legacy.push("parent".into());
     maps[0].columns.push(column("parent", uuid("parent", "old")));
     assert!(complaint(&maps, &legacy, &modern).contains("whose rows are in several tables"));
+}
+
+#[test]
+fn a_zero_date_is_nothing_that_is_moved() {
+    let (mut maps, legacy, modern) = typed(&[("at", Kind::Timestamp, Kind::Timestamp)]);
+    let row = Row { key: Value::Int(1), values: vec![Value::Text("0000-00-00 00:00:00".into())] };
+    let dates = [ZeroDates::Quarantine, ZeroDates::Null, ZeroDates::Sentinel("1000-01-01".into())];
+    for (policy, becomes) in dates.into_iter().zip([None, Some(Value::Null), Some(Value::Text("1000-01-01 00:00:00".into()))]) {
+        maps[0].zero_dates = policy;
+        let plan = &compile("users", &maps, &legacy, &modern).expect("compiles")[0];
+        let forward = plan.forward(&row);
+        assert_eq!(forward.as_ref().ok().map(|row| &row.values[0]), becomes.as_ref());
+        match plan.into_forward(row.clone()) {
+            Ok(moved) => assert_eq!(Ok(moved), forward),
+            Err((back, why)) => assert_eq!((back, Err(why)), (row.clone(), forward)),
+        }
+    }
 }
 
 #[test]

@@ -96,9 +96,34 @@ async fn a_row_that_differs_is_found_shown_and_repaired() -> Result<()> {
     }
     let latest = desk.ends(0, &["journal", "users", "--limit", "2"]).await?.out;
     ensure!(latest.lines().count() == 2 && journal.ends_with(&latest), "the latest two lines:\n{latest}of\n{journal}");
+    a_forged_journal_is_told(&desk).await?;
     drop(world);
     directory.passed();
     Ok(())
+}
+
+/// Whoever may write the state's file and does not know of the chain.
+async fn a_forged_journal_is_told(desk: &Desk<'_>) -> Result<()> {
+    let verify = ["journal", "--verify"];
+    ensure!(desk.ends(0, &verify).await?.out.contains("entries fit together"), "it is whole");
+    let state = format!("sqlite://{}", desk.0.directory.join("state/orchestrator.sqlite3").display());
+    let mut state = AnyConnectOptions::from_str(&state)?.connect().await.context("the state")?;
+    for (forge, undo, says) in [
+        ("UPDATE journal SET actor = 'nobody' WHERE id = 2", "UPDATE journal SET actor = NULL WHERE id = 2", "entry 2"),
+        (
+            "INSERT INTO journal SELECT id + 500, at, capability, actor, line, hash FROM journal WHERE id = 1",
+            "DELETE FROM journal WHERE id > 500",
+            "501",
+        ),
+    ] {
+        let before = sqlx::query("SELECT actor FROM journal WHERE id = 2").fetch_one(&mut state).await?.get::<Option<String>, _>(0);
+        ensure!(before.is_none(), "somebody in particular has made entry 2: {before:?}");
+        sqlx::raw_sql(forge).execute(&mut state).await?;
+        let told = desk.ends(1, &verify).await?;
+        ensure!(told.err.contains(says), "{forge}: {told:#?}");
+        sqlx::raw_sql(undo).execute(&mut state).await?;
+    }
+    desk.ends(0, &verify).await.map(drop)
 }
 
 const PLANTED: &str = "Planted";
