@@ -41,13 +41,7 @@ pub(super) async fn retire(
 }
 
 /// What became of a wish: the capability as it is then.
-async fn granted(
-    shared: &Shares,
-    origin: Origin,
-    name: String,
-    wish: impl Fn(&WishRequest) -> Option<Wish>,
-    body: &Bytes,
-) -> Response {
+async fn granted(shared: &Shares, origin: Origin, name: String, wish: impl Fn(&WishRequest) -> Option<Wish>, body: &Bytes) -> Response {
     let request: WishRequest = match parse_or_default(body) {
         Ok(request) => request,
         Err(answer) => return *answer,

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use crate::{Side, Timestamp};
 
-use super::{ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, ZeroDates, compile, uuid_of};
+use super::{
+    ColumnInfo, ColumnMap, ColumnSource, Kind, Mark, Plan, Row, RowError, Rows, TableMap, Tables, Value, ZeroDates, compile, uuid_of,
+};
 
 fn columns(required: &[&str], optional: &[&str]) -> Vec<ColumnInfo> {
     let info = |required: bool| move |name: &&str| ColumnInfo { name: (*name).to_owned(), kind: Kind::Any, required, nullable: !required };
