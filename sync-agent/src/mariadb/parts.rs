@@ -61,7 +61,7 @@ impl Statements {
         let of_key = |unique: &&Unique| {
             !unique.partial && unique.columns.contains(&shape.key) && unique.columns.iter().all(|column| fixed.contains(&column))
         };
-        if !table.unique.iter().any(|unique| of_key(&unique)) {
+        let Some(index) = table.unique.iter().find(of_key) else {
             let columns: Vec<String> =
                 shape.filter.iter().map(|(column, _)| column).chain([&shape.key]).map(|column| name(column)).collect();
             return Err(Error::Refused(format!(
@@ -71,7 +71,7 @@ impl Statements {
                 quoted = name(&shape.table),
                 columns = columns.join(", "),
             )));
-        }
+        };
         let exact = match key.kind {
             Kind::Int | Kind::Bool | Kind::Uuid => false,
             Kind::Text | Kind::Char32 => true,
@@ -90,8 +90,11 @@ impl Statements {
             _ => quoted.clone(),
         };
         let belongs = belongs(&shape.filter, "t");
-        let buried = if marks.is_empty() { String::new() } else { format!(" OR NOT ({})", self::belongs(marks, "t")) };
-        let writable = format!("({belongs}{buried})");
+        // Of the rows that the pair has marked as deleted, those that have the key in all that its index tells apart.
+        let told_apart: Vec<_> =
+            shape.filter.iter().filter(|part| index.columns.contains(&part.0) && !marks.contains(part)).cloned().collect();
+        let buried = format!(" OR {} AND NOT ({})", self::belongs(&told_apart, "t"), self::belongs(marks, "t"));
+        let writable = format!("({belongs}{})", if marks.is_empty() { "" } else { &buried });
         let from = format!("FROM {} AS t WHERE {belongs}", name(&shape.table));
         let lookups = shape.lookups.iter().map(|lookup| {
             let [table, id, key, column] = [&lookup.table, &lookup.id, &lookup.key, &lookup.column].map(|part| name(part));

@@ -230,7 +230,10 @@ impl Statements {
         // A row that the pair has marked as deleted comes back under its key.
         let marked = |filter: &Filter| plan.marks(side).any(|(column, _)| *column == filter.column);
         let (marks, owned): (Vec<Filter>, Vec<Filter>) = filters.iter().cloned().partition(marked);
-        let buried = if marks.is_empty() { String::new() } else { format!(" OR ({}) IS NOT TRUE", belongs(&marks, "t")) };
+        // Of those, the ones that have it in all that its index tells apart.
+        let told_apart: Vec<Filter> = owned.iter().filter(|filter| target.contains(&filter.column)).cloned().collect();
+        let buried = format!(" OR {} AND ({}) IS NOT TRUE", belongs(&told_apart, "t"), belongs(&marks, "t"));
+        let buried = if marks.is_empty() { "" } else { &buried };
         let writable = format!("({}{buried})", belongs(&owned, "t"));
         let conflict = conflict(shape, columns, &target, &owned, &writable);
         let arrays: Vec<String> = (1..=all.len()).map(|place| format!("${place}::text[]")).collect();

@@ -70,7 +70,10 @@ impl Statements {
         let key = format!("t.{}", name(&shape.key));
         let keys = format!("{} IN (SELECT value FROM json_each(?1))", name(&shape.key));
         let own = belongs(&shape.filter, &name(&shape.table));
-        let buried = if marks.is_empty() { String::new() } else { format!(" OR NOT ({})", belongs(marks, &name(&shape.table))) };
+        // Of the rows that the pair has marked as deleted, those that have the key in all that its index tells apart.
+        let told_apart: Vec<_> = shape.filter.iter().filter(|part| target.contains(&part.0) && !marks.contains(part)).cloned().collect();
+        let [told_apart, living] = [told_apart.as_slice(), marks].map(|filter| belongs(filter, &name(&shape.table)));
+        let buried = if marks.is_empty() { String::new() } else { format!(" OR {told_apart} AND NOT ({living})") };
         let lookups = shape.lookups.iter().map(|lookup| {
             let [table, id, key, column] = [&lookup.table, &lookup.id, &lookup.key, &lookup.column].map(|part| name(part));
             format!("(SELECT r.{key} FROM {table} AS r WHERE r.{id} = t.{column})")
