@@ -108,20 +108,23 @@ async fn a_forged_journal_is_told(desk: &Desk<'_>) -> Result<()> {
     ensure!(desk.ends(0, &verify).await?.out.contains("entries fit together"), "it is whole");
     let state = format!("sqlite://{}", desk.0.directory.join("state/orchestrator.sqlite3").display());
     let mut state = AnyConnectOptions::from_str(&state)?.connect().await.context("the state")?;
+    let nobodys = sqlx::query("SELECT max(id) FROM journal WHERE actor IS NULL").fetch_one(&mut state).await?.get::<i64, _>(0);
     for (forge, undo, says) in [
-        ("UPDATE journal SET actor = 'nobody' WHERE id = 2", "UPDATE journal SET actor = NULL WHERE id = 2", "entry 2"),
         (
-            "INSERT INTO journal SELECT id + 500, at, capability, actor, line, hash FROM journal WHERE id = 1",
-            "DELETE FROM journal WHERE id > 500",
-            "501",
+            format!("UPDATE journal SET actor = 'nobody' WHERE id = {nobodys}"),
+            format!("UPDATE journal SET actor = NULL WHERE id = {nobodys}"),
+            format!("entry {nobodys} is not what was written"),
+        ),
+        (
+            "INSERT INTO journal SELECT id + 500, at, capability, actor, line, hash FROM journal WHERE id = 1".to_owned(),
+            "DELETE FROM journal WHERE id > 500".to_owned(),
+            "entry 501 follows entry".to_owned(),
         ),
     ] {
-        let before = sqlx::query("SELECT actor FROM journal WHERE id = 2").fetch_one(&mut state).await?.get::<Option<String>, _>(0);
-        ensure!(before.is_none(), "somebody in particular has made entry 2: {before:?}");
-        sqlx::raw_sql(forge).execute(&mut state).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(forge.clone())).execute(&mut state).await?;
         let told = desk.ends(1, &verify).await?;
-        ensure!(told.err.contains(says), "{forge}: {told:#?}");
-        sqlx::raw_sql(undo).execute(&mut state).await?;
+        ensure!(told.err.contains(&says), "{forge}: {told:#?}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(undo)).execute(&mut state).await?;
     }
     desk.ends(0, &verify).await.map(drop)
 }
