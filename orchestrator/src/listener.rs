@@ -2,6 +2,7 @@
 //!
 //! Handshakes run beside each other, so that a caller who says nothing keeps nobody else waiting.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,13 +16,13 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Handshakes under way at once; further callers wait in the kernel's queue.
+/// Handshakes under way at once; one more, and the oldest is given up.
 const HANDSHAKES: usize = 64;
 /// After an error of the system (no file descriptors left), the next try.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -73,6 +74,8 @@ pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
     shaking: JoinSet<Option<(Box<dyn Stream>, SocketAddr)>>,
+    /// The same, oldest first.
+    shakes: VecDeque<AbortHandle>,
 }
 
 /// A connection, whatever it is made of.
@@ -91,7 +94,12 @@ impl Listener {
     /// What the system says.
     pub async fn bind(address: &str, tls: Option<&Tls>) -> io::Result<Listener> {
         let tcp = TcpListener::bind(address).await?;
-        Ok(Listener { tcp, tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))), shaking: JoinSet::new() })
+        Ok(Listener {
+            tcp,
+            tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
+            shaking: JoinSet::new(),
+            shakes: VecDeque::new(),
+        })
     }
 
     /// Where it listens.
@@ -100,6 +108,17 @@ impl Listener {
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+
+    /// Begins a handshake. Beside too many others, it takes the place of the oldest: the silent keep nobody out.
+    fn shake(&mut self, tls: TlsAcceptor, tcp: TcpStream, from: SocketAddr) {
+        self.shakes.retain(|shake| !shake.is_finished());
+        if self.shakes.len() >= HANDSHAKES
+            && let Some(oldest) = self.shakes.pop_front()
+        {
+            oldest.abort();
+        }
+        self.shakes.push_back(self.shaking.spawn(shake(tls, tcp, from)));
     }
 
     /// Serves until it fails.
@@ -123,11 +142,9 @@ impl axum::serve::Listener for Listener {
                         return shaken;
                     }
                 }
-                accepted = self.tcp.accept(), if self.shaking.len() < HANDSHAKES => match (accepted, &self.tls) {
+                accepted = self.tcp.accept() => match (accepted, &self.tls) {
                     (Ok((tcp, from)), None) => return (Box::new(without_delay(tcp)), from),
-                    (Ok((tcp, from)), Some(tls)) => {
-                        self.shaking.spawn(shake(tls.clone(), without_delay(tcp), from));
-                    }
+                    (Ok((tcp, from)), Some(tls)) => self.shake(tls.clone(), without_delay(tcp), from),
                     (Err(error), _) if is_of_one_connection(&error) => {}
                     (Err(error), _) => {
                         warn!(%error, "the admin listener can't take connections just now");

@@ -1,6 +1,7 @@
 //! Who may do what: every call of the API without, with a wrong, with a weaker token; whose name is in the journal; TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ficus_orchestrator::{Listener, Role, Tls, Tokens};
 use ficus_rules::api::JournalEntry;
@@ -163,8 +164,12 @@ async fn the_listener_speaks_tls_and_nothing_else() {
     let router = world.orchestrator().router();
     let serving = tokio::spawn(listener.serve(router));
 
-    // Somebody who connects and says nothing keeps nobody waiting.
-    let _mute = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    // Who connects and says nothing keeps nobody waiting, not even in a crowd.
+    let mut mute = Vec::new();
+    for _ in 0..200 {
+        mute.push(tokio::net::TcpStream::connect(address).await.expect("it listens"));
+    }
+    let begun = std::time::Instant::now();
     let request = b"GET /health HTTP/1.1\r\nhost: ficus.internal\r\nconnection: close\r\n\r\n";
     let mut plain = tokio::net::TcpStream::connect(address).await.expect("it listens");
     plain.write_all(request).await.expect("it takes bytes");
@@ -184,5 +189,6 @@ async fn the_listener_speaks_tls_and_nothing_else() {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it was kept waiting for {:?}", begun.elapsed());
     serving.abort();
 }
