@@ -64,7 +64,7 @@ impl Demo {
             status.map(|status| (status, self.process.log()))
         })
         .await??;
-        ensure!(living_in(&world).is_empty(), "left behind: {:?}", living_in(&world));
+        until_nobody_lives_in(&world).await?;
         Ok((status, log))
     }
 }
@@ -95,7 +95,7 @@ async fn ctrl_c_on_a_terminal_ends_make_demo_and_all_that_it_started() -> Result
     let demo = Demo::on_a_terminal(directory.path(), "$ ficus advance")?;
     let Demo { mut process, world } = demo;
     let log = tokio::task::spawn_blocking(move || process.wait(PATIENCE).map(|_| process.log())).await??;
-    ensure!(living_in(&world).is_empty(), "left behind: {:?}", living_in(&world));
+    until_nobody_lives_in(&world).await?;
     ensure!(log.contains("interrupted: ending everything") && !log.contains("ended early"), "{log:?}");
     let ended = log.lines().find_map(|line| line.strip_prefix("ended with ")).context("no end")?;
     ensure!(ended != "0", "an interrupted demo is no success: {log:?}");
@@ -156,6 +156,19 @@ async fn a_kept_demo_can_be_used_until_it_is_ended() -> Result<()> {
     ensure!(status.success() == kept && log.contains("ending everything"), "ended when it was told to, with {status}: {log}");
     directory.passed();
     Ok(())
+}
+
+/// Who was killed needs a moment to be gone.
+async fn until_nobody_lives_in(directory: &Path) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let left = living_in(directory);
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(3), "left behind: {left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Processes whose environment or working directory names a directory.
