@@ -61,6 +61,27 @@ impl School {
         bail!("three switches ended before {stage}")
     }
 
+    /// The agent stops where it holds no database's write lock: people's writes would wait for it, and the drain for them.
+    async fn agent_falls_asleep(&self) -> Result<()> {
+        let agent = self.world.agent.as_ref().context("apart")?;
+        let databases = [self.world.school_database().url(), self.world.service_database().to_owned()];
+        for _ in 0..20 {
+            agent.signal(Signal::STOP);
+            let free = async {
+                for database in &databases {
+                    Busy::begin(database).await?.end().await?;
+                }
+                Ok::<_, anyhow::Error>(())
+            };
+            match tokio::time::timeout(Duration::from_secs(2), free).await {
+                Ok(free) => return free,
+                Err(_) => agent.signal(Signal::CONT),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("the agent held a write lock whenever it was stopped")
+    }
+
     /// Types `ficus abort`; what the status says right after it.
     async fn abort(&self) -> Result<Value> {
         let operator = self.world.operator()?;
@@ -229,7 +250,7 @@ async fn an_abort_without_an_agent() -> Result<()> {
         school.until_back(wish, "fence, the gateway asleep", phases).await?;
 
         until_both_stream(&school.world).await?;
-        school.world.agent.as_ref().context("apart")?.signal(Signal::STOP);
+        school.agent_falls_asleep().await?;
         school.begin(wish, "fence_database").await?;
         school.abort().await?;
         school.world.agent.as_ref().context("apart")?.signal(Signal::CONT);
