@@ -3,6 +3,7 @@
 
 mod access;
 mod document;
+mod listen;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,9 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway {
     pub(crate) name: String,
-    pub(crate) listen: Vec<String>,
+    pub(crate) listeners: Vec<ficus_proxy::Listener>,
+    pub(crate) certificates: Vec<ficus_proxy::Certificate>,
+    pub(crate) strict_transport: Option<Duration>,
     /// Admin listener of a gateway that runs alone.
     pub(crate) admin_listen: String,
     pub(crate) default_upstream: String,
@@ -67,6 +70,13 @@ pub(crate) struct Gateway {
     pub(crate) answer_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) limits: ficus_proxy::Limits,
+}
+
+impl Gateway {
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Vec<&str> {
+        self.listeners.iter().map(|listener| listener.address.as_str()).collect()
+    }
 }
 
 /// A server and its database.
@@ -167,9 +177,7 @@ impl Resolving<'_> {
             self.fault(admin.listen.span().start, what);
         }
         let gateway_admin = self.admin_address(&gateway.admin);
-        if gateway.listen.get_ref().is_empty() {
-            self.fault(gateway.listen.span().start, "the gateway listens nowhere: write it like listen = [\"127.0.0.1:8080\"]".into());
-        }
+        let (listeners, certificates) = (self.listeners(&gateway), self.certificates(&gateway.certificate));
         for network in &gateway.trusted_proxies {
             if let Err(why) = ficus_proxy::check_network(network.get_ref()) {
                 self.fault(network.span().start, why);
@@ -191,7 +199,9 @@ impl Resolving<'_> {
         let agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
-            listen: gateway.listen.get_ref().iter().map(|listen| self.address(listen)).collect(),
+            listeners,
+            certificates,
+            strict_transport: gateway.hsts.as_ref().map(|hsts| self.duration(hsts)),
             admin_listen: gateway_admin,
             default_upstream: gateway.default.into_inner(),
             trusted_proxies: gateway.trusted_proxies.into_iter().map(Spanned::into_inner).collect(),

@@ -35,7 +35,7 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
             Ok(())
         };
         let serving = serve(&config.admin_listen, config.admin_tls.as_ref(), router).await?;
-        info!(admin = %config.admin_listen, gateway = ?config.gateway.listen, "ficus runs");
+        info!(admin = %config.admin_listen, gateway = ?config.gateway.addresses(), "ficus runs");
         let ended =
             until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
         agent.stop().await;
@@ -55,7 +55,7 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
             link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
-        info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.listen, orchestrator = admin, "the gateway runs");
+        info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.addresses(), orchestrator = admin, "the gateway runs");
         until_ended(Some(gateway.clone()), None, async { tokio::try_join!(serving, links).map(drop) }).await
     })
 }
@@ -193,7 +193,9 @@ fn gateway(config: &Config) -> Result<Gateway> {
     let settings = &config.gateway;
     let gateway = Gateway::new(ficus_proxy::Config {
         name: settings.name.clone(),
-        listen: settings.listen.clone(),
+        listeners: settings.listeners.clone(),
+        certificates: settings.certificates.clone(),
+        strict_transport: settings.strict_transport,
         upstreams,
         default_upstream: settings.default_upstream.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),

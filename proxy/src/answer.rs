@@ -26,11 +26,18 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// Seconds after which trying again makes sense.
     pub(crate) retry_after: Option<u32>,
+    /// Where to ask instead.
+    pub(crate) location: Option<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: &'static str, detail: &str) -> Refusal {
-        Refusal { status, reason, detail: detail.to_owned(), retry_after: None }
+        Refusal { status, reason, detail: detail.to_owned(), retry_after: None, location: None }
+    }
+
+    /// A redirect.
+    pub(crate) fn elsewhere(status: StatusCode, reason: &'static str, location: String) -> Refusal {
+        Refusal { location: Some(location), ..Refusal::new(status, reason, "this is served elsewhere") }
     }
 
     /// 503: try again in a moment.
@@ -52,6 +59,9 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, 
     head.insert_header("x-request-id", request_id)?;
     if let Some(seconds) = refusal.retry_after {
         head.insert_header("retry-after", seconds)?;
+    }
+    if let Some(location) = &refusal.location {
+        head.insert_header("location", location.as_str())?;
     }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header("allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")?;

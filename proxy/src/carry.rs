@@ -23,7 +23,7 @@ use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
 use crate::upstream::STREAM_SILENCE;
-use crate::{csrf, fallback, forward, harden, observe, validity, wrote};
+use crate::{csrf, fallback, forward, harden, observe, secure, validity, wrote};
 
 /// Carries requests.
 pub(crate) struct Carrier(pub(crate) Arc<Inner>);
@@ -44,7 +44,10 @@ impl Carrier {
         carried.request_id = forward::request_id(&carried.asked);
         path?;
         carried.peer = forward::Peer::of(gateway, session);
-        carried.https = forward::is_https(carried.peer, &carried.asked);
+        carried.https = forward::is_https(&carried.peer, &carried.asked);
+        if let Some(stop) = secure::lead(session, carried) {
+            return Err(stop);
+        }
         let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
         // A write that says so is still a write, and must not keep a fence waiting for an hour.
         carried.upgrades = session.is_upgrade_req();
@@ -213,6 +216,7 @@ impl ProxyHttp for Carrier {
             let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}");
             head.append_header(header::SET_COOKIE, cookie)?;
         }
+        secure::tell(head, carried, config.strict_transport)?;
         if config.expose_side {
             head.insert_header("x-ficus-side", carried.side.as_str())?;
         }

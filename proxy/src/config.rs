@@ -12,21 +12,27 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 mod limits;
+mod listen;
 
 pub use limits::Limits;
+pub use listen::{Certificate, Clients, Listener};
 
 /// A gateway's configuration.
 #[derive(Clone)]
 pub struct Config {
     /// Its name in reports, stable over restarts.
     pub name: String,
-    /// Addresses to listen on, `host:port`. Port 0 takes a free one; see [`crate::Gateway::bound`].
-    pub listen: Vec<String>,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// What listeners with TLS show, by the names in them; the first one to whoever asks for no name that is known.
+    pub certificates: Vec<Certificate>,
+    /// For how long browsers are told to use https alone (`Strict-Transport-Security`), in answers over TLS.
+    pub strict_transport: Option<Duration>,
     /// The servers behind it, by the name that rules use.
     pub upstreams: BTreeMap<String, Upstream>,
     /// The upstream of everything that no route matches.
     pub default_upstream: String,
-    /// Peers whose forwarding headers are believed: addresses or networks like `10.0.0.0/8`.
+    /// Peers whose forwarding headers are believed: addresses or networks like `10.0.0.0/8`; `unix` for Unix sockets.
     pub trusted_proxies: Vec<String>,
     /// How to find out who calls; without it everybody is a stranger.
     pub identity: Option<DjangoIdentity>,
@@ -55,7 +61,9 @@ impl Config {
     pub fn new(name: &str, upstreams: BTreeMap<String, Upstream>, default_upstream: &str) -> Config {
         Config {
             name: name.to_owned(),
-            listen: vec!["127.0.0.1:0".to_owned()],
+            listeners: vec![Listener::plain("127.0.0.1:0")],
+            certificates: Vec::new(),
+            strict_transport: None,
             upstreams,
             default_upstream: default_upstream.to_owned(),
             trusted_proxies: Vec::new(),
@@ -195,8 +203,11 @@ pub struct RoleColumn {
 /// # Errors
 /// What it should look like.
 pub fn check_network(text: &str) -> Result<(), String> {
-    text.parse::<Network>().map(drop)
+    if text == LOCAL { Ok(()) } else { text.parse::<Network>().map(drop) }
 }
+
+/// Stands for the peers on Unix sockets.
+pub(crate) const LOCAL: &str = "unix";
 
 /// An IP network: `10.0.0.0/8`, `::1`, `192.0.2.7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

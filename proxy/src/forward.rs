@@ -2,6 +2,7 @@
 //! believed from strangers. Hop-by-hop headers are pingora's work.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ficus_rules::route::Request as _;
@@ -15,16 +16,21 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::identity::Identity;
+use crate::tls::ClientCertificate;
 
 /// What the connection says about a request.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Peer {
-    /// Where it comes from.
+    /// Where it comes from; `None`: from this machine, through a Unix socket.
     address: Option<IpAddr>,
     /// Whether its forwarding headers are believed.
     pub(crate) trusted: bool,
     /// The port that it arrived at.
     port: Option<u16>,
+    /// It is encrypted.
+    pub(crate) tls: bool,
+    /// What the client's certificate says.
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Peer {
@@ -32,8 +38,10 @@ impl Peer {
     pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
         let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
         let port = session.server_addr().and_then(|address| Some(address.as_inet()?.port()));
-        let trusted = address.is_some_and(|address| gateway.trusts(address));
-        Peer { address, trusted, port }
+        let trusted = address.map_or(gateway.trusts_local, |address| gateway.trusts(address));
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+        let certificate = tls.and_then(|tls| tls.extension.get::<Arc<ClientCertificate>>().cloned());
+        Peer { address, trusted, port, tls: tls.is_some(), certificate }
     }
 }
 
@@ -56,7 +64,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
         }
     };
     identify(gateway, &carried.asked, identity, carried.side, upstream, &mut set)?;
-    forwarded(carried.peer, &carried.asked, &mut set)?;
+    forwarded(&carried.peer, &carried.asked, &mut set)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;
     if carried.decided(|decision| decision.write) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
@@ -110,7 +118,7 @@ pub(crate) fn identify<E>(
 /// Says where a request comes from. What a trusted proxy said is kept and added to; of strangers nothing is believed, and
 /// nothing that looks like it passes. Changes are handed to `set`; `None` takes a header out.
 pub(crate) fn forwarded<E>(
-    peer: Peer,
+    peer: &Peer,
     asked: &Asked,
     mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -125,7 +133,7 @@ pub(crate) fn forwarded<E>(
         hops.extend(lines.map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned));
     }
     hops.extend(peer.address.map(|address| address.to_string()));
-    let proto = kept("x-forwarded-proto").unwrap_or(HeaderValue::from_static("http"));
+    let proto = kept("x-forwarded-proto").unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     let host = kept("x-forwarded-host").or_else(|| brought.get(header::HOST).cloned());
     let port = kept("x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
     let hops = HeaderValue::from_str(&hops.join(", ")).ok().filter(|_| !hops.is_empty());
@@ -133,11 +141,36 @@ pub(crate) fn forwarded<E>(
         let name = header::HeaderName::from_bytes(format!("x-forwarded-{name}").as_bytes());
         set(name.expect("the four names are constants"), value)?;
     }
+    match &peer.certificate {
+        Some(certificate) => shown(certificate, set),
+        None => Ok(()),
+    }
+}
+
+/// Tells whose certificate the client showed. No client can send headers of these names: they begin like ours.
+fn shown<E>(
+    certificate: &ClientCertificate,
+    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    let names = certificate.names.join(", ");
+    let said = [
+        ("x-ficus-client-subject", certificate.subject.as_str()),
+        ("x-ficus-client-names", &names),
+        ("x-ficus-client-sha256", &certificate.fingerprint),
+    ];
+    for (name, value) in said {
+        set(header::HeaderName::from_static(name), HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()))?;
+    }
     Ok(())
 }
 
+/// Families of headers by which proxies tell of a connection, and of the certificate that was shown on it.
+const OF_PROXIES: [&str; 4] = ["x-forwarded-", "ssl-client-", "x-ssl-client-", "x-client-cert"];
+
 /// What proxies tell servers about a client, besides `X-Forwarded-*`: where it comes from, how, and which path it meant.
-const STRANGERS_DO_NOT_SAY: [&str; 12] = [
+const STRANGERS_DO_NOT_SAY: [&str; 14] = [
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "x-forwarded",
     "x-real-ip",
@@ -157,7 +190,7 @@ const STRANGERS_DO_NOT_SAY: [&str; 12] = [
 fn says_whence(name: &str, trusted: bool) -> bool {
     match trusted {
         true => matches!(name, "forwarded" | "x-forwarded-ssl" | "x-forwarded-protocol"),
-        false => name.starts_with("x-forwarded-") || STRANGERS_DO_NOT_SAY.contains(&name),
+        false => OF_PROXIES.iter().any(|start| name.starts_with(start)) || STRANGERS_DO_NOT_SAY.contains(&name),
     }
 }
 
@@ -167,8 +200,8 @@ pub(crate) fn request_id(asked: &Asked) -> String {
     asked.header("x-request-id").filter(sane).map_or_else(|| uuid::Uuid::new_v4().to_string(), ToOwned::to_owned)
 }
 
-/// Whether the client used https, as far as a trusted proxy says so.
-pub(crate) fn is_https(peer: Peer, asked: &Asked) -> bool {
+/// Whether the client used https: as a trusted proxy says, or as the connection is.
+pub(crate) fn is_https(peer: &Peer, asked: &Asked) -> bool {
     let said = asked.header("x-forwarded-proto").filter(|_| peer.trusted);
-    said.is_some_and(|proto| proto.split(',').next().unwrap_or_default().trim().eq_ignore_ascii_case("https"))
+    said.map_or(peer.tls, |proto| proto.split(',').next().unwrap_or_default().trim().eq_ignore_ascii_case("https"))
 }

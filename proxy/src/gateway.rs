@@ -13,18 +13,20 @@ use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswe
 use crate::Error;
 use crate::asked::Asked;
 use crate::carried::Carried;
-use crate::config::{Config, Network};
+use crate::config::{Config, LOCAL, Limits, Network};
 use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::{Identity, Sessions};
 use crate::legacy::LegacySides;
+use crate::listen::Listeners;
 use crate::metrics::{self, count_panics, metrics};
 use crate::recent::{self, Recent};
-use crate::serve::{self, Listeners};
+use crate::serve;
 use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
 use crate::standing::Standing;
+use crate::tls::Tls;
 use crate::token::Tokens;
 use crate::traffic::{CapabilityCounters, Counters};
 use crate::upstream::Upstreams;
@@ -41,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Peers whose forwarding headers are believed.
     pub(crate) trusted: Vec<Network>,
+    /// Whether those of peers on Unix sockets are.
+    pub(crate) trusts_local: bool,
     /// What requests are decided by.
     pub(crate) current: ArcSwap<Snapshot>,
     /// Taken while a state is published: one at a time.
@@ -59,6 +63,9 @@ pub(crate) struct Inner {
     pub(crate) upstreams: Upstreams,
     pub(crate) shadow: Shadow,
     pub(crate) listeners: Listeners,
+    pub(crate) tls: Tls,
+    /// What clients may send.
+    pub(crate) limits: Arc<Limits>,
     file: Option<SnapshotFile>,
     incarnation: String,
 }
@@ -77,10 +84,12 @@ impl Gateway {
             return Err(Error::Name(config.default_upstream));
         }
         let file = config.snapshot_file.clone().map(SnapshotFile::open).transpose().map_err(Error::Runtime)?;
-        let trusted = config.trusted_proxies.iter().map(|text| text.parse().map_err(Error::Network)).collect::<Result<_, _>>()?;
+        let (local, remote): (Vec<&String>, Vec<_>) = config.trusted_proxies.iter().partition(|text| *text == LOCAL);
+        let trusted = remote.into_iter().map(|text| text.parse().map_err(Error::Network)).collect::<Result<_, _>>()?;
         let inner = Inner {
             trusted,
-            listeners: Listeners::bind(&config.listen)?,
+            trusts_local: !local.is_empty(),
+            listeners: Listeners::bind(&config.listeners)?,
             current: ArcSwap::default(),
             publishing: Mutex::default(),
             trouble: Mutex::default(),
@@ -95,6 +104,8 @@ impl Gateway {
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
             shadow: Shadow::new(),
+            tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
+            limits: Arc::new(config.limits.clone()),
             incarnation: uuid::Uuid::new_v4().to_string(),
             file,
             config,

@@ -21,7 +21,7 @@ use pingora::http::RequestHeader;
 
 pub(crate) use fault::Fault;
 pub(crate) use guard::Guard;
-pub(crate) use places::Places;
+pub(crate) use places::{Place, Places};
 
 use crate::answer::Refusal;
 use crate::asked::Asked;

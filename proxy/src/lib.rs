@@ -19,6 +19,7 @@
 
 mod admission;
 mod answer;
+mod arrive;
 mod asked;
 mod carried;
 mod carry;
@@ -33,14 +34,17 @@ mod health;
 mod hold;
 mod identity;
 mod legacy;
+mod listen;
 mod metrics;
 mod observe;
 mod probe;
 mod recent;
+mod secure;
 mod serve;
 mod shadow;
 mod snapshot;
 mod standing;
+mod tls;
 mod token;
 mod traffic;
 mod upgrade;
@@ -50,7 +54,10 @@ mod wrote;
 
 pub use identity::check_identity;
 
-pub use config::{Config, DjangoIdentity, HoldLimits, Limits, RoleColumn, SessionDatabase, Timeouts, Upstream, check_network};
+pub use config::{
+    Certificate, Clients, Config, DjangoIdentity, HoldLimits, Limits, Listener, RoleColumn, SessionDatabase, Timeouts, Upstream,
+    check_network,
+};
 pub use gateway::Gateway;
 
 /// Why a gateway cannot be made, or run.
@@ -64,6 +71,9 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A certificate, a key or an authority.
+    #[error("{0}")]
+    Certificate(String),
     /// A name of an upstream, a table or a column.
     #[error("`{0}` is not a name that can be used here, or is not known")]
     Name(String),

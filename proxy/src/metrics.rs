@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
+    pub(crate) certificate_expires: IntGaugeVec,
+    pub(crate) certificate_unread: IntGaugeVec,
 }
 
 /// The metrics of this process.
@@ -85,6 +87,12 @@ impl Metrics {
                 "Connections closed at once, by the limit that was reached",
                 &["limit"],
             ),
+            certificate_expires: gauges(
+                "ficus_certificate_expires_timestamp_seconds",
+                "When a certificate of this gateway ends to be good",
+                &["file"],
+            ),
+            certificate_unread: gauges("ficus_certificate_unread", "1 while what a file holds now cannot be used", &["file"]),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod limits;
+mod listen;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use toml::Spanned;
 
 pub(super) use access::{Tls, Token};
 pub(super) use limits::Limits;
+pub(super) use listen::{Certificate, Listener};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -32,7 +34,13 @@ pub(super) struct Document {
 pub(super) struct Gateway {
     #[serde(default = "gateway_name")]
     pub(super) name: String,
-    pub(super) listen: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) listen: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) listener: Vec<Listener>,
+    #[serde(default)]
+    pub(super) certificate: Vec<Certificate>,
+    pub(super) hsts: Option<Spanned<String>>,
     #[serde(default = "gateway_admin")]
     pub(super) admin: Spanned<String>,
     pub(super) default: Spanned<String>,

@@ -61,6 +61,11 @@ def limits():
                query(f"sum by (capability) (ficus_held_requests{{{THESE}}})", "{{capability}}")),
         curves("Refused", "Requests that the gateways answered themselves, by reason.", "reqps",
                query(or_none(f"sum by (reason) (rate(ficus_refusals_total{{{THESE}}}[$__rate_interval]))"), "{{reason}}"), stacked=True),
+        figure("First certificate to end", "Of those that gateways show. Renewed files are read within seconds.", "s",
+               query("min(ficus_certificate_expires_timestamp_seconds) - time()", instant=True), none="no certificates",
+               steps=((0, "red"), (14 * 86400, "green")), w=6),
+        figure("Certificate files that cannot be used", "What was read before goes on serving; the log says why.", "short",
+               query("sum(ficus_certificate_unread)", instant=True), none="no certificates", steps=((0, "green"), (0.5, "red")), w=6),
         curves("Generations", "What is published, and by what each gateway serves.", "none",
                query("max(ficus_published_generation)", "published"), query(f"max by (instance) (ficus_rules_generation{{{THESE}}})", "{{instance}}"), min=None),
     ]

@@ -36,9 +36,9 @@ impl Places {
         Arc::new(Places { most, most_of_one, taken: Mutex::default() })
     }
 
-    /// A place for an address, if there is one. Many clients come from a trusted proxy's address.
-    pub(crate) fn take(places: &Arc<Places>, address: IpAddr, trusted: bool) -> Option<Place> {
-        let of = Some(one(address)).filter(|_| !trusted);
+    /// A place for an address, if there is one. `None`: it is not counted by address, as many clients come from there.
+    pub(crate) fn take(places: &Arc<Places>, address: Option<IpAddr>) -> Option<Place> {
+        let of = address.map(one);
         let mut taken = places.taken();
         if taken.all >= places.most {
             metrics().turned_away.with_label_values(&["connections"]).inc();
@@ -97,7 +97,7 @@ mod tests {
     fn places_run_out_by_address_and_in_all_and_come_back() {
         let limits = Limits { connections: 4, connections_per_address: 2, ..Limits::default() };
         let places = Places::new(&limits);
-        let take = |address: &str, trusted| Places::take(&places, address.parse::<IpAddr>().expect("an address"), trusted);
+        let take = |address: &str, trusted: bool| Places::take(&places, (!trusted).then(|| address.parse::<IpAddr>().expect("an address")));
         let (first, second) = (take("2001:db8::1", false), take("2001:db8::2", false));
         assert!(first.is_some() && second.is_some());
         assert!(take("2001:db8::3", false).is_none(), "one network, one client");

@@ -96,7 +96,7 @@ impl Job {
             target: with_query(path),
             modern_target: with_query(mirrored),
             asked: carried.asked.clone(),
-            peer: carried.peer,
+            peer: carried.peer.clone(),
             request_id: carried.request_id.clone(),
             counters,
             answer,
@@ -254,7 +254,7 @@ impl Mirror {
             Ok::<(), std::convert::Infallible>(())
         };
         let Ok(()) = forward::identify(&self.gateway, &job.asked, job.identity.as_ref(), side, upstream, &mut set);
-        let Ok(()) = forward::forwarded(job.peer, &job.asked, &mut set);
+        let Ok(()) = forward::forwarded(&job.peer, &job.asked, &mut set);
         headers
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// What a client got.
@@ -25,9 +25,14 @@ impl Got {
 /// Sends bytes in pieces of a size, and reads whatever comes back, until the connection is closed or, after the answers
 /// that are expected, nothing has come for a while.
 pub async fn send(address: SocketAddr, bytes: &[u8], piece: usize, expected: usize, quiet: Duration) -> Got {
-    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    let socket = TcpStream::connect(address).await.expect("a connection");
     socket.set_nodelay(true).expect("a socket");
-    let (mut reading, mut writing) = socket.split();
+    send_over(socket, bytes, piece, expected, quiet).await
+}
+
+/// The same, over a connection.
+pub async fn send_over(socket: impl AsyncRead + AsyncWrite, bytes: &[u8], piece: usize, expected: usize, quiet: Duration) -> Got {
+    let (mut reading, mut writing) = tokio::io::split(socket);
     let mut got = Got::default();
     let read = async {
         let patience = Instant::now() + Duration::from_secs(10);
@@ -45,6 +50,9 @@ pub async fn send(address: SocketAddr, bytes: &[u8], piece: usize, expected: usi
     let write = async {
         for piece in bytes.chunks(piece.max(1)) {
             if writing.write_all(piece).await.is_err() {
+                return;
+            }
+            if writing.flush().await.is_err() {
                 return;
             }
             tokio::task::yield_now().await;

@@ -5,6 +5,8 @@ mod client;
 mod corpus;
 mod limits;
 mod pieces;
+#[path = "../gateway/pki.rs"]
+mod pki;
 mod raw;
 
 use raw::World;
@@ -12,11 +14,27 @@ use raw::World;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_of_the_corpus_becomes_what_it_must() {
     let world = World::start().await;
+    walk(&world, async |row| world.send(&row.send, row.want.answers.len()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_the_corpus_becomes_the_same_over_tls() {
+    let authority = pki::Authority::new();
+    let world = World::over_tls(authority.sign("a", &["a.test"])).await;
+    let client = authority.client(&[], None);
+    walk(&world, async |row| {
+        let stream = pki::shake(&client, world.address, "a.test").await.unwrap();
+        client::send_over(stream, &row.send, row.send.len(), row.want.answers.len(), std::time::Duration::from_millis(60)).await
+    })
+    .await;
+}
+
+async fn walk(world: &World, send: impl AsyncFn(&corpus::Row) -> client::Got) {
     let rows = corpus::rows();
     assert!(rows.len() >= 200, "{} rows", rows.len());
     let mut wrong = Vec::new();
     for row in &rows {
-        let got = world.send(&row.send, row.want.answers.len()).await;
+        let got = send(row).await;
         let (answers, seen) = (got.statuses(), world.server.taken());
         let text = |requests: &[Vec<u8>]| requests.iter().map(|request| request.escape_ascii().to_string()).collect::<Vec<_>>();
         if answers != row.want.answers || seen != row.want.seen {

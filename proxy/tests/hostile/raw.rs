@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ficus_proxy::{Config, Gateway, Limits, Upstream};
+use ficus_proxy::{Certificate, Config, Gateway, Limits, Upstream};
 use ficus_rules::wire::{Published, ReportAnswer, RuleFile, Serving};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -148,13 +148,26 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Limits)) -> World {
+        World::configured(|config| change(&mut config.limits)).await
+    }
+
+    /// Behind TLS, with a certificate.
+    pub async fn over_tls(certificate: Certificate) -> World {
+        World::configured(|config| {
+            config.listeners[0].tls = true;
+            config.certificates = vec![certificate];
+        })
+        .await
+    }
+
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> World {
         let one = ONE.lock().await;
         let (server, address) = Server::start().await;
         let upstream = || Upstream { address: address.to_string(), health: None };
         let upstreams = BTreeMap::from([("server".to_owned(), upstream()), ("modern".to_owned(), upstream())]);
         let mut config = Config::new("g1", upstreams, "server");
         config.grace = Duration::from_millis(100);
-        change(&mut config.limits);
+        change(&mut config);
         let gateway = Gateway::new(config).unwrap();
         let rules = vec![RuleFile { name: "users.toml".into(), text: RULES.into() }];
         let capabilities = BTreeMap::from([("users".to_owned(), Serving::untouched())]);

@@ -33,9 +33,15 @@ const RULE_KEYS: [(&str, &str); 16] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 10] = [
+const CONFIGURATION_KEYS: [(&str, &str); 13] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
+    ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
+    (
+        "[[gateway.listener]]\naddress = \"a:1\"\n[gateway.listener.clients]",
+        "/properties/gateway/properties/listener/items/properties/clients/properties",
+    ),
+    ("[[gateway.certificate]]", "/properties/gateway/properties/certificate/items/properties"),
     ("[gateway.limits]", "/properties/gateway/properties/limits/properties"),
     ("[orchestrator]", "/properties/orchestrator/properties"),
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
