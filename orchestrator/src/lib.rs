@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: tokio::sync::watch::Sender<bool>,
     /// One permit for each open stream of events.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// What they look at together.
+    pub(crate) look: api::events::Look,
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -102,6 +104,7 @@ impl Orchestrator {
             wake: tokio::sync::Notify::new(),
             stopping,
             streams: Arc::new(tokio::sync::Semaphore::new(api::events::STREAMS)),
+            look: api::events::Look::default(),
             tasks: std::sync::Mutex::default(),
         });
         let reconciler = Reconciler::begin(Arc::clone(&shared), queue).await?;
