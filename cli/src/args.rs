@@ -126,6 +126,12 @@ pub(crate) enum Command {
         /// Only this capability.
         capability: Option<String>,
     },
+    /// Show the rows that could not be applied, with their values.
+    #[command(after_help = "Examples:\n  ficus quarantine users")]
+    Quarantine {
+        /// The capability.
+        capability: String,
+    },
     /// Show what happened, in order.
     #[command(
         after_help = "Examples:\n  ficus journal users --limit 20\n  ficus journal --verify        was anything changed or taken out? exit 1 and the first such entry"

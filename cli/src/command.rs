@@ -9,6 +9,7 @@ pub(crate) mod journal;
 mod map;
 mod pin;
 mod progress;
+mod quarantine;
 mod reload;
 mod status;
 mod wish;
@@ -63,6 +64,7 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Pin(pin) => pin::execute(args, pin).await,
         Command::Flag(flag) => flag::execute(args, flag).await,
         Command::Diffs { capability } => diffs::execute(args, capability.as_deref()).await,
+        Command::Quarantine { capability } => quarantine::execute(args, capability).await,
         Command::Journal { verify: true, head, .. } => journal::verify(args, head.as_ref()).await,
         Command::Journal { capability, limit, .. } => journal::execute(args, capability.as_deref(), *limit).await,
         Command::Reload => reload::execute(args).await,

@@ -10,7 +10,7 @@ import { coded, lasting, number, percent, phase, rows, share, stepName, verdict 
 export const title = ({ name }) => name;
 
 export function render(state) {
-  const { status, name, detail, traffic, diffs, journal } = state;
+  const { status, name, detail, traffic, diffs, journal, quarantine: kept } = state;
   const one = status.capabilities[name];
   if (!one) return [h("h1", { tabindex: "-1" }, name), h("p", {}, "The rules that serve name no such capability. "), h("a", { href: "#/" }, "All capabilities")];
   return [
@@ -27,7 +27,7 @@ export function render(state) {
     panel("Traffic", [h("p", { class: "note" }, "What the gates judge: reads, and writes once modern owns them."), curves(traffic)]),
     panel("Shadow differences", differences(diffs)),
     detail && panel("Tables", tables(detail, one, status.at)),
-    panel("Quarantine", quarantine(one)),
+    panel("Quarantine", quarantine(one, kept)),
     detail && panel("Routes", routes(detail)),
     panel("Journal", entries(journal, false)),
   ];

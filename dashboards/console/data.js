@@ -66,13 +66,45 @@ export function tables(detail, one, now) {
   ];
 }
 
-/** Rows that could not be applied. */
-export function quarantine(one) {
+/** Rows that could not be applied, with both images; `kept` has them for who may see values, or why it has not. */
+export function quarantine(one, kept) {
   if (!one.quarantined) return h("p", { class: "note" }, "No row is set aside.");
   return [
-    h("p", { class: "trouble" }, `${rows(one.quarantined)} could not be applied and set aside: nothing goes forward until the cause is removed and they are repaired.`),
-    one.trouble && h("p", {}, coded(one.trouble)),
+    h("p", { class: "trouble" }, `${rows(one.quarantined)} could not be applied, and set aside: no cutover or revert begins until the cause is removed and they are repaired.`),
+    h("p", {}, coded("What to do: remove the cause, then repair the rows. A value without a counterpart is added to the column's `map` in the rule file; " +
+      "a constraint that refuses is relaxed, or the row corrected where it is owned. The next change of a row tries it again, too.")),
+    !kept ? h("p", { class: "note" }, "Loading…") : kept.refused ? h("p", { class: "note" }, coded(`The rows are not shown: ${kept.refused}.`)) : asides(kept, one.quarantined),
   ];
+}
+
+function asides({ rows: kept }, total) {
+  return [
+    kept.length < total && h("p", { class: "note" }, `The newest ${number(kept.length)} of ${number(total)}; all of them are in the target's database.`),
+    h("ul", { class: "samples" }, kept.map((row) => h("li", { "data-key": `${row.from} ${row.legacy} ${row.key}` },
+      h("p", { class: "request" }, h("b", {}, row.from === "legacy" ? row.legacy : row.modern), " ", h("code", {}, row.key), ` from ${row.from} to ${row.from === "legacy" ? "modern" : "legacy"} `, clock(row.at)),
+      h("p", {}, coded(row.reason), row.cut && ". Long values are cut."), images(row)))),
+  ];
+}
+
+/** What was to be written beside what is there, column by column. */
+function images({ legacy, key, wanted, there, cut }) {
+  if (!wanted && !there) return h("p", { class: "note" }, cut ? "Its images are too large to be shown." : "It was to be removed, and is not there.");
+  const columns = [...new Set([...Object.keys(wanted ?? {}), ...Object.keys(there ?? {})])];
+  const written = (image, column) => (image && column in image ? cell(image[column]) : "–");
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `Images of ${legacy} ${key}` }, h("table", { class: "diff" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Column"), h("th", { scope: "col" }, wanted ? "To be written" : cut ? "Too large to be shown" : "To be removed"), h("th", { scope: "col" }, there ? "There instead" : "Not there"))),
+    h("tbody", {}, columns.map((column) => {
+      const both = wanted && there && column in wanted && column in there;
+      const [left, right] = [written(wanted, column), written(there, column)];
+      const [one, other] = both && left !== right ? marked(left, right) : [h("code", {}, left), h("code", {}, right)];
+      return h("tr", {}, h("th", { scope: "row" }, h("code", {}, column)), h("td", { class: "wanted" }, one), h("td", { class: "there" }, other));
+    }))));
+}
+
+/** A value of a row. */
+function cell(value) {
+  if (value === null) return "NULL";
+  return typeof value === "object" ? `0x${value.hex}` : String(value);
 }
 
 /** One direction's stream in words. */

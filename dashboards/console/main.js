@@ -22,7 +22,7 @@ let following = new AbortController();
 
 function route() {
   const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  Object.assign(state, { page: page in PAGES ? page : "", name, detail: null, traffic: null, diffs: null, journal: null, files: null, flags: null, explained: null });
+  Object.assign(state, { page: page in PAGES ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, journal: null, files: null, flags: null, explained: null });
   byId("page").replaceChildren();
   draw();
   look();
@@ -116,9 +116,12 @@ async function look() {
     flags: { flags: "/flags" },
     rules: { files: "/rules" },
   }[page] ?? {};
-  if (page === "capability" && !state.status.capabilities[name]) return;
+  const one = state.status.capabilities[name];
+  if (page === "capability" && !one) return;
+  // Values of rows are not for every token; who was refused once is not asked for again.
+  if (one?.quarantined && !state.quarantine?.refused) wanted.quarantine = `/capabilities/${of}/quarantine`;
   try {
-    const found = await Promise.all(Object.entries(wanted).map(async ([key, path]) => [key, await ask("GET", path)]));
+    const found = await Promise.all(Object.entries(wanted).map(async ([key, path]) => [key, await (key === "quarantine" ? allowed(path) : ask("GET", path))]));
     if (state.page !== page || state.name !== name || !found.length) return;
     const more = Object.fromEntries(found);
     if (more.diffs) more.diffs = more.diffs.samples;
@@ -126,6 +129,16 @@ async function look() {
   } catch (error) {
     // The stream tells that the orchestrator is gone, or that the token is another one.
     if (!(error instanceof Refused)) throw error;
+  }
+}
+
+/** What is asked for, or why this token may not see it. */
+async function allowed(path) {
+  try {
+    return await ask("GET", path);
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    return { refused: error.message };
   }
 }
 

@@ -57,6 +57,8 @@ pub(crate) fn calls() -> Vec<Call> {
         call(GET, "/api/v1/events", Some(Role::Viewer), get(events::events)),
         call(GET, "/api/v1/capabilities/{name}", Some(Role::Viewer), get(detail::capability)),
         call(GET, "/api/v1/capabilities/{name}/traffic", Some(Role::Viewer), get(detail::traffic)),
+        // Whole rows, also columns that no answer ever shows: for who may mend them.
+        call(GET, "/api/v1/capabilities/{name}/quarantine", Some(Role::Operator), get(detail::quarantine)),
         call(GET, "/api/v1/flags", Some(Role::Viewer), get(detail::flags)),
         call(GET, "/api/v1/rules", Some(Role::Viewer), get(detail::rules)),
         // It changes nothing; headers and cookies do not belong into an address.
@@ -68,6 +70,7 @@ pub(crate) fn calls() -> Vec<Call> {
         call(GET, "/api/v1/orders", Some(Role::Fleet), get(fleet::orders)),
         call(POST, "/api/v1/gateways/report", Some(Role::Fleet), post(fleet::gateway_report)),
         call(POST, "/api/v1/agents/report", Some(Role::Fleet), post(fleet::agent_report)),
+        call(POST, "/api/v1/agents/quarantine", Some(Role::Fleet), post(fleet::agent_quarantine)),
         call(POST, "/api/v1/capabilities/{name}/{wish}", Some(Role::Operator), post(operators::wish)),
         // There is no way back from it.
         call(POST, "/api/v1/capabilities/{name}/retire", Some(Role::Admin), post(operators::retire)),

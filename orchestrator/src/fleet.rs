@@ -14,11 +14,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ficus_rules::Timestamp;
-use ficus_rules::api::{AgentStatus, GatewayStatus, TrafficPoint};
+use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
 use ficus_rules::gate::{Answer, Patience};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
-use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport};
+use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, SetAside};
 
 use crate::publish::View;
 use crate::store::Stored;
@@ -45,6 +45,8 @@ pub(crate) struct Fleet {
 struct Inner {
     gateways: BTreeMap<String, Gateway>,
     agents: BTreeMap<String, (Timestamp, AgentReport)>,
+    /// By agent: the rows that it has set aside, with their values.
+    aside: BTreeMap<String, Vec<SetAside>>,
     /// By capability: who works by an older generation gets no validity.
     floors: BTreeMap<String, u64>,
     windows: BTreeMap<String, Window>,
@@ -117,6 +119,22 @@ impl Fleet {
         if !inner.agents.get(&report.agent).is_some_and(late) {
             inner.agents.insert(report.agent.clone(), (now, report));
         }
+    }
+
+    /// Takes in what an agent has set aside.
+    pub(crate) fn hear_quarantine(&self, report: QuarantineReport) {
+        self.inner().aside.insert(report.agent, report.rows);
+    }
+
+    /// What the agent of a capability has set aside of it.
+    pub(crate) fn quarantine(&self, capability: &str) -> Quarantine {
+        let inner = self.inner();
+        let Some((_, agent)) = inner.agent_of(capability) else { return Quarantine::default() };
+        let total = agent.capabilities[capability].quarantined;
+        // What was told last may be of a moment ago.
+        let room = usize::try_from(total).unwrap_or(usize::MAX);
+        let rows = inner.aside.get(&agent.agent).into_iter().flatten().filter(|row| row.capability == capability);
+        Quarantine { total, rows: rows.take(room).cloned().collect() }
     }
 
     /// From now on, nobody who works by an older generation gets a validity for this capability; `false`, and no change,

@@ -13,7 +13,7 @@ use crate::migration::advance::JournalLine;
 use crate::migration::waiting::Waiting;
 use crate::migration::{Phase, Stage, Switch};
 use crate::spec::Complaint;
-use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Freshness, Overrides, Serving};
+use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Freshness, Overrides, Serving, SetAside};
 use crate::{Side, Timestamp};
 
 pub use self::detail::{CapabilityDetail, FlagStatus, RouteLine, SidePoint, StepLine, TableLine, TrafficPoint};
@@ -231,6 +231,15 @@ pub struct JournalEntry {
     /// Ties it to the one before: [`crate::audit`].
     #[serde(default)]
     pub hash: String,
+}
+
+/// Answer of `GET /api/v1/capabilities/{name}/quarantine`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// How many rows are set aside.
+    pub total: u64,
+    /// The newest of them, as the agent last told.
+    pub rows: Vec<SetAside>,
 }
 
 /// Answer of `GET /api/v1/diffs`: newest last, bounded.

@@ -3,6 +3,8 @@
 //! All of them are levels, not events: a message says how things should be, or are, and may be lost, repeated or
 //! delayed. Every published state has a generation; who receives an older one than it has refuses it.
 
+mod quarantine;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::migration::Phase;
 use crate::parity::Difference;
 use crate::{Share, Side, Timestamp};
+
+pub use self::quarantine::{QuarantineReport, SetAside};
 
 /// One rule file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

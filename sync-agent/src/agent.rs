@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use ficus_rules::mapping::TableMap;
 use ficus_rules::spec::{self, Known};
-use ficus_rules::wire::{AgentReport, CapabilityOrders, CapabilityReport, Orders, RuleFile};
+use ficus_rules::wire::{AgentReport, CapabilityOrders, CapabilityReport, Orders, QuarantineReport, RuleFile};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::capability;
 use crate::engine;
 use crate::error::Error;
+use crate::quarantine;
 use crate::session::{Context, stopped};
 use crate::state::State;
 
@@ -148,6 +149,16 @@ impl Agent {
             generation: states.generation,
             capabilities,
         }
+    }
+
+    /// The rows that are set aside, with their values: for who may see those, and bounded.
+    pub fn quarantine(&self) -> QuarantineReport {
+        let states: Vec<Arc<State>> = {
+            let states = self.inner.states.lock().unwrap_or_else(PoisonError::into_inner);
+            states.capabilities.values().map(Arc::clone).collect()
+        };
+        let rows = quarantine::bounded(states.iter().flat_map(|state| state.aside()));
+        QuarantineReport { agent: self.inner.name.clone(), rows }
     }
 
     /// Resolves when something changed that matters for a switch since the last call on this handle: a fence, an end that

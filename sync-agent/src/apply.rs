@@ -30,6 +30,8 @@ pub(crate) struct Outcome {
     pub(crate) rows: Vec<u64>,
     /// Set aside in all.
     pub(crate) quarantined: u64,
+    /// Some were set aside now.
+    pub(crate) set_aside: bool,
     /// It was refused and read again: its rows are of a later moment.
     pub(crate) again: bool,
 }
@@ -52,7 +54,8 @@ impl Applier {
                         tracing::warn!(capability = %self.plans[row.pair].capability, table = %self.plans[row.pair].pair, %reason, "row set aside");
                     }
                     let rows = changes.iter().map(|changes| (changes.upserts.len() + changes.deletes.len()) as u64).collect();
-                    return Ok(Outcome { batch, rows, quarantined, again: round > 0 });
+                    let set_aside = !aside.is_empty() || !rejected.is_empty();
+                    return Ok(Outcome { batch, rows, quarantined, set_aside, again: round > 0 });
                 }
                 Applied::Refused { holders } => {
                     effort = match effort {

@@ -1,18 +1,19 @@
 //! Looks whether somebody's old open transaction would keep the fence of the owner's database waiting, so that a switch
 //! can be refused before anybody's writes are held for it. Which transactions these are is the engines' business
-//! ([`Database::busy`]); here are the cadence, and the words.
+//! ([`Database::busy`]); here are the cadence, and the words. On its way it asks what both logs keep for the agent.
 //!
 //! [`Database::busy`]: crate::port::Database::busy
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
 use ficus_rules::wire::CapabilityOrders;
 use tokio::sync::watch;
 
-use crate::port::{Busy, Shared};
+use crate::metrics;
+use crate::port::{Busy, Direction, Shared};
 use crate::state::State;
 
 /// A transaction that has been open for so long is an old one. The pause of a switch is meant to be a tenth of it, and the
@@ -25,6 +26,9 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Between two looks while somebody may be in the way.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// How often to see how much of the logs is kept.
+const MEASURE: Duration = Duration::from_secs(5);
 
 /// Longer statements are cut.
 const STATEMENT: usize = 80;
@@ -40,7 +44,12 @@ pub(crate) struct Lookout {
 impl Lookout {
     /// Until it is dropped.
     pub(crate) async fn run(self) -> Infallible {
+        let mut measured: Option<Instant> = None;
         loop {
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE) {
+                measured = Some(Instant::now());
+                self.measure().await;
+            }
             let (epoch, owner) = {
                 let orders = self.orders.borrow();
                 (orders.epoch, orders.owner)
@@ -57,6 +66,21 @@ impl Lookout {
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
             self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
             tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+impl Lookout {
+    /// Shows how much of both logs is kept for the agent.
+    async fn measure(&self) {
+        for (direction, source) in [(Direction::Forward, &self.legacy), (Direction::Reverse, &self.modern)] {
+            match source.kept_log().await {
+                Ok(bytes) => {
+                    let labels = [self.state.capability.as_str(), direction.as_str()];
+                    metrics::KEPT_LOG.with_label_values(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                }
+                Err(error) => tracing::debug!(capability = %self.state.capability, %error, "cannot see how much of the log is kept"),
+            }
         }
     }
 }

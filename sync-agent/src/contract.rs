@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::port::{Applied, Changes, Effort, Engine, KeyRange, Piece, Position, Shared};
+use crate::quarantine::{Image, Kept};
 
 /// Legacy has `item (id, name UNIQUE, kept)`, modern `things (id text key, legacy_id UNIQUE, title UNIQUE)`.
 #[async_trait]
@@ -90,6 +91,27 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     let titles = sink.chunk(0, &KeyRange { after: Some(Value::Int(1)), through: Some(Value::Int(8)) }, 10).await.expect("a chunk");
     assert_eq!(titles.iter().map(|row| row.key.clone()).collect::<Vec<_>>(), [Value::Int(3), Value::Int(8)]);
 
+    // What is set aside is kept with both images, until it can be written.
+    let aside = sink.set_aside(10).await.expect("asks");
+    let [Kept { pair, key, at, reason, wanted: Image::Text(wanted), there: Image::None }] = aside.as_slice() else {
+        panic!("one row that was to be written and is not there: {aside:?}");
+    };
+    assert_eq!((pair.as_str(), key.as_str()), ("item", "7"));
+    assert!(crate::state::now().0.abs_diff(*at) < 3_600_000 && !reason.is_empty(), "{aside:?}");
+    let wanted: serde_json::Value = serde_json::from_str(wanted).expect("JSON");
+    assert_eq!((&wanted["legacy_id"], &wanted["title"]), (&7.into(), &"one".into()));
+    let displaced = vec![thing(3, "eight")];
+    assert!(matches!(apply(displaced, Effort::Isolated, batch.upto).await, Ok(Applied::Done { quarantined: 2, .. })));
+    let aside = sink.set_aside(10).await.expect("asks");
+    let of_three = aside.iter().find(|kept| kept.key == "3").expect("the other one");
+    assert!(matches!(&of_three.there, Image::Text(there) if there.contains("\"one\"")), "{of_three:?}");
+    assert_eq!(sink.set_aside(1).await.expect("asks").len(), 1);
+    assert!(matches!(
+        apply(vec![thing(3, "one"), thing(7, "seven")], Effort::Isolated, batch.upto).await,
+        Ok(Applied::Done { quarantined: 0, .. })
+    ));
+    assert_eq!(sink.set_aside(10).await.expect("asks"), []);
+
     // The agent's writes are no changes.
     assert_eq!(sink.read(quiet, 10, &[]).await.expect("reads").touched, []);
 
@@ -117,6 +139,9 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     assert_eq!(source.read(batch.upto, 10, &[]).await.expect("reads").touched, []);
     bed.stranger(Side::Legacy, "INSERT INTO item VALUES (9, 'nine', 'k')").await.expect("open");
     assert!(source.end_position().await.expect("an end") > end);
+
+    // What is kept for the agent is told, and never more than there is to tell.
+    assert!(source.kept_log().await.expect("asks") < 1 << 30);
 
     // A batch may be read while the one before it is being written; that one may be asked for again.
     for id in 10..14 {

@@ -45,6 +45,12 @@ pub(crate) static LAG_BYTES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(opts, &["capability", "direction"]))
 });
 
+/// Bytes of the log that are kept for the agent.
+pub(crate) static KEPT_LOG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_source_log_kept_bytes", "Bytes of the source's log that are kept until the agent has confirmed them");
+    registered(IntGaugeVec::new(opts, &["capability", "direction"]))
+});
+
 /// Rows that differ, as of the last verification.
 pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_drift_rows", "Rows that differed between the sides at the last verification");

@@ -17,6 +17,7 @@ use ficus_rules::mapping::{Plan, Row, Shape, TableMap, Tables, Value};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
+use crate::quarantine::Kept;
 
 /// A place in a source's log. Only grows; how it is read off the engine is the engine's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -246,6 +247,12 @@ pub trait Source: Reader {
     /// Bytes of the log between two positions with so many entries in between, as near as the engine knows.
     fn bytes(&self, from: Position, to: Position, entries: u64) -> u64;
 
+    /// Bytes of the log that are kept because this reader has not confirmed them yet, as near as the engine knows. None where
+    /// the server keeps its log for as long as it is set to, whoever reads it.
+    async fn kept_log(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// Everything up to here is durable in the target: the log below it may go. At most a small write.
     async fn confirm(&self, position: Position) -> Result<(), Error>;
 
@@ -292,6 +299,10 @@ pub trait Sink: Reader {
 
     /// How many rows are set aside.
     async fn quarantined(&self) -> Result<u64, Error>;
+
+    /// The newest rows that are set aside, at most so many, newest first. An image that is too
+    /// large to be shown stays where it is.
+    async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
 
     /// The highest number that the pair's sequence has given out, or that a row bears.
     async fn sequence(&self, pair: usize) -> Result<i64, Error>;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ficus_rules::mapping::Value;
-use ficus_rules::wire::{CapabilityReport, EndReport, MarkEnd, StreamReport};
+use ficus_rules::wire::{CapabilityReport, EndReport, MarkEnd, SetAside, StreamReport};
 use ficus_rules::{Side, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -30,6 +30,7 @@ pub(crate) struct State {
     dirty: Mutex<Dirty>,
     verification: tokio::sync::Mutex<()>,
     quarantined: Mutex<(u64, u64)>,
+    aside: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     turns: Mutex<HashMap<Side, i64>>,
     changed: watch::Sender<u64>,
 }
@@ -105,6 +106,7 @@ impl State {
             dirty: Mutex::default(),
             verification: tokio::sync::Mutex::default(),
             quarantined: Mutex::default(),
+            aside: Mutex::default(),
             turns: Mutex::default(),
             changed,
         }
@@ -279,20 +281,32 @@ impl State {
         }
     }
 
-    /// Rows set aside by the stream of a direction.
-    pub(crate) fn set_quarantined(&self, direction: Direction, rows: u64) {
-        let sum = {
+    /// Rows set aside by the stream of a direction; whether that is another number.
+    pub(crate) fn set_quarantined(&self, direction: Direction, rows: u64) -> bool {
+        let (sum, other) = {
             let mut quarantined = lock(&self.quarantined);
-            match direction {
-                Direction::Forward => quarantined.0 = rows,
-                Direction::Reverse => quarantined.1 = rows,
-            }
-            quarantined.0 + quarantined.1
+            let of = match direction {
+                Direction::Forward => &mut quarantined.0,
+                Direction::Reverse => &mut quarantined.1,
+            };
+            let other = std::mem::replace(of, rows) != rows;
+            (quarantined.0 + quarantined.1, other)
         };
         metrics::QUARANTINED.with_label_values(&[&self.capability]).set(i64::try_from(sum).unwrap_or(i64::MAX));
         if lock(&self.report).quarantined != sum {
             self.update(|report| report.quarantined = sum);
         }
+        other
+    }
+
+    /// What is shown of the rows that come from a side and are set aside.
+    pub(crate) fn show_aside(&self, from: Side, rows: Vec<SetAside>) {
+        lock(&self.aside).insert(from, rows);
+    }
+
+    /// The rows that are set aside, as far as they are shown.
+    pub(crate) fn aside(&self) -> Vec<SetAside> {
+        lock(&self.aside).values().flatten().cloned().collect()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::freshness::{Freshness, Look};
 use crate::metrics;
 use crate::port::{Batch, Position, Shared};
+use crate::quarantine;
 use crate::state::{State, now};
 
 /// The log is pruned this often, or after this many entries.
@@ -38,6 +39,7 @@ impl Stream {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let direction = self.applier.direction;
         self.state.set_quarantined(direction, self.applier.sink.quarantined().await?);
+        self.show_aside().await?;
         self.state.advance(direction, self.position, now(), false);
         self.state.stream(direction, |stream| stream.live = true);
         self.note_bytes(self.position, 0);
@@ -106,7 +108,7 @@ impl Stream {
         });
         let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
         let apply = self.applier.apply(self.position, limit, batch);
-        let Outcome { batch, rows, quarantined, again } = if full {
+        let Outcome { batch, rows, quarantined, set_aside, again } = if full {
             let longer = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
             ahead.spawn(take(Arc::clone(&self.applier.source), upto, longer));
             apply.await?
@@ -126,9 +128,20 @@ impl Stream {
         for (plan, rows) in self.applier.plans.iter().zip(&rows).filter(|(_, rows)| **rows > 0) {
             metrics::ROWS.with_label_values(&[&self.state.capability, direction.as_str(), &plan.pair]).inc_by(*rows);
         }
-        self.state.set_quarantined(direction, quarantined);
+        if self.state.set_quarantined(direction, quarantined) || set_aside {
+            self.show_aside().await?;
+        }
         self.state.touched(batch.touched);
         Ok(again)
+    }
+
+    /// Reads the rows that are set aside, for people.
+    async fn show_aside(&self) -> Result<(), Error> {
+        let Applier { sink, plans, direction, .. } = &self.applier;
+        let rows = if sink.quarantined().await? == 0 { Vec::new() } else { sink.set_aside(quarantine::SHOWN).await? };
+        let shown = |kept| quarantine::shown(&self.state.capability, direction.source(), plans, kept);
+        self.state.show_aside(direction.source(), rows.into_iter().map(shown).collect());
+        Ok(())
     }
 
     /// Shows how much of the log is left. What is nobody's entry is no backlog.

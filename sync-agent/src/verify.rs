@@ -15,6 +15,7 @@ use ficus_rules::wire::{TableVerified, VerifyReport, VerifyScope};
 use ficus_rules::{Side, Timestamp};
 
 use self::hash::Root;
+pub(crate) use self::hash::show;
 use crate::crash;
 use crate::error::Error;
 use crate::metrics;

@@ -1,8 +1,8 @@
 //! An agent's link: orders in, reports out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ficus_rules::wire::Orders;
+use ficus_rules::wire::{Orders, QuarantineReport};
 use ficus_sync_agent::Agent;
 use http::{Method, StatusCode};
 use tracing::warn;
@@ -12,11 +12,15 @@ use crate::http::Http;
 
 /// Between two reports when nothing changed that a switch waits for.
 const BEAT: Duration = Duration::from_millis(50);
+/// How often to look whether other rows are set aside.
+const LOOK_AT_QUARANTINE: Duration = Duration::from_millis(500);
+/// How often to tell of rows that have been told already.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Carries messages until it is dropped.
 pub(crate) async fn run(agent: Agent, http: Http) {
     let reach = Reach::default();
-    tokio::join!(receive(&agent, &http, &reach), report(&agent, &http, &reach));
+    tokio::join!(receive(&agent, &http, &reach), report(&agent, &http, &reach), quarantine(&agent, &http));
 }
 
 async fn receive(agent: &Agent, http: &Http, reach: &Reach) {
@@ -43,6 +47,24 @@ async fn receive(agent: &Agent, http: &Http, reach: &Reach) {
                 reach.failed(&error);
                 tokio::time::sleep(AGAIN).await;
             }
+        }
+    }
+}
+
+/// Rows that are set aside, when they are others than were told last, and so often again that a new orchestrator has them soon.
+/// Whether the orchestrator answers, the reports say.
+async fn quarantine(agent: &Agent, http: &Http) {
+    let mut told: Option<(QuarantineReport, Instant)> = None;
+    loop {
+        tokio::time::sleep(LOOK_AT_QUARANTINE).await;
+        let now = agent.quarantine();
+        let due = match &told {
+            None => !now.rows.is_empty(),
+            Some((before, at)) => *before != now || !now.rows.is_empty() && at.elapsed() >= TELL_AGAIN,
+        };
+        if due && http.send_json(Method::POST, "/api/v1/agents/quarantine", &now, REPORT_LIMIT).await.is_ok_and(|it| it.status.is_success())
+        {
+            told = Some((now, Instant::now()));
         }
     }
 }

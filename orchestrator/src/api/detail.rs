@@ -27,6 +27,14 @@ pub(super) async fn traffic(State(shared): State<Shares>, Path(name): Path<Strin
     }
 }
 
+/// With values of rows, unlike everything else here.
+pub(super) async fn quarantine(State(shared): State<Shares>, Path(name): Path<String>) -> Response {
+    match shared.publisher.view().capability(&name) {
+        Some(_) => ok(&shared.fleet.quarantine(&name)),
+        None => unknown(&name),
+    }
+}
+
 pub(super) async fn flags(State(shared): State<Shares>) -> Response {
     let view = shared.publisher.view();
     let overrides = status::live(&view.overrides, now());

@@ -86,6 +86,14 @@ pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> R
     StatusCode::NO_CONTENT.into_response()
 }
 
+pub(super) async fn agent_quarantine(State(shared): State<Shares>, body: Bytes) -> Response {
+    match parse(&body) {
+        Ok(report) => shared.fleet.hear_quarantine(report),
+        Err(answer) => return *answer,
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
 /// 200 with what is newer than `after`, as soon as there is such a thing; 204 when there is none in time.
 async fn long_poll<T: Serialize>(shared: &Shared, mut newest: watch::Receiver<Arc<T>>, poll: &Poll, generation: fn(&T) -> u64) -> Response {
     let wait = Duration::from_millis(poll.wait_ms).min(LONGEST_WAIT);

@@ -87,3 +87,36 @@ fn what_an_agent_said_before_it_said_something_newer_is_not_believed() {
     assert_eq!(hear(7, 4, 0.4, silent), (0.4, later(silent)), "its clock was set back over the restart");
     assert_eq!(hear(0, 0, 0.5, silent + 1), (0.4, later(silent)));
 }
+
+#[test]
+fn of_what_is_set_aside_a_capability_is_told_its_own_rows_of_the_agent_that_works_for_it() {
+    let fleet = Fleet::new(SILENT, Vec::new());
+    let row = |capability: &str, key: &str| SetAside {
+        capability: capability.to_owned(),
+        from: ficus_rules::Side::Legacy,
+        legacy: "a".to_owned(),
+        modern: "b".to_owned(),
+        key: key.to_owned(),
+        at: NOW,
+        reason: "column x: too long".to_owned(),
+        wanted: None,
+        there: None,
+        cut: false,
+    };
+    let keys = || fleet.quarantine("users").rows.into_iter().map(|row| row.key).collect::<Vec<_>>();
+    let hear = |name: &str, quarantined, rows: Vec<SetAside>| {
+        let mut report = agent(name, live(0.1));
+        report.capabilities.get_mut("users").expect("it is there").quarantined = quarantined;
+        fleet.hear_agent(report, NOW);
+        fleet.hear_quarantine(QuarantineReport { agent: name.to_owned(), rows });
+    };
+    assert_eq!(fleet.quarantine("users"), Quarantine::default(), "nobody has said anything");
+    hear("a", 2, vec![row("users", "1"), row("courses", "2"), row("users", "3")]);
+    assert_eq!(keys(), ["1", "3"]);
+    fleet.hear_quarantine(QuarantineReport { agent: "b".to_owned(), rows: vec![row("users", "9")] });
+    assert_eq!(keys(), ["1", "3"], "of an agent that does not work for it");
+    hear("a", 1, vec![row("users", "1"), row("users", "3")]);
+    assert_eq!(keys(), ["1"], "one of them has been written since the rows were told");
+    hear("a", 0, vec![row("users", "1")]);
+    assert_eq!(fleet.quarantine("users"), Quarantine::default());
+}

@@ -22,6 +22,8 @@ use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
 use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::quarantine::{self, Image, Kept};
+use crate::verify;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: u64 = 2_000;
@@ -441,6 +443,28 @@ impl Sink for Endpoint {
 
     async fn quarantined(&self) -> Result<u64, Error> {
         Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        let image = |column: &str| format!("LENGTH(`{column}`), IF(LENGTH(`{column}`) <= {}, `{column}`, NULL)", quarantine::LARGEST);
+        let select = format!(
+            "SELECT `pair`, `key`, TIMESTAMPDIFF(SECOND, '1970-01-01', `at`), `reason`, {}, {} FROM `_ficus_quarantine` \
+             WHERE `stream` = ? ORDER BY `at` DESC, `pair`, `digest` LIMIT {at_most}",
+            image("source_row"),
+            image("target_row")
+        );
+        type Columns = (String, String, i64, String, Option<i64>, Option<String>, Option<i64>, Option<String>);
+        let mut conn = self.server.lease().await?;
+        let rows: Vec<Columns> = conn.exec(select, (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        let kept = |(pair, key, at, reason, wanted, wanted_text, there, there_text): Columns| Kept {
+            pair,
+            key: serde_json::from_str(&key).map_or(key, |key| verify::show(&key)),
+            at: u64::try_from(at).unwrap_or(0) * 1_000,
+            reason,
+            wanted: Image::read(wanted, wanted_text),
+            there: Image::read(there, there_text),
+        };
+        Ok(rows.into_iter().map(kept).collect())
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

@@ -15,6 +15,7 @@ use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
 use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink};
+use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 5_000;
@@ -294,6 +295,10 @@ impl Sink for Endpoint {
 
     async fn quarantined(&self) -> Result<u64, Error> {
         Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        self.kept(at_most).await.map_err(|e| self.failed(e))
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

@@ -144,6 +144,10 @@ impl Source for Endpoint {
         to.0.saturating_sub(from.0)
     }
 
+    async fn kept_log(&self) -> Result<u64, Error> {
+        self.kept_by_slot().await.map_err(|e| self.failed(e))
+    }
+
     async fn confirm(&self, position: Position) -> Result<(), Error> {
         let (last, noted) = {
             let feed = self.feed.lock().await;

@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use ficus_rules::mapping::Value;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::Endpoint;
 use super::capture::key_text;
 use crate::port::{Changes, Rejected};
+use crate::quarantine::{Image, Kept, LARGEST};
 
 /// A key as a text that PostgreSQL can store.
 fn kept_key(key: &Value) -> String {
@@ -44,5 +46,27 @@ impl Endpoint {
         let count = "SELECT count(*) FROM _ficus.quarantine WHERE stream = $1";
         let rows: i64 = sqlx::query(count).bind(&self.names.stream).fetch_one(connection).await?.try_get(0)?;
         Ok(u64::try_from(rows).unwrap_or(0))
+    }
+
+    /// The newest ones, as far as they are shown.
+    pub(super) async fn kept(&self, at_most: u32) -> Result<Vec<Kept>, sqlx::Error> {
+        let select = "SELECT pair, key, (extract(epoch FROM at) * 1000)::bigint, reason, \
+            octet_length(source_row)::bigint, CASE WHEN octet_length(source_row) <= $3 THEN source_row END, \
+            octet_length(target_row)::bigint, CASE WHEN octet_length(target_row) <= $3 THEN target_row END \
+            FROM _ficus.quarantine WHERE stream = $1 ORDER BY at DESC, pair, key LIMIT $2";
+        let mut connection = self.server.pool.acquire().await?;
+        let select = sqlx::query(select).bind(&self.names.stream).bind(i64::from(at_most));
+        let rows = select.bind(i32::try_from(LARGEST).unwrap_or(i32::MAX)).fetch_all(&mut *connection).await?;
+        let kept = |row: &PgRow| {
+            Ok(Kept {
+                pair: row.try_get(0)?,
+                key: row.try_get(1)?,
+                at: u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
+                reason: row.try_get(3)?,
+                wanted: Image::read(row.try_get(4)?, row.try_get(5)?),
+                there: Image::read(row.try_get(6)?, row.try_get(7)?),
+            })
+        };
+        rows.iter().map(kept).collect()
     }
 }

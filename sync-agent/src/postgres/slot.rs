@@ -44,6 +44,15 @@ impl Sizes {
 }
 
 impl Endpoint {
+    /// Bytes of the server's log that the slot keeps from being removed.
+    pub(super) async fn kept_by_slot(&self) -> Result<u64, sqlx::Error> {
+        let mut connection = self.server.pool.acquire().await?;
+        let query = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), restart_lsn)::int8 FROM pg_replication_slots WHERE slot_name = $1";
+        let kept = sqlx::query(query).bind(&self.names.slot).fetch_optional(&mut *connection).await?;
+        let bytes: Option<i64> = kept.map(|row| row.try_get(0)).transpose()?.flatten();
+        Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0))
+    }
+
     /// Where the log ends now, written through to the disk or not.
     pub(super) async fn end_now(&self) -> Result<u64, Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;

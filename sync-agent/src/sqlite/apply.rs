@@ -17,6 +17,7 @@ use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
 use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::quarantine::{self, Image, Kept};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 2_000;
@@ -391,6 +392,36 @@ impl Sink for Endpoint {
 
     async fn quarantined(&self) -> Result<u64, Error> {
         Ok(self.quarantined.load(Ordering::Acquire))
+    }
+
+    async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        let image = |column: &str| {
+            format!("length({column}), CASE WHEN length(CAST({column} AS BLOB)) <= {} THEN {column} END", quarantine::LARGEST)
+        };
+        let select = format!(
+            "SELECT \"pair\", CASE typeof(\"key\") WHEN 'blob' THEN hex(\"key\") ELSE CAST(\"key\" AS TEXT) END, \
+             CAST(strftime('%s', \"at\") AS INTEGER), \"reason\", {}, {} FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1 \
+             ORDER BY \"at\" DESC, rowid DESC LIMIT ?2",
+            image("\"source_row\""),
+            image("\"target_row\"")
+        );
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let values = [Value::Text(self.stream()), Value::Int(i64::from(at_most))];
+        let rows = sql::all(&mut connection, &select, &values).await.map_err(|e| self.failed(e))?;
+        let text = |value: &Value| if let Value::Text(text) = value { Some(text.clone()) } else { None };
+        let number = |value: &Value| if let Value::Int(number) = value { Some(*number) } else { None };
+        let kept = |row: &Vec<Value>| {
+            let [pair, key, at, reason, wanted, wanted_text, there, there_text] = row.as_slice() else { return None };
+            Some(Kept {
+                pair: text(pair)?,
+                key: text(key).unwrap_or_default(),
+                at: u64::try_from(number(at)?).unwrap_or(0) * 1_000,
+                reason: text(reason)?,
+                wanted: Image::read(number(wanted), text(wanted_text)),
+                there: Image::read(number(there), text(there_text)),
+            })
+        };
+        Ok(rows.iter().filter_map(kept).collect())
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

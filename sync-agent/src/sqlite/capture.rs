@@ -260,6 +260,15 @@ impl Source for Endpoint {
         entries * ENTRY
     }
 
+    async fn kept_log(&self) -> Result<u64, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let span = "SELECT (SELECT max(\"seq\") FROM \"_ficus_log\") - (SELECT min(\"seq\") FROM \"_ficus_log\") + 1";
+        match sql::one(&mut connection, span, &[]).await.map_err(|e| self.failed(e))? {
+            Some(Value::Int(entries)) => Ok(u64::try_from(entries).unwrap_or(0) * ENTRY),
+            _ => Ok(0),
+        }
+    }
+
     async fn confirm(&self, position: Position) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         let last = "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";

@@ -39,7 +39,7 @@ pub(super) fn key(key: &Value) -> Vec<u8> {
 }
 
 /// A key for people.
-pub(super) fn show(key: &Value) -> String {
+pub(crate) fn show(key: &Value) -> String {
     match key {
         Value::Int(number) => number.to_string(),
         Value::Text(text) => text.clone(),
