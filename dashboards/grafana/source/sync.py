@@ -26,6 +26,8 @@ def lag():
                query(entries, "{{direction}}")),
         curves("Backlog, in bytes", "Of the source's log; of SQLite's an estimate by entries.", "bytes",
                query(f"max by (direction) (ficus_sync_lag_bytes{{{MINE}}})", "{{direction}}")),
+        curves("Log kept for the agent", "What the source may not remove before the agent has confirmed it: PostgreSQL's slot, SQLite's own log.", "bytes",
+               query(f"max by (direction) (ficus_source_log_kept_bytes{{{MINE}}})", "{{direction}}")),
         curves("Growth of the backlog", "Above zero the sync does not keep up, and the log of the source grows.", "cps",
                query(f"deriv({entries}[1m:])", "{{direction}}"), min=None),
     ]
