@@ -1,4 +1,8 @@
-//! `ficus status`: every capability, what it is at and what it waits for.
+//! `ficus status`: every capability, what it is at and what it waits for. On a terminal pages are drawn to its width; into a
+//! pipe goes plain text, a sentence a line.
+
+mod screen;
+mod table;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -6,54 +10,67 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use crossterm::terminal::{Clear, ClearType};
-use crossterm::{cursor, execute};
+use crossterm::{cursor, execute, terminal};
 use ficus_rules::api::{CapabilityStatus, Status};
 
 use crate::admin::Admin;
 use crate::args::Args;
 
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Prints it once, or again and again.
 pub(crate) async fn execute(args: &Args, capability: Option<&str>, watch: bool) -> Result<()> {
     let admin = Admin::new(args)?;
+    if watch && std::io::stdout().is_terminal() {
+        execute!(std::io::stdout(), Clear(ClearType::All), cursor::MoveTo(0, 0))?;
+    }
     loop {
-        let mut status: Status = match admin.get("/api/v1/status").await {
-            Ok(status) => status,
+        match admin.get::<Status>("/api/v1/status").await {
+            Ok(status) => show(args, only(status, capability)?, capability.is_none(), watch)?,
             // Whoever watches wants to see it come back.
-            Err(error) if watch => {
-                clear()?;
-                println!("{error:#}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
+            Err(error) if watch => print(&format!("{error:#}\n"), watch)?,
             Err(error) => return Err(error),
-        };
-        if let Some(name) = capability {
-            status.capabilities.retain(|key, _| key == name);
-            if status.capabilities.is_empty() {
-                bail!("no capability is called `{name}`");
-            }
         }
-        if watch {
-            clear()?;
-        }
-        if args.json {
-            super::print_json(&status)?;
-        } else {
-            print!("{}", page(&status));
-        }
-        std::io::stdout().flush()?;
         if !watch {
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
-fn clear() -> Result<()> {
-    if std::io::stdout().is_terminal() {
-        execute!(std::io::stdout(), Clear(ClearType::All), cursor::MoveTo(0, 0))?;
+/// Nothing but what concerns one capability.
+fn only(mut status: Status, capability: Option<&str>) -> Result<Status> {
+    if let Some(name) = capability {
+        status.capabilities.retain(|key, _| key == name);
+        if status.capabilities.is_empty() {
+            bail!("no capability is called `{name}`");
+        }
     }
-    Ok(())
+    Ok(status)
+}
+
+fn show(args: &Args, status: Status, all: bool, watch: bool) -> Result<()> {
+    if args.json {
+        super::print_json(&status)?;
+        return Ok(std::io::stdout().flush()?);
+    }
+    let table = if all && !status.capabilities.is_empty() { table::table(status.capabilities.iter()) + "\n" } else { String::new() };
+    print(&(table + &page(&status)), watch)
+}
+
+/// Prints a page as its reader can take it.
+fn print(page: &str, watch: bool) -> Result<()> {
+    let mut out = std::io::stdout();
+    match (out.is_terminal(), watch) {
+        (true, true) => return screen::draw(page, &mut out),
+        (true, false) => {
+            let columns = terminal::size().map_or(table::WIDTH, |(columns, _)| usize::from(columns).max(20));
+            print!("{}", table::folded(page, table::WIDTH.min(columns)));
+        }
+        (false, _) => print!("{page}"),
+    }
+    Ok(out.flush()?)
 }
 
 fn page(status: &Status) -> String {
@@ -136,6 +153,10 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     let waits = |busy: &&String| capability.waiting_for.iter().any(|waiting| waiting.text == **busy);
     if let Some(busy) = capability.agent.as_ref().and_then(|agent| agent.busy.as_ref()).filter(|busy| !waits(busy)) {
         let _ = writeln!(text, "  no cutover or revert now: {busy}");
+    }
+    let waited = |hold: &&String| capability.waiting_for.iter().any(|waiting| waiting.text.contains(hold.as_str()));
+    for hold in capability.holds.iter().filter(|hold| !waited(hold)) {
+        let _ = writeln!(text, "  held: {hold}");
     }
     for waiting in &capability.waiting_for {
         let _ = writeln!(text, "  waiting for: {}", waiting.text);

@@ -14,6 +14,9 @@ mod health;
 mod init;
 mod kills;
 mod lag;
+#[path = "../../../sync-agent/tests/support/mariadb.rs"]
+mod mariadb;
+mod page;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 mod process;

@@ -153,7 +153,10 @@ def flask(named):
     app = app if isinstance(app, Flask) else app()
     if not isinstance(app, Flask):
         raise SystemExit(f"{named} is no Flask application, and makes none")
-    owners = {blueprint.import_name: name.replace(".", "-") for name, blueprint in app.blueprints.items()}
+    owners = {}
+    for name, blueprint in app.blueprints.items():
+        # Of several in one module nobody can tell whose the models are: the application's.
+        owners[blueprint.import_name] = "app" if blueprint.import_name in owners else name.replace(".", "-")
 
     def group_of(module_name):
         fitting = [one for one in owners if module_name == one or module_name.startswith(one.rsplit(".", 1)[0] + ".") and "." in one]

@@ -37,6 +37,8 @@ pub(super) struct Proposal<'a> {
     pub(super) capabilities: Vec<Capability<'a>>,
     /// Routes of no capability, as they are written in the project: the monolith goes on serving them.
     pub(super) staying: Vec<String>,
+    /// Tables of models that belong to no capability, because nothing of theirs has a route.
+    pub(super) homeless: Vec<&'a str>,
 }
 
 /// Proposes.
@@ -75,7 +77,9 @@ pub(super) fn propose(project: &Project) -> Proposal<'_> {
             }
         }
     }
-    Proposal { capabilities: without_circles(capabilities.into_values().collect()), staying }
+    let homeless = project.tables.iter().filter(|table| !names.contains_key(table.group.as_str())).map(|table| table.name.as_str());
+    let homeless = homeless.collect();
+    Proposal { homeless, capabilities: without_circles(capabilities.into_values().collect()), staying }
 }
 
 /// A pattern of ours that matches what a route of Django or Flask does, or more; `None`: there is none.

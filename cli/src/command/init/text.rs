@@ -40,6 +40,10 @@ pub(super) fn configuration(project: &Project, proposal: &Proposal<'_>, asked: &
         ),
         (None, None) => String::new(),
     };
+    if !proposal.homeless.is_empty() {
+        let tables: Vec<String> = proposal.homeless.iter().map(|table| remark(table)).collect();
+        let _ = write!(text, "\n# Tables of no capability, for no route is of their part of the project: {}\n", tables.join(", "));
+    }
     if !proposal.staying.is_empty() {
         text += "\n# Of no capability, and served by the monolith for good unless a rule says otherwise:\n";
         proposal.staying.iter().for_each(|path| text += &format!("#   {}\n", remark(path)));
