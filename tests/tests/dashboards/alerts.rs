@@ -34,6 +34,23 @@ async fn every_alert_fires_when_it_should_and_only_then() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_example_for_the_alertmanager_is_one_and_sends_alerts_where_it_says() -> Result<()> {
+    let amtool = async |arguments: &[&str]| {
+        let output = Command::new("amtool").args(arguments).current_dir(folder().join("prometheus")).output();
+        let output = output.context("amtool is missing: run `make packages-test`")?;
+        ensure!(output.status.success(), "amtool {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    amtool(&["check-config", "alertmanager.yml"]).await?;
+    for (severity, receiver) in [("critical", "pager"), ("warning", "morning")] {
+        let label = format!("severity={severity}");
+        let routed = amtool(&["config", "routes", "test", "--config.file=alertmanager.yml", "alertname=FicusDrift", &label]).await?;
+        ensure!(routed.trim() == receiver, "{severity} goes to {routed}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_example_for_the_alertmanager_speaks_of_alerts_that_exist() -> Result<()> {
     let text = std::fs::read_to_string(folder().join("prometheus/alertmanager.yml"))?;
