@@ -26,7 +26,7 @@ pub struct Plan {
     pub school_database: Option<String>,
     /// The service's database, empty; a file of SQLite in the directory where it is not said.
     pub service_database: Option<String>,
-    /// The admin API asks for it.
+    /// The admin API asks for it: an admin. With `-operator` or `-viewer` after it, it is one of that role.
     pub token: Option<String>,
 }
 
@@ -105,6 +105,10 @@ impl World {
         if let Some(token) = &plan.token {
             std::fs::write(directory.join("admin.token"), token)?;
             configured = configured.replacen("[orchestrator]\n", "[orchestrator]\ntoken_file = \"admin.token\"\n", 1);
+            for role in ["operator", "viewer"] {
+                std::fs::write(directory.join(format!("{role}.token")), format!("{token}-{role}"))?;
+                configured += &format!("\n[orchestrator.token.{role}]\nrole = \"{role}\"\nfile = \"{role}.token\"\n");
+            }
         }
         std::fs::write(directory.join("ficus.toml"), configured)?;
         copy_rules(&plan.rules, &directory.join("rules"))?;

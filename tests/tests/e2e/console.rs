@@ -71,7 +71,17 @@ async fn the_console_needs_no_token_and_what_it_shows_does() -> Result<()> {
         let answer = admin.get(path).await?;
         ensure!(answer.header("x-content-type-options") == Some("nosniff"), "{path}: {:?}", answer.headers);
     }
-    for path in ["status", "events", "capabilities/users", "capabilities/users/traffic", "flags", "journal", "diffs", "published"] {
+    for path in [
+        "status",
+        "events",
+        "capabilities/users",
+        "capabilities/users/traffic",
+        "capabilities/users/quarantine",
+        "flags",
+        "journal",
+        "diffs",
+        "published",
+    ] {
         let answer = admin.get(&format!("/api/v1/{path}")).await?;
         ensure!(answer.status == StatusCode::UNAUTHORIZED, "{path} without the token: {}", answer.status);
         ensure!(answer.header("cache-control") == Some("no-store"), "{path}: {:?}", answer.headers);

@@ -3,6 +3,7 @@
 import pathlib
 import sqlite3
 import sys
+import time
 
 from browser import Browser, Keyboard, Mouse, say
 
@@ -19,13 +20,40 @@ def log_in(browser, hand):
     hand.write("#token", "not-the-token")
     hand.press("form button[type=submit]")
     browser.sees("This is not the token.")
-    if isinstance(hand, Mouse):
-        browser.in_every_light("log-in")
-    hand.write("#token", TOKEN)
+    browser.in_every_light(f"log-in-{HAND}")
+    hand.write("#token", f"{TOKEN}-operator")
     page.keyboard.press("Enter")
     browser.sees("0 of 1 have left the monolith")
     browser.own_requests_may_fail = False
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""], "the token is kept beyond the tab"
+
+
+def as_(browser, hand, token):
+    """Somebody else sits down, and opens the capability."""
+    hand.press("#leave")
+    browser.page.wait_for_selector("#token")
+    assert browser.page.evaluate("sessionStorage.getItem('ficus-token')") is None, "the token outlives the log-out"
+    hand.write("#token", token)
+    browser.page.keyboard.press("Enter")
+    browser.page.wait_for_selector("#leave")
+    open_capability(browser, hand)
+
+
+def refused(browser, hand, action, sentence):
+    """What this token may not do is said in the dialog, and nothing happens."""
+    before = browser.page.inner_text("main h1")
+    browser.own_requests_may_fail = True
+    hand.press(f"#do-{action}")
+    hand.write("dialog #field-reason", "to see whether I may")
+    if not browser.page.input_value("dialog #field-by"):
+        hand.write("dialog #field-by", "somebody")
+    hand.send()
+    browser.until(lambda: sentence in browser.page.inner_text("dialog"), f"{sentence!r} for {action}")
+    browser.in_every_light(f"refused-{action}-{HAND}")
+    browser.page.keyboard.press("Escape")
+    browser.page.wait_for_selector("dialog", state="detached")
+    browser.own_requests_may_fail = False
+    assert browser.page.inner_text("main h1") == before and "to see whether I may" not in browser.page.inner_text("main")
 
 
 def wish(browser, hand, action, reason="the term is over", **fields):
@@ -52,8 +80,7 @@ def cancelled(browser):
     page.click("#do-begin")
     page.click("dialog button[type=submit]")
     assert page.locator("dialog[open]").count() == 1, "an action without a reason is sent"
-    browser.accessible("the dialog")
-    browser.picture("dialog")
+    browser.in_every_light("dialog")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
     assert page.evaluate("document.activeElement.id") == "do-begin", "the focus is lost after a dialog"
@@ -73,6 +100,59 @@ def plant():
     service.execute("COMMIT")
     service.close()
     return user
+
+
+def school(*statements):
+    """What the monolith writes."""
+    school = sqlite3.connect(WORLD / "school.sqlite3", timeout=20, isolation_level=None)
+    for statement in statements:
+        assert school.execute(*statement).rowcount == 1, f"{statement} is about nobody"
+    school.close()
+
+
+def service(statement):
+    """What somebody does to the service's tables."""
+    users = sqlite3.connect(WORLD / "users.sqlite3", timeout=20, isolation_level=None)
+    users.execute(statement)
+    users.close()
+
+
+def set_aside(browser, hand):
+    """Rows that cannot be applied: shown whole to who may see them, and gone when the cause is."""
+    page, panel = browser.page, "section[aria-labelledby=panel-quarantine]"
+    browser.sees("No row is set aside.")
+    service("CREATE TRIGGER no_zoe BEFORE UPDATE ON users WHEN NEW.given_name = 'Zoe' BEGIN SELECT RAISE(ABORT, 'nobody is called Zoe'); END")
+    school(("UPDATE accounts_customuser SET first_name = 'Zoe' WHERE username = 'student231'",),
+           ("UPDATE accounts_customuser SET user_type = 9, first_name = ? WHERE username = 'student232'", (HOSTILE,)))
+    browser.sees("2 rows could not be applied")
+    browser.until(lambda: page.locator(f"{panel} .samples > li").count() == 2, "both rows")
+    shown = page.inner_text(panel)
+    for words in ("accounts_customuser", "from legacy to modern", "nobody is called Zoe", "user_type", HOSTILE[:18], "What to do", "student231", "student232"):
+        assert words in shown, f"{words!r} is not in\n{shown}"
+    refused_by_the_service = page.locator(f"{panel} .samples > li", has_text="nobody is called Zoe")
+    marks = [mark.inner_text() for mark in refused_by_the_service.locator("tr", has_text="given_name").locator("mark").all()]
+    assert marks and marks[0] == "Zoe", f"what differs is not marked: {marks}"
+    assert refused_by_the_service.locator("tr", has_text="username").locator("mark").count() == 0, "what is the same is marked"
+    assert refused_by_the_service.locator("time").get_attribute("datetime").startswith(time.strftime("%Y-", time.gmtime())), "no time"
+    assert page.locator("main img").count() == 0, "data became markup"
+    browser.in_every_light(f"quarantine-{HAND}")
+    # A viewer sees how many there are, and why no more.
+    browser.own_requests_may_fail = True
+    as_(browser, hand, f"{TOKEN}-viewer")
+    browser.sees("this asks for the role operator, and the token `viewer` has the role viewer".replace("`", ""))
+    shown = page.inner_text("main")
+    assert "2 rows could not be applied" in shown and "nobody is called Zoe" not in shown and "student232" not in page.inner_text(panel), shown
+    refused(browser, hand, "hold", "this asks for the role operator")
+    as_(browser, hand, f"{TOKEN}-operator")
+    browser.own_requests_may_fail = False
+    # The causes go; one row is written anew, the other one by a repair.
+    service("DROP TRIGGER no_zoe")
+    school(("UPDATE accounts_customuser SET user_type = 3 WHERE username = 'student232'",))
+    browser.sees("1 row could not be applied")
+    browser.until(lambda: page.locator(f"{panel} .samples > li").count() == 1, "one row")
+    wish(browser, hand, "repair")
+    browser.sees("No row is set aside.")
+    say("set aside, and repaired")
 
 
 def read_as(browser, name, path):
@@ -178,8 +258,95 @@ def open_capability(browser, hand):
     assert browser.page.evaluate("document.activeElement.tagName") == "H1", "a new page does not get the focus"
 
 
+def retired(browser, hand):
+    """The end, which an operator may not bring about."""
+    refused(browser, hand, "retire", "this asks for the role admin")
+    browser.own_requests_may_fail = True
+    as_(browser, hand, TOKEN)
+    browser.own_requests_may_fail = False
+    browser.until(lambda: "the soak" not in browser.page.inner_text("section.way"), "the end of the soak")
+    wish(browser, hand, "retire", reason="nobody reads the old tables")
+    browser.phase("retired")
+    browser.sees("nobody reads the old tables")
+    browser.until(lambda: browser.page.locator(".actions button").count() == 0, "nothing to be left to do")
+    browser.in_every_light(f"capability-retired-{HAND}")
+    say(f"retired by {HAND}")
+
+
+def drawn(browser):
+    """The curves show what is measured: requests of the people here now, and errors as the API tells of them."""
+    page = browser.page
+    requests = page.locator(".chart svg[aria-label^='Requests now:']")
+    rate = lambda: float(requests.get_attribute("aria-label").split("legacy ")[1].split("/s")[0])
+    browser.until(lambda: requests.count() == 1 and rate() > 0, "requests on the curve")
+    before = requests.locator("path.legacy").get_attribute("d")
+    browser.until(lambda: requests.locator("path.legacy").get_attribute("d") != before, "the curve to move on")
+    side = lambda count, errors: {"requests": count, "errors": errors, "p99_ms": 20}
+    points = [{"at": at * 2_000, "seconds": 2, "legacy": side(8, at), "modern": side(4, 0), "shadow": {"same": 4, "different": 1}, "lag_seconds": 0.1} for at in range(5)]
+    page.route("**/traffic", lambda route: route.fulfill(json=points))
+    errors = page.locator(".chart svg[aria-label='Errors now: legacy 2/s, modern 0/s']")
+    browser.until(lambda: errors.count() == 1, "errors on the curve")
+    heights = [float(place.split(" ")[1]) for place in errors.locator("path.legacy").get_attribute("d").replace("M", "L").split("L")[1:]]
+    assert len(heights) == 5 and heights == sorted(heights, reverse=True) and heights[0] > heights[4] + 50, f"errors that grow are drawn at {heights}"
+    page.unroute("**/traffic")
+
+
+def protected(browser):
+    """The policy holds in the browser: nothing runs inline, nothing is loaded from elsewhere, text does not become markup."""
+    page, complaints = browser.page, len(browser.complaints)
+    seen = page.evaluate("""async () => {
+        const broken = [];
+        document.addEventListener("securitypolicyviolation", (event) => broken.push(event.effectiveDirective));
+        const script = document.createElement("script");
+        try { script.textContent = "window.owned = true"; } catch { broken.push("text of a script"); }
+        document.body.append(script);
+        const image = document.createElement("img");
+        image.src = "https://elsewhere.invalid/x.png";
+        document.body.append(image);
+        const style = document.createElement("style");
+        style.textContent = "main { display: none }";
+        document.body.append(style);
+        try { document.body.insertAdjacentHTML("beforeend", "<b id=markup>x</b>"); } catch { broken.push("markup"); }
+        try { await fetch("https://elsewhere.invalid/"); } catch { broken.push("fetch"); }
+        await new Promise((done) => setTimeout(done, 300));
+        [script, image, style].forEach((one) => one.remove());
+        return { broken, owned: window.owned ?? false, markup: !!document.getElementById("markup"), shown: getComputedStyle(document.querySelector("main")).display };
+    }""")
+    assert not seen["owned"] and not seen["markup"] and seen["shown"] != "none", seen
+    for directive in ("img-src", "style-src-elem", "connect-src", "markup"):
+        assert directive in seen["broken"], f"{directive} is not refused: {seen}"
+    # These complaints are what was wanted.
+    del browser.complaints[complaints:]
+    browser.foreign = [url for url in browser.foreign if "elsewhere.invalid" not in url]
+
+
+def moved_little(browser):
+    """Who asks for less motion gets none."""
+    moving = "[...document.querySelectorAll('*')].filter((one) => parseFloat(getComputedStyle(one).transitionDuration) || getComputedStyle(one).animationName !== 'none').length"
+    assert browser.page.evaluate(moving) > 0, "nothing moves at all: the test looks at nothing"
+    browser.page.emulate_media(reduced_motion="reduce")
+    assert browser.page.evaluate(moving) == 0, "something moves where no motion is wished"
+    browser.page.emulate_media(reduced_motion="no-preference")
+
+
+def told(browser):
+    """What a screen reader is told: landmarks, headings, names of lists, tables and figures, and where things are said aloud."""
+    page = browser.page
+    browser.page.wait_for_selector("#panel-journal")
+    tree = page.locator("body").aria_snapshot()
+    for line in ("- banner:", '- navigation "Pages":', '- link "Capabilities"', "- main:", '- heading "users draft" [level=1]', '- group "Actions":', '- button "Begin"',
+                 '- region "Way":', '- list "Way":', '- region "Gates":', '- region "Quarantine":', '- region "Journal":', '- heading "Routes" [level=2]', "- columnheader \"On modern\"", "- contentinfo"):
+        assert line in tree, f"{line} is not what a screen reader is told:\n{tree}"
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.get_attribute("#said", "aria-live") == "polite" and page.get_attribute("#said", "role") == "status"
+    page.keyboard.press("Tab")
+
+
 def by_mouse(browser, hand):
     (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n')
+    rules = WORLD / "rules/users.toml"
+    rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
+    moved_little(browser)
     browser.in_every_light("board-draft")
     open_capability(browser, hand)
     cancelled(browser)
@@ -188,6 +355,9 @@ def by_mouse(browser, hand):
     wish(browser, hand, "hold", reason="exam week")
     browser.sees("Held: exam week")
     say("shadowing")
+    set_aside(browser, hand)
+    drawn(browser)
+    protected(browser)
     differences(browser, hand)
     overrides(browser, hand)
     asked(browser, hand)
@@ -219,6 +389,9 @@ def by_mouse(browser, hand):
     browser.phase("reverted")
     browser.sees("the service is slow")
     say("reverted by mouse")
+    wish(browser, hand, "cutover", reason="it is fast again")
+    browser.phase("soaking")
+    retired(browser, hand)
 
 
 def by_keyboard(browser, hand):
@@ -226,11 +399,15 @@ def by_keyboard(browser, hand):
     browser.page.evaluate("document.activeElement.blur()")
     hand.press("#skip")
     assert browser.page.evaluate("document.activeElement.id") == "page", "the link skips to nowhere"
+    rules = WORLD / "rules/users.toml"
+    rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
     open_capability(browser, hand)
+    told(browser)
     wish(browser, hand, "begin")
     browser.phase("shadowing")
     wish(browser, hand, "hold", reason="exam week")
     browser.sees("Held:")
+    set_aside(browser, hand)
     asked(browser, hand)
     open_capability(browser, hand)
     wish(browser, hand, "pin", side="legacy", user="7", lasts="900")
@@ -240,12 +417,15 @@ def by_keyboard(browser, hand):
     browser.page.wait_for_selector("#do-approve", timeout=90_000)
     wish(browser, hand, "approve")
     browser.phase("soaking")
+    browser.in_every_light("capability-soaking-keyboard")
     wish(browser, hand, "revert")
     browser.phase("reverted")
     say("reverted by keyboard")
+    wish(browser, hand, "cutover")
+    browser.phase("soaking")
+    retired(browser, hand)
     hand.press("#leave")
     browser.page.wait_for_selector("#token")
-    assert browser.page.evaluate("sessionStorage.getItem('ficus-token')") is None, "the token outlives the log-out"
 
 
 def main():
