@@ -82,10 +82,8 @@ impl Gateway {
 /// A server and its database.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    /// `host:port`
-    pub(crate) address: String,
-    /// A path that says whether it is well.
-    pub(crate) health: Option<String>,
+    /// What the gateway must know of it.
+    pub(crate) server: ficus_proxy::Upstream,
     /// `sqlite:///path`
     pub(crate) database: Option<String>,
 }
@@ -165,7 +163,8 @@ impl Resolving<'_> {
             .map(|(name, upstream)| {
                 let database = upstream.database.as_ref().map(|database| self.database(database));
                 let health = upstream.health.as_ref().map(|path| self.path(path));
-                (name.clone(), Upstream { address: self.address(&upstream.address), health, database })
+                let server = upstream.resolve(name.span().start, &self.directory, &mut self.faults);
+                (name.get_ref().clone(), Upstream { server: ficus_proxy::Upstream { health, ..server }, database })
             })
             .collect();
         let gateway = document.gateway;
@@ -461,6 +460,40 @@ mod tests {
         assert_eq!(why.lines().count(), 5, "{why}");
         assert!(why.starts_with("ficus.toml:6:8: between 1B and") && why.contains("write it like 500B/s"), "{why}");
         assert!(with("heads = 1").is_err());
+    }
+
+    #[test]
+    fn an_upstream_says_in_one_way_where_it_is() {
+        let with = |more: &str| load(&GOOD.replace("address = '127.0.0.1:8000'\n", more));
+        let server = |more: &str| with(more).unwrap().upstreams["monolith"].server.clone();
+        let several = server("addresses = ['10.0.0.1:80', '10.0.0.2:80 3']\nbalance = 'hash'\nhash = ['user', 'header:X-Tenant']\n");
+        let weighted = |address: &str, weight| ficus_proxy::Weighted { address: address.into(), weight };
+        assert_eq!(several.instances, ficus_proxy::Instances::Fixed(vec![weighted("10.0.0.1:80", 1), weighted("10.0.0.2:80", 3)]));
+        let by = vec![ficus_proxy::HashBy::User, ficus_proxy::HashBy::Header("x-tenant".into())];
+        assert_eq!(several.balance, ficus_proxy::Balance::Hash(by));
+        let named =
+            server("dns = 'users.internal:80'\nresolvers = ['127.0.0.1:8600']\nrefresh = '1s'\n[upstream.monolith.retry]\nshare = '5%'\n");
+        let lookup = ficus_proxy::Lookup { servers: vec!["127.0.0.1:8600".parse().unwrap()], refresh: std::time::Duration::from_secs(1) };
+        assert_eq!(named.instances, ficus_proxy::Instances::Dns { name: "users.internal".into(), port: 80, lookup });
+        assert_eq!((named.retry.share, named.ejection), (ficus_rules::Share::parse("5%").unwrap(), ficus_proxy::Ejection::default()));
+        for (more, line, word) in [
+            ("health = '/'\n", 5, "it says not where it is"),
+            ("address = 'a:1'\nsrv = 'b'\n", 7, "in two ways"),
+            ("address = 'a:1'\nrefresh = '1s'\n", 7, "are for `dns` and `srv`"),
+            ("addresses = ['a:1', 'a:1']\n", 6, "twice"),
+            ("addresses = ['a:1 0']\n", 6, "not a weight"),
+            ("address = 'a:1'\nbalance = 'random'\n", 7, "least_requests"),
+            ("address = 'a:1'\nbalance = 'hash'\n", 7, "by what?"),
+            ("address = 'a:1'\nbalance = 'hash'\nhash = ['ip']\n", 8, "cookie:NAME"),
+            ("dns = 'users'\n", 6, "name with a port"),
+            ("srv = 'a'\nresolvers = ['dns.test']\n", 7, "name server"),
+            ("address = 'a:1'\n[upstream.monolith.ejection]\nfailures = 0\n", 8, "1 or more"),
+            ("address = 'a:1'\n[upstream.monolith.ejection]\nlongest = '1s'\n", 8, "shorter than `first`"),
+            ("address = 'a:1'\n[upstream.monolith.retry]\nstatuses = [404]\n", 8, "no failure of a server"),
+        ] {
+            let why = with(more).unwrap_err();
+            assert!(why.starts_with(&format!("ficus.toml:{line}:")) && why.contains(word), "{more}: {why}");
+        }
     }
 
     #[test]

@@ -182,13 +182,7 @@ fn keys_router(gateway: &Gateway) -> Router {
 }
 
 fn gateway(config: &Config) -> Result<Gateway> {
-    let upstreams = config
-        .upstreams
-        .iter()
-        .map(|(name, upstream)| {
-            (name.clone(), ficus_proxy::Upstream { address: upstream.address.clone(), health: upstream.health.clone() })
-        })
-        .collect();
+    let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.server.clone())).collect();
     let identity = config.django.as_ref().map(identity).transpose()?;
     let settings = &config.gateway;
     let gateway = Gateway::new(ficus_proxy::Config {

@@ -18,6 +18,7 @@ use crate::identity::Identity;
 use crate::metrics::UnderWay;
 use crate::shadow::Capture;
 use crate::traffic::CapabilityCounters;
+use crate::upstream::Lease;
 
 /// One request on its way.
 pub(crate) struct Carried {
@@ -59,6 +60,12 @@ pub(crate) struct Carried {
     pub(crate) held: Option<Held>,
     /// The beginning of a body that is too large for pingora's buffer, to be sent before the rest.
     pub(crate) peeked: Option<Bytes>,
+    /// Its place at an instance of its upstream.
+    pub(crate) lease: Option<Lease>,
+    /// Instances that it was sent to, or could not be, and will not be again.
+    pub(crate) tried: Vec<Arc<str>>,
+    /// The answer was not taken: another instance, or legacy, is asked next.
+    pub(crate) redirected: bool,
     /// The attempt under way.
     pub(crate) attempt: Option<Attempt>,
     /// When the answer's head had arrived.
@@ -102,6 +109,9 @@ impl Carried {
             inflight: None,
             held: None,
             peeked: None,
+            lease: None,
+            tried: Vec::new(),
+            redirected: false,
             attempt: None,
             answered: None,
             status: None,
@@ -155,6 +165,7 @@ impl Carried {
         self.end_attempt(true);
         self.side = Side::Legacy;
         self.fell_back = true;
+        self.tried.clear();
         self.capture = None;
     }
 }

@@ -1,7 +1,7 @@
 //! The path of a request, in pingora's phases. Reads from top to bottom; each step lives in the module that it names.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -17,6 +17,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::admission::{self, ANONYMOUS_COOKIE, Stop};
+use crate::again::{self, Why};
 use crate::answer::{self, Refusal};
 use crate::asked::Asked;
 use crate::carried::Carried;
@@ -126,10 +127,13 @@ impl ProxyHttp for Carrier {
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Carried, mut e: Box<Error>) -> Box<Error> {
-        if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern) {
-            self.0.around.failed(capability, std::time::Instant::now());
+        e.set_retry(again::elsewhere(carried, Why::Connect));
+        if e.retry() {
+            return e;
         }
-        e.set_retry(false);
+        if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern) {
+            self.0.around.failed(capability, Instant::now());
+        }
         fallback::instead(carried, session, &mut e);
         e
     }
@@ -171,8 +175,15 @@ impl ProxyHttp for Carrier {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        if let Some(failed) = fallback::of_answer(carried, session, head.status) {
+        let failed = again::of_answer(carried, session, head.status);
+        if let Some(failed) = failed.or_else(|| fallback::of_answer(carried, session, head.status)) {
             return Err(failed);
+        }
+        if let Some(lease) = &mut carried.lease {
+            match head.status.as_u16() {
+                502..=504 => lease.failed(Instant::now()),
+                _ => lease.succeeded(Instant::now()),
+            }
         }
         carried.answered = Some(Timestamp::from(SystemTime::now()));
         carried.status = Some(head.status);
@@ -234,20 +245,29 @@ impl ProxyHttp for Carrier {
         carried: &mut Carried,
         reused: bool,
     ) -> Box<Error> {
-        if carried.fell_back && e.retry() {
-            // Raised by the answer's filter, which has chosen legacy.
+        if std::mem::take(&mut carried.redirected) {
+            // Raised by the answer's filter, which has chosen who is asked next.
             return e;
         }
         if *e.esource() != ErrorSource::Upstream {
             e.set_retry(false);
             return e;
         }
-        let safe = is_safe(&carried.asked.method);
-        if safe && session.response_written().is_none() && !session.retry_buffer_truncated() {
-            e.retry.decide_reuse(reused);
-        } else {
-            e.set_retry(false);
+        let may_repeat = again::may_repeat(carried, session);
+        match may_repeat {
+            // A pooled connection that its upstream was closing says nothing about the instance.
+            true => e.retry.decide_reuse(reused),
+            false => e.set_retry(false),
         }
+        if e.retry() {
+            return e;
+        }
+        if let Some(lease) = &mut carried.lease {
+            lease.failed(Instant::now());
+        }
+        // What one instance did not do in time, another would not do in the rest of it.
+        let slow = matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        e.set_retry(may_repeat && !slow && again::elsewhere(carried, Why::Broken));
         if !e.retry() {
             fallback::instead(carried, session, &mut e);
         }
@@ -288,6 +308,7 @@ impl ProxyHttp for Carrier {
         }
         carried.inflight = None;
         carried.held = None;
+        carried.lease = None;
     }
 
     fn suppress_error_log(&self, _session: &Session, _carried: &Carried, _e: &Error) -> bool {

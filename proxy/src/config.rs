@@ -13,9 +13,11 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 mod limits;
 mod listen;
+mod upstream;
 
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
+pub use upstream::{Balance, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
 
 /// A gateway's configuration.
 #[derive(Clone)]
@@ -79,16 +81,6 @@ impl Config {
             expose_side: false,
         }
     }
-}
-
-/// A server behind the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream {
-    /// `host:port`, plain HTTP/1.1.
-    pub address: String,
-    /// A path that answers with 5xx, or not in time, when the server is not well. Without it a server that takes
-    /// connections is.
-    pub health: Option<String>,
 }
 
 /// Limits on held writes.

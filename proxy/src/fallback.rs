@@ -27,5 +27,7 @@ pub(crate) fn instead(carried: &mut Carried, session: &Session, error: &mut Erro
 pub(crate) fn of_answer(carried: &mut Carried, session: &Session, status: StatusCode) -> Option<Box<Error>> {
     let failed = matches!(status.as_u16(), 500 | 502 | 503 | 504);
     let mut error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "modern failed a read").into_up();
-    (failed && instead(carried, session, &mut error)).then_some(error)
+    let chosen = failed && instead(carried, session, &mut error);
+    carried.redirected |= chosen;
+    chosen.then_some(error)
 }

@@ -22,7 +22,7 @@ use crate::tls::ClientCertificate;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Peer {
     /// Where it comes from; `None`: from this machine, through a Unix socket.
-    address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Whether its forwarding headers are believed.
     pub(crate) trusted: bool,
     /// The port that it arrived at.

@@ -17,7 +17,8 @@ const FAILURES: u32 = 3;
 const DOWN_FOR: Duration = Duration::from_secs(1);
 /// For how long after its last failure a side that is down is reported as that.
 const REPORTED_FOR: Duration = Duration::from_secs(3);
-/// A side that is probed and was not well for so long is reported as down. Nobody switches to one that was never well.
+/// A side that is probed and was not well for so long, and for a probe more, is reported as down. Nobody switches to one
+/// that was never well.
 const UNWELL: Duration = Duration::from_secs(2);
 
 /// What decisions must know beyond rules and published state.
@@ -43,6 +44,8 @@ struct Modern {
 struct Probed {
     failures: u32,
     well: Option<Instant>,
+    /// What a round of probes takes at most.
+    every: Duration,
 }
 
 impl Modern {
@@ -91,14 +94,14 @@ impl Around {
         }
     }
 
-    /// A modern side was probed.
-    pub(crate) fn probed(&self, capability: &str, is_well: bool, now: Instant) {
+    /// A modern side was probed. `every`: what a round of probes takes at most.
+    pub(crate) fn probed(&self, capability: &str, is_well: bool, every: Duration, now: Instant) {
         let mut sides = self.lock();
         let side = sides.entry(capability.to_owned()).or_default();
         let (avoided, before) = (side.is_avoided(), side.probed.unwrap_or_default());
         side.probed = Some(match is_well {
-            true => Probed { failures: 0, well: Some(now) },
-            false => Probed { failures: before.failures.saturating_add(1), ..before },
+            true => Probed { failures: 0, well: Some(now), every },
+            false => Probed { failures: before.failures.saturating_add(1), every, ..before },
         });
         if side.is_avoided() != avoided {
             self.settle(&sides);
@@ -124,7 +127,7 @@ impl Around {
     /// back to it again and again to find out.
     pub(crate) fn is_down(&self, capability: &str, now: Instant) -> bool {
         let refused = |side: &Modern| side.failures >= FAILURES && side.failed.is_some_and(|at| now < at + REPORTED_FOR);
-        let unwell = |side: &Modern| side.probed.is_some_and(|probed| probed.well.is_none_or(|at| now > at + UNWELL));
+        let unwell = |side: &Modern| side.probed.is_some_and(|probed| probed.well.is_none_or(|at| now > at + UNWELL.max(probed.every)));
         self.lock().get(capability).is_some_and(|side| refused(side) || unwell(side))
     }
 
@@ -170,6 +173,8 @@ mod tests {
 
     use super::{Around, FAILURES};
 
+    const EVERY: Duration = Duration::from_millis(1_500);
+
     #[test]
     fn a_side_is_down_after_some_failures_and_is_probed_after_a_moment() {
         let (around, start) = (Around::new(), Instant::now());
@@ -204,19 +209,19 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let seen = |ms| (around.circumstances(at(ms)).modern_down.len(), around.is_down("users", at(ms)));
         assert_eq!(seen(0), (0, false), "nobody is on the way to it");
-        around.probed("users", false, at(0));
+        around.probed("users", false, EVERY, at(0));
         assert_eq!(seen(1), (0, true), "never well");
-        around.probed("users", true, at(500));
+        around.probed("users", true, EVERY, at(500));
         assert_eq!(seen(501), (0, false));
         for ms in [1_000, 1_500, 2_000] {
-            around.probed("users", false, at(ms));
+            around.probed("users", false, EVERY, at(ms));
         }
         assert_eq!(seen(2_001), (1, false), "avoided at once, reported after a moment");
         around.reached("users");
         assert_eq!(seen(2_501), (1, true), "that it takes connections says nothing of its health");
-        around.probed("users", true, at(3_000));
+        around.probed("users", true, EVERY, at(3_000));
         assert_eq!(seen(3_001), (0, false));
-        around.probed("users", false, at(9_000));
+        around.probed("users", false, EVERY, at(9_000));
         around.unwatch(&[]);
         assert_eq!(seen(9_001), (0, false));
     }
@@ -224,12 +229,12 @@ mod tests {
     #[test]
     fn circumstances_stay_as_they_are_where_nobody_is_watched_less() {
         let (around, start) = (Around::new(), Instant::now());
-        around.probed("users", true, start);
+        around.probed("users", true, EVERY, start);
         let before = around.circumstances(start);
         around.unwatch(&["users".to_owned()]);
         around.unwatch(&[]);
         assert!(std::sync::Arc::ptr_eq(&before, &around.circumstances(start)), "it was not avoided");
-        (0..FAILURES).for_each(|_| around.probed("users", false, start));
+        (0..FAILURES).for_each(|_| around.probed("users", false, EVERY, start));
         assert_eq!(around.circumstances(start).modern_down, ["users"]);
         around.unwatch(&[]);
         assert_eq!(around.circumstances(start).modern_down, Vec::<String>::new());

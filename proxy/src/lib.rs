@@ -9,8 +9,8 @@
 //! 2. `identity`: Django's session cookie becomes a user;
 //! 3. `admission`: one decision by one snapshot; a write is held while its fence is closed, then decided anew;
 //! 4. `csrf`: Django's rule, for writes that modern answers;
-//! 5. `upstream`, `forward`: a connection with deadlines, a head that says who calls and from where;
-//! 6. `fallback`: a read that modern fails is answered by legacy;
+//! 5. `upstream`, `forward`: an instance that is well, a connection with deadlines, a head that says who calls and from where;
+//! 6. `again`, `fallback`: a read that an instance fails is sent to another one, and one that modern fails is answered by legacy;
 //! 7. `wrote`: the answer to a write carries a marker, so that its caller reads what it wrote;
 //! 8. `shadow`: a copy of a read's answer is compared with the other side's, off the path;
 //! 9. `observe`: counters and one access line.
@@ -18,6 +18,7 @@
 //! Read next: `carry.rs` for that path in order, `gateway.rs` for what its owner does with it.
 
 mod admission;
+mod again;
 mod answer;
 mod arrive;
 mod asked;
@@ -53,10 +54,11 @@ mod validity;
 mod wrote;
 
 pub use identity::check_identity;
+pub use upstream::discover::find_instances;
 
 pub use config::{
-    Certificate, Clients, Config, DjangoIdentity, HoldLimits, Limits, Listener, RoleColumn, SessionDatabase, Timeouts, Upstream,
-    check_network,
+    Balance, Certificate, Clients, Config, DjangoIdentity, Ejection, HashBy, HoldLimits, Instances, Limits, Listener, Lookup, Probe, Retry,
+    RoleColumn, SessionDatabase, Timeouts, Upstream, Weighted, check_network,
 };
 pub use gateway::Gateway;
 

@@ -5,6 +5,7 @@ use std::sync::{Once, OnceLock};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
 
+use crate::again::Why;
 use crate::shadow::Dropped;
 
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
@@ -32,6 +33,10 @@ pub(crate) struct Metrics {
     pub(crate) turned_away: IntCounterVec,
     pub(crate) certificate_expires: IntGaugeVec,
     pub(crate) certificate_unread: IntGaugeVec,
+    pub(crate) instances: IntGaugeVec,
+    pub(crate) ejections: IntCounterVec,
+    pub(crate) retries: IntCounterVec,
+    pub(crate) discovery_failures: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -93,6 +98,18 @@ impl Metrics {
                 &["file"],
             ),
             certificate_unread: gauges("ficus_certificate_unread", "1 while what a file holds now cannot be used", &["file"]),
+            instances: gauges("ficus_upstream_instances", "Instances of upstreams, by what is thought of them", &["upstream", "state"]),
+            ejections: counters("ficus_upstream_ejections_total", "Instances that were left alone for failing requests", &["upstream"]),
+            retries: counters(
+                "ficus_upstream_retries_total",
+                "Requests that went on to another instance, by reason",
+                &["upstream", "reason"],
+            ),
+            discovery_failures: counters(
+                "ficus_upstream_discovery_failures_total",
+                "Times that it could not be found out where instances are",
+                &["upstream"],
+            ),
         }
     }
 }
@@ -116,6 +133,20 @@ pub(crate) fn begin(capability: &str) {
     }
     for verdict in ["same", "different", "failed"] {
         let _ = metrics.shadow.with_label_values(&[capability, verdict]);
+    }
+}
+
+/// Shows an upstream's from zero on.
+pub(crate) fn begin_upstream(upstream: &str, states: &[&str]) {
+    let metrics = metrics();
+    for state in states {
+        let _ = metrics.instances.with_label_values(&[upstream, state]);
+    }
+    for why in Why::ALL {
+        let _ = metrics.retries.with_label_values(&[upstream, why.as_str()]);
+    }
+    for counter in [&metrics.ejections, &metrics.discovery_failures] {
+        let _ = counter.with_label_values(&[upstream]);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Asks both sides how they are, also where no request goes yet or any more: neither a cutover nor an automatic way back
-//! must lead to a server that is not there. Only while a capability is on its way, and every server once, however many
-//! capabilities it serves. Decides nothing: [`crate::health`] and [`crate::legacy`] draw the conclusions.
+//! must lead to a server that is not there. Only while a capability is on its way; an upstream of several instances
+//! always, for the choice among them. Every server is asked once, however many capabilities it serves. Decides nothing:
+//! [`crate::health`], [`crate::legacy`] and the pool draw the conclusions; an upstream is well while one instance is.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ficus_rules::migration::Phase;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use http::{Request, header};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
@@ -15,64 +17,97 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::gateway::Inner;
-
-/// Between two probes of a server.
-const EVERY: Duration = Duration::from_millis(500);
-
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::upstream::{Instance, Pool};
 
 type Asking = Client<HttpConnector, Empty<Bytes>>;
 
 /// Probes for ever.
 pub(crate) async fn run(gateway: Arc<Inner>) {
     let client: Asking = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    // Each at its own pace: a server that takes its time must not delay what is known of another.
+    futures::future::join_all(gateway.upstreams.all().map(|pool| tend(&gateway, &client, pool))).await;
+}
+
+/// Probes one upstream for ever, while somebody wants to know.
+async fn tend(gateway: &Inner, client: &Asking, pool: &Pool) {
     loop {
-        let sides = sides(&gateway);
-        gateway.around.unwatch(&sides.modern.keys().cloned().collect::<Vec<_>>());
-        let servers: BTreeSet<&String> = sides.modern.values().chain(&sides.legacy).collect();
-        let probes = servers.into_iter().map(|server| {
-            let (gateway, client, sides) = (&gateway, &client, &sides);
-            async move {
-                let is_well = tokio::time::timeout(PATIENCE, is_well(gateway, client, server)).await.unwrap_or(false);
-                // Told at once: a server that takes its time must not delay what is known of another.
-                for (capability, _) in sides.modern.iter().filter(|(_, modern)| *modern == server) {
-                    gateway.around.probed(capability, is_well, Instant::now());
-                }
-                (server.clone(), is_well)
+        let interest = Interest::of(gateway, pool.name());
+        gateway.around.unwatch(&interest.all);
+        if !interest.legacy {
+            gateway.legacy.unwatch(pool.name());
+        }
+        if pool.is_many() || interest.legacy || !interest.modern.is_empty() {
+            let well = probe(client, pool, || interest.tell(gateway, pool, true)).await;
+            if !well {
+                interest.tell(gateway, pool, false);
             }
-        });
-        let mut seen: BTreeMap<String, bool> = futures::future::join_all(probes).await.into_iter().collect();
-        seen.retain(|server, _| sides.legacy.contains(server));
-        gateway.legacy.probed(&seen, Instant::now());
-        tokio::time::sleep(EVERY).await;
+        }
+        pool.show(Instant::now());
+        tokio::time::sleep(pool.settings().probe.interval).await;
     }
 }
 
-/// What is probed.
-struct Sides {
-    /// The new services, by capability.
-    modern: BTreeMap<String, String>,
-    /// Servers that there is a way back to.
-    legacy: BTreeSet<String>,
+/// Who wants to know how an upstream is.
+struct Interest {
+    /// Capabilities that are on their way to it.
+    modern: Vec<String>,
+    /// Some have a way back to it.
+    legacy: bool,
+    /// Capabilities that are on their way to any upstream.
+    all: Vec<String>,
 }
 
-/// The sides of the capabilities that are on their way.
-fn sides(gateway: &Inner) -> Sides {
-    let snapshot = gateway.current.load();
-    let phase = |name: &String| snapshot.published.capabilities.get(name).map(|serving| serving.phase);
-    let capabilities = snapshot.rules.capabilities.iter().filter_map(|(name, capability)| Some((name, capability, phase(name)?)));
-    let on_their_way: Vec<_> = capabilities.filter(|(_, _, phase)| *phase != Phase::Draft).collect();
-    Sides {
-        modern: on_their_way.iter().map(|(name, capability, _)| ((*name).clone(), capability.modern.clone())).collect(),
-        legacy: on_their_way.iter().filter(|(_, _, phase)| *phase != Phase::Retired).map(|(_, c, _)| c.legacy.clone()).collect(),
+impl Interest {
+    fn of(gateway: &Inner, upstream: &str) -> Interest {
+        let snapshot = gateway.current.load();
+        let phase = |name: &String| snapshot.published.capabilities.get(name).map(|serving| serving.phase);
+        let capabilities = snapshot.rules.capabilities.iter().filter_map(|(name, capability)| Some((name, capability, phase(name)?)));
+        let on_their_way: Vec<_> = capabilities.filter(|(_, _, phase)| *phase != Phase::Draft).collect();
+        let names = |wanted: &dyn Fn(&str) -> bool| {
+            on_their_way.iter().filter(|(_, capability, _)| wanted(&capability.modern)).map(|(name, _, _)| (*name).clone()).collect()
+        };
+        Interest {
+            modern: names(&|modern| modern == upstream),
+            legacy: on_their_way.iter().any(|(_, capability, phase)| capability.legacy == upstream && *phase != Phase::Retired),
+            all: names(&|_| true),
+        }
+    }
+
+    fn tell(&self, gateway: &Inner, pool: &Pool, is_well: bool) {
+        let (now, probe) = (Instant::now(), &pool.settings().probe);
+        let every = probe.interval + probe.timeout;
+        for capability in &self.modern {
+            gateway.around.probed(capability, is_well, every, now);
+        }
+        if self.legacy {
+            gateway.legacy.probed(pool.name(), is_well, every, now);
+        }
     }
 }
 
-/// Whether a server takes connections, and where it says how it is, says nothing bad.
-async fn is_well(gateway: &Inner, client: &Asking, upstream: &str) -> bool {
-    let Some(authority) = gateway.upstreams.authority(upstream) else { return false };
-    let Some(path) = gateway.upstreams.health(upstream) else {
+/// Probes all instances. Says so at the first that is well; whether there was one.
+async fn probe(client: &Asking, pool: &Pool, tell: impl Fn()) -> bool {
+    let (instances, rule) = (pool.instances(), &pool.settings().probe);
+    let probes = instances.iter().map(|instance| async move {
+        let well = is_well(client, instance, pool.settings().health.as_deref());
+        let well = tokio::time::timeout(rule.timeout, well).await.unwrap_or(false);
+        instance.probed(well, rule);
+        well
+    });
+    let mut probes: FuturesUnordered<_> = probes.collect();
+    let mut any = false;
+    while let Some(well) = probes.next().await {
+        if well && !std::mem::replace(&mut any, true) {
+            tell();
+        }
+    }
+    any
+}
+
+/// Whether an instance takes connections, and where it says how it is, says nothing bad.
+async fn is_well(client: &Asking, instance: &Instance, path: Option<&str>) -> bool {
+    let authority = &**instance.authority();
+    let Some(path) = path else {
         return tokio::net::TcpStream::connect(authority).await.is_ok();
     };
     let request = Request::get(format!("http://{authority}{path}")).header(header::USER_AGENT, "ficus");

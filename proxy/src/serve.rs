@@ -21,11 +21,12 @@ use crate::harden::Places;
 use crate::listen::{Bound, Open};
 use crate::probe;
 use crate::shadow::mirror;
+use crate::upstream::discover;
 
 /// Connections to upstreams that are kept open.
 const KEPT_CONNECTIONS: usize = 1024;
-/// Tries in all: a pooled connection that died and its replacement, on modern and then on legacy.
-const TRIES: usize = 4;
+/// Tries in all: some instances of modern, then some of legacy, each perhaps once more for a pooled connection that died.
+const TRIES: usize = 16;
 
 /// Serves until `shutdown` says stop; then finishes what is under way, within the grace period.
 pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Result<(), Error> {
@@ -38,6 +39,9 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     mirroring.spawn(probe::run(gateway.clone()));
     let watching = gateway.clone();
     mirroring.spawn(async move { watching.tls.watch().await });
+    for pool in gateway.upstreams.all() {
+        mirroring.spawn(discover::run(pool.clone()));
+    }
     let served = carrying.block_on(serve(gateway, sockets, shutdown));
     carrying.shutdown_timeout(Duration::from_millis(200));
     mirroring.shutdown_background();

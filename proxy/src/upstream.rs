@@ -3,20 +3,35 @@
 //! A pooled connection may be closed by its upstream at the moment in which we use it. For a read that is no matter: it
 //! is sent once more. A write must not be sent twice, and whether it was carried out cannot be told; therefore every
 //! write gets a connection of its own, and when that one dies the failure is reported as it is (502).
+//!
+//! `pool` knows the instances and chooses one (`balance`) of those that are well (`instance`, `ejection`); `discover`
+//! finds out where they are.
+
+mod balance;
+mod budget;
+pub(crate) mod discover;
+mod ejection;
+mod instance;
+mod pool;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ficus_rules::route::Request as _;
 use http::StatusCode;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::answer::Refusal;
 use crate::carried::Carried;
-use crate::config::{Config, Upstream};
+use crate::config::{Balance, Config, HashBy};
+use crate::identity::Identity;
 use crate::upgrade;
+
+pub(crate) use instance::{Instance, Lease};
+pub(crate) use pool::Pool;
 
 /// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
 const IDLE: Duration = Duration::from_secs(15);
@@ -27,8 +42,8 @@ const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
 /// The servers behind the gateway.
 pub(crate) struct Upstreams {
-    by_name: BTreeMap<String, Upstream>,
-    resolved: moka::sync::Cache<String, SocketAddr>,
+    by_name: BTreeMap<String, Arc<Pool>>,
+    resolved: moka::sync::Cache<Arc<str>, SocketAddr>,
     /// Keeps the connections of writes and of tunnels apart, from reads and from each other.
     apart: AtomicU64,
 }
@@ -36,13 +51,38 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     pub(crate) fn new(config: &Config) -> Upstreams {
         let resolved = moka::sync::Cache::builder().time_to_live(RESOLVED_FOR).build();
-        Upstreams { by_name: config.upstreams.clone(), resolved, apart: AtomicU64::new(0) }
+        let pools = config.upstreams.iter().map(|(name, upstream)| (name.clone(), Arc::new(Pool::new(name, upstream))));
+        Upstreams { by_name: pools.collect(), resolved, apart: AtomicU64::new(0) }
     }
 
-    /// The peer for a request.
-    pub(crate) async fn peer(&self, carried: &Carried, config: &Config) -> Result<Box<HttpPeer>, Refusal> {
-        let name = carried.upstream(&config.default_upstream);
-        let address = self.address(name).await.ok_or_else(|| unknown(name))?;
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.by_name.values()
+    }
+
+    /// The peer for a request: an instance of its upstream that it was not sent to yet. The request has a lease of it.
+    pub(crate) async fn peer(&self, carried: &mut Carried, config: &Config) -> Result<Box<HttpPeer>, Refusal> {
+        // What it had elsewhere is over, and must not count while the next one is chosen.
+        carried.lease = None;
+        let name = carried.upstream(&config.default_upstream).to_owned();
+        let pool = self.by_name.get(&name).ok_or_else(|| unknown(&name))?;
+        pool.found(config.timeouts.connect).await;
+        if carried.tried.is_empty() {
+            pool.requested(Instant::now());
+        }
+        let key = match &pool.settings().balance {
+            Balance::Hash(by) => by.iter().find_map(|by| key(by, carried)),
+            _ => None,
+        };
+        let (lease, address) = loop {
+            let mut lease = pool.pick(key.as_deref(), &carried.tried, Instant::now()).ok_or_else(|| unknown(&name))?;
+            if let Some(address) = self.address(lease.instance()).await {
+                break (lease, address);
+            }
+            lease.failed(Instant::now());
+            carried.tried.push(lease.instance().authority().clone());
+        };
+        carried.lease = Some(lease);
         let mut peer = HttpPeer::new(address, false, String::new());
         let silence = carried.decision.as_ref().and_then(|decision| decision.timeout).unwrap_or(config.timeouts.answer);
         let silence = if carried.streams { STREAM_SILENCE } else { silence };
@@ -61,27 +101,35 @@ impl Upstreams {
         Ok(Box::new(peer))
     }
 
-    /// `host:port` of an upstream.
-    pub(crate) fn authority(&self, name: &str) -> Option<&str> {
-        self.by_name.get(name).map(|upstream| upstream.address.as_str())
+    /// An instance of an upstream, for a request of our own.
+    pub(crate) fn lease(&self, name: &str) -> Option<Lease> {
+        self.by_name.get(name)?.pick(None, &[], Instant::now())
     }
 
-    /// Where an upstream says how it is.
-    pub(crate) fn health(&self, name: &str) -> Option<&str> {
-        self.by_name.get(name)?.health.as_deref()
-    }
-
-    async fn address(&self, name: &str) -> Option<SocketAddr> {
-        let authority = self.authority(name)?;
-        if let Ok(address) = authority.parse() {
+    async fn address(&self, instance: &Instance) -> Option<SocketAddr> {
+        if let Some(address) = instance.fixed() {
             return Some(address);
         }
+        let authority = instance.authority();
         if let Some(address) = self.resolved.get(authority) {
             return Some(address);
         }
-        let address = tokio::net::lookup_host(authority).await.ok()?.next()?;
-        self.resolved.insert(authority.to_owned(), address);
+        let address = tokio::net::lookup_host(&**authority).await.ok()?.next()?;
+        self.resolved.insert(authority.clone(), address);
         Some(address)
+    }
+}
+
+/// What tells a caller, if the request has it.
+fn key(by: &HashBy, carried: &Carried) -> Option<String> {
+    match by {
+        HashBy::User => match &carried.identity {
+            Some(Identity::Known(user)) => Some(format!("user:{}", user.id)),
+            _ => None,
+        },
+        HashBy::Cookie(name) => carried.asked.cookie(name).map(|value| format!("cookie:{value}")),
+        HashBy::Header(name) => carried.asked.header(name).map(|value| format!("header:{value}")),
+        HashBy::Address => carried.peer.address.map(|address| format!("address:{address}")),
     }
 }
 

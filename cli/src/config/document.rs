@@ -3,6 +3,7 @@
 mod access;
 mod limits;
 mod listen;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use toml::Spanned;
 pub(super) use access::{Tls, Token};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
+pub(super) use upstream::Upstream;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -24,7 +26,7 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) agent: Agent,
     #[serde(default)]
-    pub(super) upstream: BTreeMap<String, Upstream>,
+    pub(super) upstream: BTreeMap<Spanned<String>, Upstream>,
     pub(super) identity: Option<Identity>,
 }
 
@@ -107,15 +109,6 @@ impl Default for Agent {
     fn default() -> Self {
         Agent { listen: unplaced("127.0.0.1:7072"), poll: unplaced("10ms"), batch_rows: 2_000 }
     }
-}
-
-/// `[upstream.NAME]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Upstream {
-    pub(super) address: Spanned<String>,
-    pub(super) health: Option<Spanned<String>>,
-    pub(super) database: Option<Spanned<String>>,
 }
 
 /// `[identity]`

@@ -51,6 +51,23 @@ def upstreams():
     ]
 
 
+def instances():
+    return [
+        curves("Instances", "Of each upstream, by what is thought of them: failing requests has an instance ejected for a while, failing probes "
+               "makes it unwell. Of several gateways, what the most pessimistic one sees of the good ones, and of the others.", "short",
+               query(f'min by (upstream) (ficus_upstream_instances{{{THESE}, state="available"}})', "{{upstream}}, available"),
+               query(f'max by (upstream, state) (ficus_upstream_instances{{{THESE}, state!="available"}})', "{{upstream}}, {{state}}")),
+        curves("Sent to another instance", "`connect`: nothing had been sent. `broken` and `status`: reads, within the budget of `retry`.", "reqps",
+               query(f"sum by (upstream, reason) (rate(ficus_upstream_retries_total{{{THESE}}}[$__rate_interval]))", "{{upstream}}, {{reason}}"),
+               stacked=True),
+        curves("Ejected, and not found", "Instances that were left alone for failing requests, and times that it could not be found out where an "
+               "upstream's instances are.", "short",
+               query(f"sum by (upstream) (increase(ficus_upstream_ejections_total{{{THESE}}}[$__rate_interval]))", "{{upstream}}, ejected"),
+               query(f"sum by (upstream) (increase(ficus_upstream_discovery_failures_total{{{THESE}}}[$__rate_interval]))",
+                     "{{upstream}}, not found")),
+    ]
+
+
 def limits():
     return [
         curves("Connections", "Of clients, by gateway; also those that are idle.", "short",
@@ -72,6 +89,6 @@ def limits():
 
 
 def make():
-    rows = [("Health", health()), ("Traffic", traffic()), ("Upstreams", upstreams()), ("Limits and rules", limits())]
+    rows = [("Health", health()), ("Traffic", traffic()), ("Upstreams", upstreams()), ("Instances", instances()), ("Limits and rules", limits())]
     text = "Gateways: requests, upstream health, what was tried again or refused, and the state that each serves by."
     return dashboard("ficus-gateway", "Ficus: gateway", text, [INSTANCE], transitions(), rows)

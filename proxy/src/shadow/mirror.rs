@@ -206,7 +206,9 @@ impl Mirror {
     }
 
     async fn ask_once(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
-        let request = self.request(job, side).ok_or(Failure::NoAnswer)?;
+        let upstream = if side == Side::Legacy { &job.legacy } else { &job.modern };
+        let lease = self.gateway.upstreams.lease(upstream).ok_or(Failure::NoAnswer)?;
+        let request = self.request(job, side, lease.instance().authority()).ok_or(Failure::NoAnswer)?;
         let asked = async {
             let (answered, body) = self.client.request(request).await.map_err(|_| Failure::NoAnswer)?.into_parts();
             let body = Limited::new(body, LARGEST).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
@@ -221,12 +223,11 @@ impl Mirror {
         tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Failure::NoAnswer))
     }
 
-    fn request(&self, job: &Job, side: Side) -> Option<Request<Empty<Bytes>>> {
+    fn request(&self, job: &Job, side: Side, authority: &str) -> Option<Request<Empty<Bytes>>> {
         let (upstream, target) = match side {
             Side::Legacy => (&job.legacy, &job.target),
             Side::Modern => (&job.modern, &job.modern_target),
         };
-        let authority = self.gateway.upstreams.authority(upstream)?;
         let request = Request::builder().method(job.asked.method.as_str()).uri(format!("http://{authority}{target}"));
         let mut request = request.body(Empty::new()).ok()?;
         *request.headers_mut() = self.headers(job, side, upstream);

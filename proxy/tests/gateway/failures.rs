@@ -11,7 +11,7 @@ use super::support::{World, eventually, full, ramping, soaking};
 
 fn without_modern(upstreams: &mut BTreeMap<String, Upstream>) {
     // Port 9 of loopback: nobody listens there.
-    upstreams.insert("users-service".into(), Upstream { address: "127.0.0.1:9".into(), health: None });
+    upstreams.insert("users-service".into(), Upstream::at("127.0.0.1:9"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,9 +43,7 @@ async fn a_refused_connection_is_502_and_silence_is_504() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_monolith_that_is_down_is_502_for_programs_and_for_people() {
-    let nowhere = |upstreams: &mut BTreeMap<String, Upstream>| {
-        upstreams.insert("monolith".into(), Upstream { address: "127.0.0.1:9".into(), health: None })
-    };
+    let nowhere = |upstreams: &mut BTreeMap<String, Upstream>| upstreams.insert("monolith".into(), Upstream::at("127.0.0.1:9"));
     let world = World::with(|config| drop(nowhere(&mut config.upstreams))).await;
     world.serve(ramping(0));
     for path in ["/api/v1/users/1/", "/no/route/at/all/"] {
@@ -133,7 +131,7 @@ async fn a_write_that_breaks_off_is_reported_and_never_sent_again() {
         }
         writes
     });
-    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream { address, health: None }))).await;
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
     world.serve(soaking());
     assert_eq!(world.get("/api/v1/users/1/").await.status, 200);
     assert_eq!(world.post("/api/v1/users/1/").await.status, 502);

@@ -65,7 +65,7 @@ async fn in_turn(targets: mpsc::UnboundedSender<String>) -> SocketAddr {
 async fn held_writes_of_a_session_reach_the_new_owner_in_the_order_in_which_they_came() {
     let (targets, mut came) = mpsc::unbounded_channel();
     let modern = in_turn(targets).await;
-    let upstream = Upstream { address: modern.to_string(), health: None };
+    let upstream = Upstream::at(modern.to_string());
     let world = Arc::new(World::with(|config| drop(config.upstreams.insert("users-service".into(), upstream))).await);
     for round in 0..10 {
         world.serve(fenced());

@@ -202,8 +202,7 @@ async fn a_hanging_modern_costs_no_reader_anything() {
     const AWAY: u64 = 256 + 2 * READERS;
     let silence = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silence.local_addr().unwrap().to_string();
-    let world =
-        Arc::new(World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream { address, health: None }))).await);
+    let world = Arc::new(World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await);
     world.serve(shadowing());
     world.fresh(1, Timestamp(now().0 + 60_000));
     let readers: Vec<_> = (0..READERS)

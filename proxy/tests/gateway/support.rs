@@ -254,7 +254,7 @@ impl World {
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> World {
         let (legacy, modern) = (Origin::start("monolith").await, Origin::start("users-service").await);
-        let upstream = |origin: &Origin| Upstream { address: origin.address.to_string(), health: None };
+        let upstream = |origin: &Origin| Upstream::at(origin.address.to_string());
         let upstreams = BTreeMap::from([("monolith".to_owned(), upstream(&legacy)), ("users-service".to_owned(), upstream(&modern))]);
         let mut config = Config::new("g1", upstreams, "monolith");
         config.expose_side = true;

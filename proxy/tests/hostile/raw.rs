@@ -163,7 +163,7 @@ impl World {
     pub async fn configured(change: impl FnOnce(&mut Config)) -> World {
         let one = ONE.lock().await;
         let (server, address) = Server::start().await;
-        let upstream = || Upstream { address: address.to_string(), health: None };
+        let upstream = || Upstream::at(address.to_string());
         let upstreams = BTreeMap::from([("server".to_owned(), upstream()), ("modern".to_owned(), upstream())]);
         let mut config = Config::new("g1", upstreams, "server");
         config.grace = Duration::from_millis(100);

@@ -33,7 +33,7 @@ const RULE_KEYS: [(&str, &str); 16] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 13] = [
+const CONFIGURATION_KEYS: [(&str, &str); 16] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -48,12 +48,15 @@ const CONFIGURATION_KEYS: [(&str, &str); 13] = [
     ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),
     ("[agent]", "/properties/agent/properties"),
     ("[upstream.monolith]", "/properties/upstream/additionalProperties/properties"),
+    ("[upstream.monolith.probe]", "/properties/upstream/additionalProperties/properties/probe/properties"),
+    ("[upstream.monolith.ejection]", "/properties/upstream/additionalProperties/properties/ejection/properties"),
+    ("[upstream.monolith.retry]", "/properties/upstream/additionalProperties/properties/retry/properties"),
     ("[identity]", "/properties/identity/properties"),
     ("[identity.django]", "/properties/identity/properties/django/properties"),
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 32] = [
+const FAULTS: [(&str, &str, &str); 37] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -85,6 +88,11 @@ const FAULTS: [(&str, &str, &str); 32] = [
     ("flags", "default = false", "default = \"off\""),
     ("flags", "default = false", "percentage = \"ten\""),
     ("ficus", "listen = [\"127.0.0.1:8080\"]", "listen = []"),
+    ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\ndns = \"school.internal:80\""),
+    ("ficus", "address = \"127.0.0.1:8000\"", "health = \"/health/\""),
+    ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\nbalance = \"random\""),
+    ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\nbalance = \"hash\""),
+    ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\nhash = [\"ip\"]\nbalance = \"hash\""),
     ("ficus", "database = \"sqlite://school.sqlite3\"", "database = \"oracle://school\""),
 ];
 

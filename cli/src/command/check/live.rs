@@ -99,9 +99,22 @@ fn subjects(asked: &Check, config: &Config, rules: &RuleSet) -> Result<Vec<Subje
 async fn unreachable(upstreams: &BTreeMap<String, Upstream>) -> BTreeMap<String, String> {
     let mut silent = BTreeMap::new();
     for (name, upstream) in upstreams {
-        let connected = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(&upstream.address)).await;
-        if !matches!(connected, Ok(Ok(_))) {
-            silent.insert(name.clone(), upstream.address.clone());
+        let instances = match ficus_proxy::find_instances(&upstream.server.instances).await {
+            Ok(instances) => instances,
+            Err(why) => {
+                silent.insert(name.clone(), why);
+                continue;
+            }
+        };
+        let mut silently = Vec::new();
+        for instance in &instances {
+            let connected = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(&instance.address)).await;
+            if !matches!(connected, Ok(Ok(_))) {
+                silently.push(instance.address.as_str());
+            }
+        }
+        if !silently.is_empty() {
+            silent.insert(name.clone(), silently.join(", "));
         }
     }
     silent
