@@ -167,6 +167,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn serve(listen: &str, tls: Option<&Tls>, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
     let listener = Listener::bind(listen, tls).await.with_context(|| format!("cannot listen on {listen} (is another ficus running?)"))?;
     let address: SocketAddr = listener.local_addr()?;
+    tls.into_iter().for_each(metrics::certificate);
     Ok(async move {
         let served = listener.serve(router).await;
         if let Err(error) = &served {

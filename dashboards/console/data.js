@@ -90,13 +90,14 @@ function asides({ rows: kept }, total) {
 function images({ legacy, key, wanted, there, cut }) {
   if (!wanted && !there) return h("p", { class: "note" }, cut ? "Its images are too large to be shown." : "It was to be removed, and is not there.");
   const columns = [...new Set([...Object.keys(wanted ?? {}), ...Object.keys(there ?? {})])];
+  // A row whose values have no counterpart stands there as its source has it: a column of the same name is another one.
+  const alike = wanted && there && columns.every((column) => column in wanted && column in there);
   const written = (image, column) => (image && column in image ? cell(image[column]) : "–");
   return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `Images of ${legacy} ${key}` }, h("table", { class: "diff" },
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Column"), h("th", { scope: "col" }, wanted ? "To be written" : cut ? "Too large to be shown" : "To be removed"), h("th", { scope: "col" }, there ? "There instead" : "Not there"))),
     h("tbody", {}, columns.map((column) => {
-      const both = wanted && there && column in wanted && column in there;
       const [left, right] = [written(wanted, column), written(there, column)];
-      const [one, other] = both && left !== right ? marked(left, right) : [h("code", {}, left), h("code", {}, right)];
+      const [one, other] = alike && left !== right ? marked(left, right) : [h("code", {}, left), h("code", {}, right)];
       return h("tr", {}, h("th", { scope: "row" }, h("code", {}, column)), h("td", { class: "wanted" }, one), h("td", { class: "there" }, other));
     }))));
 }

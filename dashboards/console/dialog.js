@@ -2,6 +2,7 @@
 
 import { Refused } from "./api.js";
 import { byId, h, say } from "./dom.js";
+import { coded } from "./words.js";
 
 const NAME = "ficus-name";
 
@@ -38,7 +39,7 @@ export function confirm({ title, text, button, danger = false, fields = [], done
       say(done);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      problem.textContent = error.message;
+      problem.replaceChildren(...coded(error.message));
     } finally {
       go.disabled = false;
     }

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<rustls::ServerConfig>,
+    file: String,
+    expires: i64,
 }
 
 impl std::fmt::Debug for Tls {
@@ -50,13 +53,26 @@ impl Tls {
         if chain.is_empty() {
             return Err(format!("{} holds no certificate in PEM", certificate.display()));
         }
+        let leaf =
+            X509Certificate::from_der(&chain[0]).map_err(|_| format!("{} holds no certificate that can be read", certificate.display()))?;
+        let expires = leaf.1.validity().not_after.timestamp();
         let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unread(key, error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
             .map_err(|error| format!("{} and {} cannot be used together: {error}", certificate.display(), key.display()))?;
-        Ok(Tls { config: Arc::new(config) })
+        Ok(Tls { config: Arc::new(config), file: certificate.display().to_string(), expires })
+    }
+
+    /// The file of the certificate, as it was named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// When it ends to be good, in seconds since 1970.
+    pub fn expires(&self) -> i64 {
+        self.expires
     }
 }
 

@@ -10,6 +10,10 @@ pub(crate) const SHOWN: u32 = 20;
 pub(crate) const LARGEST: usize = 16 << 10;
 /// Characters of a value that are shown.
 const LONGEST: usize = 300;
+/// What a column's name has in it whose values are nobody's to see.
+const SECRET: [&str; 4] = ["password", "passwd", "secret", "token"];
+/// What stands in their place.
+const HIDDEN: &str = "(not shown)";
 /// Bytes of all rows of an agent that are shown, about.
 const ALL: usize = 1 << 20;
 
@@ -86,12 +90,16 @@ pub(crate) fn shown(capability: &str, from: Side, plans: &[Plan], kept: Kept) ->
     SetAside { capability: capability.to_owned(), from, legacy, modern, key, at: Timestamp(at), reason, wanted, there, cut }
 }
 
-/// An image without more than the beginning of a long value.
+/// An image without secrets, and without more than the beginning of a long value.
 fn shortened(image: &str, cut: &mut bool) -> serde_json::Value {
-    let mut image: serde_json::Value = serde_json::from_str(image).unwrap_or_else(|_| image.into());
-    let cells = image.as_object_mut().into_iter().flat_map(|cells| cells.values_mut());
-    for text in cells.filter_map(|cell| if cell.is_object() { cell.get_mut("hex") } else { Some(cell) }) {
-        if let serde_json::Value::String(text) = text
+    let Ok(mut image) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(image) else { return HIDDEN.into() };
+    for (column, cell) in &mut image {
+        let column = column.to_lowercase();
+        if !cell.is_null() && SECRET.iter().any(|word| column.contains(word)) {
+            *cell = HIDDEN.into();
+        }
+        let text = if cell.is_object() { cell.get_mut("hex") } else { Some(cell) };
+        if let Some(serde_json::Value::String(text)) = text
             && let Some((end, _)) = text.char_indices().nth(LONGEST)
         {
             text.truncate(end);
@@ -99,7 +107,7 @@ fn shortened(image: &str, cut: &mut bool) -> serde_json::Value {
             *cut = true;
         }
     }
-    image
+    image.into()
 }
 
 /// The first rows that are no more than a message should carry.
@@ -135,6 +143,15 @@ mod tests {
         assert_eq!((whole.cut, whole.wanted), (false, Some(serde_json::json!({ "id": 7 }))));
         let large = shown("items", Side::Legacy, &[], kept(Image::Large));
         assert_eq!((large.cut, large.wanted), (true, None));
+    }
+
+    #[test]
+    fn what_a_secret_is_is_not_shown() {
+        let image = r#"{"id":7,"password":"pbkdf2$1$x","API_Token":"t","reset_secret":null,"name":"Ann"}"#;
+        let wanted = shown("items", Side::Legacy, &[], kept(Image::Text(image.into()))).wanted;
+        let expected = serde_json::json!({ "id": 7, "password": HIDDEN, "API_Token": HIDDEN, "reset_secret": null, "name": "Ann" });
+        assert_eq!(wanted, Some(expected));
+        assert_eq!(shown("items", Side::Legacy, &[], kept(Image::Text("no JSON".into()))).wanted, Some(HIDDEN.into()));
     }
 
     #[test]

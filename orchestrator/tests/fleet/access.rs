@@ -158,6 +158,13 @@ async fn the_listener_speaks_tls_and_nothing_else() {
     let why = Tls::load(&key, &certificate).expect_err("they are the wrong way round");
     assert!(why.contains("key.pem") && !why.contains(&made.signing_key.serialize_pem()), "{why}");
 
+    let mut until = rcgen::CertificateParams::new(["ficus.internal".to_owned()]).expect("a name");
+    until.not_after = rcgen::date_time_ymd(2030, 6, 1);
+    let short = folder.path().join("short.pem");
+    std::fs::write(&short, until.self_signed(&made.signing_key).expect("a certificate").pem()).expect("it writes");
+    let tls = Tls::load(&short, &key).expect("they belong together");
+    assert_eq!((tls.expires(), tls.file()), (1_906_502_400, short.to_str().expect("a path")));
+
     let tls = Tls::load(&certificate, &key).expect("they belong together");
     let listener = Listener::bind("127.0.0.1:0", Some(&tls)).await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -133,6 +133,10 @@ def set_aside(browser, hand):
     marks = [mark.inner_text() for mark in refused_by_the_service.locator("tr", has_text="given_name").locator("mark").all()]
     assert marks and marks[0] == "Zoe", f"what differs is not marked: {marks}"
     assert refused_by_the_service.locator("tr", has_text="username").locator("mark").count() == 0, "what is the same is marked"
+    without_counterpart = page.locator(f"{panel} .samples > li", has_text="user_type")
+    assert without_counterpart.locator("mark").count() == 0, "columns of two tables are compared because they have one name"
+    hashes = page.locator(f"{panel} tr", has_text="password").locator("td").all_inner_texts()
+    assert len(hashes) == 4 and set(hashes) == {"(not shown)"}, f"somebody's password is shown: {hashes}"
     assert refused_by_the_service.locator("time").get_attribute("datetime").startswith(time.strftime("%Y-", time.gmtime())), "no time"
     assert page.locator("main img").count() == 0, "data became markup"
     browser.in_every_light(f"quarantine-{HAND}")
