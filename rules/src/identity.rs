@@ -3,4 +3,6 @@
 
 pub mod csrf;
 pub mod django;
+pub mod flask;
+pub mod itsdangerous;
 pub mod signing;

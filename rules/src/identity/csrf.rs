@@ -59,6 +59,11 @@ pub fn check_source(evidence: &Evidence<'_>, trusted: &[String]) -> Result<(), &
     }
 }
 
+/// Whether a referer is secure and from this host, with the same port.
+pub fn is_same_site(referer: &str, host: &str) -> bool {
+    origin::check_referer(Some(referer), host, &[]).is_ok()
+}
+
 /// The secret behind a cookie or token, in either form.
 fn secret_of(text: &str) -> Option<[u8; SECRET_LENGTH]> {
     let places: Vec<usize> = text.bytes().map(|byte| ALPHABET.iter().position(|c| *c == byte)).collect::<Option<_>>()?;

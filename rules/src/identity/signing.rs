@@ -109,7 +109,7 @@ fn signature(body: &str, salt: &str, key: &str) -> String {
     URL_SAFE_NO_PAD.encode(salted_hmac(&[salt, "signer"], key, body))
 }
 
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, SigningError> {
+pub(super) fn inflate(bytes: &[u8]) -> Result<Vec<u8>, SigningError> {
     let mut data = Vec::new();
     let mut inflating = flate2::read::ZlibDecoder::new(bytes).take(MAX_PAYLOAD + 1);
     inflating.read_to_end(&mut data).map_err(|_| SigningError::Payload)?;
