@@ -3,6 +3,7 @@
 
 mod access;
 mod document;
+mod identity;
 mod listen;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub(crate) struct Config {
     /// Servers and their databases, by name.
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// How to tell who calls.
-    pub(crate) django: Option<Django>,
+    pub(crate) identity: ficus_proxy::Identity,
     /// Where an agent that runs alone shows its metrics, `host:port`.
     pub(crate) agent_listen: String,
     /// How often the agent looks at a source that cannot push.
@@ -86,27 +87,6 @@ pub(crate) struct Upstream {
     pub(crate) server: ficus_proxy::Upstream,
     /// `sqlite:///path`
     pub(crate) database: Option<String>,
-}
-
-/// Django's sessions.
-#[derive(Debug, Clone)]
-pub(crate) struct Django {
-    pub(crate) database: String,
-    pub(crate) secrets: Vec<String>,
-    pub(crate) session_cookie: String,
-    pub(crate) csrf_cookie: String,
-    pub(crate) session_table: String,
-    pub(crate) user_table: String,
-    pub(crate) id_column: String,
-    pub(crate) username_column: String,
-    /// `None`: no account is ever closed.
-    pub(crate) active_column: Option<String>,
-    pub(crate) role_column: Option<String>,
-    pub(crate) roles: BTreeMap<String, String>,
-    pub(crate) trusted_origins: Vec<String>,
-    pub(crate) session_salt: String,
-    pub(crate) auth_backends: Vec<String>,
-    pub(crate) cache_for: Duration,
 }
 
 impl Config {
@@ -213,7 +193,7 @@ impl Resolving<'_> {
             grace: self.duration(&gateway.grace),
             limits: self.limits(&gateway.limits),
         };
-        let django = document.identity.and_then(|identity| identity.django).map(|django| self.django(django, &upstreams));
+        let identity = self.identity(document.identity, &upstreams);
         Config {
             gateway,
             admin_listen,
@@ -225,45 +205,12 @@ impl Resolving<'_> {
             rules: self.directory.join(admin.rules),
             state: self.directory.join(admin.state),
             upstreams,
-            django,
+            identity,
             agent_listen: self.address(&agent.listen),
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,
             switch_deadline,
             validity: self.duration(&admin.validity),
-        }
-    }
-
-    fn django(&mut self, django: document::Django, upstreams: &BTreeMap<String, Upstream>) -> Django {
-        self.known(upstreams, &django.upstream);
-        let database = upstreams.get(django.upstream.get_ref()).and_then(|upstream| upstream.database.clone());
-        if database.is_none() {
-            self.fault(
-                django.upstream.span().start,
-                format!("upstream `{}` has no database to read sessions from: give it one", django.upstream.get_ref()),
-            );
-        }
-        if let Some(Err(error)) = database.as_ref().map(|database| ficus_sync_agent::address(database, django.upstream.get_ref())) {
-            self.fault(django.upstream.span().start, error.to_string());
-        }
-        let mut secrets: Vec<String> = self.secret(&django.secret_key_file).into_iter().collect();
-        secrets.extend(django.fallback_key_files.iter().filter_map(|file| self.secret(file)));
-        Django {
-            database: database.unwrap_or_default(),
-            secrets,
-            session_cookie: django.session_cookie,
-            csrf_cookie: django.csrf_cookie,
-            session_table: django.session_table,
-            user_table: django.user_table,
-            id_column: django.id_column,
-            username_column: django.username_column,
-            active_column: Some(django.active_column).filter(|column| !column.is_empty()),
-            role_column: django.role_column,
-            roles: django.roles,
-            trusted_origins: django.trusted_origins,
-            session_salt: django.session_salt,
-            auth_backends: django.auth_backends,
-            cache_for: self.duration(&django.cache_for),
         }
     }
 
@@ -376,9 +323,10 @@ fn is_loopback(address: &str) -> bool {
 mod tests {
     use super::Config;
 
-    const GOOD: &str = "[gateway]\nlisten = ['127.0.0.1:8080']\ndefault = 'monolith'\n\n[upstream.monolith]\naddress = '127.0.0.1:8000'\n";
+    pub(super) const GOOD: &str =
+        "[gateway]\nlisten = ['127.0.0.1:8080']\ndefault = 'monolith'\n\n[upstream.monolith]\naddress = '127.0.0.1:8000'\n";
 
-    fn load(text: &str) -> Result<Config, String> {
+    pub(super) fn load(text: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("empty"), "\n").unwrap();
         std::fs::write(folder.path().join("token"), "t\n").unwrap();

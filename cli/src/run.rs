@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use axum::routing::get;
 use ficus_orchestrator::{Listener, Orchestrator, Tls};
-use ficus_proxy::{DjangoIdentity, Gateway, SessionDatabase};
+use ficus_proxy::Gateway;
 use ficus_rules::spec::Known;
-use ficus_sync_agent::{Address, Agent};
+use ficus_sync_agent::Agent;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Django};
+use crate::config::Config;
 use crate::exit::BadConfiguration;
 use crate::http::Http;
 use crate::{keys, link, metrics, signals};
@@ -184,7 +184,6 @@ fn keys_router(gateway: &Gateway) -> Router {
 
 fn gateway(config: &Config) -> Result<Gateway> {
     let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.server.clone())).collect();
-    let identity = config.django.as_ref().map(identity).transpose()?;
     let settings = &config.gateway;
     let gateway = Gateway::new(ficus_proxy::Config {
         name: settings.name.clone(),
@@ -194,7 +193,7 @@ fn gateway(config: &Config) -> Result<Gateway> {
         upstreams,
         default_upstream: settings.default_upstream.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
-        identity,
+        identity: config.identity.clone(),
         marker_key: keys::load_or_make(&config.state, "marker.key")?.to_vec(),
         token_key: keys::load_or_make(&config.state, "token.key")?,
         snapshot_file: Some(config.state.join("gateway-snapshot.json")),
@@ -206,30 +205,6 @@ fn gateway(config: &Config) -> Result<Gateway> {
         expose_side: settings.expose_side,
     });
     gateway.map_err(|error| anyhow!(error).context("cannot set the gateway up"))
-}
-
-/// How to tell who calls.
-pub(crate) fn identity(django: &Django) -> Result<DjangoIdentity> {
-    Ok(DjangoIdentity {
-        database: match ficus_sync_agent::address(&django.database, "identity")? {
-            Address::Sqlite(options) => SessionDatabase::Sqlite(Box::new(options)),
-            Address::Postgres(options) => SessionDatabase::Postgres(Box::new(options)),
-            Address::MariaDb(options) => SessionDatabase::MariaDb(options),
-        },
-        secrets: django.secrets.clone(),
-        session_cookie: django.session_cookie.clone(),
-        csrf_cookie: django.csrf_cookie.clone(),
-        session_table: django.session_table.clone(),
-        user_table: django.user_table.clone(),
-        id_column: django.id_column.clone(),
-        username_column: django.username_column.clone(),
-        active_column: django.active_column.clone(),
-        role: django.role_column.clone().map(|column| ficus_proxy::RoleColumn { column, map: django.roles.clone() }),
-        trusted_origins: django.trusted_origins.clone(),
-        session_salt: django.session_salt.clone(),
-        auth_backends: django.auth_backends.clone(),
-        cache_for: django.cache_for,
-    })
 }
 
 async fn orchestrator(config: &Config) -> Result<Orchestrator> {

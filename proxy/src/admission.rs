@@ -89,12 +89,10 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
     let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: Vec::new() };
     let as_stranger = decide(snapshot, &carried.asked, &caller, &around, now);
     let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
-    if carried.identity.is_none() {
-        carried.identity = Some(gateway.identify(&carried.asked).await);
+    if carried.login.is_none() {
+        carried.login = Some(gateway.callers.find(&carried.asked).await);
     }
-    if let Some(Identity::Known(user)) = &carried.identity {
-        caller.user = Some(user.id.clone());
-    }
+    caller.user = carried.login.as_ref().and_then(|login| login.user()).map(|user| user.id.clone());
     gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
     caller.markers.clone_from(&carried.markers);
     if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, &carried.asked, &caller) {
@@ -103,7 +101,7 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
         caller.anonymous.clone_from(&carried.anonymous);
     }
     let decision = decide(snapshot, &carried.asked, &caller, &around, now);
-    match carried.identity {
+    match carried.login.as_ref().map(|login| &login.identity) {
         Some(Identity::Unknown) => unidentified(decision, snapshot, &caller).ok_or_else(identity_unknown),
         _ => Ok(decision),
     }

@@ -14,7 +14,7 @@ use crate::asked::Asked;
 use crate::fence::InFlight;
 use crate::forward::Peer;
 use crate::hold::Held;
-use crate::identity::Identity;
+use crate::identity::Login;
 use crate::metrics::UnderWay;
 use crate::shadow::Capture;
 use crate::traffic::CapabilityCounters;
@@ -39,7 +39,7 @@ pub(crate) struct Carried {
     /// The counters of its capability.
     pub(crate) counters: Option<Arc<CapabilityCounters>>,
     /// Who calls, once that was looked up.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) login: Option<Login>,
     /// The id of its anonymous cookie.
     pub(crate) anonymous: Option<String>,
     /// That cookie was made for this request and belongs into the answer.
@@ -98,7 +98,7 @@ impl Carried {
             snapshot: Arc::default(),
             decision: None,
             counters: None,
-            identity: None,
+            login: None,
             anonymous: None,
             anonymous_is_new: false,
             markers: Vec::new(),

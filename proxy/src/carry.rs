@@ -77,17 +77,6 @@ impl Carrier {
     fn is_write_to_remember(carried: &Carried, status: StatusCode) -> bool {
         carried.decided(|decision| decision.tracked) && status.as_u16() < 500 && validity::is_migrating(carried.serving().phase)
     }
-
-    /// The session that a request came with must be looked up anew: this answer changes or ends it.
-    fn forget_session(&self, carried: &Carried, answer: &ResponseHeader) {
-        let Some(sessions) = &self.0.sessions else { return };
-        let Some(key) = carried.asked.cookie(&sessions.settings.session_cookie) else { return };
-        let set = answer.headers.get_all(header::SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
-        let mut names = set.filter_map(|cookie| Some(cookie.split_once('=')?.0.trim()));
-        if names.any(|name| name == sessions.settings.session_cookie) || carried.asked.path.contains("logout") {
-            sessions.forget(key);
-        }
-    }
 }
 
 #[async_trait]
@@ -188,7 +177,7 @@ impl ProxyHttp for Carrier {
         carried.answered = Some(Timestamp::from(SystemTime::now()));
         carried.status = Some(head.status);
         carried.capture = self.0.shadow.begin(carried, head);
-        self.forget_session(carried, head);
+        self.0.callers.answered(&carried.asked, &head.headers);
         Ok(())
     }
 

@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ficus_rules::identity::django::{MODEL_BACKEND, SESSION_SALT};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
-
+mod identity;
 mod limits;
 mod listen;
 mod upstream;
 
+pub use identity::{DjangoIdentity, DjangoSessions, DrfTokens, Identity, RoleColumn, SessionDatabase, UserTable};
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
 pub use upstream::{Balance, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
@@ -36,8 +34,8 @@ pub struct Config {
     pub default_upstream: String,
     /// Peers whose forwarding headers are believed: addresses or networks like `10.0.0.0/8`; `unix` for Unix sockets.
     pub trusted_proxies: Vec<String>,
-    /// How to find out who calls; without it everybody is a stranger.
-    pub identity: Option<DjangoIdentity>,
+    /// How to find out who calls; where nothing is named, everybody is a stranger.
+    pub identity: Identity,
     /// Signs the read-your-writes markers; the same for all gateways of a fleet.
     pub marker_key: Vec<u8>,
     /// Seed of the Ed25519 key that signs identity tokens; the same for all gateways of a fleet.
@@ -69,7 +67,7 @@ impl Config {
             upstreams,
             default_upstream: default_upstream.to_owned(),
             trusted_proxies: Vec::new(),
-            identity: None,
+            identity: Identity::default(),
             marker_key: Vec::new(),
             token_key: [0; 32],
             snapshot_file: None,
@@ -113,81 +111,6 @@ impl Default for Timeouts {
     fn default() -> Self {
         Timeouts { connect: Duration::from_secs(2), answer: Duration::from_secs(60) }
     }
-}
-
-/// How a database is reached that sessions are read from.
-#[derive(Clone)]
-pub enum SessionDatabase {
-    /// A file; it is opened for reading only.
-    Sqlite(Box<SqliteConnectOptions>),
-    /// A PostgreSQL server.
-    Postgres(Box<PgConnectOptions>),
-    /// A MariaDB or MySQL server.
-    MariaDb(mysql_async::Opts),
-}
-
-/// Where Django keeps its sessions and users.
-#[derive(Clone)]
-pub struct DjangoIdentity {
-    /// The monolith's database.
-    pub database: SessionDatabase,
-    /// `SECRET_KEY`, then `SECRET_KEY_FALLBACKS`.
-    pub secrets: Vec<String>,
-    /// `SESSION_COOKIE_NAME`
-    pub session_cookie: String,
-    /// `CSRF_COOKIE_NAME`
-    pub csrf_cookie: String,
-    /// The salt of its sessions: `django.contrib.sessions.` and the name of the store's class.
-    pub session_salt: String,
-    /// `AUTHENTICATION_BACKENDS`
-    pub auth_backends: Vec<String>,
-    /// The table of sessions.
-    pub session_table: String,
-    /// The table of users, with Django's column `password`.
-    pub user_table: String,
-    /// Its primary key.
-    pub id_column: String,
-    /// What its users log in by (`USERNAME_FIELD`).
-    pub username_column: String,
-    /// What tells closed accounts; `None`: there are none.
-    pub active_column: Option<String>,
-    /// Where a user's role stands.
-    pub role: Option<RoleColumn>,
-    /// `CSRF_TRUSTED_ORIGINS`
-    pub trusted_origins: Vec<String>,
-    /// For how long a session that was looked up is believed.
-    pub cache_for: Duration,
-}
-
-impl DjangoIdentity {
-    /// Django's defaults on a database.
-    pub fn new(database: SessionDatabase, secrets: Vec<String>) -> DjangoIdentity {
-        DjangoIdentity {
-            database,
-            secrets,
-            session_cookie: "sessionid".to_owned(),
-            csrf_cookie: "csrftoken".to_owned(),
-            session_salt: SESSION_SALT.to_owned(),
-            auth_backends: vec![MODEL_BACKEND.to_owned()],
-            session_table: "django_session".to_owned(),
-            user_table: "auth_user".to_owned(),
-            id_column: "id".to_owned(),
-            username_column: "username".to_owned(),
-            active_column: Some("is_active".to_owned()),
-            role: None,
-            trusted_origins: Vec::new(),
-            cache_for: Duration::from_secs(1),
-        }
-    }
-}
-
-/// A column of the user table that holds the role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleColumn {
-    /// Its name.
-    pub column: String,
-    /// Its values as text, and the roles they stand for. A value that is missing stands for itself.
-    pub map: BTreeMap<String, String>,
 }
 
 /// Whether a text can stand among [`Config::trusted_proxies`].

@@ -15,7 +15,7 @@ use crate::admission::ANONYMOUS_COOKIE;
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
-use crate::identity::Identity;
+use crate::identity::User;
 use crate::tls::ClientCertificate;
 
 /// What the connection says about a request.
@@ -55,7 +55,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
             head.set_uri(target(path, &carried.asked.query)?);
         }
     }
-    let identity = carried.identity.as_ref();
+    let user = carried.login.as_ref().and_then(|login| login.user());
     let mut set = |name, value| match value {
         Some(value) => head.insert_header(name, value),
         None => {
@@ -63,7 +63,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
             Ok(())
         }
     };
-    identify(gateway, &carried.asked, identity, carried.side, upstream, &mut set)?;
+    identify(gateway, &carried.asked, user, carried.side, upstream, &mut set)?;
     forwarded(&carried.peer, &carried.asked, &mut set)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;
     if carried.decided(|decision| decision.write) {
@@ -85,13 +85,13 @@ pub(crate) fn target(path: &str, query: &str) -> pingora::Result<http::Uri> {
 pub(crate) fn identify<E>(
     gateway: &Inner,
     asked: &Asked,
-    identity: Option<&Identity>,
+    user: Option<&Arc<User>>,
     side: Side,
     upstream: &str,
     mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let session_cookie = gateway.sessions.as_ref().map(|sessions| sessions.settings.session_cookie.as_str());
-    let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || (side == Side::Modern && Some(name) == session_cookie);
+    let of_session = |name: &str| side == Side::Modern && gateway.callers.session_cookies().any(|session| session == name);
+    let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || of_session(name);
     set(header::HeaderName::from_static(marker::HEADER), None)?;
     // What modern gets is always put together anew. So are several lines, which servers join in different ways.
     let several = asked.headers().get_all(header::COOKIE).iter().count() > 1;
@@ -101,10 +101,7 @@ pub(crate) fn identify<E>(
         set(header::COOKIE, HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
     }
     if side == Side::Modern {
-        let token = match identity {
-            Some(Identity::Known(user)) => Some(gateway.tokens.of(user, upstream, Timestamp::from(SystemTime::now()))),
-            _ => None,
-        };
+        let token = user.map(|user| gateway.tokens.of(user, upstream, Timestamp::from(SystemTime::now())));
         let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
         let bearer = bearer.map(|mut bearer| {
             bearer.set_sensitive(true);

@@ -6,18 +6,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ficus_rules::decide::Snapshot;
-use ficus_rules::route::Request as _;
 use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
-use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::config::{Config, LOCAL, Limits, Network};
 use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
-use crate::identity::{Identity, Sessions};
+use crate::identity::Callers;
 use crate::legacy::LegacySides;
 use crate::listen::Listeners;
 use crate::metrics::{self, count_panics, metrics};
@@ -58,7 +56,7 @@ pub(crate) struct Inner {
     pub(crate) recent: Recent,
     pub(crate) counters: Counters,
     pub(crate) holds: Arc<Holds>,
-    pub(crate) sessions: Option<Sessions>,
+    pub(crate) callers: Callers,
     pub(crate) tokens: Tokens,
     pub(crate) upstreams: Upstreams,
     pub(crate) shadow: Shadow,
@@ -100,7 +98,7 @@ impl Gateway {
             recent: Recent::new(),
             counters: Counters::default(),
             holds: Arc::new(Holds::new(config.hold.clone(), CONCURRENCY)),
-            sessions: config.identity.clone().map(Sessions::new).transpose()?,
+            callers: Callers::new(&config.identity)?,
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
             shadow: Shadow::new(),
@@ -175,7 +173,7 @@ impl Gateway {
             trouble,
             capabilities: all.iter().map(|one| (one.name.clone(), report(one))).collect(),
             differences: inner.shadow.differences.report(),
-            sessions_unread: inner.sessions.as_ref().and_then(Sessions::unread),
+            sessions_unread: inner.callers.unread(),
         }
     }
 
@@ -253,19 +251,9 @@ impl Inner {
         self.trusted.iter().any(|network| network.contains(address))
     }
 
-    /// Who sent a request.
-    pub(crate) async fn identify(&self, asked: &Asked) -> Identity {
-        let Some(sessions) = &self.sessions else { return Identity::Stranger };
-        match asked.cookie(&sessions.settings.session_cookie) {
-            Some(key) => sessions.find(key).await,
-            None => Identity::Stranger,
-        }
-    }
-
     /// The names by which this gateway remembers a caller's writes.
     pub(crate) fn names(&self, carried: &Carried) -> Vec<String> {
-        let cookie = self.sessions.as_ref().map_or("sessionid", |sessions| &sessions.settings.session_cookie);
-        recent::names(carried, cookie)
+        recent::names(carried, self.callers.session_cookies())
     }
 
     /// Waits until the snapshot is on disk.

@@ -1,48 +1,52 @@
-//! Who calls: from Django's session cookie to a user, by the same rules as Django. Looks the session up in Django's own
-//! database (read-only), believes it for a moment, and never looks the same one up twice at once.
+//! Who calls: from a session's cookie or a token to a user, by the same rules as the framework that gave it out.
 //!
-//! Formats are checked by `ficus_rules::identity::django`; the rows come from a `store`. Session keys, rows and tokens stay
-//! out of every log.
+//! What decides when several are there: a header `Authorization` of a scheme that is configured decides alone, also when it
+//! is worth nothing; a program put it there for this request, while cookies come along by themselves. Formats are checked by
+//! `ficus_rules::identity`; rows and files come from a `store`. Keys, cookies and tokens stay out of every log.
 
+mod django;
 mod mariadb;
+mod memory;
 mod postgres;
+mod set_cookie;
 mod sqlite;
 mod store;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use ficus_rules::identity::django::{Secrets, SessionUser, hash_matches, is_session_key, read_salted_session};
-use tokio::sync::OnceCell;
+use ficus_rules::route::Request as _;
+use http::HeaderMap;
 
-use self::store::{Failure, LIMIT, Store, Stored};
+use self::django::Django;
+use self::memory::Found;
+use self::set_cookie::SetCookies;
 use crate::Error;
-use crate::config::{DjangoIdentity, RoleColumn};
+use crate::asked::Asked;
+use crate::config::Identity as Settings;
 
-/// Whether sessions and users can be read with a configuration: asks for a session and for a user that need not exist.
-/// Reads only.
+/// Whether sessions and users can be read with a configuration: asks for some that need not exist. Reads only.
 ///
 /// # Errors
-/// What the database said, in a sentence.
-pub async fn check_identity(settings: &DjangoIdentity) -> Result<(), String> {
-    let store = store::open(settings).map_err(|error| error.to_string())?;
-    let told = |table: &str, failed: Failure| format!("{table}: {failed}");
-    let asked = async {
-        store.session("-").await.map_err(|failed| told(&settings.session_table, failed))?;
-        store.user("0").await.map(drop).map_err(|failed| told(&settings.user_table, failed))
-    };
-    tokio::time::timeout(LIMIT * 2, asked).await.unwrap_or_else(|_| Err("the session database does not answer".to_owned()))
+/// What the database or directory said, in a sentence.
+pub async fn check_identity(settings: &Settings) -> Result<(), String> {
+    match &settings.django {
+        Some(settings) => django::check(settings).await,
+        None => Ok(()),
+    }
 }
 
-/// A user whose session was verified.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A user whose session or token was verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct User {
     /// The primary key, as text.
     pub(crate) id: String,
     /// The log-in name.
     pub(crate) username: String,
-    /// The role, if the configuration says where it stands.
-    pub(crate) role: Option<String>,
+    /// Its roles, if the configuration says where they stand.
+    pub(crate) roles: Vec<String>,
+    /// What else the configuration asked for, by name.
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// What is known of a caller.
@@ -53,94 +57,95 @@ pub(crate) enum Identity {
     Stranger,
     /// This user is.
     Known(Arc<User>),
-    /// The database did not answer.
+    /// The database did not answer, or the session can be read by nobody here.
     Unknown,
 }
 
-/// A look-up, under way or done.
-type Lookup = Arc<OnceCell<Option<Arc<User>>>>;
-
-/// Django's sessions and users.
-pub(crate) struct Sessions {
-    /// The names of cookies and what else the configuration says.
-    pub(crate) settings: DjangoIdentity,
-    secrets: Secrets,
-    store: Box<dyn Store>,
-    recent: moka::sync::Cache<String, Lookup>,
-    /// The last look-up failed.
-    unread: AtomicBool,
+/// Who calls, and how that was said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Login {
+    /// Who.
+    pub(crate) identity: Identity,
+    /// A header said so: no page of another site can have sent it, so there is nothing to forge.
+    pub(crate) by_header: bool,
+    /// The secret of CSRF tokens that the session holds.
+    pub(crate) csrf: Option<Arc<str>>,
 }
 
-impl Sessions {
+impl Login {
+    /// The user, if one is known.
+    pub(crate) fn user(&self) -> Option<&Arc<User>> {
+        match &self.identity {
+            Identity::Known(user) => Some(user),
+            Identity::Stranger | Identity::Unknown => None,
+        }
+    }
+}
+
+/// All ways that are configured.
+pub(crate) struct Callers {
+    django: Option<Django>,
+}
+
+impl Callers {
     /// # Errors
-    /// A name in the configuration makes no sense. The database itself is not opened yet.
-    pub(crate) fn new(settings: DjangoIdentity) -> Result<Sessions, Error> {
-        let recent = moka::sync::Cache::builder().max_capacity(100_000).time_to_live(settings.cache_for).build();
-        let secrets = Secrets { keys: settings.secrets.clone() };
-        let store = store::open(&settings)?;
-        Ok(Sessions { settings, secrets, store, recent, unread: AtomicBool::new(false) })
+    /// A name in the configuration makes no sense. No database is opened yet.
+    pub(crate) fn new(settings: &Settings) -> Result<Callers, Error> {
+        Ok(Callers { django: settings.django.clone().map(Django::new).transpose()? })
     }
 
-    /// The user of a session.
-    pub(crate) async fn find(&self, key: &str) -> Identity {
-        if !is_session_key(key) {
-            return Identity::Stranger;
-        }
-        let lookup = self.recent.get_with(key.to_owned(), Lookup::default);
-        let look_up = async || self.look_up(key).await.inspect(|_| self.unread.store(false, Ordering::Relaxed));
-        let looked_up = tokio::time::timeout(LIMIT, lookup.get_or_try_init(look_up)).await;
-        if !matches!(looked_up, Ok(Ok(_))) {
-            self.unread.store(true, Ordering::Relaxed);
-        }
-        match looked_up {
-            Ok(Ok(Some(user))) => Identity::Known(user.clone()),
-            Ok(Ok(None)) => Identity::Stranger,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the session database does not answer");
-                Identity::Unknown
+    /// Who sent a request.
+    pub(crate) async fn find(&self, asked: &Asked) -> Login {
+        if let Some((keyword, rest)) = asked.header("authorization").and_then(|value| value.trim().split_once(' ')) {
+            let token = rest.trim();
+            if let Some(django) = self.django.as_ref().filter(|django| django.takes_tokens(keyword)) {
+                return Login { by_header: true, ..login(django.of_token(token).await) };
             }
-            Err(_) => {
-                tracing::warn!("the session database does not answer in time");
-                Identity::Unknown
+        }
+        if let Some(django) = &self.django
+            && let Some(cookie) = asked.cookie(django.session_cookie())
+        {
+            return login(django.of_session(cookie).await);
+        }
+        Login::default()
+    }
+
+    /// The cookies by which sessions are known. Modern never sees them.
+    pub(crate) fn session_cookies(&self) -> impl Iterator<Item = &str> {
+        self.django.iter().map(Django::session_cookie)
+    }
+
+    /// An answer was given: what it changes or ends must be looked up anew, or is worth nothing any more.
+    pub(crate) fn answered(&self, asked: &Asked, answer: &HeaderMap) {
+        let set = SetCookies::of(answer);
+        let log_out = asked.path.contains("logout");
+        if let Some(django) = &self.django
+            && let Some(cookie) = asked.cookie(django.session_cookie())
+        {
+            match set.get(django.session_cookie()) {
+                Some(None) => django.ended(cookie),
+                Some(Some(_)) => django.forget(cookie),
+                None if log_out => django.forget(cookie),
+                None => {}
             }
         }
     }
 
     /// The cookie whose sessions could not be looked up when that was last tried.
     pub(crate) fn unread(&self) -> Option<String> {
-        self.unread.load(Ordering::Relaxed).then(|| self.settings.session_cookie.clone())
+        self.django.iter().find(|django| django.is_unread()).map(|django| django.session_cookie().to_owned())
     }
 
-    /// Forgets a session: it was changed or ended.
-    pub(crate) fn forget(&self, key: &str) {
-        self.recent.invalidate(key);
-    }
-
-    async fn look_up(&self, key: &str) -> Result<Option<Arc<User>>, Failure> {
-        let Some(session) = self.store.session(key).await? else { return Ok(None) };
-        let claimed = match read_salted_session(&session, &self.settings.session_salt, &self.secrets) {
-            Ok(Some(claimed)) => claimed,
-            Ok(None) => return Ok(None),
-            Err(reason) => {
-                tracing::debug!(reason, "a session was refused");
-                return Ok(None);
-            }
-        };
-        Ok(self.store.user(&claimed.id).await?.and_then(|stored| self.believed(&claimed, stored)))
-    }
-
-    /// The user that a session names, if it was made by a backend that still counts and for the present password, and the
-    /// user may log in.
-    fn believed(&self, claimed: &SessionUser, stored: Stored) -> Option<Arc<User>> {
-        let Stored { id, password, username, active, role } = stored;
-        if !active || !self.settings.auth_backends.contains(&claimed.backend) || !hash_matches(claimed, &password, &self.secrets) {
-            return None;
-        }
-        let role = self.settings.role.as_ref().zip(role).map(|(column, value)| role_of(column, value));
-        Some(Arc::new(User { id, username, role }))
+    /// Django's settings, by which CSRF tokens are judged.
+    pub(crate) fn django(&self) -> Option<&crate::config::DjangoIdentity> {
+        self.django.as_ref().map(Django::settings)
     }
 }
 
-fn role_of(column: &RoleColumn, value: String) -> String {
-    column.map.get(&value).cloned().unwrap_or(value)
+fn login(found: Found) -> Login {
+    let (identity, csrf) = match found {
+        Found::Unreadable | Found::Unknown => (Identity::Unknown, None),
+        Found::Session { user, csrf } => (user.map_or(Identity::Stranger, Identity::Known), csrf),
+    };
+    Login { identity, csrf, by_header: false }
 }

@@ -6,7 +6,7 @@
 //! The life of a request:
 //!
 //! 1. `harden`: what two servers could read in two ways is refused, what only we may say is dropped, slow clients are left;
-//! 2. `identity`: Django's session cookie becomes a user;
+//! 2. `identity`: a session's cookie or a token becomes a user;
 //! 3. `admission`: one decision by one snapshot; a write is held while its fence is closed, then decided anew;
 //! 4. `csrf`: Django's rule, for writes that modern answers;
 //! 5. `upstream`, `forward`: an instance that is well, a connection with deadlines, a head that says who calls and from where;
@@ -57,8 +57,8 @@ pub use identity::check_identity;
 pub use upstream::discover::find_instances;
 
 pub use config::{
-    Balance, Certificate, Clients, Config, DjangoIdentity, Ejection, HashBy, HoldLimits, Instances, Limits, Listener, Lookup, Probe, Retry,
-    RoleColumn, SessionDatabase, Timeouts, Upstream, Weighted, check_network,
+    Balance, Certificate, Clients, Config, DjangoIdentity, DjangoSessions, DrfTokens, Ejection, HashBy, HoldLimits, Identity, Instances,
+    Limits, Listener, Lookup, Probe, Retry, RoleColumn, SessionDatabase, Timeouts, Upstream, UserTable, Weighted, check_network,
 };
 pub use gateway::Gateway;
 

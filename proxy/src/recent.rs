@@ -6,7 +6,6 @@ use ficus_rules::marker::{self, LIFETIME, Marker};
 use ficus_rules::route::Request as _;
 
 use crate::carried::Carried;
-use crate::identity::Identity;
 
 /// Callers that are remembered.
 const CALLERS: u64 = 100_000;
@@ -46,13 +45,14 @@ impl Recent {
     }
 }
 
-/// The names by which a caller is known: its session, its user, its anonymous cookie.
-pub(crate) fn names(carried: &Carried, session_cookie: &str) -> Vec<String> {
-    let session = carried.asked.cookie(session_cookie).filter(|key| !key.is_empty()).map(|key| format!("session:{key}"));
-    let user = match &carried.identity {
-        Some(Identity::Known(user)) => Some(format!("user:{}", user.id)),
-        _ => None,
-    };
+/// The names by which a caller is known: its session, its user, its anonymous cookie. `sessions` are the cookies of sessions;
+/// while none is configured, Django's.
+pub(crate) fn names<'a>(carried: &Carried, sessions: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut sessions = sessions.peekable();
+    let usual = sessions.peek().is_none().then_some("sessionid");
+    let mut cookies = sessions.chain(usual).filter_map(|name| carried.asked.cookie(name));
+    let session = cookies.find(|key| !key.is_empty()).map(|key| format!("session:{key}"));
+    let user = carried.login.as_ref().and_then(|login| login.user()).map(|user| format!("user:{}", user.id));
     let anonymous = carried.anonymous.as_ref().map(|id| format!("anonymous:{id}"));
     [session, user, anonymous].into_iter().flatten().filter(|name| name.len() <= LONGEST).collect()
 }

@@ -51,7 +51,7 @@ impl Tokens {
             "aud": audience,
             "sub": user.id,
             "username": user.username,
-            "role": user.role,
+            "role": user.roles.first(),
             "iat": now.seconds(),
             "exp": now.plus(LIFETIME).seconds(),
         });
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn another_implementation_accepts_the_token_by_the_key_set() {
         let tokens = Tokens::new(&[7; 32]);
-        let user = User { id: "42".into(), username: "student42".into(), role: Some("student".into()) };
+        let user = User { id: "42".into(), username: "student42".into(), roles: vec!["student".into()], ..User::default() };
         let token = tokens.of(&user, "users-service", Timestamp::from(std::time::SystemTime::now()));
         let jwks = tokens.jwks();
         let key = DecodingKey::from_ed_components(jwks["keys"][0]["x"].as_str().expect("x")).expect("a key");
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_token_is_reused_for_the_same_user_only() {
         let tokens = Tokens::new(&[7; 32]);
-        let user = |id: &str| User { id: id.into(), username: id.into(), role: None };
+        let user = |id: &str| User { id: id.into(), username: id.into(), ..User::default() };
         let first = tokens.of(&user("1"), "a", Timestamp(1_000));
         assert_eq!(first, tokens.of(&user("1"), "a", Timestamp(9_000)));
         assert_ne!(first, tokens.of(&user("2"), "a", Timestamp(1_000)));

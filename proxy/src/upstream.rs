@@ -27,7 +27,6 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::answer::Refusal;
 use crate::carried::Carried;
 use crate::config::{Balance, Config, HashBy};
-use crate::identity::Identity;
 use crate::upgrade;
 
 pub(crate) use instance::{Instance, Lease};
@@ -123,10 +122,7 @@ impl Upstreams {
 /// What tells a caller, if the request has it.
 fn key(by: &HashBy, carried: &Carried) -> Option<String> {
     match by {
-        HashBy::User => match &carried.identity {
-            Some(Identity::Known(user)) => Some(format!("user:{}", user.id)),
-            _ => None,
-        },
+        HashBy::User => carried.login.as_ref().and_then(|login| login.user()).map(|user| format!("user:{}", user.id)),
         HashBy::Cookie(name) => carried.asked.cookie(name).map(|value| format!("cookie:{value}")),
         HashBy::Header(name) => carried.asked.header(name).map(|value| format!("header:{value}")),
         HashBy::Address => carried.peer.address.map(|address| format!("address:{address}")),

@@ -94,7 +94,7 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
 
 /// The cookie of sessions: as configured, if that is on this machine, or as Django has it.
 fn session_cookie(args: &Args) -> String {
-    let django = Config::load(&args.config).ok().and_then(|config| config.django);
+    let django = Config::load(&args.config).ok().and_then(|config| config.identity.django);
     django.map_or_else(|| "sessionid".to_owned(), |django| django.session_cookie)
 }
 

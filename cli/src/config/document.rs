@@ -1,6 +1,7 @@
 //! What the user types into `ficus.toml`, with the defaults of what is left out.
 
 mod access;
+mod identity;
 mod limits;
 mod listen;
 mod upstream;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Tls, Token};
+pub(super) use identity::{Django, Identity};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
 pub(super) use upstream::Upstream;
@@ -27,7 +29,8 @@ pub(super) struct Document {
     pub(super) agent: Agent,
     #[serde(default)]
     pub(super) upstream: BTreeMap<Spanned<String>, Upstream>,
-    pub(super) identity: Option<Identity>,
+    #[serde(default)]
+    pub(super) identity: Identity,
 }
 
 /// `[gateway]`
@@ -111,48 +114,6 @@ impl Default for Agent {
     }
 }
 
-/// `[identity]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Identity {
-    pub(super) django: Option<Django>,
-}
-
-/// `[identity.django]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Django {
-    pub(super) upstream: Spanned<String>,
-    pub(super) secret_key_file: Spanned<PathBuf>,
-    #[serde(default)]
-    pub(super) fallback_key_files: Vec<Spanned<PathBuf>>,
-    #[serde(default = "session_cookie")]
-    pub(super) session_cookie: String,
-    #[serde(default = "csrf_cookie")]
-    pub(super) csrf_cookie: String,
-    #[serde(default = "session_table")]
-    pub(super) session_table: String,
-    #[serde(default = "user_table")]
-    pub(super) user_table: String,
-    #[serde(default = "id_column")]
-    pub(super) id_column: String,
-    #[serde(default = "username_column")]
-    pub(super) username_column: String,
-    #[serde(default = "active_column")]
-    pub(super) active_column: String,
-    pub(super) role_column: Option<String>,
-    #[serde(default)]
-    pub(super) roles: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(super) trusted_origins: Vec<String>,
-    #[serde(default = "session_salt")]
-    pub(super) session_salt: String,
-    #[serde(default = "auth_backends")]
-    pub(super) auth_backends: Vec<String>,
-    #[serde(default = "one_second")]
-    pub(super) cache_for: Spanned<String>,
-}
-
 fn unplaced(text: &str) -> Spanned<String> {
     Spanned::new(0..0, text.to_owned())
 }
@@ -187,40 +148,4 @@ fn gateway_admin() -> Spanned<String> {
 
 fn hold_requests() -> usize {
     1_000
-}
-
-fn session_cookie() -> String {
-    "sessionid".into()
-}
-
-fn csrf_cookie() -> String {
-    "csrftoken".into()
-}
-
-fn session_table() -> String {
-    "django_session".into()
-}
-
-fn user_table() -> String {
-    "auth_user".into()
-}
-
-fn id_column() -> String {
-    "id".into()
-}
-
-fn username_column() -> String {
-    "username".into()
-}
-
-fn active_column() -> String {
-    "is_active".into()
-}
-
-fn session_salt() -> String {
-    ficus_rules::identity::django::SESSION_SALT.to_owned()
-}
-
-fn auth_backends() -> Vec<String> {
-    vec![ficus_rules::identity::django::MODEL_BACKEND.to_owned()]
 }

@@ -8,31 +8,31 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::OnceCell;
 
-use super::store::{CONNECTIONS, Failure, LIMIT, Names, Store, Stored};
+use super::store::{CONNECTIONS, Failure, LIMIT, Names, Store, Stored, unnamed};
 
 /// A file, read only.
 pub(super) struct Sqlite {
     options: SqliteConnectOptions,
-    session: String,
+    session: Option<String>,
+    token: Option<String>,
     user: String,
     pool: OnceCell<SqlitePool>,
 }
 
 impl Sqlite {
     pub(super) fn new(options: &SqliteConnectOptions, names: &Names) -> Sqlite {
-        let role = names.role.as_ref().map_or("NULL".to_owned(), |role| format!("CAST(u.\"{role}\" AS TEXT)"));
-        let active = names.active.as_ref().map_or("1".to_owned(), |active| format!("u.\"{active}\""));
-        let Names { id, username, users, .. } = names;
+        // Qualified: what SQLite finds no column for, it takes for a text.
+        let text = |name: &str| format!("CAST(u.\"{name}\" AS TEXT)");
+        let columns = names.columns(|name| format!("u.\"{name}\""), text, "NULL", "1");
+        let session = |table: &String| {
+            format!("SELECT session_data FROM \"{table}\" WHERE session_key = ? AND expire_date > strftime('%Y-%m-%d %H:%M:%f', 'now')")
+        };
+        let token = |table: &String| format!("SELECT CAST(t.\"user_id\" AS TEXT) FROM \"{table}\" t WHERE t.\"key\" = ?");
         Sqlite {
             options: options.clone().read_only(true).create_if_missing(false).busy_timeout(Duration::from_secs(1)),
-            session: format!(
-                "SELECT session_data FROM \"{}\" WHERE session_key = ? AND expire_date > strftime('%Y-%m-%d %H:%M:%f', 'now')",
-                names.sessions
-            ),
-            // Qualified: what SQLite finds no column for, it takes for a text.
-            user: format!(
-                "SELECT CAST(u.\"{id}\" AS TEXT), u.password, u.\"{username}\", {active}, {role} FROM \"{users}\" u WHERE u.\"{id}\" = ?"
-            ),
+            session: names.sessions.as_ref().map(session),
+            token: names.tokens.as_ref().map(token),
+            user: format!("SELECT {columns} FROM \"{}\" u WHERE u.\"{}\" = ?", names.users, names.id),
             pool: OnceCell::new(),
         }
     }
@@ -41,14 +41,22 @@ impl Sqlite {
         let pool = || SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(LIMIT);
         self.pool.get_or_init(|| async { pool().connect_lazy_with(self.options.clone()) }).await
     }
+
+    /// A text by its key.
+    async fn one(&self, query: &str, key: &str) -> Result<Option<String>, Failure> {
+        let row = sqlx::query(AssertSqlSafe(query)).bind(key).fetch_optional(self.pool().await).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
 }
 
 #[async_trait]
 impl Store for Sqlite {
     async fn session(&self, key: &str) -> Result<Option<String>, Failure> {
-        let query = sqlx::query(AssertSqlSafe(self.session.as_str())).bind(key);
-        let row = query.fetch_optional(self.pool().await).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+        self.one(self.session.as_deref().ok_or_else(|| unnamed("sessions"))?, key).await
+    }
+
+    async fn token(&self, key: &str) -> Result<Option<String>, Failure> {
+        self.one(self.token.as_deref().ok_or_else(|| unnamed("tokens"))?, key).await
     }
 
     async fn user(&self, id: &str) -> Result<Option<Stored>, Failure> {
@@ -57,9 +65,10 @@ impl Store for Sqlite {
         Ok(Some(Stored {
             id: row.try_get(0)?,
             password: row.try_get(1)?,
-            username: row.try_get(2)?,
+            username: row.try_get::<Option<String>, _>(2)?.unwrap_or_default(),
             active: row.try_get(3)?,
             role: row.try_get(4)?,
+            attributes: (5..row.len()).map(|at| row.try_get(at)).collect::<Result<_, _>>()?,
         }))
     }
 }

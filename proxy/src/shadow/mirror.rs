@@ -26,7 +26,7 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::forward::{self, Peer};
 use crate::gateway::Inner;
-use crate::identity::Identity;
+use crate::identity::User;
 use crate::metrics::metrics;
 use crate::traffic::CapabilityCounters;
 
@@ -45,7 +45,7 @@ pub(crate) struct Job {
     asked: Asked,
     peer: Peer,
     request_id: String,
-    identity: Option<Identity>,
+    user: Option<Arc<User>>,
     counters: Arc<CapabilityCounters>,
     epoch: u64,
     legacy: String,
@@ -88,7 +88,7 @@ impl Job {
             query => format!("{path}?{query}"),
         };
         Job {
-            identity: carried.identity.clone(),
+            user: carried.login.as_ref().and_then(|login| login.user()).cloned(),
             epoch: carried.serving().epoch,
             legacy: rules.legacy.clone(),
             modern: rules.modern.clone(),
@@ -254,7 +254,7 @@ impl Mirror {
             }
             Ok::<(), std::convert::Infallible>(())
         };
-        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.identity.as_ref(), side, upstream, &mut set);
+        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.user.as_ref(), side, upstream, &mut set);
         let Ok(()) = forward::forwarded(&job.peer, &job.asked, &mut set);
         headers
     }

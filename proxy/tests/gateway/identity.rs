@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use ficus_proxy::{Config, DjangoIdentity, RoleColumn, SessionDatabase};
+use ficus_proxy::{Config, DjangoIdentity, DjangoSessions, DrfTokens, RoleColumn, SessionDatabase};
 use ficus_rules::Timestamp;
-use ficus_rules::identity::django::{SESSION_SALT, Secrets, auth_hash};
+use ficus_rules::identity::django::{COOKIE_SESSION_SALT, SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::support::{Got, World, full, ramping, soaking};
+use super::support::{Got, World, full, now, ramping, soaking};
 
 const SECRET: &str = "strangler-test-secret-key";
 const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
@@ -29,16 +29,14 @@ impl Django {
         let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true)).await.unwrap();
         for statement in [
             "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, expire_date datetime NOT NULL)",
+            "CREATE TABLE authtoken_token (key varchar(40) PRIMARY KEY, created datetime NOT NULL, user_id integer NOT NULL)",
             "CREATE TABLE accounts_customuser (id integer PRIMARY KEY AUTOINCREMENT, password varchar(128), username varchar(150), is_active bool, user_type integer)",
         ] {
             sqlx::query(statement).execute(&pool).await.unwrap();
         }
         let django = Django { _folder: folder, path, pool };
         django.run("INSERT INTO accounts_customuser VALUES (42, ?, 'student42', 1, 3)", &[PASSWORD]).await;
-        let json = format!(
-            r#"{{"_auth_user_id":"42","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"{}"}}"#,
-            auth_hash(PASSWORD, SECRET)
-        );
+        let json = session("");
         let data = dumps(json.as_bytes(), SESSION_SALT, &Secrets { keys: vec![SECRET.into()] }, Timestamp(1_767_225_600_000));
         django.run("INSERT INTO django_session VALUES (?, ?, '2999-01-01 00:00:00.000000')", &[SESSION, &data]).await;
         django.run("INSERT INTO django_session VALUES ('expired-session-key', ?, '2020-01-01 00:00:00.000000')", &[&data]).await;
@@ -60,15 +58,31 @@ impl Django {
     }
 
     fn configure(&self, config: &mut Config) {
+        config.identity.django = Some(self.identity());
+    }
+
+    fn identity(&self) -> DjangoIdentity {
         let mut identity =
             DjangoIdentity::new(SessionDatabase::Sqlite(Box::new(SqliteConnectOptions::new().filename(&self.path))), vec![SECRET.into()]);
-        identity.user_table = "accounts_customuser".into();
+        identity.users.table = "accounts_customuser".into();
         let roles = [("1", "admin"), ("2", "staff"), ("3", "student")];
         let map = roles.map(|(value, role)| (value.to_owned(), role.to_owned())).into();
-        identity.role = Some(RoleColumn { column: "user_type".into(), map });
+        identity.users.role = Some(RoleColumn { column: "user_type".into(), map });
         identity.cache_for = Duration::from_millis(100);
-        config.identity = Some(identity);
+        identity
     }
+}
+
+/// The JSON of a session of user 42.
+fn session(more: &str) -> String {
+    format!(
+        r#"{{"_auth_user_id":"42","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"{}"{more}}}"#,
+        auth_hash(PASSWORD, SECRET)
+    )
+}
+
+fn secrets() -> Secrets {
+    Secrets { keys: vec![SECRET.into()] }
 }
 
 async fn with_session(world: &World, method: &str, path: &str, session: &str) -> Got {
@@ -176,4 +190,129 @@ async fn it_is_reported_while_sessions_cannot_be_looked_up() {
     assert_eq!((reads_from().await, unread()), ("legacy".into(), Some("sessionid".into())));
     django.run("ALTER TABLE elsewhere RENAME TO django_session", &[]).await;
     assert_eq!((reads_from().await, unread()), ("modern".into(), None));
+}
+
+/// The user that modern is told of after a read with these headers.
+async fn told(world: &World, headers: &[(&str, &str)]) -> Option<String> {
+    world.send("GET", "/api/v1/users/me/", headers, full("")).await;
+    claims(world).map(|claims| claims["sub"].as_str().unwrap().to_owned())
+}
+
+async fn told_by_cookie(world: &World, session: &str) -> Option<String> {
+    told(world, &[("cookie", &format!("sessionid={session}"))]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_in_files_are_read_until_they_expire() {
+    let django = Django::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let world = World::with(|config| {
+        let sessions = DjangoSessions::Files(path.clone());
+        config.identity.django = Some(DjangoIdentity { sessions, session_age: Duration::from_secs(3600), ..django.identity() });
+    })
+    .await;
+    world.serve(soaking());
+    let write = |key: &str, json: &str| {
+        let file = path.join(format!("sessionid{key}"));
+        std::fs::write(&file, dumps(json.as_bytes(), SESSION_SALT, &secrets(), Timestamp(1_767_225_600_000))).unwrap();
+        file
+    };
+    write(SESSION, &session(""));
+    assert_eq!(told_by_cookie(&world, SESSION).await.as_deref(), Some("42"));
+    let old = write("of-an-hour-ago".replace('-', "").as_str(), &session(""));
+    let hour = std::time::SystemTime::now() - Duration::from_secs(3601);
+    std::fs::File::options().write(true).open(old).unwrap().set_modified(hour).unwrap();
+    write("expired1", &session(r#","_session_expiry":"2020-01-01T00:00:00+00:00""#));
+    std::fs::create_dir(path.join("sessioniddirectory")).unwrap();
+    for stranger in ["ofanhourago", "expired1", "nosuchsession", "../../etc/passwd"] {
+        assert_eq!(told_by_cookie(&world, stranger).await, None, "{stranger}");
+    }
+    assert_eq!(world.gateway.report().sessions_unread, None);
+    let unread = world.send("GET", "/api/v1/users/me/", &[("cookie", "sessionid=directory")], full("")).await;
+    assert_eq!((unread.side(), world.gateway.report().sessions_unread.as_deref()), ("legacy", Some("sessionid")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_in_the_cookie_ends_with_its_age_the_password_or_a_log_out_through_this_gateway() {
+    let django = Django::start().await;
+    let world = World::with(|config| {
+        config.identity.django = Some(DjangoIdentity { sessions: DjangoSessions::Cookie, ..django.identity() });
+    })
+    .await;
+    world.serve(soaking());
+    let sign = |json: &str, at: Timestamp| dumps(json.as_bytes(), COOKIE_SESSION_SALT, &secrets(), at);
+    let (mine, other) = (sign(&session(""), now()), sign(&session(r#","other":1"#), now()));
+    assert_eq!(told_by_cookie(&world, &mine).await.as_deref(), Some("42"));
+    for stranger in [sign(&session(""), Timestamp(1_600_000_000_000)), mine.replace(":1", ":2"), SESSION.to_owned(), "x".repeat(5_000)] {
+        assert_eq!(told_by_cookie(&world, &stranger).await, None);
+    }
+    with_session(&world, "POST", "/accounts/logout/", &mine).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(told_by_cookie(&world, &mine).await, None, "Django itself would still take it");
+    assert_eq!(told_by_cookie(&world, &other).await.as_deref(), Some("42"), "another browser of the same user");
+    django.run("UPDATE accounts_customuser SET password = 'another'", &[]).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(told_by_cookie(&world, &other).await, None, "the password was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_rest_framework_names_its_user_needs_no_csrf_and_wins_over_a_session() {
+    let django = Django::start().await;
+    django.run("INSERT INTO accounts_customuser VALUES (7, 'another', 'machine', 1, 2)", &[]).await;
+    django.run("INSERT INTO authtoken_token VALUES ('0123456789abcdef0123456789abcdef01234567', '2026-01-01', 7)", &[]).await;
+    let world = World::with(|config| {
+        config.identity.django = Some(DjangoIdentity { tokens: Some(DrfTokens::default()), ..django.identity() });
+    })
+    .await;
+    world.serve(soaking());
+    let (good, bad) = ("Token 0123456789abcdef0123456789abcdef01234567", "Token 0123456789abcdef0123456789abcdef01234568");
+    assert_eq!(told(&world, &[("authorization", good)]).await.as_deref(), Some("7"));
+    let cookie = format!("sessionid={SESSION}");
+    assert_eq!(told(&world, &[("authorization", good), ("cookie", &cookie)]).await.as_deref(), Some("7"));
+    assert_eq!(told(&world, &[("authorization", bad), ("cookie", &cookie)]).await, None, "a bad token does not fall back to the cookie");
+    assert_eq!(told(&world, &[("authorization", "Basic eDp5"), ("cookie", &cookie)]).await.as_deref(), Some("42"), "another scheme");
+    let write = async |headers: &[(&str, &str)]| world.send("POST", "/forms/x", headers, full("{}")).await.status;
+    assert_eq!(write(&[("authorization", good)]).await, 200, "no page of another site can send it");
+    assert_eq!(write(&[("authorization", bad)]).await, 403);
+    assert_eq!(write(&[("cookie", &cookie)]).await, 403);
+    django.run("UPDATE accounts_customuser SET is_active = 0 WHERE id = 7", &[]).await;
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    assert_eq!(told(&world, &[("authorization", good)]).await, None, "the account was closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_csrf_secret_of_a_session_counts_and_a_cookie_then_does_not() {
+    let django = Django::start().await;
+    let secret = "abcdefghijklmnopqrstuvwxyz012345";
+    let data = dumps(session(&format!(r#","_csrftoken":"{secret}""#)).as_bytes(), SESSION_SALT, &secrets(), now());
+    django.run("UPDATE django_session SET session_data = ? WHERE session_key = ?", &[&data, SESSION]).await;
+    let world = World::with(|config| config.identity.django = Some(DjangoIdentity { csrf_cookie: None, ..django.identity() })).await;
+    world.serve(soaking());
+    let write =
+        async |cookie: &str| world.send("POST", "/forms/x", &[("cookie", cookie), ("x-csrftoken", secret)], full("{}")).await.status;
+    assert_eq!(write(&format!("sessionid={SESSION}")).await, 200);
+    assert_eq!(write(&format!("csrftoken={secret}")).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_no_json_is_nobodys_to_judge() {
+    let django = Django::start().await;
+    let pickle = dumps(b"\x80\x05}\x94.", SESSION_SALT, &secrets(), now());
+    django.run("UPDATE django_session SET session_data = ? WHERE session_key = ?", &[&pickle, SESSION]).await;
+    let world = World::with(|config| django.configure(config)).await;
+    world.serve(soaking());
+    assert_eq!(with_session(&world, "GET", "/api/v1/users/me/", SESSION).await.side(), "legacy", "it can read it");
+    assert_eq!(with_session(&world, "POST", "/api/v1/users/me/", SESSION).await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_key_still_verifies() {
+    let django = Django::start().await;
+    let world = World::with(|config| {
+        config.identity.django = Some(DjangoIdentity { secrets: vec!["the-new-key".into(), SECRET.into()], ..django.identity() });
+    })
+    .await;
+    world.serve(soaking());
+    assert_eq!(told_by_cookie(&world, SESSION).await.as_deref(), Some("42"));
 }

@@ -38,7 +38,7 @@ pub(crate) async fn execute(args: &Args, asked: &Check, config: &Config, rules: 
     let report = preflight::look(&subjects, Options { rows: asked.rows, samples: asked.samples }).await;
     let (refuses, refused) = (report.refuses(), count(&report, Severity::Refused));
     let unreachable = unreachable(&config.upstreams).await;
-    let identity = identity(config).await?;
+    let identity = identity(config).await;
     let nobody_is_known = identity.is_some();
     if args.json {
         crate::command::print_json(&Told { complaints, unreachable, identity, report })?;
@@ -64,9 +64,8 @@ pub(crate) async fn execute(args: &Args, asked: &Check, config: &Config, rules: 
 }
 
 /// Why sessions and users cannot be read as `[identity.django]` has them; `None`: they can, or nobody is to be told apart.
-async fn identity(config: &Config) -> Result<Option<String>> {
-    let Some(django) = &config.django else { return Ok(None) };
-    Ok(ficus_proxy::check_identity(&crate::run::identity(django)?).await.err())
+async fn identity(config: &Config) -> Option<String> {
+    ficus_proxy::check_identity(&config.identity).await.err()
 }
 
 /// The capabilities that have tables, with their databases.

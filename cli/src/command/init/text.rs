@@ -70,21 +70,24 @@ fn database(database: &Database) -> String {
 }
 
 fn identity(session: &Session) -> String {
-    let stored = session.engine == "django.contrib.sessions.backends.db" || session.engine == "django.contrib.sessions.backends.cached_db";
+    let kind = session.engine.strip_prefix("django.contrib.sessions.backends.");
+    let kind = kind.filter(|kind| ["db", "cached_db", "file", "signed_cookies"].contains(kind));
     let mut text =
         String::from("\n# Who is logged in: put Django's SECRET_KEY into a file that only ficus can read, then take the marks away.\n");
-    if !stored {
-        let _ = writeln!(
-            text,
-            "# Sessions are in {}: only those in the database can be read, so cohorts go by cookie.",
-            remark(&session.engine)
-        );
+    if kind.is_none() {
+        let _ = writeln!(text, "# Sessions are in {}, which cannot be read: cohorts go by cookie.", remark(&session.engine));
     }
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "# {name} = {value}");
     };
     line("[identity.django]\n# upstream", "\"monolith\"".to_owned());
     line("secret_key_file", "\"/run/secrets/django-secret-key\"".to_owned());
+    if let Some(kind) = kind.filter(|kind| *kind != "db") {
+        line("sessions", quoted(kind));
+    }
+    if kind == Some("file") {
+        line("session_files", "\"/srv/app/sessions\"    # SESSION_FILE_PATH".to_owned());
+    }
     line("session_cookie", quoted(&session.cookie));
     line("csrf_cookie", quoted(&session.csrf_cookie));
     line("user_table", quoted(&session.user_table));
