@@ -23,7 +23,7 @@ test: packages-test python-test debug ## Everything that proves the promises (un
 	$(MAKE) --no-print-directory monolith-tests
 
 # What needs neither a server nor the example's Python.
-FAST := --lib --bins --test rules --test gateway --test hostile --test fleet --test way --test faults --test rows --test contract
+FAST := --lib --bins --test rules --test gateway --test plugins --test hostile --test fleet --test way --test faults --test rows --test contract
 
 check: packages ## The inner loop: format, lints as errors, docs, the tests that need no server
 	@$(MAKE) --no-print-directory lint
@@ -56,7 +56,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb postgres sqlite chromium
+	@.ci/packages cmake python prometheus mariadb postgres redis sqlite chromium
 
 python: .venv/installed ## Install the example's Python environment
 

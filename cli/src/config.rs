@@ -71,6 +71,8 @@ pub(crate) struct Gateway {
     pub(crate) answer_timeout: Duration,
     pub(crate) grace: Duration,
     pub(crate) limits: ficus_proxy::Limits,
+    /// Where gateways count together.
+    pub(crate) redis: Option<ficus_proxy::RedisServer>,
 }
 
 impl Gateway {
@@ -192,6 +194,7 @@ impl Resolving<'_> {
             answer_timeout: self.duration(&gateway.answer_timeout),
             grace: self.duration(&gateway.grace),
             limits: self.limits(&gateway.limits),
+            redis: gateway.redis.as_ref().map(|redis| self.redis(redis)),
         };
         let identity = self.identity(document.identity, &upstreams);
         Config {
@@ -277,6 +280,14 @@ impl Resolving<'_> {
             faults.into_iter().for_each(|(at, what)| self.fault(at, what));
             ficus_proxy::Limits::default()
         })
+    }
+
+    fn redis(&mut self, redis: &document::Redis) -> ficus_proxy::RedisServer {
+        if let Err(why) = ficus_proxy::check_redis(redis.url.get_ref()) {
+            self.fault(redis.url.span().start, why);
+        }
+        let password = redis.password_file.as_ref().and_then(|file| self.secret(file));
+        ficus_proxy::RedisServer { url: redis.url.get_ref().clone(), password, timeout: self.duration(&redis.timeout) }
     }
 
     fn duration(&mut self, text: &Spanned<String>) -> Duration {

@@ -200,6 +200,7 @@ fn gateway(config: &Config) -> Result<Gateway> {
         hold: ficus_proxy::HoldLimits { max_requests: settings.hold_requests, max_wait: settings.hold_wait },
         timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
         limits: settings.limits.clone(),
+        redis: settings.redis.clone(),
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,
@@ -242,5 +243,9 @@ async fn agent(config: &Config) -> Result<Agent> {
 
 /// What the configuration makes known to the rules.
 pub(crate) fn known(config: &Config) -> Known {
-    Known { upstreams: config.upstreams.keys().cloned().collect() }
+    Known {
+        upstreams: config.upstreams.keys().cloned().collect(),
+        counts_together: Some(config.gateway.redis.is_some()),
+        ..Known::default()
+    }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::decide::{Admission, Caller, Decision, Snapshot, decide, is_safe, needs_anonymous, unidentified};
+use ficus_rules::decide::{Admission, Caller, Decision, Snapshot, decide_matched, is_safe, matched, needs_anonymous, unidentified};
+use ficus_rules::route::Matched;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 use pingora::proxy::Session;
@@ -16,6 +17,7 @@ use crate::gateway::Inner;
 use crate::hold::Held;
 use crate::identity::Identity;
 use crate::metrics::metrics;
+use crate::plugins;
 
 pub(crate) use ficus_rules::decide::ANONYMOUS_COOKIE;
 
@@ -42,9 +44,14 @@ impl From<Refusal> for Stop {
 pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
     gateway.standing.admit(!is_safe(&carried.asked.method))?;
     let mut held: Option<(Held, Instant)> = None;
+    let mut arrives = true;
     loop {
         let snapshot = gateway.current.load_full();
-        let decision = decided(gateway, &snapshot, carried).await?;
+        let matched = matched(&snapshot, &carried.asked);
+        if std::mem::take(&mut arrives) {
+            plugins::receive(gateway, carried, &snapshot, matched.as_ref()).await?;
+        }
+        let decision = decided(gateway, &snapshot, matched.as_ref(), carried).await?;
         let (admission, tracked) = (decision.admission, decision.tracked);
         carried.side = decision.side;
         carried.counters = decision.capability.as_deref().map(|capability| gateway.counters.of(capability));
@@ -83,11 +90,11 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
 }
 
 /// One decision by one snapshot, with all that it needs to know of the caller.
-async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carried) -> Result<Decision, Refusal> {
+async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>, carried: &mut Carried) -> Result<Decision, Refusal> {
     let now = Timestamp::from(SystemTime::now());
     let around = gateway.around.circumstances(Instant::now());
     let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: Vec::new() };
-    let as_stranger = decide(snapshot, &carried.asked, &caller, &around, now);
+    let as_stranger = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
     let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
     if carried.login.is_none() {
         carried.login = Some(gateway.callers.find(&carried.asked).await);
@@ -100,7 +107,7 @@ async fn decided(gateway: &Inner, snapshot: &Arc<Snapshot>, carried: &mut Carrie
         carried.anonymous_is_new = true;
         caller.anonymous.clone_from(&carried.anonymous);
     }
-    let decision = decide(snapshot, &carried.asked, &caller, &around, now);
+    let decision = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
     match carried.login.as_ref().map(|login| &login.identity) {
         Some(Identity::Unknown) => unidentified(decision, snapshot, &caller).ok_or_else(identity_unknown),
         _ => Ok(decision),

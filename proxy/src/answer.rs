@@ -1,12 +1,16 @@
 //! What the gateway answers itself: refusals and failures, as JSON or as a small page, whichever the client asked for.
 //! The one place where such answers are written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+
+use crate::carried::Carried;
+use crate::plugins;
 
 /// How much of a body that nobody wants is read before the answer, so that its connection can be used again.
 const DRAINED: usize = 256 * 1024;
@@ -28,11 +32,16 @@ pub(crate) struct Refusal {
     pub(crate) retry_after: Option<u32>,
     /// Where to ask instead.
     pub(crate) location: Option<String>,
+    /// Headers beside the usual ones.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// HTML instead of the usual page.
+    pub(crate) page: Option<Arc<str>>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: &'static str, detail: &str) -> Refusal {
-        Refusal { status, reason, detail: detail.to_owned(), retry_after: None, location: None }
+        let detail = detail.to_owned();
+        Refusal { status, reason, detail, retry_after: None, location: None, headers: Vec::new(), page: None }
     }
 
     /// A redirect.
@@ -47,14 +56,18 @@ impl Refusal {
 }
 
 /// Writes an answer, unless one has begun.
-pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, request_id: &str) -> pingora::Result<()> {
+pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Carried) -> pingora::Result<()> {
     if session.response_written().is_some() {
         return Ok(());
     }
-    let (kind, body) = body(refusal, json, request_id);
+    let request_id = carried.request_id.as_str();
+    let (kind, body) = body(refusal, carried.asked.wants_json(), request_id);
     let mut head = ResponseHeader::build(refusal.status, Some(6))?;
-    head.insert_header("content-type", kind)?;
-    head.insert_header("content-length", body.len())?;
+    let bodiless = refusal.status == StatusCode::NO_CONTENT;
+    if !bodiless {
+        head.insert_header("content-type", kind)?;
+        head.insert_header("content-length", body.len())?;
+    }
     head.insert_header("cache-control", "no-store")?;
     head.insert_header("x-request-id", request_id)?;
     if let Some(seconds) = refusal.retry_after {
@@ -66,13 +79,19 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, json: bool, 
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header("allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")?;
     }
+    for (name, value) in &refusal.headers {
+        head.insert_header(*name, value.as_str())?;
+    }
+    plugins::on_the_way_back(carried, &mut head);
     drain(session, DRAINED).await;
     let unread = !session.is_body_done();
     if unread {
         session.set_keepalive(None);
     }
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await?;
+    session.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
     if unread {
         drain(session, LINGERED).await;
     }
@@ -98,6 +117,9 @@ fn body(refusal: &Refusal, json: bool, request_id: &str) -> (&'static str, Bytes
     if json {
         let body = serde_json::json!({"detail": refusal.detail, "request_id": request_id});
         return ("application/json", Bytes::from(body.to_string()));
+    }
+    if let Some(page) = &refusal.page {
+        return ("text/html; charset=utf-8", Bytes::from(page.to_string()));
     }
     let title = format!("{} {}", refusal.status.as_u16(), refusal.status.canonical_reason().unwrap_or_default());
     let page = format!(

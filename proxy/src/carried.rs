@@ -10,12 +10,14 @@ use ficus_rules::wire::Serving;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 
+use crate::answer::Refusal;
 use crate::asked::Asked;
 use crate::fence::InFlight;
 use crate::forward::Peer;
 use crate::hold::Held;
 use crate::identity::Login;
 use crate::metrics::UnderWay;
+use crate::plugins::Met;
 use crate::shadow::Capture;
 use crate::traffic::CapabilityCounters;
 use crate::upstream::Lease;
@@ -74,6 +76,12 @@ pub(crate) struct Carried {
     pub(crate) status: Option<StatusCode>,
     /// Why the gateway answered itself.
     pub(crate) refused: Option<&'static str>,
+    /// The plugins that it has met.
+    pub(crate) met: Option<Met>,
+    /// The capability at whose plugins it ended, before there was a decision.
+    pub(crate) met_in: Option<String>,
+    /// Why it is broken off although it is under way.
+    pub(crate) broken_off: Option<Refusal>,
     /// A copy of the answer for comparison.
     pub(crate) capture: Option<Capture>,
     /// Held for its end.
@@ -116,6 +124,9 @@ impl Carried {
             answered: None,
             status: None,
             refused: None,
+            met: None,
+            met_in: None,
+            broken_off: None,
             capture: None,
             _under_way: UnderWay::begin(),
         }
@@ -123,7 +134,10 @@ impl Carried {
 
     /// The name of its capability.
     pub(crate) fn capability(&self) -> Option<&str> {
-        self.decision.as_ref()?.capability.as_deref()
+        match &self.decision {
+            Some(decision) => decision.capability.as_deref(),
+            None => self.met_in.as_deref(),
+        }
     }
 
     /// How far its capability is.
@@ -148,6 +162,9 @@ impl Carried {
 
     /// A try begins.
     pub(crate) fn begin_attempt(&mut self) {
+        if let Some(met) = &mut self.met {
+            met.begin_attempt();
+        }
         self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
     }
 

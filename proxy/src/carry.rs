@@ -24,7 +24,7 @@ use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
 use crate::upstream::STREAM_SILENCE;
-use crate::{csrf, fallback, forward, harden, observe, secure, validity, wrote};
+use crate::{csrf, fallback, forward, harden, observe, plugins, secure, validity, wrote};
 
 /// Carries requests.
 pub(crate) struct Carrier(pub(crate) Arc<Inner>);
@@ -95,7 +95,7 @@ impl ProxyHttp for Carrier {
             Err(Stop::Refused(refusal)) => {
                 carried.refused = Some(refusal.reason);
                 carried.status = Some(refusal.status);
-                answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await?;
+                answer::write(session, &refusal, carried).await?;
                 Ok(true)
             }
             Err(Stop::Left) => {
@@ -151,6 +151,11 @@ impl ProxyHttp for Carrier {
         if let Some(held) = &mut carried.held {
             held.sent();
         }
+        if let Err(refusal) = plugins::received(carried, body.as_ref().map_or(0, Bytes::len)) {
+            let status = refusal.status.as_u16();
+            carried.broken_off = Some(refusal);
+            return Err(Error::explain(ErrorType::HTTPStatus(status), "the body is larger than a plugin takes"));
+        }
         if let Some(peeked) = carried.peeked.take() {
             let rest = body.take().unwrap_or_default();
             let mut whole = BytesMut::from(peeked);
@@ -197,7 +202,7 @@ impl ProxyHttp for Carrier {
         Ok(None)
     }
 
-    async fn response_filter(&self, _session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
         }
@@ -223,7 +228,31 @@ impl ProxyHttp for Carrier {
         if !head.headers.contains_key("x-request-id") {
             head.insert_header("x-request-id", carried.request_id.as_str())?;
         }
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            plugins::on_the_way_back(carried, head);
+            plugins::pack(carried, session.req_header(), head);
+        }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        carried: &mut Carried,
+    ) -> Result<Option<std::time::Duration>> {
+        plugins::packed(carried, body, end);
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        carried: &mut Carried,
+    ) -> Result<Option<Bytes>> {
+        Ok(plugins::packed_rest(carried))
     }
 
     fn error_while_proxy(
@@ -234,6 +263,10 @@ impl ProxyHttp for Carrier {
         carried: &mut Carried,
         reused: bool,
     ) -> Box<Error> {
+        if carried.broken_off.is_some() {
+            e.set_retry(false);
+            return e;
+        }
         if std::mem::take(&mut carried.redirected) {
             // Raised by the answer's filter, which has chosen who is asked next.
             return e;
@@ -265,7 +298,9 @@ impl ProxyHttp for Carrier {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Carried) -> FailToProxy {
         let fault = Guard::of(session).and_then(Guard::fault);
-        let Some(refusal) = fault.map(Fault::refusal).or_else(|| failure(e)) else {
+        let broken_off = carried.broken_off.take();
+        let by_client = fault.is_some() || broken_off.is_some() || *e.esource() == ErrorSource::Downstream;
+        let Some(refusal) = fault.map(Fault::refusal).or(broken_off).or_else(|| failure(e)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         tracing::warn!(
@@ -276,13 +311,13 @@ impl ProxyHttp for Carrier {
             "a request failed"
         );
         carried.status = Some(refusal.status);
-        if fault.is_some() || *e.esource() == ErrorSource::Downstream {
+        if by_client {
             // What the client did wrong says nothing about a side.
             carried.refused = carried.refused.or(Some(refusal.reason));
         }
         // Pingora closes the connection after a failure; the client must know, or it sends its next request there.
         session.set_keepalive(None);
-        let written = answer::write(session, &refusal, carried.asked.wants_json(), &carried.request_id).await;
+        let written = answer::write(session, &refusal, carried).await;
         if written.is_err() {
             tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");
         }

@@ -16,6 +16,7 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::identity::User;
+use crate::plugins;
 use crate::tls::ClientCertificate;
 
 /// What the connection says about a request.
@@ -43,6 +44,26 @@ impl Peer {
         let certificate = tls.and_then(|tls| tls.extension.get::<Arc<ClientCertificate>>().cloned());
         Peer { address, trusted, port, tls: tls.is_some(), certificate }
     }
+
+    /// The address that a request comes from: the connection's or, of those that trusted proxies name, the last one that is
+    /// none of theirs.
+    pub(crate) fn client(&self, gateway: &Inner, asked: &Asked) -> Option<IpAddr> {
+        let mut client = self.address?;
+        if !self.trusted {
+            return Some(client);
+        }
+        let lines = asked.headers().get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|hop| !hop.is_empty()).collect();
+        for hop in hops.into_iter().rev() {
+            // What cannot be read was said by the one before it, whom nobody has to believe.
+            let Ok(address) = hop.trim_matches(['[', ']']).parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+            if !gateway.trusts(client) {
+                break;
+            }
+        }
+        Some(client)
+    }
 }
 
 /// Prepares the head for the upstream that was chosen.
@@ -50,12 +71,13 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     let upstream = carried.upstream(&gateway.config.default_upstream);
     if carried.side == Side::Modern {
         head.insert_header("x-ficus-original-path", session.req_header().uri.path())?;
-        let other = carried.decision.as_ref().and_then(|decision| decision.upstream_path.as_deref());
-        if let Some(path) = other {
-            head.set_uri(target(path, &carried.asked.query)?);
-        }
+    }
+    let other = carried.decision.as_ref().and_then(|decision| decision.upstream_path.as_deref()).filter(|_| carried.side == Side::Modern);
+    if let Some(target) = plugins::target(carried, carried.side, other, session.req_header().uri.path()) {
+        head.set_uri(parsed(&target)?);
     }
     let user = carried.login.as_ref().and_then(|login| login.user());
+    plugins::on_the_way_there(carried, head);
     let mut set = |name, value| match value {
         Some(value) => head.insert_header(name, value),
         None => {
@@ -73,9 +95,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     Ok(())
 }
 
-/// The target of a rewritten path.
-pub(crate) fn target(path: &str, query: &str) -> pingora::Result<http::Uri> {
-    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+fn parsed(target: &str) -> pingora::Result<http::Uri> {
     let failed = |error| pingora::Error::because(pingora::ErrorType::InternalError, "rewriting the path", error);
     target.parse::<http::Uri>().map_err(failed)
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ficus_rules::decide::Snapshot;
+use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
 use crate::carried::Carried;
-use crate::config::{Config, LOCAL, Limits, Network};
+use crate::config::{Config, LOCAL, Limits};
 use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
@@ -19,6 +20,7 @@ use crate::identity::Callers;
 use crate::legacy::LegacySides;
 use crate::listen::Listeners;
 use crate::metrics::{self, count_panics, metrics};
+use crate::plugins;
 use crate::recent::{self, Recent};
 use crate::serve;
 use crate::shadow::Shadow;
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) upstreams: Upstreams,
     pub(crate) shadow: Shadow,
+    pub(crate) plugins: plugins::Shared,
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
     /// What clients may send.
@@ -104,6 +107,7 @@ impl Gateway {
             shadow: Shadow::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
+            plugins: plugins::Shared::new(config.redis.clone()),
             incarnation: uuid::Uuid::new_v4().to_string(),
             file,
             config,
@@ -135,7 +139,11 @@ impl Gateway {
             inner.standing.inform();
             return Ok(());
         }
-        let known = Known { upstreams: inner.config.upstreams.keys().cloned().collect() };
+        let known = Known {
+            upstreams: inner.config.upstreams.keys().cloned().collect(),
+            counts_together: Some(inner.config.redis.is_some()),
+            ..Known::default()
+        };
         match compile(published, Some(&last), &known) {
             Ok(snapshot) => {
                 inner.set_trouble(None);

@@ -7,13 +7,15 @@
 //!
 //! 1. `harden`: what two servers could read in two ways is refused, what only we may say is dropped, slow clients are left;
 //! 2. `identity`: a session's cookie or a token becomes a user;
-//! 3. `admission`: one decision by one snapshot; a write is held while its fence is closed, then decided anew;
+//! 3. `admission`: the route's `plugins`, then one decision by one snapshot; a write is held while its fence is closed, then
+//!    decided anew;
 //! 4. `csrf`: Django's rule, for writes that modern answers;
 //! 5. `upstream`, `forward`: an instance that is well, a connection with deadlines, a head that says who calls and from where;
 //! 6. `again`, `fallback`: a read that an instance fails is sent to another one, and one that modern fails is answered by legacy;
 //! 7. `wrote`: the answer to a write carries a marker, so that its caller reads what it wrote;
 //! 8. `shadow`: a copy of a read's answer is compared with the other side's, off the path;
-//! 9. `observe`: counters and one access line.
+//! 9. `plugins` again: headers of the answer, and its packing;
+//! 10. `observe`: counters and one access line.
 //!
 //! Read next: `carry.rs` for that path in order, `gateway.rs` for what its owner does with it.
 
@@ -38,6 +40,7 @@ mod legacy;
 mod listen;
 mod metrics;
 mod observe;
+mod plugins;
 mod probe;
 mod recent;
 mod secure;
@@ -61,6 +64,7 @@ pub use config::{
     Limits, Listener, Lookup, Probe, Retry, RoleColumn, SessionDatabase, Timeouts, Upstream, UserTable, Weighted, check_network,
 };
 pub use gateway::Gateway;
+pub use plugins::{RedisServer, check_redis};
 
 /// Why a gateway cannot be made, or run.
 #[derive(Debug, thiserror::Error)]

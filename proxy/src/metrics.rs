@@ -6,6 +6,8 @@ use std::sync::{Once, OnceLock};
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
 
 use crate::again::Why;
+use ficus_rules::plugin::{Kind, WhenAway};
+
 use crate::shadow::Dropped;
 
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
@@ -37,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) ejections: IntCounterVec,
     pub(crate) retries: IntCounterVec,
     pub(crate) discovery_failures: IntCounterVec,
+    pub(crate) plugin_answers: IntCounterVec,
+    pub(crate) limits_unshared: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -110,6 +114,12 @@ impl Metrics {
                 "Times that it could not be found out where instances are",
                 &["upstream"],
             ),
+            plugin_answers: counters("ficus_plugin_answers_total", "Requests that a plugin answered, by its kind", &["plugin"]),
+            limits_unshared: counters(
+                "ficus_rate_limits_unshared_total",
+                "Requests that could not be counted together with other gateways, by what held then",
+                &["when_away"],
+            ),
         }
     }
 }
@@ -127,6 +137,12 @@ pub(crate) fn begin(capability: &str) {
     let _ = metrics.hold.with_label_values(&[capability]);
     for reason in WATCHED {
         let _ = metrics.refusals.with_label_values(&[reason]);
+    }
+    for kind in Kind::ALL {
+        let _ = metrics.plugin_answers.with_label_values(&[kind.as_str()]);
+    }
+    for away in WhenAway::ALL {
+        let _ = metrics.limits_unshared.with_label_values(&[away.as_str()]);
     }
     for limit in ["connections", "connections_per_address"] {
         let _ = metrics.turned_away.with_label_values(&[limit]);

@@ -14,6 +14,7 @@ use crate::flag;
 use crate::marker::{self, Marker};
 use crate::migration::Phase;
 use crate::plan::{Capability, Route, RuleSet, Unit};
+use crate::plugin;
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, PinOverride, Published, Serving};
 use crate::{Side, Timestamp};
@@ -173,17 +174,47 @@ pub fn needs_anonymous(snapshot: &Snapshot, capability: &str, request: &dyn Requ
     ramping && snapshot.rules.capabilities[capability].cohort.iter().find(has) == Some(&Unit::Anonymous)
 }
 
+/// The route that a request takes. A preflight takes the route of the request that it asks about, where plugins answer it.
+pub fn matched(snapshot: &Snapshot, request: &dyn Request) -> Option<Matched> {
+    if snapshot.rules.answers_preflights && plugin::is_preflight(request) {
+        let asked = snapshot.router.find(&snapshot.rules, &plugin::AsAsked(request));
+        let answered = |matched: &Matched| snapshot.rules.route(matched).plugins.as_ref().is_some_and(|plugins| plugins.cors.is_some());
+        if let Some(asked) = asked.filter(answered) {
+            return Some(asked);
+        }
+    }
+    snapshot.router.find(&snapshot.rules, request)
+}
+
+/// Whether a flag is on for a caller; one that there is not is off.
+pub fn flag_is_on(snapshot: &Snapshot, name: &str, request: &dyn Request, caller: &Caller, now: Timestamp) -> bool {
+    let over = snapshot.published.overrides.flags.get(name);
+    snapshot.rules.flags.get(name).is_some_and(|flag| flag::is_on(flag, over, request, caller, now))
+}
+
 /// Decides one request.
 pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, around: &Circumstances, now: Timestamp) -> Decision {
+    decide_matched(snapshot, matched(snapshot, request).as_ref(), request, caller, around, now)
+}
+
+/// Decides one request whose route is known already ([`matched`]).
+pub fn decide_matched(
+    snapshot: &Snapshot,
+    matched: Option<&Matched>,
+    request: &dyn Request,
+    caller: &Caller,
+    around: &Circumstances,
+    now: Timestamp,
+) -> Decision {
     let write = !is_safe(request.method());
-    let Some(matched) = snapshot.router.find(&snapshot.rules, request) else {
+    let Some(matched) = matched else {
         return unrouted(write);
     };
     let capability = &snapshot.rules.capabilities[&matched.capability];
     let route = &capability.routes[matched.route];
     let untouched = Serving::untouched();
     let serving = snapshot.published.capabilities.get(&matched.capability).unwrap_or(&untouched);
-    let asking = Asking { snapshot, matched: &matched, route, serving, request, caller, around, now };
+    let asking = Asking { snapshot, matched, route, serving, request, caller, around, now };
 
     let (side, because) = if write { asking.write_side() } else { asking.read_side() };
     let admission = match (write, route.pin) {
@@ -195,11 +226,11 @@ pub fn decide(snapshot: &Snapshot, request: &dyn Request, caller: &Caller, aroun
     };
     let upstream_path = match side {
         Side::Legacy => None,
-        Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched)),
+        Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched.params)),
     };
     let mirrors = !write && route.shadow && route.pin.is_none();
     let shadow = mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0;
-    let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched));
+    let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched.params));
     Decision {
         capability: Some(matched.capability.clone()),
         route: Some(route.source.clone()),
@@ -291,10 +322,7 @@ impl Asking<'_> {
             return (owner, Because::OwnerReads);
         }
         if let Some(name) = &self.route.flag {
-            let on = self.snapshot.rules.flags.get(name).is_some_and(|flag| {
-                flag::is_on(flag, self.snapshot.published.overrides.flags.get(name), self.request, self.caller, self.now)
-            });
-            if !on {
+            if !flag_is_on(self.snapshot, name, self.request, self.caller, self.now) {
                 return (Side::Legacy, Because::FlagOff);
             }
         }
@@ -362,14 +390,14 @@ fn unit_of(unit: &Unit, request: &dyn Request, caller: &Caller) -> Option<String
     }
 }
 
-/// Fills a `modern_path` pattern with what the path's names stood for.
-fn fill(pattern: &str, matched: &Matched) -> String {
+/// Fills a pattern like `modern_path` with what the path's names stood for.
+pub(crate) fn fill(pattern: &str, params: &BTreeMap<String, String>) -> String {
     let mut filled = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
         let (name, tail) = after.split_once('}').unwrap_or((after, ""));
-        filled.push_str(matched.params.get(name.trim_start_matches('*')).map_or("", String::as_str));
+        filled.push_str(params.get(name.trim_start_matches('*')).map_or("", String::as_str));
         rest = tail;
     }
     filled.push_str(rest);

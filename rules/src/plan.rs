@@ -1,6 +1,7 @@
 //! The nouns of a rule set after every name in it is resolved. Built by [`crate::spec`], read by everything else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,8 @@ use crate::flag::Flag;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
+use crate::plugin::Plugins;
+use crate::route::Matched;
 use crate::{Share, Side};
 
 /// All that the rule files say, resolved and free of contradictions.
@@ -18,6 +21,15 @@ pub struct RuleSet {
     pub capabilities: BTreeMap<String, Capability>,
     /// Feature flags by name.
     pub flags: BTreeMap<String, Flag>,
+    /// Some route answers preflights ([`crate::plugin::Cors`]).
+    pub answers_preflights: bool,
+}
+
+impl RuleSet {
+    /// The route that was matched in it.
+    pub fn route(&self, matched: &Matched) -> &Route {
+        &self.capabilities[&matched.capability].routes[matched.route]
+    }
 }
 
 /// What is moved as one: its routes, its tables, its steps.
@@ -102,6 +114,8 @@ pub struct Route {
     pub shadow: bool,
     /// How long an upstream may take to begin its answer, or pause within it; unset: the gateway's default.
     pub timeout: Option<Duration>,
+    /// What else is done to its requests and answers; `None`: nothing.
+    pub plugins: Option<Arc<Plugins>>,
 }
 
 /// A condition on a header or a query parameter.

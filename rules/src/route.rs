@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::RuleSet;
 
+pub(crate) use conditions::parameter;
 pub use conditions::{count, covers, meet};
 pub use pattern::Pattern;
 pub use plain::PlainRequest;

@@ -2,7 +2,7 @@
 //! ([`crate::plan`]). Reports every error of every file at once. Does not read files: texts come in.
 //!
 //! 1. `source` and `fields` turn TOML into documents, and complain about keys, types and spellings;
-//! 2. `routes`, `steps`, `gates`, `returns`, `tables`, `flags`, `tests` know one kind of section each;
+//! 2. `routes`, `plugins`, `steps`, `gates`, `returns`, `tables`, `flags`, `tests` know one kind of section each;
 //! 3. `names` and `reach` look over all files: what is unknown, named twice, in a circle, never reached;
 //! 4. `expectations` runs the `[[test]]`s through [`crate::decide::decide`], once nothing else is wrong.
 
@@ -13,6 +13,7 @@ mod fields;
 mod flags;
 mod gates;
 mod names;
+mod plugins;
 mod reach;
 mod returns;
 mod routes;
@@ -39,6 +40,10 @@ pub const FLAGS_FILE: &str = "flags.toml";
 pub struct Known {
     /// Names of upstreams; empty: any name is taken.
     pub upstreams: Vec<String>,
+    /// Whether it names a Redis in which gateways count together; `None`: not known.
+    pub counts_together: Option<bool>,
+    /// The time, for what speaks of a day; `None`: nobody asks.
+    pub today: Option<crate::Timestamp>,
 }
 
 /// One complaint about a rule file.
@@ -88,6 +93,7 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
         documents.read(&Text::new(index, file, &report));
     }
     names::lint(&documents, known, &report);
+    plugins::lint(&documents, known, &report);
     reach::lint(&documents, &report);
     for capability in &documents.capabilities {
         steps::lint(capability, &report);
@@ -108,6 +114,8 @@ impl Documents {
     fn resolve(&self) -> RuleSet {
         let capabilities: BTreeMap<_, _> = self.capabilities.iter().map(|c| (c.name.value.clone(), c.resolve())).collect();
         let flags = self.flags.iter().map(|flag| (flag.value.name.clone(), flag.value.clone())).collect();
-        RuleSet { capabilities, flags }
+        let routes = || capabilities.values().flat_map(|capability: &crate::plan::Capability| &capability.routes);
+        let answers_preflights = routes().any(|route| route.plugins.as_ref().is_some_and(|plugins| plugins.cors.is_some()));
+        RuleSet { capabilities, flags, answers_preflights }
     }
 }

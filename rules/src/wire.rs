@@ -88,7 +88,7 @@ pub struct PinOverride {
 }
 
 /// `ficus flag new-profile on --for 1h`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlagOverride {
     /// The value for everybody.
     pub on: bool,

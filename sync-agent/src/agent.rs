@@ -89,7 +89,7 @@ impl Agent {
     /// # Errors
     /// When a database has a URL that no engine knows.
     pub async fn start(config: Config) -> Result<Agent, Error> {
-        let (known, databases) = (Known { upstreams: config.known_upstreams.clone() }, config.databases.clone());
+        let (known, databases) = (Known { upstreams: config.known_upstreams.clone(), ..Known::default() }, config.databases.clone());
         for (name, url) in &databases {
             engine::known(url, &format!("database of {name}"))?;
         }

@@ -225,7 +225,7 @@ mod tests {
     fn the_rules_of_the_demo_are_sound() {
         let text = std::fs::read_to_string(super::folder().join("rules/users.toml")).expect("the file is there");
         let files = [RuleFile { name: "users.toml".into(), text }];
-        let known = Known { upstreams: vec!["monolith".into(), "users-service".into()] };
+        let known = Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() };
         match spec::load(&files, &known) {
             Ok(checked) => assert_eq!(checked.rules.capabilities["users"].tables.len(), 6),
             Err(complaints) => panic!("{}", complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),

@@ -3,10 +3,12 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
 use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
+use ficus_rules::plugin::{self, Told};
 use ficus_rules::route::{PlainRequest, Request as _, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;
 use ficus_rules::{Timestamp, marker};
+use serde::Serialize;
 
 use super::check;
 use crate::admin::Admin;
@@ -35,15 +37,25 @@ pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
         eprintln!("its session is not looked up, the caller is taken for a stranger: say who it is with --user");
     }
     let (decision, caller) = known.decide(&snapshot, &question, caller, now)?;
+    let plugins = plugin::tell(&snapshot, &question, &caller, decision.side, now);
     if args.json {
-        return super::print_json(&decision);
+        return super::print_json(&Whole { decision: &decision, plugins: &plugins });
     }
     print(&snapshot, &decision);
+    print_plugins(&plugins);
     let needs = |name: &str| decide::needs_anonymous(&snapshot, name, &question, &caller);
     if caller.anonymous.is_none() && decision.capability.as_deref().is_some_and(needs) {
         println!("caller      new here: the gateway makes an id for it, which may fall on the other side of the share");
     }
     Ok(())
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    decision: &'a Decision,
+    plugins: &'a [Told],
 }
 
 fn offline(args: &Args) -> Result<Snapshot> {
@@ -90,6 +102,13 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
         }
     }
     println!("generation  {}", snapshot.published.generation);
+}
+
+fn print_plugins(plugins: &[Told]) {
+    for told in plugins {
+        let flag = told.flag.as_ref().map_or(String::new(), |flag| format!(", flag {flag}"));
+        println!("plugin      {}: {} ({}{flag})", told.plugin, told.says, told.source);
+    }
 }
 
 /// The cookie of sessions: as configured, if that is on this machine, or as Django has it.

@@ -40,7 +40,7 @@ pub(crate) async fn execute(args: &Args, asked: &Init) -> Result<()> {
         .map(|capability| RuleFile { name: format!("{}.toml", capability.name), text: text::rules(capability, &project) })
         .collect();
     let upstreams = proposal.capabilities.iter().map(|capability| format!("{}-service", capability.name));
-    let known = Known { upstreams: upstreams.chain(["monolith".to_owned()]).collect() };
+    let known = Known { upstreams: upstreams.chain(["monolith".to_owned()]).collect(), ..Known::default() };
     check::load(&rules, &known).context("what is proposed would not pass `ficus check`; please report it")?;
     let mut files = vec![Written { path: args.config.clone(), text: text::configuration(&project, &proposal, asked) }];
     files.extend(rules.into_iter().map(|file| Written { path: folder.join("rules").join(file.name), text: file.text }));

@@ -66,6 +66,17 @@ pub(super) struct Gateway {
     pub(super) grace: Spanned<String>,
     #[serde(default)]
     pub(super) limits: Limits,
+    pub(super) redis: Option<Redis>,
+}
+
+/// `[gateway.redis]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redis {
+    pub(super) url: Spanned<String>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    #[serde(default = "tenth_of_a_second")]
+    pub(super) timeout: Spanned<String>,
 }
 
 /// `[orchestrator]`
@@ -116,6 +127,10 @@ impl Default for Agent {
 
 fn unplaced(text: &str) -> Spanned<String> {
     Spanned::new(0..0, text.to_owned())
+}
+
+fn tenth_of_a_second() -> Spanned<String> {
+    unplaced("100ms")
 }
 
 fn one_second() -> Spanned<String> {

@@ -99,7 +99,7 @@ impl World {
         let mut config = Config {
             rules_dir,
             state: directory.path().join("state.sqlite3"),
-            known: Known { upstreams: vec!["monolith".into(), "users-service".into()] },
+            known: Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() },
             validity: Duration::from_secs(1),
             tick: Duration::from_millis(20),
             cool_down: Duration::from_millis(1),

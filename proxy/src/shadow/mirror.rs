@@ -28,6 +28,7 @@ use crate::forward::{self, Peer};
 use crate::gateway::Inner;
 use crate::identity::User;
 use crate::metrics::metrics;
+use crate::plugins;
 use crate::traffic::CapabilityCounters;
 
 /// Comparisons at once.
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     legacy: String,
     modern: String,
     ignore: Vec<String>,
+    /// What the client sent, as plugins changed it.
+    headers: HeaderMap,
     target: String,
     modern_target: String,
     answer: Capture,
@@ -82,19 +85,25 @@ impl Job {
     pub(crate) fn of(carried: &Carried, counters: Arc<CapabilityCounters>, answer: Capture, answered: Timestamp) -> Job {
         let rules = &carried.snapshot.rules.capabilities[&counters.name];
         let path = &carried.asked.path;
-        let mirrored = carried.decision.as_ref().and_then(|decision| decision.mirror_path.as_ref()).unwrap_or(path);
-        let with_query = |path: &str| match carried.asked.query.as_str() {
-            "" => path.to_owned(),
-            query => format!("{path}?{query}"),
+        let mirrored = carried.decision.as_ref().and_then(|decision| decision.mirror_path.as_deref());
+        let target = |side, other| {
+            let same = || match carried.asked.query.as_str() {
+                "" => path.clone(),
+                query => format!("{path}?{query}"),
+            };
+            plugins::target(carried, side, other, path).unwrap_or_else(same)
         };
+        let mut headers = end_to_end(carried.asked.headers());
+        plugins::on_the_way_there(carried, &mut headers);
         Job {
             user: carried.login.as_ref().and_then(|login| login.user()).cloned(),
             epoch: carried.serving().epoch,
             legacy: rules.legacy.clone(),
             modern: rules.modern.clone(),
             ignore: rules.shadow_ignore.clone(),
-            target: with_query(path),
-            modern_target: with_query(mirrored),
+            target: target(Side::Legacy, None),
+            modern_target: target(Side::Modern, mirrored),
+            headers,
             asked: carried.asked.clone(),
             peer: carried.peer.clone(),
             request_id: carried.request_id.clone(),
@@ -235,7 +244,7 @@ impl Mirror {
     }
 
     fn headers(&self, job: &Job, side: Side, upstream: &str) -> HeaderMap {
-        let mut headers = end_to_end(job.asked.headers());
+        let mut headers = job.headers.clone();
         // The mirror wants the whole answer as it is, whatever the client had of it already.
         for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
             headers.remove(name);

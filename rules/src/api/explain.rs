@@ -9,6 +9,7 @@ use crate::Timestamp;
 use crate::decide::{self, Caller, Circumstances, Decision, Snapshot, anonymous_id};
 use crate::identity::django::is_session_key;
 use crate::migration::Phase;
+use crate::plugin::{self, Told};
 use crate::route::{PlainRequest, Request as _};
 
 /// Body of `POST /api/v1/explain`. A session's user is not looked up: `user` says who asks.
@@ -41,6 +42,9 @@ pub struct Explained {
     pub generation: u64,
     /// A gateway makes an id for this caller, which may fall on the other side of the share.
     pub new_here: bool,
+    /// The plugins that it meets before, in order, up to one that answers it.
+    #[serde(default)]
+    pub plugins: Vec<Told>,
 }
 
 /// Why a gateway forwards a request nowhere.
@@ -130,7 +134,14 @@ impl ExplainRequest {
         let needs = |name: &str| decide::needs_anonymous(snapshot, name, &question, &caller);
         let new_here = caller.anonymous.is_none() && decision.capability.as_deref().is_some_and(needs);
         let serving = decision.capability.as_ref().and_then(|name| snapshot.published.capabilities.get(name));
-        Ok(Explained { phase: serving.map(|serving| serving.phase), generation: snapshot.published.generation, new_here, decision })
+        let plugins = plugin::tell(snapshot, &question, &caller, decision.side, now);
+        Ok(Explained {
+            plugins,
+            phase: serving.map(|serving| serving.phase),
+            generation: snapshot.published.generation,
+            new_here,
+            decision,
+        })
     }
 }
 

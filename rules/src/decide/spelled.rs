@@ -1,7 +1,7 @@
 //! Paths that two servers could read in two ways. Decides whether the rules would hold for one reading only; refusing is the
 //! gateway's.
 
-use super::Snapshot;
+use super::{Snapshot, matched};
 use crate::path;
 use crate::route::Request;
 
@@ -12,7 +12,7 @@ pub fn is_ambiguous(snapshot: &Snapshot, request: &dyn Request, raw: &str) -> bo
     if spelled == request.path() {
         return false;
     }
-    let find = |request: &dyn Request| snapshot.router.find(&snapshot.rules, request).map(|matched| (matched.capability, matched.route));
+    let find = |request: &dyn Request| matched(snapshot, request).map(|matched| (matched.capability, matched.route));
     find(request) != find(&Spelled { request, path: &spelled })
 }
 

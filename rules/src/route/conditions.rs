@@ -69,7 +69,7 @@ fn compatible(a: &Condition, b: &Condition) -> bool {
 }
 
 /// The first value of a query parameter, decoded as a form's.
-fn parameter(query: &str, name: &str) -> Option<String> {
+pub(crate) fn parameter(query: &str, name: &str) -> Option<String> {
     let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.find(|(key, _)| decoded(key) == name).map(|(_, value)| decoded(value))

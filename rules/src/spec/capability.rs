@@ -1,11 +1,13 @@
 //! A capability's file: `[capability]`, `[cohort]`, and the sections that other modules read.
 
+use std::collections::BTreeMap;
+
 use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
-use super::{gates, returns, routes, steps, tables, tests};
-use crate::plan::{Capability, Unit};
+use super::{gates, plugins, returns, routes, steps, tables, tests};
+use crate::plan::{Capability, Route, Unit};
 
 /// The cookie by which Django knows a session.
 const SESSION_COOKIE: &str = "sessionid";
@@ -19,6 +21,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let route_sections = file.tables("route", "[[route]]");
     let has_routes = !route_sections.is_empty();
     let routes = route_sections.into_iter().filter_map(routes::read).collect();
+    let plugins = plugins::read(&mut file, "[plugins]");
     let cohort = cohort(&mut file);
     let steps = file.tables("step", "[[step]]").into_iter().filter_map(steps::read).collect();
     let gates = gates::read(&mut file);
@@ -46,6 +49,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         depends_on,
         salt,
         routes,
+        plugins,
         has_routes,
         cohort,
         steps,
@@ -72,7 +76,7 @@ impl CapabilityDocument {
             modern: upstream(&self.modern),
             depends_on: self.depends_on.iter().map(|name| name.value.clone()).collect(),
             salt: self.salt.clone().unwrap_or_else(|| name.clone()),
-            routes: self.routes.iter().map(|route| route.route.clone()).collect(),
+            routes: self.resolved_routes(),
             cohort: self.cohort.clone(),
             steps: self.steps.iter().map(|step| step.value.clone()).collect(),
             gates: self.gates.clone(),
@@ -82,6 +86,20 @@ impl CapabilityDocument {
             shadow_ignore: self.shadow_ignore.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),
         }
+    }
+
+    /// Its routes with their plugins. A limit of a route counts by its path, and by its place among those with that path.
+    fn resolved_routes(&self) -> Vec<Route> {
+        let name = &self.name.value;
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        let resolved = self.routes.iter().map(|document| {
+            let path = document.route.path.as_str();
+            let nth = seen.entry(path).and_modify(|nth| *nth += 1).or_insert(1);
+            let scope = if *nth == 1 { format!("{name} {path}") } else { format!("{name} {path} {nth}") };
+            let plugins = document.plugins.resolve(&self.plugins, name, &scope);
+            Route { plugins, ..document.route.clone() }
+        });
+        resolved.collect()
     }
 }
 

@@ -4,6 +4,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::fields::Fields;
+use super::plugins::PluginsDocument;
 use super::source::{Located, Place, Text};
 use super::words::is_name;
 use super::{FLAGS_FILE, capability, flags};
@@ -36,6 +37,8 @@ pub(super) struct CapabilityDocument {
     pub(super) depends_on: Vec<Located<String>>,
     pub(super) salt: Option<String>,
     pub(super) routes: Vec<RouteDocument>,
+    /// For all its routes.
+    pub(super) plugins: PluginsDocument,
     /// A route was written, perhaps one that could not be read.
     pub(super) has_routes: bool,
     pub(super) cohort: Vec<Unit>,
@@ -55,7 +58,9 @@ pub(super) struct RouteDocument {
     pub(super) at: Place,
     pub(super) pattern: Pattern,
     pub(super) flag: Option<Located<String>>,
+    /// Without its plugins, which take the file's into account.
     pub(super) route: Route,
+    pub(super) plugins: PluginsDocument,
 }
 
 /// One `[[table]]`; `columns` are the places of `map.columns`.

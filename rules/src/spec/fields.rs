@@ -124,6 +124,12 @@ impl<'a> Fields<'a> {
         self.or_complain(key, item, value, "a duration", words::DURATION)
     }
 
+    pub(super) fn size(&mut self, key: &'static str) -> Option<Located<u64>> {
+        let item = self.item(key)?;
+        let value = item.get_ref().as_str().and_then(words::size);
+        self.or_complain(key, item, value, "a size", words::SIZE)
+    }
+
     /// A table under a key, like `[gate.errors]` or `headers = { … }`.
     pub(super) fn table(&mut self, key: &'static str, what: &'static str) -> Option<Fields<'a>> {
         let item = self.item(key)?;

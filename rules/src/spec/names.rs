@@ -51,7 +51,8 @@ fn flags(capability: &CapabilityDocument, documents: &Documents, report: &Report
     if documents.flags_unreadable {
         return;
     }
-    for flag in capability.routes.iter().filter_map(|route| route.flag.as_ref()) {
+    let of_routes = capability.routes.iter().flat_map(|route| route.flag.iter().chain(&route.plugins.flags));
+    for flag in of_routes.chain(&capability.plugins.flags) {
         if !documents.flags.iter().any(|known| known.value.name == flag.value) {
             let hint = suggest(&flag.value, documents.flags.iter().map(|flag| flag.value.name.as_str()));
             let hint = if hint.is_empty() { format!("there are no flags: add `[flag.{}]` to {FLAGS_FILE}", flag.value) } else { hint };

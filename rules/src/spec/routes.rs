@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::RouteDocument;
 use super::fields::{Fields, Item};
+use super::plugins;
 use super::source::Located;
 use super::words::{is_token, list, suggest};
 use crate::Side;
@@ -28,6 +29,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
     let shadow = section.boolean("shadow").is_none_or(|flag| flag.value);
     let timeout = section.duration("timeout");
+    let plugins = plugins::read(&mut section, "[route.plugins]");
 
     let report = section.text.report;
     if let (Some(pattern), Some(modern_path)) = (&pattern, &modern_path) {
@@ -62,8 +64,9 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         fallback,
         shadow,
         timeout: timeout.map(|timeout| timeout.value),
+        plugins: None,
     };
-    Some(RouteDocument { at, pattern: pattern?, flag, route })
+    Some(RouteDocument { at, pattern: pattern?, flag, route, plugins })
 }
 
 /// Reads `legacy` or `modern`.
@@ -181,7 +184,7 @@ fn check_modern_path(section: &Fields<'_>, pattern: &Pattern, modern_path: &Loca
 }
 
 /// The names in braces, without the star.
-fn braced(text: &str) -> Option<Vec<&str>> {
+pub(super) fn braced(text: &str) -> Option<Vec<&str>> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

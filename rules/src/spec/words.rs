@@ -20,6 +20,23 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
 }
 
+/// How a size is written.
+pub(super) const SIZE: &str = "write a number and a unit, like \"64KiB\", \"10MiB\" or \"1GiB\"";
+
+/// Reads `"512B"`, `"64KiB"`, `"10MiB"`, `"1GiB"`: whole numbers, one unit, in bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let bytes: u64 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes)
+}
+
 /// "did you mean `path`?", or all that there is to choose from.
 pub(super) fn suggest<'a>(typed: &str, choices: impl IntoIterator<Item = &'a str>) -> String {
     let choices: Vec<&str> = choices.into_iter().collect();

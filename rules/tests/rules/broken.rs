@@ -15,7 +15,7 @@ const FINE: &str = "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmoder
 
 fn check(files: &[(&str, &str)]) -> Result<Vec<Complaint>, Vec<Complaint>> {
     let files: Vec<RuleFile> = files.iter().map(|(name, text)| RuleFile { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
-    let known = Known { upstreams: ["monolith", "users-service", "courses-service"].map(str::to_owned).into() };
+    let known = Known { upstreams: ["monolith", "users-service", "courses-service"].map(str::to_owned).into(), ..Known::default() };
     load(&files, &known).map(|checked| checked.warnings)
 }
 

@@ -53,7 +53,7 @@ fn every_example_may_be_served() {
 
 #[test]
 fn the_demo_moves_users_as_its_page_says() {
-    let known = Known { upstreams: ["monolith", "users-service"].map(str::to_owned).into() };
+    let known = Known { upstreams: ["monolith", "users-service"].map(str::to_owned).into(), ..Known::default() };
     let rules = load(&files(&examples().join("student-management")), &Known::default()).expect("the demo's rules").rules;
     let users = &rules.capabilities["users"];
     assert!(known.upstreams.contains(&users.legacy) && known.upstreams.contains(&users.modern));

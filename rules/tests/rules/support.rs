@@ -15,7 +15,7 @@ pub fn cases(usual: u32) -> Config {
 }
 
 pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
-    RuleSet { capabilities: capabilities.into_iter().map(|c| (c.name.clone(), c)).collect(), flags: BTreeMap::new() }
+    RuleSet { capabilities: capabilities.into_iter().map(|c| (c.name.clone(), c)).collect(), ..RuleSet::default() }
 }
 
 pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
@@ -55,6 +55,7 @@ pub fn route(path: &str) -> Route {
         fallback: true,
         shadow: true,
         timeout: None,
+        plugins: None,
     }
 }
 

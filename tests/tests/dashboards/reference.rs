@@ -56,13 +56,26 @@ database = "sqlite://users.sqlite3"
 "#;
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 18] = [
+pub(crate) const PLACES: [(&str, &str); 31] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
         "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n",
     ),
     ("[[route]]", "[[route]]\npath = \"/\"\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("[plugins]", "[plugins]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `ip`", "[plugins.ip]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `maintenance`", "[plugins.maintenance]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `redirect`", "[plugins.redirect]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `cors`", "[plugins.cors]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `basic_auth`", "[plugins.basic_auth]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `rate_limit`", "[plugins.rate_limit]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `request_size`", "[plugins.request_size]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `version`", "[plugins.version]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `rewrite`", "[plugins.rewrite]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `request_headers`", "[plugins.request_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `security_headers`", "[plugins.security_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `compression`", "[plugins.compression]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a condition", "[[route]]\npath = \"/\"\nquery = { a = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 } }\n"),
     ("[cohort]", "[cohort]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[step]]", "[[step]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
@@ -86,9 +99,14 @@ pub(crate) struct Block {
     pub(crate) text: String,
 }
 
+/// The pages that describe the rule language.
+fn reference() -> Result<String> {
+    ["rules.md", "plugins.md"].into_iter().map(|page| Ok(std::fs::read_to_string(docs().join(page))?)).collect()
+}
+
 #[test]
 fn every_example_of_the_rule_language_is_as_the_reference_says() -> Result<()> {
-    let blocks = blocks(&std::fs::read_to_string(docs().join("rules.md"))?);
+    let blocks = blocks(&reference()?);
     let (mut good, mut bad) = (0, 0);
     for (at, example) in blocks.iter().enumerate().filter(|(_, block)| block.kind == "toml") {
         let directory = tempfile::tempdir()?;
@@ -121,14 +139,14 @@ fn every_example_of_the_rule_language_is_as_the_reference_says() -> Result<()> {
 
 #[test]
 fn the_reference_of_the_rule_language_knows_every_key() -> Result<()> {
-    let reference = std::fs::read_to_string(docs().join("rules.md"))?;
+    let reference = reference()?;
     for (place, text) in PLACES {
         let keys = keys(text)?;
         ensure!(!keys.is_empty(), "nobody says which keys {place} has");
         for key in keys {
             let told = |before: &str| reference.contains(&format!("{before}{key} =")) || reference.contains(&format!("{before}{key}`"));
             let header = reference.contains(&format!("[{key}")) || reference.contains(&format!(".{key}]"));
-            ensure!(["\n", " ", "`", "{ "].iter().any(|before| told(before)) || header, "rules.md does not know `{key}` of {place}");
+            ensure!(["\n", " ", "`", "{ "].iter().any(|before| told(before)) || header, "the reference does not know `{key}` of {place}");
         }
     }
     Ok(())

@@ -13,10 +13,23 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-const RULE_KEYS: [(&str, &str); 16] = [
+const RULE_KEYS: [(&str, &str); 29] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
+    ("[plugins]", "/definitions/plugins/properties"),
+    ("a plugin `ip`", "/definitions/plugins/properties/ip/oneOf/1/properties"),
+    ("a plugin `maintenance`", "/definitions/plugins/properties/maintenance/oneOf/1/properties"),
+    ("a plugin `redirect`", "/definitions/plugins/properties/redirect/oneOf/1/properties"),
+    ("a plugin `cors`", "/definitions/plugins/properties/cors/oneOf/1/properties"),
+    ("a plugin `basic_auth`", "/definitions/plugins/properties/basic_auth/oneOf/1/properties"),
+    ("a plugin `rate_limit`", "/definitions/plugins/properties/rate_limit/oneOf/1/properties"),
+    ("a plugin `request_size`", "/definitions/plugins/properties/request_size/oneOf/1/properties"),
+    ("a plugin `version`", "/definitions/plugins/properties/version/oneOf/1/properties"),
+    ("a plugin `rewrite`", "/definitions/plugins/properties/rewrite/oneOf/1/properties"),
+    ("a plugin `request_headers`", "/definitions/plugins/properties/request_headers/oneOf/1/properties"),
+    ("a plugin `security_headers`", "/definitions/plugins/properties/security_headers/oneOf/1/properties"),
+    ("a plugin `compression`", "/definitions/plugins/properties/compression/oneOf/1/properties"),
     ("a condition", "/definitions/conditions/additionalProperties/oneOf/1/properties"),
     ("[cohort]", "/properties/cohort/properties"),
     ("[[step]]", "/properties/step/items/properties"),
@@ -33,7 +46,7 @@ const RULE_KEYS: [(&str, &str); 16] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 16] = [
+const CONFIGURATION_KEYS: [(&str, &str); 17] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -42,6 +55,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 16] = [
         "/properties/gateway/properties/listener/items/properties/clients/properties",
     ),
     ("[[gateway.certificate]]", "/properties/gateway/properties/certificate/items/properties"),
+    ("[gateway.redis]", "/properties/gateway/properties/redis/properties"),
     ("[gateway.limits]", "/properties/gateway/properties/limits/properties"),
     ("[orchestrator]", "/properties/orchestrator/properties"),
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
@@ -56,7 +70,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 16] = [
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 37] = [
+const FAULTS: [(&str, &str, &str); 47] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -70,6 +84,16 @@ const FAULTS: [(&str, &str, &str); 37] = [
     ("rules", "[[route]]\n", "[[route]]\nmethods = [\"FETCH\"]\n"),
     ("rules", "[[route]]\n", "[[route]]\nquery = { a = { prefix = \"x\", present = true } }\n"),
     ("rules", "[[route]]\n", "[[route]]\ntimeout = 30\n"),
+    ("rules", "[[route]]\n", "[plugins.ip]\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.redirect]\nto = \"//evil.test\"\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.cors]\nmethods = [\"FETCH\"]\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.basic_auth]\nusers = { ops = \"sesame\" }\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.rate_limit]\nquotas = [\"60\"]\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.rate_limit]\nquotas = [\"60/m\"]\nshared = true\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.request_size]\nmax = \"10MB\"\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.version]\nfrom = \"path\"\nserves = \"1\"\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins.compression]\ncodings = [\"deflate\"]\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[plugins]\nlimit = true\n[[route]]\n"),
     ("rules", "shadow = \"100%\"", "shadow = \"101%\""),
     ("rules", "shadow = \"100%\"", "shadow = \"100%\"\nreads = \"5%\""),
     ("rules", "cutover = true", "cutover = false"),
