@@ -321,10 +321,10 @@ impl Asking<'_> {
         if owner == Side::Modern {
             return (owner, Because::OwnerReads);
         }
-        if let Some(name) = &self.route.flag {
-            if !flag_is_on(self.snapshot, name, self.request, self.caller, self.now) {
-                return (Side::Legacy, Because::FlagOff);
-            }
+        if let Some(name) = &self.route.flag
+            && !flag_is_on(self.snapshot, name, self.request, self.caller, self.now)
+        {
+            return (Side::Legacy, Because::FlagOff);
         }
         if self.serving.reads.millionths() == 0 {
             return (owner, Because::OwnerReads);

@@ -46,16 +46,12 @@ fn names(plugins: &Plugins, route: &RouteDocument, capability: &CapabilityDocume
             report.error(at, "it leads to itself", "name another address");
         }
     }
-    if let (Some(rewrite), Some(at)) = (&plugins.rewrite, place(Kind::Rewrite)) {
-        if let Some(path) = &rewrite.what.path {
-            has(at, path);
-            if route.route.modern_path.is_some() && rewrite.what.side != Some(Side::Legacy) {
-                report.error(
-                    at,
-                    "the route's `modern_path` says already what modern sees",
-                    "write side = \"legacy\", or remove one of them",
-                );
-            }
+    let rewrite = plugins.rewrite.as_ref().and_then(|rewrite| Some((&rewrite.what, rewrite.what.path.as_ref()?)));
+    if let (Some((rewrite, path)), Some(at)) = (rewrite, place(Kind::Rewrite)) {
+        has(at, path);
+        if route.route.modern_path.is_some() && rewrite.side != Some(Side::Legacy) {
+            let hint = "write side = \"legacy\", or remove one of them";
+            report.error(at, "the route's `modern_path` says already what modern sees", hint);
         }
     }
     if let (Some(version), Some(at)) = (&plugins.version, place(Kind::Version)) {

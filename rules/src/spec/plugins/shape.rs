@@ -146,6 +146,9 @@ fn query(mut section: Fields<'_>) -> QueryChanges {
     QueryChanges { remove, rename, set, default }
 }
 
+/// What becomes of a name and a value.
+type Change = fn(String, String) -> HeaderChange;
+
 pub(super) fn headers(section: &mut Fields<'_>) -> Option<HeaderChanges> {
     let mut changes = Vec::new();
     for name in section.strings("remove").into_iter().filter(|name| changeable(section, name)) {
@@ -156,7 +159,7 @@ pub(super) fn headers(section: &mut Fields<'_>) -> Option<HeaderChanges> {
             changes.push(HeaderChange::Rename(name.value.to_ascii_lowercase(), other.value.to_ascii_lowercase()));
         }
     }
-    let kinds: [(&'static str, &'static str, fn(String, String) -> HeaderChange); 3] = [
+    let kinds: [(&'static str, &'static str, Change); 3] = [
         ("set", "set = { x-name = \"value\" }", HeaderChange::Set),
         ("add", "add = { x-name = \"value\" }", HeaderChange::Add),
         ("default", "default = { x-name = \"value\" }", HeaderChange::Default),
