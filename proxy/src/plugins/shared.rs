@@ -67,7 +67,7 @@ impl Redis {
             Ok(Ok(Some(state))) => verdict(limit, &state),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => {
-                self.lost(&error.category().to_owned());
+                self.lost(error.category());
                 None
             }
             Err(_) => {
