@@ -73,6 +73,7 @@ pub(crate) struct Gateway {
     pub(crate) limits: ficus_proxy::Limits,
     /// Where gateways count together.
     pub(crate) redis: Option<ficus_proxy::RedisServer>,
+    pub(crate) cache: ficus_proxy::CacheLimits,
 }
 
 impl Gateway {
@@ -195,6 +196,7 @@ impl Resolving<'_> {
             grace: self.duration(&gateway.grace),
             limits: self.limits(&gateway.limits),
             redis: gateway.redis.as_ref().map(|redis| self.redis(redis)),
+            cache: gateway.cache.resolve(&mut self.faults),
         };
         let identity = self.identity(document.identity, &upstreams);
         Config {
@@ -449,6 +451,9 @@ mod tests {
             ("address = 'a:1'\n[upstream.monolith.ejection]\nfailures = 0\n", 8, "1 or more"),
             ("address = 'a:1'\n[upstream.monolith.ejection]\nlongest = '1s'\n", 8, "shorter than `first`"),
             ("address = 'a:1'\n[upstream.monolith.retry]\nstatuses = [404]\n", 8, "no failure of a server"),
+            ("address = 'a:1'\n[upstream.monolith.breaker]\nshare = '0%'\n", 8, "any failure"),
+            ("address = 'a:1'\n[upstream.monolith.bulkhead]\nrequests = 5\nwait = '1m'\n", 9, "longer than 5s"),
+            ("address = 'a:1'\n[gateway.cache]\nsize = '1KiB'\n", 8, "larger than all"),
         ] {
             let why = with(more).unwrap_err();
             assert!(why.starts_with(&format!("ficus.toml:{line}:")) && why.contains(word), "{more}: {why}");
@@ -457,7 +462,7 @@ mod tests {
 
     #[test]
     fn what_the_gateway_would_refuse_at_its_start_is_told_with_its_line() {
-        assert!(fault("['127.0.0.1:8080']", "[]").starts_with("ficus.toml:2:"));
+        assert!(fault("['127.0.0.1:8080']", "[]").starts_with("ficus.toml:3:"), "at `default`, for there may be no `listen` at all");
         assert!(fault("\n\n", "\nadmin = 'x'\n\n").starts_with("ficus.toml:4:"));
         let why = fault("\n\n", "\ntrusted_proxies = ['10.0.0.0/8', 'proxy.test']\n\n");
         assert!(why.starts_with("ficus.toml:4:") && why.contains("`proxy.test`"), "{why}");

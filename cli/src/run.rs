@@ -201,6 +201,7 @@ fn gateway(config: &Config) -> Result<Gateway> {
         timeouts: ficus_proxy::Timeouts { connect: settings.connect_timeout, answer: settings.answer_timeout },
         limits: settings.limits.clone(),
         redis: settings.redis.clone(),
+        cache: settings.cache.clone(),
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,

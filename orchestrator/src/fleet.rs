@@ -233,6 +233,16 @@ impl Fleet {
         fresh.collect()
     }
 
+    /// Changes that agents have applied, for gateways that keep answers.
+    pub(crate) fn changes(&self, view: &View) -> BTreeMap<String, u64> {
+        let inner = self.inner();
+        let counted = view.capabilities().filter_map(|(plan, stored)| {
+            let report = &inner.agent_of(&plan.name)?.1.capabilities[&plan.name];
+            Some((plan.name.clone(), report.stream_from(stored.state.owner).rows))
+        });
+        counted.collect()
+    }
+
     /// How long ago the agent of a capability reported.
     pub(crate) fn agent_age(&self, capability: &str, now: Timestamp) -> Option<Duration> {
         self.inner().agent_of(capability).map(|(at, _)| now.since(*at))

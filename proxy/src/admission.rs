@@ -148,7 +148,7 @@ async fn client_leaves(session: &mut Session) {
 }
 
 /// Whether the client still has both directions open, as far as the kernel knows.
-fn is_connected(session: &Session) -> bool {
+pub(crate) fn is_connected(session: &Session) -> bool {
     const ESTABLISHED: u8 = 1;
     let socket = session.digest().and_then(|digest| digest.socket_digest.as_ref());
     socket.and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)

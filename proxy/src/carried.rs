@@ -6,12 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use ficus_rules::decide::{Decision, Snapshot};
 use ficus_rules::marker::Marker;
+use ficus_rules::plan::Route;
 use ficus_rules::wire::Serving;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 
 use crate::answer::Refusal;
 use crate::asked::Asked;
+use crate::cache::Keeping;
 use crate::fence::InFlight;
 use crate::forward::Peer;
 use crate::hold::Held;
@@ -20,7 +22,7 @@ use crate::metrics::UnderWay;
 use crate::plugins::Met;
 use crate::shadow::Capture;
 use crate::traffic::CapabilityCounters;
-use crate::upstream::Lease;
+use crate::upstream::{Clock, Lease, Place};
 
 /// One request on its way.
 pub(crate) struct Carried {
@@ -68,6 +70,18 @@ pub(crate) struct Carried {
     pub(crate) tried: Vec<Arc<str>>,
     /// The answer was not taken: another instance, or legacy, is asked next.
     pub(crate) redirected: bool,
+    /// When it was first sent.
+    pub(crate) began: Option<Instant>,
+    /// The deadlines that its connection looks after, if they are its own.
+    pub(crate) clock: Option<Arc<Clock>>,
+    /// Its place among those that its upstream may have at once.
+    pub(crate) place: Option<Place>,
+    /// What its upstream was told instead of it.
+    pub(crate) stopped: Option<Refusal>,
+    /// Its answer, if it is perhaps kept.
+    pub(crate) keeping: Option<Box<Keeping>>,
+    /// The answer was kept.
+    pub(crate) from_cache: bool,
     /// The attempt under way.
     pub(crate) attempt: Option<Attempt>,
     /// When the answer's head had arrived.
@@ -120,6 +134,12 @@ impl Carried {
             lease: None,
             tried: Vec::new(),
             redirected: false,
+            began: None,
+            clock: None,
+            place: None,
+            stopped: None,
+            keeping: None,
+            from_cache: false,
             attempt: None,
             answered: None,
             status: None,
@@ -138,6 +158,12 @@ impl Carried {
             Some(decision) => decision.capability.as_deref(),
             None => self.met_in.as_deref(),
         }
+    }
+
+    /// Its route.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        let capability = self.snapshot.rules.capabilities.get(self.capability()?)?;
+        capability.routes.get(self.decision.as_ref()?.route_index?)
     }
 
     /// How far its capability is.
@@ -168,6 +194,11 @@ impl Carried {
         self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
     }
 
+    /// Whether a deadline of its own has passed.
+    pub(crate) fn ran_out_of_time(&self) -> bool {
+        self.clock.as_ref().is_some_and(|clock| clock.has_run_out())
+    }
+
     /// The try is over; counted once, if the gates judge it.
     pub(crate) fn end_attempt(&mut self, failed: bool) {
         let Some(attempt) = self.attempt.take() else { return };
@@ -183,6 +214,8 @@ impl Carried {
         self.side = Side::Legacy;
         self.fell_back = true;
         self.tried.clear();
+        self.place = None;
+        self.keeping = None;
         self.capture = None;
     }
 }

@@ -23,8 +23,8 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
-use crate::upstream::STREAM_SILENCE;
-use crate::{csrf, fallback, forward, harden, observe, plugins, secure, validity, wrote};
+use crate::upstream::{Place, STREAM_SILENCE};
+use crate::{cache, csrf, fallback, forward, harden, observe, plugins, secure, validity, wrote};
 
 /// Carries requests.
 pub(crate) struct Carrier(pub(crate) Arc<Inner>);
@@ -66,6 +66,7 @@ impl Carrier {
         if carried.decided(|decision| decision.csrf) {
             csrf::verify(gateway, session, carried).await?;
         }
+        self.touch(carried);
         if carried.inflight.is_some() {
             // A write that was sent is waited for, even when its client no longer does.
             session.set_abort_on_close(false);
@@ -76,6 +77,52 @@ impl Carrier {
     /// Whether an answer tells of a write that its caller must be able to read back.
     fn is_write_to_remember(carried: &Carried, status: StatusCode) -> bool {
         carried.decided(|decision| decision.tracked) && status.as_u16() < 500 && validity::is_migrating(carried.serving().phase)
+    }
+
+    /// A write is on its way to a capability, or was: what is kept of its answers is of no use any more.
+    fn touch(&self, carried: &Carried) {
+        if let Some(capability) = carried.capability().filter(|_| carried.decided(|decision| decision.write)) {
+            self.0.answers.touch(capability, &carried.snapshot.rules);
+        }
+    }
+
+    /// What every answer says of the gateway.
+    fn sign(&self, carried: &Carried, head: &mut ResponseHeader) -> Result<()> {
+        let config = &self.0.config;
+        let secure = if carried.https { "; Secure" } else { "" };
+        if let Some(id) = carried.anonymous.as_ref().filter(|_| carried.anonymous_is_new) {
+            let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}");
+            head.append_header(header::SET_COOKIE, cookie)?;
+        }
+        secure::tell(head, carried, config.strict_transport)?;
+        if config.expose_side {
+            head.insert_header("x-ficus-side", carried.side.as_str())?;
+        }
+        if !head.headers.contains_key("x-request-id") {
+            head.insert_header("x-request-id", carried.request_id.as_str())?;
+        }
+        Ok(())
+    }
+
+    /// Answers with what was kept.
+    async fn answer(&self, session: &mut Session, carried: &mut Carried, kept: cache::Answer) -> Result<()> {
+        carried.from_cache = true;
+        carried.status = Some(kept.status);
+        let mut head = ResponseHeader::build(kept.status, Some(kept.headers.len() + 4))?;
+        for (name, value) in &kept.headers {
+            head.append_header(name, value)?;
+        }
+        if kept.status != StatusCode::NOT_MODIFIED {
+            head.insert_header(header::CONTENT_LENGTH, kept.body.len())?;
+        }
+        head.insert_header("cache-status", "ficus; hit")?;
+        self.sign(carried, &mut head)?;
+        plugins::on_the_way_back(carried, &mut head);
+        session.write_response_header(Box::new(head), kept.body.is_empty()).await?;
+        if !kept.body.is_empty() {
+            session.write_response_body(Some(kept.body), true).await?;
+        }
+        Ok(())
     }
 }
 
@@ -91,7 +138,10 @@ impl ProxyHttp for Carrier {
 
     async fn request_filter(&self, session: &mut Session, carried: &mut Carried) -> Result<bool> {
         match self.receive(session, carried).await {
-            Ok(()) => Ok(false),
+            Ok(()) => match self.0.answers.find(carried, session.req_header()) {
+                Some(kept) => self.answer(session, carried, kept).await.map(|()| true),
+                None => Ok(false),
+            },
             Err(Stop::Refused(refusal)) => {
                 carried.refused = Some(refusal.reason);
                 carried.status = Some(refusal.status);
@@ -106,12 +156,23 @@ impl ProxyHttp for Carrier {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, carried: &mut Carried) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, carried: &mut Carried) -> Result<Box<HttpPeer>> {
         carried.begin_attempt();
-        let peer = self.0.upstreams.peer(carried, &self.0.config).await;
+        let mut peer = self.0.upstreams.peer(carried, &self.0.config).await;
+        if peer.is_err() && fallback::go(carried, session) {
+            carried.begin_attempt();
+            peer = self.0.upstreams.peer(carried, &self.0.config).await;
+        }
+        if peer.is_ok() && carried.place.as_ref().is_some_and(Place::waited) && !admission::is_connected(session) {
+            // Nobody waits for it any more, and nothing was sent.
+            carried.refused = Some("client_left");
+            return Err(Error::explain(ErrorType::ConnectionClosed, "the client left").into_down());
+        }
         peer.map_err(|refusal| {
             carried.refused = Some(refusal.reason);
-            Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail)
+            let error = Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail.clone());
+            carried.stopped = Some(refusal).filter(|refusal| refusal.retry_after.is_some());
+            error
         })
     }
 
@@ -181,8 +242,13 @@ impl ProxyHttp for Carrier {
         }
         carried.answered = Some(Timestamp::from(SystemTime::now()));
         carried.status = Some(head.status);
+        // Before its caller knows: what it reads next must not be from before.
+        self.touch(carried);
         carried.capture = self.0.shadow.begin(carried, head);
         self.0.callers.answered(&carried.asked, &head.headers);
+        if carried.keeping.as_mut().is_some_and(|keeping| !keeping.begin(head)) {
+            carried.keeping = None;
+        }
         Ok(())
     }
 
@@ -193,8 +259,12 @@ impl ProxyHttp for Carrier {
         end: bool,
         carried: &mut Carried,
     ) -> Result<Option<std::time::Duration>> {
-        if let (Some(capture), Some(piece)) = (&mut carried.capture, body) {
+        if let (Some(capture), Some(piece)) = (&mut carried.capture, body.as_ref()) {
             capture.take(piece);
+        }
+        let largest = self.0.answers.largest();
+        if carried.keeping.as_mut().is_some_and(|keeping| !keeping.take(body.as_ref(), end, largest)) {
+            carried.keeping = None;
         }
         if let Some(inflight) = carried.inflight.as_ref().filter(|_| end) {
             inflight.leave();
@@ -217,17 +287,7 @@ impl ProxyHttp for Carrier {
             marker::add(&mut carried.markers, wrote);
             wrote::write(head, &carried.markers, &config.marker_key, secure)?;
         }
-        if let Some(id) = carried.anonymous.as_ref().filter(|_| carried.anonymous_is_new) {
-            let cookie = format!("{ANONYMOUS_COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}");
-            head.append_header(header::SET_COOKIE, cookie)?;
-        }
-        secure::tell(head, carried, config.strict_transport)?;
-        if config.expose_side {
-            head.insert_header("x-ficus-side", carried.side.as_str())?;
-        }
-        if !head.headers.contains_key("x-request-id") {
-            head.insert_header("x-request-id", carried.request_id.as_str())?;
-        }
+        self.sign(carried, head)?;
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             plugins::on_the_way_back(carried, head);
             plugins::pack(carried, session.req_header(), head);
@@ -288,7 +348,7 @@ impl ProxyHttp for Carrier {
             lease.failed(Instant::now());
         }
         // What one instance did not do in time, another would not do in the rest of it.
-        let slow = matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        let slow = matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) || carried.ran_out_of_time();
         e.set_retry(may_repeat && !slow && again::elsewhere(carried, Why::Broken));
         if !e.retry() {
             fallback::instead(carried, session, &mut e);
@@ -300,7 +360,9 @@ impl ProxyHttp for Carrier {
         let fault = Guard::of(session).and_then(Guard::fault);
         let broken_off = carried.broken_off.take();
         let by_client = fault.is_some() || broken_off.is_some() || *e.esource() == ErrorSource::Downstream;
-        let Some(refusal) = fault.map(Fault::refusal).or(broken_off).or_else(|| failure(e)) else {
+        let late = carried.ran_out_of_time().then(timeout);
+        let told = fault.map(Fault::refusal).or(broken_off).or(late).or_else(|| carried.stopped.take());
+        let Some(refusal) = told.or_else(|| failure(e)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         tracing::warn!(
@@ -327,12 +389,17 @@ impl ProxyHttp for Carrier {
     async fn logging(&self, _session: &mut Session, e: Option<&Error>, carried: &mut Carried) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
         observe::finish(carried, client_left);
+        if carried.began.is_some() {
+            self.touch(carried);
+        }
         if e.is_none() {
+            self.0.answers.keep(carried);
             self.0.shadow.hand_over(carried);
         }
         carried.inflight = None;
         carried.held = None;
         carried.lease = None;
+        carried.place = None;
     }
 
     fn suppress_error_log(&self, _session: &Session, _carried: &Carried, _e: &Error) -> bool {
@@ -349,6 +416,10 @@ impl ProxyHttp for Carrier {
 }
 
 /// The answer to a failure; `None`: the client is gone.
+fn timeout() -> Refusal {
+    Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the server behind this gateway did not answer in time")
+}
+
 fn failure(e: &Error) -> Option<Refusal> {
     use ErrorType::{ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
     let refusal = |status, reason, detail: &str| Some(Refusal::new(status, reason, detail));
@@ -357,9 +428,7 @@ fn failure(e: &Error) -> Option<Refusal> {
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY);
             refusal(status, "status", "the server behind this gateway could not answer")
         }
-        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => {
-            refusal(StatusCode::GATEWAY_TIMEOUT, "timeout", "the server behind this gateway did not answer in time")
-        }
+        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout | WriteTimedout) => Some(timeout()),
         (ErrorSource::Upstream, _) => {
             refusal(StatusCode::BAD_GATEWAY, "upstream", "the server behind this gateway could not be reached, or broke off")
         }

@@ -9,15 +9,17 @@ use ficus_rules::network::Network;
 
 use crate::plugins::RedisServer;
 
+mod cache;
 mod identity;
 mod limits;
 mod listen;
 mod upstream;
 
+pub use cache::CacheLimits;
 pub use identity::{DjangoIdentity, DjangoSessions, DrfTokens, Identity, RoleColumn, SessionDatabase, UserTable};
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
-pub use upstream::{Balance, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
+pub use upstream::{Balance, Breaker, Bulkhead, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
 
 /// A gateway's configuration.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub hold: HoldLimits,
     /// Deadlines of upstreams.
     pub timeouts: Timeouts,
+    /// Limits on what is kept of answers.
+    pub cache: CacheLimits,
     /// Limits on clients.
     pub limits: Limits,
     /// Where gateways count together for limits that they share; without it each counts as `when_away` says.
@@ -77,6 +81,7 @@ impl Config {
             snapshot_file: None,
             hold: HoldLimits::default(),
             timeouts: Timeouts::default(),
+            cache: CacheLimits::default(),
             limits: Limits::default(),
             redis: None,
             grace: Duration::from_secs(10),

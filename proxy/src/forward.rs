@@ -35,6 +35,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whether its client has shown a certificate.
+    pub(crate) fn is_certified(&self) -> bool {
+        self.certificate.is_some()
+    }
+
     /// Reads the connection.
     pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
         let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));

@@ -11,6 +11,7 @@ use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
+use crate::cache::Answers;
 use crate::carried::Carried;
 use crate::config::{Config, LOCAL, Limits};
 use crate::fence;
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) upstreams: Upstreams,
     pub(crate) shadow: Shadow,
     pub(crate) plugins: plugins::Shared,
+    pub(crate) answers: Answers,
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
     /// What clients may send.
@@ -105,6 +107,7 @@ impl Gateway {
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
             shadow: Shadow::new(),
+            answers: Answers::new(&config.cache),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
@@ -190,6 +193,10 @@ impl Gateway {
     pub fn answered(&self, answer: &ReportAnswer) {
         let inner = &self.inner;
         inner.around.refresh(&answer.freshness);
+        let snapshot = inner.current.load();
+        for (capability, changes) in &answer.changes {
+            inner.answers.heard(capability, *changes, &snapshot.rules);
+        }
         inner.shadow.differences.answered();
         if answer.generation <= self.generation() {
             inner.validity.answered(Instant::now(), Duration::from_millis(answer.valid_for_ms));

@@ -9,7 +9,7 @@
 //! 2. `identity`: a session's cookie or a token becomes a user;
 //! 3. `admission`: the route's `plugins`, then one decision by one snapshot; a write is held while its fence is closed, then
 //!    decided anew;
-//! 4. `csrf`: Django's rule, for writes that modern answers;
+//! 4. `csrf`: Django's rule, for writes that modern answers; `cache`: an answer that was kept, for routes that ask for it;
 //! 5. `upstream`, `forward`: an instance that is well, a connection with deadlines, a head that says who calls and from where;
 //! 6. `again`, `fallback`: a read that an instance fails is sent to another one, and one that modern fails is answered by legacy;
 //! 7. `wrote`: the answer to a write carries a marker, so that its caller reads what it wrote;
@@ -24,6 +24,7 @@ mod again;
 mod answer;
 mod arrive;
 mod asked;
+mod cache;
 mod carried;
 mod carry;
 mod config;
@@ -51,7 +52,6 @@ mod standing;
 mod tls;
 mod token;
 mod traffic;
-mod upgrade;
 mod upstream;
 mod validity;
 mod wrote;
@@ -60,8 +60,9 @@ pub use identity::check_identity;
 pub use upstream::discover::find_instances;
 
 pub use config::{
-    Balance, Certificate, Clients, Config, DjangoIdentity, DjangoSessions, DrfTokens, Ejection, HashBy, HoldLimits, Identity, Instances,
-    Limits, Listener, Lookup, Probe, Retry, RoleColumn, SessionDatabase, Timeouts, Upstream, UserTable, Weighted, check_network,
+    Balance, Breaker, Bulkhead, CacheLimits, Certificate, Clients, Config, DjangoIdentity, DjangoSessions, DrfTokens, Ejection, HashBy,
+    HoldLimits, Identity, Instances, Limits, Listener, Lookup, Probe, Retry, RoleColumn, SessionDatabase, Timeouts, Upstream, UserTable,
+    Weighted, check_network,
 };
 pub use gateway::Gateway;
 pub use plugins::{RedisServer, check_redis};

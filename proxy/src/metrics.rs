@@ -41,6 +41,10 @@ pub(crate) struct Metrics {
     pub(crate) discovery_failures: IntCounterVec,
     pub(crate) plugin_answers: IntCounterVec,
     pub(crate) limits_unshared: IntCounterVec,
+    pub(crate) circuit: IntGaugeVec,
+    pub(crate) upstream_requests: IntGaugeVec,
+    pub(crate) cache: IntCounterVec,
+    pub(crate) cache_bytes: IntGauge,
 }
 
 /// The metrics of this process.
@@ -109,6 +113,18 @@ impl Metrics {
                 "Requests that went on to another instance, by reason",
                 &["upstream", "reason"],
             ),
+            circuit: gauges(
+                "ficus_upstream_circuit",
+                "0 while requests go to it, 1 while some are tried, 2 while none does",
+                &["upstream"],
+            ),
+            upstream_requests: gauges("ficus_upstream_requests", "Requests that it has, and that wait for a place", &["upstream", "state"]),
+            cache: counters(
+                "ficus_cache_total",
+                "Requests of routes that keep answers, by what became of them",
+                &["capability", "outcome"],
+            ),
+            cache_bytes: kept(IntGauge::new("ficus_cache_bytes", "Room that kept answers take, about")),
             discovery_failures: counters(
                 "ficus_upstream_discovery_failures_total",
                 "Times that it could not be found out where instances are",
@@ -135,6 +151,9 @@ pub(crate) fn begin(capability: &str) {
         let _ = gauge.with_label_values(&[capability]);
     }
     let _ = metrics.hold.with_label_values(&[capability]);
+    for outcome in ["hit", "miss", "bypass", "kept"] {
+        let _ = metrics.cache.with_label_values(&[capability, outcome]);
+    }
     for reason in WATCHED {
         let _ = metrics.refusals.with_label_values(&[reason]);
     }
@@ -161,6 +180,10 @@ pub(crate) fn begin_upstream(upstream: &str, states: &[&str]) {
     for why in Why::ALL {
         let _ = metrics.retries.with_label_values(&[upstream, why.as_str()]);
     }
+    for state in ["under_way", "waiting"] {
+        let _ = metrics.upstream_requests.with_label_values(&[upstream, state]);
+    }
+    let _ = metrics.circuit.with_label_values(&[upstream]);
     for counter in [&metrics.ejections, &metrics.discovery_failures] {
         let _ = counter.with_label_values(&[upstream]);
     }

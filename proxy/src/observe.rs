@@ -35,6 +35,7 @@ pub(crate) fn finish(carried: &mut Carried, client_left: bool) {
         because,
         refused = carried.refused,
         fallback = carried.fell_back,
+        cached = carried.from_cache,
         client_left,
         ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         request_id = carried.request_id,

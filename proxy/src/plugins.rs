@@ -81,6 +81,11 @@ impl Met {
         Asking { request: &carried.asked, params: &self.params, client: self.client, https: carried.https }
     }
 
+    /// Whether an upstream may see another request than the one that was made.
+    pub(crate) fn changes_requests(&self) -> bool {
+        self.plugins.version.is_some() || self.plugins.rewrite.is_some() || self.plugins.request_headers.is_some()
+    }
+
     /// Another try: its body comes from the start.
     pub(crate) fn begin_attempt(&mut self) {
         self.received = 0;

@@ -5,14 +5,19 @@
 //! write gets a connection of its own, and when that one dies the failure is reported as it is (502).
 //!
 //! `pool` knows the instances and chooses one (`balance`) of those that are well (`instance`, `ejection`); `discover`
-//! finds out where they are.
+//! finds out where they are. Before that, `breaker` and `room` say whether the upstream gets the request at all; `deadlines`
+//! and `line` end what takes too long.
 
 mod balance;
+mod breaker;
 mod budget;
+mod deadlines;
 pub(crate) mod discover;
 mod ejection;
 mod instance;
+mod line;
 mod pool;
+mod room;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,10 +32,13 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::answer::Refusal;
 use crate::carried::Carried;
 use crate::config::{Balance, Config, HashBy};
-use crate::upgrade;
 
+use deadlines::Patience;
+
+pub(crate) use deadlines::Clock;
 pub(crate) use instance::{Instance, Lease};
 pub(crate) use pool::Pool;
+pub(crate) use room::Place;
 
 /// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
 const IDLE: Duration = Duration::from_secs(15);
@@ -66,6 +74,10 @@ impl Upstreams {
         let name = carried.upstream(&config.default_upstream).to_owned();
         let pool = self.by_name.get(&name).ok_or_else(|| unknown(&name))?;
         pool.found(config.timeouts.connect).await;
+        pool.pass(Instant::now()).map_err(circuit_open)?;
+        if carried.place.is_none() {
+            carried.place = pool.enter().await.map_err(|()| busy())?;
+        }
         if carried.tried.is_empty() {
             pool.requested(Instant::now());
         }
@@ -73,6 +85,12 @@ impl Upstreams {
             Balance::Hash(by) => by.iter().find_map(|by| key(by, carried)),
             _ => None,
         };
+        let patience = patience(carried, config);
+        let now = Instant::now();
+        let connect = patience.end.map_or(patience.connect, |end| patience.connect.min(end.saturating_duration_since(now)));
+        if connect.is_zero() {
+            return Err(too_late());
+        }
         let (lease, address) = loop {
             let mut lease = pool.pick(key.as_deref(), &carried.tried, Instant::now()).ok_or_else(|| unknown(&name))?;
             if let Some(address) = self.address(lease.instance()).await {
@@ -82,22 +100,28 @@ impl Upstreams {
             carried.tried.push(lease.instance().authority().clone());
         };
         carried.lease = Some(lease);
+        Ok(Box::new(self.connection(address, carried, patience, connect)))
+    }
+
+    /// A connection with the request's deadlines: one of the pool, or one of its own.
+    fn connection(&self, address: SocketAddr, carried: &mut Carried, patience: Patience, connect: Duration) -> HttpPeer {
         let mut peer = HttpPeer::new(address, false, String::new());
-        let silence = carried.decision.as_ref().and_then(|decision| decision.timeout).unwrap_or(config.timeouts.answer);
-        let silence = if carried.streams { STREAM_SILENCE } else { silence };
-        peer.options.connection_timeout = Some(config.timeouts.connect);
-        peer.options.total_connection_timeout = Some(config.timeouts.connect);
-        peer.options.read_timeout = Some(silence);
-        peer.options.write_timeout = Some(silence);
+        let silence = patience.silence();
+        peer.options.connection_timeout = Some(connect);
+        peer.options.total_connection_timeout = Some(connect);
+        peer.options.read_timeout = silence;
+        peer.options.write_timeout = silence;
         peer.options.idle_timeout = Some(IDLE);
-        if carried.upgrades {
-            peer.options.custom_l4 = Some(Arc::new(upgrade::Connect));
+        carried.clock = silence.is_none().then(|| Arc::new(Clock::new(patience)));
+        let own = carried.upgrades || carried.clock.is_some();
+        if own {
+            peer.options.custom_l4 = Some(Arc::new(line::Connect { tunnel: carried.upgrades, clock: carried.clock.clone() }));
         }
-        if carried.upgrades || carried.decided(|decision| decision.write) {
+        if own || carried.decided(|decision| decision.write) {
             peer.group_key = 1 + self.apart.fetch_add(1, Ordering::Relaxed);
             peer.options.idle_timeout = Some(Duration::from_millis(1));
         }
-        Ok(Box::new(peer))
+        peer
     }
 
     /// An instance of an upstream, for a request of our own.
@@ -127,6 +151,28 @@ fn key(by: &HashBy, carried: &Carried) -> Option<String> {
         HashBy::Header(name) => carried.asked.header(name).map(|value| format!("header:{value}")),
         HashBy::Address => carried.peer.address.map(|address| format!("address:{address}")),
     }
+}
+
+/// The deadlines of a request.
+fn patience(carried: &mut Carried, config: &Config) -> Patience {
+    let began = *carried.began.get_or_insert_with(Instant::now);
+    let route = carried.route();
+    let (deadlines, timeout) = route.map_or_else(Default::default, |route| (route.deadlines, route.timeout));
+    Patience::of(deadlines, timeout, &config.timeouts, carried.streams, began)
+}
+
+fn circuit_open(patience: Duration) -> Refusal {
+    let seconds = u32::try_from(patience.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX);
+    let refusal = Refusal::later("circuit_open", "the server behind this gateway fails too often; nothing was sent, try again");
+    Refusal { retry_after: Some(seconds.max(1)), ..refusal }
+}
+
+fn busy() -> Refusal {
+    Refusal::later("upstream_busy", "the server behind this gateway has too many requests; this one was not sent, try it again")
+}
+
+fn too_late() -> Refusal {
+    Refusal::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the servers behind this gateway did not answer in time")
 }
 
 fn unknown(name: &str) -> Refusal {

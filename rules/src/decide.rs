@@ -63,6 +63,9 @@ pub struct Decision {
     pub capability: Option<String>,
     /// The route's source, like `users.toml:12`.
     pub route: Option<String>,
+    /// Its place among the capability's routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_index: Option<usize>,
     /// The side that serves it.
     pub side: Side,
     /// The other path that the upstream sees, if it is another.
@@ -234,6 +237,7 @@ pub fn decide_matched(
     Decision {
         capability: Some(matched.capability.clone()),
         route: Some(route.source.clone()),
+        route_index: Some(matched.route),
         side,
         upstream_path,
         write,
@@ -252,6 +256,7 @@ fn unrouted(write: bool) -> Decision {
     Decision {
         capability: None,
         route: None,
+        route_index: None,
         side: Side::Legacy,
         upstream_path: None,
         write,

@@ -112,10 +112,41 @@ pub struct Route {
     pub fallback: bool,
     /// Reads may be shadowed (default true).
     pub shadow: bool,
+    /// Answers of modern to reads that legacy gives instead, by status, where `fallback` is on.
+    pub fallback_on: Vec<u16>,
     /// How long an upstream may take to begin its answer, or pause within it; unset: the gateway's default.
     pub timeout: Option<Duration>,
     /// What else is done to its requests and answers; `None`: nothing.
     pub plugins: Option<Arc<Plugins>>,
+    /// Deadlines beside it.
+    pub deadlines: Deadlines,
+    /// Answers to GET are kept.
+    pub cache: Option<Caching>,
+}
+
+/// Answers of modern that legacy gives instead, unless the route says otherwise.
+pub const FALLBACK_STATUSES: [u16; 4] = [500, 502, 503, 504];
+
+/// How long an upstream may take for a request, where `timeout` or the gateway's defaults are not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deadlines {
+    /// To accept the connection.
+    pub connect: Option<Duration>,
+    /// From the last of the request to the first of the answer.
+    pub first_byte: Option<Duration>,
+    /// Without anything that moves, once the answer has begun; of a WebSocket, in either direction.
+    pub idle: Option<Duration>,
+    /// For everything, from the first try to the end of the answer.
+    pub total: Option<Duration>,
+}
+
+/// How long answers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caching {
+    /// Never longer, whatever they say.
+    pub at_most: Duration,
+    /// For so long where they say nothing; unset: then not at all.
+    pub by_default: Option<Duration>,
 }
 
 /// A condition on a header or a query parameter.

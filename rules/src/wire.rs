@@ -204,6 +204,10 @@ pub struct ReportAnswer {
     pub valid_for_ms: u64,
     /// How fresh each side's copy is, by capability.
     pub freshness: BTreeMap<String, Freshness>,
+    /// Changes of rows that the agent has applied on the side that does not own, by capability. Another number than
+    /// before: there are new ones.
+    #[serde(default)]
+    pub changes: BTreeMap<String, u64>,
 }
 
 /// Every write that its owner had committed at this time has been applied on the other side.

@@ -1,6 +1,7 @@
 //! What the user types into `ficus.toml`, with the defaults of what is left out.
 
 mod access;
+mod cache;
 mod identity;
 mod limits;
 mod listen;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use access::{Tls, Token};
+pub(super) use cache::Cache;
 pub(super) use identity::{Django, Identity};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
@@ -66,6 +68,8 @@ pub(super) struct Gateway {
     pub(super) grace: Spanned<String>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) cache: Cache,
     pub(super) redis: Option<Redis>,
 }
 

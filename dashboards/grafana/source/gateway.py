@@ -65,6 +65,15 @@ def instances():
                query(f"sum by (upstream) (increase(ficus_upstream_ejections_total{{{THESE}}}[$__rate_interval]))", "{{upstream}}, ejected"),
                query(f"sum by (upstream) (increase(ficus_upstream_discovery_failures_total{{{THESE}}}[$__rate_interval]))",
                      "{{upstream}}, not found")),
+        curves("Requests by upstream", "That it has now; and that wait for a place, where its `bulkhead` limits them.", "short",
+               query(f'sum by (upstream) (ficus_upstream_requests{{{THESE}, state="under_way"}})', "{{upstream}}"),
+               query(f'sum by (upstream) (ficus_upstream_requests{{{THESE}, state="waiting"}})', "{{upstream}}, waiting")),
+        curves("Circuits", "0: requests go to it. 1: some are tried. 2: too many failed, none is sent. The most pessimistic gateway's.", "short",
+               query(f"max by (upstream) (ficus_upstream_circuit{{{THESE}}})", "{{upstream}}")),
+        curves("Kept answers", "Requests of routes with `cache`, by what became of them.", "reqps",
+               query(f"sum by (outcome) (rate(ficus_cache_total{{{THESE}}}[$__rate_interval]))", "{{outcome}}"), stacked=True),
+        figure("Room of kept answers", "Of all gateways, about. Each has `size` of `[gateway.cache]`.", "bytes",
+               query(f"sum(ficus_cache_bytes{{{THESE}}})", instant=True), w=6),
     ]
 
 

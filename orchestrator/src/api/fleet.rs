@@ -61,6 +61,7 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
         generation: shared.publisher.generation(),
         valid_for_ms: u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX),
         freshness: shared.fleet.freshness(&view),
+        changes: shared.fleet.changes(&view),
     })
 }
 

@@ -25,6 +25,10 @@ pub struct Upstream {
     pub ejection: Ejection,
     /// When a read is sent to another instance.
     pub retry: Retry,
+    /// When it gets no requests at all for a while; `None`: never.
+    pub breaker: Option<Breaker>,
+    /// How many requests it has at once; `None`: any number.
+    pub bulkhead: Option<Bulkhead>,
 }
 
 impl Upstream {
@@ -42,6 +46,8 @@ impl Upstream {
             balance: Balance::default(),
             ejection: Ejection::default(),
             retry: Retry::default(),
+            breaker: None,
+            bulkhead: None,
         }
     }
 }
@@ -199,4 +205,42 @@ impl Default for Retry {
     fn default() -> Self {
         Retry { share: Share::from_millionths(200_000), least: 3, statuses: vec![502, 503, 504] }
     }
+}
+
+/// When an upstream as a whole gets no requests for a while. Counted is what counts for [`Ejection`], of all instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    /// This share of the requests failed,
+    pub share: Share,
+    /// of at least so many,
+    pub requests: u32,
+    /// within this time.
+    pub window: Duration,
+    /// Then nothing is sent for so long; afterwards one at a time,
+    pub open_for: Duration,
+    /// until so many in a row were answered.
+    pub passes: u32,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            share: Share::from_millionths(500_000),
+            requests: 20,
+            window: Duration::from_secs(10),
+            open_for: Duration::from_secs(5),
+            passes: 3,
+        }
+    }
+}
+
+/// How many requests an upstream has at once. WebSockets and event streams count while they last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bulkhead {
+    /// So many, of all instances together.
+    pub requests: usize,
+    /// So many more wait for a place; the next one is answered 503.
+    pub queue: usize,
+    /// For so long, then it is, too.
+    pub wait: Duration,
 }

@@ -68,7 +68,12 @@ impl Instance {
     }
 
     pub(super) fn candidate(&self, at: usize) -> Candidate {
-        Candidate { at, weight: self.weight.load(Ordering::Relaxed), under_way: self.under_way.load(Ordering::Relaxed), seed: self.seed }
+        Candidate { at, weight: self.weight.load(Ordering::Relaxed), under_way: self.under_way(), seed: self.seed }
+    }
+
+    /// Requests that it has.
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// It was probed.

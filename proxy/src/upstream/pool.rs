@@ -9,9 +9,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::balance::{self, Candidate};
+use super::breaker::{Circuit, Pass};
 use super::budget::Budget;
 use super::ejection::Record;
 use super::instance::{Instance, Lease};
+use super::room::{Place, Room};
 use crate::config::{Instances, Upstream, Weighted};
 use crate::metrics::{self, metrics};
 
@@ -28,6 +30,8 @@ pub(crate) struct Pool {
     /// Taken while it is decided whether one more may be left alone.
     ejecting: Mutex<()>,
     budget: Mutex<Budget>,
+    circuit: Mutex<Circuit>,
+    room: Option<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +57,8 @@ impl Pool {
             found: Notify::new(),
             ejecting: Mutex::default(),
             budget: Mutex::new(Budget::new(&settings.retry, Instant::now())),
+            circuit: Mutex::new(Circuit::new()),
+            room: settings.bulkhead.as_ref().map(Room::new),
         };
         metrics::begin_upstream(name, &STATES);
         if let Instances::Fixed(addresses) = &settings.instances {
@@ -133,6 +139,23 @@ impl Pool {
         self.set.load().instances.iter().any(|instance| !tried.contains(instance.authority()))
     }
 
+    /// Whether a request may go to this upstream at all now; else after what time it should ask again.
+    pub(super) fn pass(&self, now: Instant) -> Result<(), Duration> {
+        let Some(rule) = &self.settings.breaker else { return Ok(()) };
+        match self.circuit().pass(rule, now) {
+            Pass::Yes => Ok(()),
+            Pass::No(patience) => Err(patience),
+        }
+    }
+
+    /// A place among the requests that this upstream has at once, where that is limited. An error: there is none.
+    pub(super) async fn enter(&self) -> Result<Option<Place>, ()> {
+        match &self.room {
+            Some(room) => room.enter().await.map(Some).ok_or(()),
+            None => Ok(None),
+        }
+    }
+
     /// A request came, of which a share may be sent again.
     pub(super) fn requested(&self, now: Instant) {
         // With a single instance there is no other.
@@ -147,6 +170,7 @@ impl Pool {
     }
 
     pub(super) fn failed(&self, instance: &Instance, now: Instant) {
+        self.ended(true, now);
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let set = self.set.load();
         let out = set.instances.iter().filter(|instance| instance.troubles(now).0).count();
@@ -160,6 +184,18 @@ impl Pool {
 
     pub(super) fn succeeded(&self, instance: &Instance, now: Instant) {
         instance.condition().record.succeeded(now);
+        self.ended(false, now);
+    }
+
+    fn ended(&self, failed: bool, now: Instant) {
+        let Some(rule) = &self.settings.breaker else { return };
+        if self.circuit().ended(rule, failed, now) {
+            tracing::warn!(upstream = self.name, "too many requests fail: none is sent for a while");
+        }
+    }
+
+    fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
@@ -168,8 +204,9 @@ impl Pool {
 
     /// Shows how many instances there are, by what is thought of them.
     pub(crate) fn show(&self, now: Instant) {
-        let mut counts = [0i64; STATES.len()];
+        let (mut counts, mut under_way) = ([0i64; STATES.len()], 0);
         for instance in &self.set.load().instances {
+            under_way += i64::from(instance.under_way());
             counts[match instance.troubles(now) {
                 (false, false) => 0,
                 (true, _) => 1,
@@ -179,6 +216,10 @@ impl Pool {
         for (state, count) in STATES.into_iter().zip(counts) {
             metrics().instances.with_label_values(&[&*self.name, state]).set(count);
         }
+        let waiting = self.room.as_ref().map_or(0, Room::waiting);
+        metrics().upstream_requests.with_label_values(&[&*self.name, "under_way"]).set(under_way);
+        metrics().upstream_requests.with_label_values(&[&*self.name, "waiting"]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        metrics().circuit.with_label_values(&[&*self.name]).set(self.circuit().level());
     }
 }
 

@@ -283,13 +283,18 @@ impl World {
 
     pub fn confirm(&self) {
         self.gateway.report();
-        self.gateway.answered(&ReportAnswer { generation: self.gateway.generation(), valid_for_ms: 60_000, freshness: BTreeMap::new() });
+        self.gateway.answered(&ReportAnswer { generation: self.gateway.generation(), valid_for_ms: 60_000, ..ReportAnswer::default() });
     }
 
     /// Tells how fresh modern's copy is.
     pub fn fresh(&self, epoch: u64, through: Timestamp) {
         let freshness = BTreeMap::from([("users".to_owned(), Freshness { epoch, through })]);
-        self.gateway.answered(&ReportAnswer { generation: self.gateway.generation(), valid_for_ms: 60_000, freshness });
+        self.gateway.answered(&ReportAnswer {
+            generation: self.gateway.generation(),
+            valid_for_ms: 60_000,
+            freshness,
+            ..ReportAnswer::default()
+        });
     }
 
     pub fn users(&self) -> GatewayCapability {

@@ -173,7 +173,7 @@ impl World {
         let capabilities = BTreeMap::from([("users".to_owned(), Serving::untouched())]);
         gateway.publish(Published { generation: 1, rules_generation: 1, rules, capabilities, ..Published::default() }).unwrap();
         gateway.report();
-        gateway.answered(&ReportAnswer { generation: 1, valid_for_ms: 600_000, freshness: BTreeMap::new() });
+        gateway.answered(&ReportAnswer { generation: 1, valid_for_ms: 600_000, ..ReportAnswer::default() });
         let (stop, stopped) = watch::channel(false);
         let address = gateway.bound()[0];
         let thread = std::thread::spawn(move || gateway.run(stopped).unwrap());

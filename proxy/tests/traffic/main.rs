@@ -8,8 +8,12 @@
 mod support;
 
 mod balance;
+mod cache;
+mod deadlines;
 mod discovery;
 mod health;
 mod instance;
+mod limits;
 mod names;
 mod retries;
+mod rules;

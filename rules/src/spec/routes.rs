@@ -6,6 +6,7 @@ use super::document::RouteDocument;
 use super::fields::{Fields, Item};
 use super::plugins;
 use super::source::Located;
+use super::traffic;
 use super::words::{is_token, list, suggest};
 use crate::Side;
 use crate::plan::{Condition, Route};
@@ -18,7 +19,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     let path = section.required("path", "\"/api/v1/users/{*rest}\"");
     let pattern = path.as_ref().and_then(|path| pattern(&section, path));
     let hosts = section.strings("host").into_iter().filter_map(|host| host_name(&section, host)).collect();
-    let methods = section.strings("methods").into_iter().filter_map(|method| method_name(&section, method)).collect();
+    let methods: Vec<String> = section.strings("methods").into_iter().filter_map(|method| method_name(&section, method)).collect();
     let headers = section.table("headers", "headers = { x-name = \"value\" }").map_or_else(BTreeMap::new, headers);
     let query = section.table("query", "query = { name = \"value\" }").map_or_else(BTreeMap::new, query);
     let modern_path = section.string("modern_path");
@@ -26,9 +27,8 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     let writes_tables = section.boolean("writes_tables").is_some_and(|flag| flag.value);
     let flag = section.string("flag");
     let csrf = section.boolean("csrf").is_none_or(|flag| flag.value);
-    let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
     let shadow = section.boolean("shadow").is_none_or(|flag| flag.value);
-    let timeout = section.duration("timeout");
+    let traffic = traffic::read(&mut section, &methods, pin == Some(Side::Legacy));
     let plugins = plugins::read(&mut section, "[route.plugins]");
 
     let report = section.text.report;
@@ -44,9 +44,6 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     if writes_tables && pin.is_none() {
         section.error("`writes_tables` is only for pinned routes: all others follow the owner", "remove it, or add `pin`");
     }
-    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
-        report.error(&timeout.at, "a `timeout` of nothing fails every request", "leave it out for the gateway's default");
-    }
     let at = section.at.clone();
     section.finish();
     let route = Route {
@@ -61,9 +58,12 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         writes_tables,
         flag: flag.as_ref().map(|flag| flag.value.clone()),
         csrf,
-        fallback,
+        fallback: traffic.fallback,
         shadow,
-        timeout: timeout.map(|timeout| timeout.value),
+        fallback_on: traffic.fallback_on,
+        timeout: traffic.timeout,
+        deadlines: traffic.deadlines,
+        cache: traffic.cache,
         plugins: None,
     };
     Some(RouteDocument { at, pattern: pattern?, flag, route, plugins })

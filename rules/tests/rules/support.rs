@@ -54,8 +54,11 @@ pub fn route(path: &str) -> Route {
         csrf: true,
         fallback: true,
         shadow: true,
+        fallback_on: Vec::new(),
         timeout: None,
         plugins: None,
+        deadlines: Default::default(),
+        cache: None,
     }
 }
 

@@ -56,7 +56,7 @@ database = "sqlite://users.sqlite3"
 "#;
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 31] = [
+pub(crate) const PLACES: [(&str, &str); 33] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -76,6 +76,8 @@ pub(crate) const PLACES: [(&str, &str); 31] = [
     ("a plugin `request_headers`", "[plugins.request_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `security_headers`", "[plugins.security_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `compression`", "[plugins.compression]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("[[route]] deadlines", "[[route]]\npath = \"/\"\ndeadlines = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
+    ("[[route]] cache", "[[route]]\npath = \"/\"\ncache = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("a condition", "[[route]]\npath = \"/\"\nquery = { a = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 } }\n"),
     ("[cohort]", "[cohort]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[step]]", "[[step]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),

@@ -13,10 +13,12 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-const RULE_KEYS: [(&str, &str); 29] = [
+const RULE_KEYS: [(&str, &str); 31] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
+    ("[[route]] deadlines", "/properties/route/items/properties/deadlines/properties"),
+    ("[[route]] cache", "/properties/route/items/properties/cache/properties"),
     ("[plugins]", "/definitions/plugins/properties"),
     ("a plugin `ip`", "/definitions/plugins/properties/ip/oneOf/1/properties"),
     ("a plugin `maintenance`", "/definitions/plugins/properties/maintenance/oneOf/1/properties"),
@@ -46,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 29] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 17] = [
+const CONFIGURATION_KEYS: [(&str, &str); 20] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -65,12 +67,15 @@ const CONFIGURATION_KEYS: [(&str, &str); 17] = [
     ("[upstream.monolith.probe]", "/properties/upstream/additionalProperties/properties/probe/properties"),
     ("[upstream.monolith.ejection]", "/properties/upstream/additionalProperties/properties/ejection/properties"),
     ("[upstream.monolith.retry]", "/properties/upstream/additionalProperties/properties/retry/properties"),
+    ("[upstream.monolith.breaker]", "/properties/upstream/additionalProperties/properties/breaker/properties"),
+    ("[upstream.monolith.bulkhead]", "/properties/upstream/additionalProperties/properties/bulkhead/properties"),
+    ("[gateway.cache]", "/properties/gateway/properties/cache/properties"),
     ("[identity]", "/properties/identity/properties"),
     ("[identity.django]", "/properties/identity/properties/django/properties"),
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 47] = [
+const FAULTS: [(&str, &str, &str); 53] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -94,6 +99,12 @@ const FAULTS: [(&str, &str, &str); 47] = [
     ("rules", "[[route]]\n", "[plugins.version]\nfrom = \"path\"\nserves = \"1\"\n[[route]]\n"),
     ("rules", "[[route]]\n", "[plugins.compression]\ncodings = [\"deflate\"]\n[[route]]\n"),
     ("rules", "[[route]]\n", "[plugins]\nlimit = true\n[[route]]\n"),
+    ("rules", "[[route]]\n", "[[route]]\nfallback_on = [200]\n"),
+    ("rules", "[[route]]\n", "[[route]]\nfallback = false\nfallback_on = [404]\n"),
+    ("rules", "[[route]]\n", "[[route]]\ndeadlines = { whole = \"1m\" }\n"),
+    ("rules", "[[route]]\n", "[[route]]\ndeadlines = { total = \"1 m\" }\n"),
+    ("rules", "[[route]]\n", "[[route]]\ncache = { by_default = \"1m\" }\n"),
+    ("rules", "[[route]]\n", "[[route]]\ncache = \"1m\"\n"),
     ("rules", "shadow = \"100%\"", "shadow = \"101%\""),
     ("rules", "shadow = \"100%\"", "shadow = \"100%\"\nreads = \"5%\""),
     ("rules", "cutover = true", "cutover = false"),

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ficus_proxy::{Balance, Ejection, HashBy, Instances, Lookup, Probe, Retry, Weighted};
+use ficus_proxy::{Balance, Breaker, Bulkhead, Ejection, HashBy, Instances, Lookup, Probe, Retry, Weighted};
 use ficus_rules::Share;
 use serde::Deserialize;
 use toml::Spanned;
@@ -32,6 +32,8 @@ pub(in crate::config) struct Upstream {
     ejection: EjectionTable,
     #[serde(default)]
     retry: RetryTable,
+    breaker: Option<BreakerTable>,
+    bulkhead: Option<BulkheadTable>,
 }
 
 /// `[upstream.NAME.probe]`
@@ -63,6 +65,32 @@ struct RetryTable {
     statuses: Option<Vec<Spanned<u16>>>,
 }
 
+/// `[upstream.NAME.breaker]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BreakerTable {
+    share: Option<Spanned<String>>,
+    requests: Option<Spanned<u32>>,
+    window: Option<Spanned<String>>,
+    open_for: Option<Spanned<String>>,
+    passes: Option<Spanned<u32>>,
+}
+
+/// `[upstream.NAME.bulkhead]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BulkheadTable {
+    requests: Spanned<u32>,
+    #[serde(default)]
+    queue: u32,
+    wait: Option<Spanned<String>>,
+}
+
+/// How long a request waits for its place, unless it is said.
+const PLACE_WITHIN: Duration = Duration::from_millis(500);
+/// Longer than this nobody's fence should wait for a write that has not been sent.
+const PLACE_AT_MOST: Duration = Duration::from_secs(5);
+
 /// Where something is wrong, and what.
 pub(in crate::config) type Faults = Vec<(usize, String)>;
 
@@ -78,6 +106,8 @@ impl Upstream {
             probe: self.probe.resolve(default.probe, faults),
             ejection: self.ejection.resolve(default.ejection, faults),
             retry: self.retry.resolve(default.retry, faults),
+            breaker: self.breaker.as_ref().map(|breaker| breaker.resolve(faults)),
+            bulkhead: self.bulkhead.as_ref().map(|bulkhead| bulkhead.resolve(faults)),
         }
     }
 
@@ -224,6 +254,34 @@ impl RetryTable {
             least: self.least.unwrap_or(default.least),
             statuses: statuses.unwrap_or(default.statuses),
         }
+    }
+}
+
+impl BreakerTable {
+    fn resolve(&self, faults: &mut Faults) -> Breaker {
+        let default = Breaker::default();
+        let breaker = Breaker {
+            share: share(self.share.as_ref(), default.share, faults),
+            requests: count(self.requests.as_ref(), default.requests, faults),
+            window: time(self.window.as_ref(), default.window, faults),
+            open_for: time(self.open_for.as_ref(), default.open_for, faults),
+            passes: count(self.passes.as_ref(), default.passes, faults),
+        };
+        if let Some(share) = self.share.as_ref().filter(|_| breaker.share == Share::NONE) {
+            faults.push((share.span().start, "a share of nothing would open it at any failure: write it like \"50%\"".into()));
+        }
+        breaker
+    }
+}
+
+impl BulkheadTable {
+    fn resolve(&self, faults: &mut Faults) -> Bulkhead {
+        let wait = time(self.wait.as_ref(), PLACE_WITHIN, faults);
+        if let Some(text) = self.wait.as_ref().filter(|_| wait > PLACE_AT_MOST) {
+            faults.push((text.span().start, "nobody waits for a place for longer than 5s: a cutover would wait with it".into()));
+        }
+        let places = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Bulkhead { requests: places(count(Some(&self.requests), 1, faults)), queue: places(self.queue), wait }
     }
 }
 

@@ -1,0 +1,221 @@
+//! Answers that are kept: for whom, for how long, and what ends it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ficus_rules::Timestamp;
+use ficus_rules::wire::{Freshness, ReportAnswer};
+
+use super::rules::publish;
+use super::support::{Got, World, full, now, ramping, soaking};
+
+const ROUTES: &str = r#"
+[[route]]
+path = "/kept/{*rest}"
+csrf = false
+cache = { at_most = "1h" }
+
+[[route]]
+path = "/said/{*rest}"
+csrf = false
+fallback_on = [404, 503]
+cache = { at_most = "1h", by_default = "1h" }
+
+[[route]]
+path = "/other/{*rest}"
+csrf = false
+"#;
+
+async fn kept(headers: &[(&'static str, &'static str)]) -> World {
+    let world = World::start().await;
+    publish(&world, ROUTES, soaking());
+    *world.modern.state.thing.lock().unwrap() = "one".into();
+    *world.modern.state.headers.lock().unwrap() = headers.to_vec();
+    world
+}
+
+impl World {
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Got {
+        self.send("GET", path, headers, full("")).await
+    }
+
+    /// How often the new service was asked.
+    fn asked(&self, path: &str) -> usize {
+        self.modern.seen(path).iter().filter(|seen| seen.method == "GET").count()
+    }
+}
+
+const GOOD: &[(&str, &str)] = &[("cache-control", "max-age=600")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_kept_as_it_is_and_says_how_old_it_is() {
+    let world = kept(&[("cache-control", "max-age=600"), ("etag", "\"7\""), ("x-own", "yes")]).await;
+    let first = world.ask("/kept/thing", &[]).await;
+    let second = world.ask("/kept/thing", &[]).await;
+    assert_eq!((first.status, first.header("cache-status"), &first.body[..]), (200, "", &b"one"[..]));
+    assert_eq!((second.status, second.header("cache-status"), &second.body[..]), (200, "ficus; hit", &b"one"[..]));
+    assert_eq!((second.header("x-own"), second.header("content-type"), second.side()), ("yes", "application/json", "modern"));
+    assert!(second.headers.contains_key("age") && first.header("x-request-id") != second.header("x-request-id"));
+    assert_eq!(world.ask("/kept/thing", &[("if-none-match", "\"7\"")]).await.status, 304);
+    assert_eq!(world.asked("/kept/thing"), 1);
+    world.ask("/kept/thing?a=1", &[]).await;
+    world.ask("/kept//thing", &[]).await;
+    world.ask("/kept/thing", &[("cache-control", "no-cache")]).await;
+    world.ask("/kept/thing", &[("range", "bytes=0-1")]).await;
+    world.ask("/kept/thing", &[("host", "other.test")]).await;
+    let asked = world.asked("thing");
+    assert!((5..=6).contains(&asked), "each another question (one of them may be refused): {asked}");
+    world.ask("/other/thing", &[]).await;
+    world.ask("/other/thing", &[]).await;
+    assert_eq!(world.asked("/other/thing"), 2, "this route does not ask for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_says_decides() {
+    for (headers, times) in [
+        (&[][..], 2),
+        (&[("cache-control", "no-store, max-age=9")][..], 2),
+        (&[("cache-control", "private, max-age=600")][..], 2),
+        (&[("cache-control", "max-age=600"), ("set-cookie", "a=b")][..], 2),
+        (&[("cache-control", "max-age=600"), ("vary", "*")][..], 2),
+        (GOOD, 1),
+    ] {
+        let world = kept(headers).await;
+        for _ in 0..2 {
+            assert_eq!(world.ask("/kept/thing", &[]).await.status, 200);
+        }
+        assert_eq!(world.asked("/kept/thing"), times, "{headers:?}");
+    }
+    let world = kept(&[]).await;
+    for _ in 0..2 {
+        world.ask("/said/thing", &[]).await;
+    }
+    assert_eq!(world.asked("/said/thing"), 1, "the route says it");
+    let world = kept(&[("cache-control", "max-age=600"), ("vary", "accept-language")]).await;
+    for language in ["de", "en", "de", "en"] {
+        world.ask("/kept/thing", &[("accept-language", language)]).await;
+    }
+    assert_eq!(world.asked("/kept/thing"), 2);
+    let world = kept(&[("cache-control", "max-age=1")]).await;
+    world.ask("/kept/thing", &[]).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    world.ask("/kept/thing", &[]).await;
+    assert_eq!(world.asked("/kept/thing"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_never_mixed() {
+    let world = kept(&[("cache-control", "private, max-age=600")]).await;
+    let callers = [
+        ("cookie", "sessionid=a"),
+        ("cookie", "sessionid=b"),
+        ("cookie", "sessionid=a; other=1"),
+        ("authorization", "Bearer a"),
+        ("authorization", "Bearer b"),
+    ];
+    for (nth, caller) in callers.iter().enumerate() {
+        let own = format!("caller {nth}");
+        (*world.modern.state.thing.lock().unwrap()).clone_from(&own);
+        let got = world.ask("/kept/thing", &[*caller]).await;
+        assert_eq!((got.body, got.headers.contains_key("age")), (own.into(), false));
+    }
+    for (nth, caller) in callers.iter().enumerate() {
+        let got = world.ask("/kept/thing", &[*caller]).await;
+        assert_eq!((got.body, got.headers.contains_key("age")), (format!("caller {nth}").into(), true));
+    }
+    assert_eq!(world.asked("/kept/thing"), 5);
+    let got = world.ask("/kept/thing", &[]).await;
+    assert!(!got.headers.contains_key("age"), "a stranger gets nobody's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_a_change_and_whatever_is_published_end_it() {
+    let world = kept(GOOD).await;
+    let fresh = |changes: u64| {
+        let changes = BTreeMap::from([("users".to_owned(), changes)]);
+        world.gateway.answered(&ReportAnswer {
+            generation: world.gateway.generation(),
+            valid_for_ms: 60_000,
+            changes,
+            ..ReportAnswer::default()
+        });
+    };
+    fresh(10);
+    let mut asked = 0;
+    let mut is_asked_anew = async |what: &str, anew: bool| {
+        world.ask("/kept/thing", &[]).await;
+        assert_eq!(world.asked("/kept/thing") - asked, usize::from(anew), "{what}");
+        asked = world.asked("/kept/thing");
+    };
+    is_asked_anew("first", true).await;
+    is_asked_anew("kept", false).await;
+    world.send("POST", "/other/1", &[], full("body")).await;
+    is_asked_anew("a write to another route of the capability", true).await;
+    is_asked_anew("kept", false).await;
+    fresh(10);
+    is_asked_anew("no change", false).await;
+    fresh(11);
+    is_asked_anew("a change that the agent met", true).await;
+    fresh(3);
+    is_asked_anew("an agent that counts anew", true).await;
+    publish(&world, ROUTES, soaking());
+    is_asked_anew("a new generation", true).await;
+    is_asked_anew("kept", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_a_write_overtook_is_not_kept() {
+    let world = kept(GOOD).await;
+    let (slow, _) = tokio::join!(world.ask("/kept/thing/slow/800", &[]), async {
+        super::support::eventually("the read is under way", || world.asked("/slow/800") == 1).await;
+        world.send("POST", "/other/1", &[], full("body")).await
+    });
+    assert_eq!(slow.status, 200);
+    let again = world.ask("/kept/thing/slow/800", &[]).await;
+    assert!(!again.headers.contains_key("age"));
+    assert_eq!(world.asked("/slow/800"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_elsewhere_gets_no_answer_from_before_it() {
+    let (world, elsewhere) = (kept(GOOD).await, World::start().await);
+    world.ask("/kept/thing", &[]).await;
+    assert!(world.ask("/kept/thing", &[]).await.headers.contains_key("age"));
+    // The other gateway has the same key; its marker speaks of the same capability and epoch.
+    elsewhere.serve(soaking());
+    let written = elsewhere.send("POST", "/api/v1/users/1/", &[], full("body")).await;
+    let marker = written.cookie(ficus_rules::marker::COOKIE).unwrap();
+    let cookie = format!("{}={marker}", ficus_rules::marker::COOKIE);
+    let got = world.ask("/kept/thing", &[("cookie", &cookie)]).await;
+    assert!(!got.headers.contains_key("age"), "asked for anew");
+    assert!(world.ask("/kept/thing", &[]).await.headers.contains_key("age"), "for all others it is as good as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sides_have_answers_of_their_own_and_a_fallback_is_not_kept() {
+    let world = kept(GOOD).await;
+    *world.legacy.state.thing.lock().unwrap() = "legacy".into();
+    *world.legacy.state.headers.lock().unwrap() = GOOD.to_vec();
+    publish(&world, ROUTES, ramping(100));
+    let fresh = |through: Timestamp| {
+        let freshness = BTreeMap::from([("users".to_owned(), Freshness { epoch: 1, through })]);
+        world.gateway.answered(&ReportAnswer {
+            generation: world.gateway.generation(),
+            valid_for_ms: 60_000,
+            freshness,
+            ..ReportAnswer::default()
+        });
+    };
+    fresh(now());
+    assert_eq!(world.ask("/kept/thing", &[]).await.body, "one");
+    assert_eq!(world.ask("/kept/thing", &[]).await.header("cache-status"), "ficus; hit");
+    publish(&world, ROUTES, ramping(0));
+    let got = world.ask("/kept/thing", &[]).await;
+    assert_eq!((got.body, got.headers.contains_key("age")), ("legacy".into(), false));
+    publish(&world, ROUTES, ramping(100));
+    fresh(now());
+    for _ in 0..2 {
+        let got = world.ask("/said/status/404", &[]).await;
+        assert_eq!((got.status, got.header("x-origin"), got.header("cache-status")), (404, "monolith", ""), "legacy was asked both times");
+    }
+}

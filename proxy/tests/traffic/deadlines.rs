@@ -1,0 +1,103 @@
+//! How long an upstream may take.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use ficus_proxy::Upstream;
+
+use super::rules::publish;
+use super::support::{World, full, ramping, soaking};
+
+const ROUTES: &str = r#"
+[[route]]
+path = "/total/{*rest}"
+csrf = false
+deadlines = { total = "1s" }
+
+[[route]]
+path = "/first/{*rest}"
+csrf = false
+deadlines = { first_byte = "500ms", idle = "1m" }
+
+[[route]]
+path = "/idle/{*rest}"
+csrf = false
+deadlines = { first_byte = "1m", idle = "500ms" }
+"#;
+
+/// A server that begins to answer after `first`, and sends a byte every `drip` then, ten in all.
+async fn dripping(first: Duration, drip: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = vec![0; 65_536];
+                let _ = connection.read(&mut head).await;
+                tokio::time::sleep(first).await;
+                let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await;
+                for _ in 0..10 {
+                    tokio::time::sleep(drip).await;
+                    if connection.write_all(b"x").await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn world(first: u64, drip: u64) -> World {
+    let address = dripping(Duration::from_millis(first), Duration::from_millis(drip)).await;
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
+    publish(&world, ROUTES, soaking());
+    world
+}
+
+/// The status, and whether the answer came to its end.
+async fn asked(world: &World, method: &str, path: &str) -> (u16, bool) {
+    let request = hyper::Request::builder().method(method).uri(format!("http://{}{path}", world.address)).body(full("body")).unwrap();
+    let (head, body) = world.client.request(request).await.unwrap().into_parts();
+    (head.status.as_u16(), http_body_util::BodyExt::collect(body).await.is_ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_total_ends_an_answer_that_does_not_begin_and_one_that_drips() {
+    let silent = world(60_000, 0).await;
+    let start = Instant::now();
+    for method in ["GET", "POST"] {
+        assert_eq!(asked(&silent, method, "/total/1").await, (504, true), "{method}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(30) && silent.users().inflight_writes == 0);
+    let drips = world(0, 300).await;
+    for method in ["GET", "POST"] {
+        assert_eq!(asked(&drips, method, "/total/1").await, (200, false), "{method}: three seconds are too long");
+    }
+    assert_eq!(asked(&world(0, 10).await, "GET", "/total/1").await, (200, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_byte_and_those_after_it_have_deadlines_of_their_own() {
+    let late = world(1_500, 0).await;
+    assert_eq!(asked(&late, "GET", "/first/1").await, (504, true));
+    assert_eq!(asked(&late, "POST", "/first/1").await, (504, true));
+    assert_eq!(asked(&late, "GET", "/idle/1").await, (200, true));
+    let pauses = world(0, 1_500).await;
+    assert_eq!(asked(&pauses, "GET", "/idle/1").await, (200, false));
+    assert_eq!(asked(&pauses, "POST", "/idle/1").await, (200, false));
+    assert_eq!(asked(&world(0, 700).await, "GET", "/first/1").await, (200, true), "the later ones may be late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_late_on_modern_is_answered_by_legacy_in_the_time_that_is_left() {
+    let address = dripping(Duration::from_secs(60), Duration::ZERO).await;
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
+    publish(&world, ROUTES, ramping(100));
+    world.fresh(1, super::support::now());
+    let got = world.get("/first/1").await;
+    assert_eq!((got.status, got.side()), (200, "legacy"));
+    assert_eq!(world.get("/total/1").await.status, 504, "no time is left");
+}

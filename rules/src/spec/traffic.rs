@@ -1,0 +1,105 @@
+//! What a route says about how its requests travel: deadlines, which answers of modern legacy gives instead, what is kept
+//! of answers. Refuses what could not be kept: a write is neither sent twice nor answered from memory.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::fields::{Fields, integer};
+use super::source::Located;
+use crate::decide::is_safe;
+use crate::plan::{Caching, Deadlines, FALLBACK_STATUSES};
+
+/// What a time of nothing does to requests.
+const FAILS: &str = "fails every request";
+
+/// What was read.
+pub(super) struct Traffic {
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadlines: Deadlines,
+    pub(super) fallback: bool,
+    pub(super) fallback_on: Vec<u16>,
+    pub(super) cache: Option<Caching>,
+}
+
+/// Reads these keys of a route that is limited to `methods` (none: any), and to legacy by a pin or not.
+pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legacy: bool) -> Traffic {
+    let timeout = nonzero(section, "timeout", FAILS, "leave it out for the gateway's default");
+    let deadlines = section.table("deadlines", "deadlines = { first_byte = \"20s\", total = \"15m\" }");
+    let deadlines = deadlines.map_or_else(Deadlines::default, |table| read_deadlines(table, timeout.as_ref()));
+    let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
+    let at = section.at.clone();
+    let on = section.item("fallback_on").map(|item| (section.place(item), item.get_ref()));
+    let fallback_on = on.map(|(at, value)| {
+        let report = section.text.report;
+        let statuses = match value {
+            DeValue::Array(items) => items.iter().map(|item| integer(item.get_ref())).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let status = |number: i64| u16::try_from(number).ok().filter(|status| (400..=599).contains(status));
+        let statuses: Option<Vec<u16>> = statuses.and_then(|numbers| numbers.into_iter().map(status).collect());
+        if statuses.as_ref().is_none_or(Vec::is_empty) {
+            report.error(&at, "`fallback_on` is not a list of statuses", "write it like [404, 500, 502, 503, 504]: from 400 to 599");
+        }
+        if !fallback {
+            report.error(&at, "`fallback_on` beside `fallback = false`", "remove one of them");
+        }
+        if pinned_to_legacy {
+            report.error(&at, "a route that is pinned to legacy never falls back", "remove `fallback_on`, or the pin");
+        }
+        if !methods.is_empty() && !methods.iter().any(|method| is_safe(method)) {
+            let hint = "remove it: a write that modern was sent may have been carried out, and its caller must be told";
+            report.error(&at, "a write is never sent to legacy after modern had it", hint);
+        }
+        statuses.unwrap_or_default()
+    });
+    let cache = section.table("cache", "cache = { at_most = \"5m\" }").and_then(read_cache);
+    if cache.is_some() && !methods.is_empty() && !methods.iter().any(|method| method == "GET") {
+        section.text.report.error(&at, "only answers to GET are kept", "remove `cache`, or let the route have GET");
+    }
+    Traffic {
+        timeout: timeout.map(|timeout| timeout.value),
+        deadlines,
+        fallback,
+        fallback_on: fallback_on.unwrap_or_else(|| FALLBACK_STATUSES.to_vec()),
+        cache,
+    }
+}
+
+fn read_deadlines(mut table: Fields<'_>, timeout: Option<&Located<Duration>>) -> Deadlines {
+    let mut one = |key| nonzero(&mut table, key, FAILS, "leave it out if there is none");
+    let (connect, first_byte, idle, total) = (one("connect"), one("first_byte"), one("idle"), one("total"));
+    let report = table.text.report;
+    if let (Some(timeout), Some(_), Some(_)) = (timeout, &first_byte, &idle) {
+        report.error(&timeout.at, "`timeout` says nothing beside both `first_byte` and `idle`", "remove it");
+    }
+    if let (Some(total), Some(first)) = (&total, &first_byte)
+        && total.value < first.value
+    {
+        report.error(&first.at, "`first_byte` is longer than `total`", "nobody would wait for it: make it shorter, or `total` longer");
+    }
+    table.finish();
+    let value = |read: Option<Located<Duration>>| read.map(|read| read.value);
+    Deadlines { connect: value(connect), first_byte: value(first_byte), idle: value(idle), total: value(total) }
+}
+
+fn read_cache(mut table: Fields<'_>) -> Option<Caching> {
+    table.require("at_most", "\"5m\"");
+    let at_most = nonzero(&mut table, "at_most", "keeps nothing", "remove `cache` if nothing is to be kept");
+    let by_default = nonzero(&mut table, "by_default", "keeps nothing", "leave it out: then only answers are kept that say for how long");
+    if let (Some(most), Some(default)) = (&at_most, &by_default)
+        && default.value > most.value
+    {
+        table.text.report.error(&default.at, "`by_default` is longer than `at_most`", "make it shorter");
+    }
+    table.finish();
+    Some(Caching { at_most: at_most?.value, by_default: by_default.map(|by_default| by_default.value) })
+}
+
+fn nonzero(section: &mut Fields<'_>, key: &'static str, why: &str, hint: &str) -> Option<Located<Duration>> {
+    let read = section.duration(key)?;
+    if read.value.is_zero() {
+        section.text.report.error(&read.at, format!("a `{key}` of nothing {why}"), hint);
+    }
+    Some(read)
+}
