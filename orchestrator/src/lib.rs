@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) commands: tokio::sync::mpsc::Sender<Command>,
     pub(crate) wake: tokio::sync::Notify,
+    /// Counts the wishes for an abort: whoever waits to ask for a switch once more does not, after one.
+    pub(crate) aborts: std::sync::atomic::AtomicU64,
     pub(crate) stopping: tokio::sync::watch::Sender<bool>,
     /// One permit for each open stream of events.
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
@@ -102,6 +104,7 @@ impl Orchestrator {
             store,
             commands,
             wake: tokio::sync::Notify::new(),
+            aborts: std::sync::atomic::AtomicU64::new(0),
             stopping,
             streams: Arc::new(tokio::sync::Semaphore::new(api::events::STREAMS)),
             look: api::events::Look::default(),

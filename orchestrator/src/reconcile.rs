@@ -133,7 +133,7 @@ impl Reconciler {
         }
         self.drop_expired().await;
         self.drop_pins_taken_back().await;
-        for gateway in self.shared.fleet.forget(fleet::now()) {
+        for gateway in self.shared.fleet.forget() {
             metrics::forget_gateway(&gateway);
             if let Err(failed) = self.shared.store.forget_gateway(&gateway).await {
                 warn!(gateway, error = %failed, "a gateway's name could not be dropped");
@@ -171,7 +171,7 @@ impl Reconciler {
         let Some((plan, stored)) = self.view.capability(name) else { return Ok(Step::Quiet) };
         let now = fleet::now();
         self.shared.fleet.note(plan, stored, self.shared.config.agent_silent, now);
-        let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits());
+        let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits(), now);
         let outcome = advance(&stored.state, plan, &seen, event, now);
         if let Some(why) = outcome.refused {
             return Ok(Step::Refused(why));
@@ -179,7 +179,7 @@ impl Reconciler {
         if outcome.state == stored.state && outcome.journal.is_empty() {
             return Ok(Step::Quiet);
         }
-        if outcome.state.floor > stored.state.floor && !self.shared.fleet.raise_floor(name, outcome.state.floor, now) {
+        if outcome.state.floor > stored.state.floor && !self.shared.fleet.raise_floor(name, outcome.state.floor) {
             return Ok(Step::Quiet);
         }
         let (plan, stored) = (plan.clone(), stored.clone());
@@ -248,7 +248,7 @@ impl Reconciler {
             metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now), now);
             metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, now));
         }
-        for gateway in self.shared.fleet.gateways(now) {
+        for gateway in self.shared.fleet.gateways() {
             metrics::gateway(&gateway.name, gateway.reported, now);
         }
         metrics::complaints(self.view.complaints.iter().filter(|complaint| !complaint.warning).count());

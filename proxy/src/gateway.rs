@@ -1,10 +1,12 @@
 //! The gateway as its owner sees it: take a published state, report, be told that the report was answered, run.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use ficus_rules::Timestamp;
 use ficus_rules::decide::Snapshot;
 use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Arc<Limits>,
     file: Option<SnapshotFile>,
     incarnation: String,
+    started: u64,
+    reports: AtomicU64,
 }
 
 impl Gateway {
@@ -112,6 +116,8 @@ impl Gateway {
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
             incarnation: uuid::Uuid::new_v4().to_string(),
+            started: Timestamp::from(SystemTime::now()).0,
+            reports: AtomicU64::new(0),
             file,
             config,
         };
@@ -166,6 +172,8 @@ impl Gateway {
         let inner = &self.inner;
         inner.validity.reported(Instant::now());
         let trouble = inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Taken before anything is looked at: a later number says something newer.
+        let serial = inner.reports.fetch_add(1, Ordering::SeqCst) + 1;
         let snapshot = fence::settled(&inner.current);
         let all = inner.counters.all();
         let report = |one: &CapabilityCounters| {
@@ -180,6 +188,8 @@ impl Gateway {
         GatewayReport {
             gateway: inner.config.name.clone(),
             incarnation: inner.incarnation.clone(),
+            started: inner.started,
+            serial,
             generation: snapshot.published.generation,
             trouble,
             capabilities: all.iter().map(|one| (one.name.clone(), report(one))).collect(),

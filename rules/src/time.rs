@@ -27,6 +27,23 @@ impl Timestamp {
     }
 }
 
+/// Milliseconds of a clock that nobody sets, since a start of its own: good for how long something lasts, in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Steady(pub u64);
+
+impl Steady {
+    /// The time from `earlier` to this instant; zero when `earlier` is later.
+    pub fn since(self, earlier: Steady) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant, `by` later.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Steady {
+        Steady(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
 impl From<std::time::SystemTime> for Timestamp {
     fn from(at: std::time::SystemTime) -> Self {
         let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

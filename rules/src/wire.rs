@@ -105,6 +105,12 @@ pub struct GatewayReport {
     pub gateway: String,
     /// Random for each start of its process: counters begin at zero with it.
     pub incarnation: String,
+    /// When its process started, in milliseconds since 1970: of two of one name, the later one counts.
+    #[serde(default)]
+    pub started: u64,
+    /// Counts its reports: one that was on its way for longer than a later one says how things were.
+    #[serde(default)]
+    pub serial: u64,
     /// The generation by which *every* request is decided now; in-flight counts below are taken after it took effect.
     pub generation: u64,
     /// Why it could not take a newer one.

@@ -1,5 +1,6 @@
 //! For operators: wishes for a capability, and the reload of the rules.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -54,8 +55,12 @@ async fn granted(shared: &Shares, origin: Origin, name: String, wish: impl Fn(&W
         let (capability, wish, by, reason) = (name.clone(), wish.clone(), by.clone(), request.reason.clone());
         send(shared, |reply| Command::Wish { capability, wish, by, reason, reply })
     };
+    let aborts = match wish {
+        Wish::Abort => shared.aborts.fetch_add(1, Ordering::SeqCst),
+        _ => shared.aborts.load(Ordering::SeqCst),
+    };
     let mut done = ask().await;
-    if matches!(done, Err(Refusal::Refused(_))) && caught_up(shared, &name, &wish).await {
+    if matches!(done, Err(Refusal::Refused(_))) && caught_up(shared, &name, &wish, aborts).await {
         done = ask().await;
     }
     if let Err(refusal) = done {
@@ -69,8 +74,8 @@ async fn granted(shared: &Shares, origin: Origin, name: String, wish: impl Fn(&W
 }
 
 /// Whether a switch that was refused is worth another question: somebody whom it needs had not heard of the change before
-/// it, and has now. Two commands in a row are no mistake.
-async fn caught_up(shared: &Shares, capability: &str, wish: &Wish) -> bool {
+/// it, and has now. Two commands in a row are no mistake. Not after an abort: it found nothing under way, and means this.
+async fn caught_up(shared: &Shares, capability: &str, wish: &Wish, aborts: u64) -> bool {
     let to = match wish {
         Wish::Cutover => Side::Modern,
         Wish::Revert => Side::Legacy,
@@ -80,10 +85,11 @@ async fn caught_up(shared: &Shares, capability: &str, wish: &Wish) -> bool {
     while begun.elapsed() < FOLLOW {
         let view = shared.publisher.view();
         let Some((plan, stored)) = view.capability(capability) else { return false };
-        if stored.state.switch.is_some() {
+        if stored.state.switch.is_some() || shared.aborts.load(Ordering::SeqCst) != aborts {
             return false;
         }
-        if shared.fleet.observe(plan, stored, &view, shared.config.limits()).is_followed(to, now()) {
+        let now = now();
+        if shared.fleet.observe(plan, stored, &view, shared.config.limits(), now).is_followed(to, now) {
             return waited;
         }
         waited = true;

@@ -38,7 +38,7 @@ fn a_lag_that_nobody_tells_is_beyond_the_limit() {
     let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
     let since = |at| {
         fleet.note(&plan, &stored, SILENT, at);
-        fleet.observe(&plan, &stored, &View::default(), Limits::default()).traffic.lag_beyond_since
+        fleet.observe(&plan, &stored, &View::default(), Limits::default(), at).traffic.lag_beyond_since
     };
     assert_eq!((since(NOW), since(later(5))), (Some(NOW), Some(NOW)), "nobody has reported");
     fleet.hear_agent(agent("a", live(0.1)), later(10));
@@ -56,7 +56,7 @@ fn a_lag_that_nobody_tells_is_beyond_the_limit() {
 #[test]
 fn of_two_agents_the_one_whose_streams_run_counts() {
     let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
-    let seen = || fleet.observe(&plan, &stored, &View::default(), Limits::default()).agent.map(|agent| agent.name);
+    let seen = || fleet.observe(&plan, &stored, &View::default(), Limits::default(), NOW).agent.map(|agent| agent.name);
     for round in 0..4 {
         fleet.hear_agent(agent("b", live(0.1)), later(round * 200));
         assert_eq!(seen().as_deref(), Some("b"));
@@ -76,7 +76,7 @@ fn what_an_agent_said_before_it_said_something_newer_is_not_believed() {
     let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
     let hear = |incarnation, serial, lag, at| {
         fleet.hear_agent(AgentReport { incarnation, serial, ..agent("a", live(lag)) }, later(at));
-        let seen = fleet.observe(&plan, &stored, &View::default(), Limits::default()).agent.expect("an agent");
+        let seen = fleet.observe(&plan, &stored, &View::default(), Limits::default(), NOW).agent.expect("an agent");
         (seen.report.forward.lag_seconds, seen.at)
     };
     assert_eq!(hear(7, 2, 0.2, 10), (0.2, later(10)));

@@ -69,6 +69,31 @@ async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
 }
 
+/// The abort finds nothing under way and says so; nothing may begin behind its back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_ends_the_wait_of_a_cutover_that_was_not_begun() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    spoil(&world, Stage::CatchUp, Side::Modern, true).await;
+    world.must("cutover").await;
+    world.until("catching up", |s| s.stage == Some(Stage::CatchUp)).await;
+    let deaf = &world.gateway.deaf;
+    deaf.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.must("abort").await;
+    spoil(&world, Stage::CatchUp, Side::Modern, false).await;
+    let back = world.until("back", |s| s.switch.is_none()).await;
+    let (cutover, ()) = tokio::join!(world.wish("cutover"), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (status, _) = world.wish("abort").await;
+        assert_eq!(status, StatusCode::CONFLICT, "nothing is under way");
+        deaf.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(cutover.0, StatusCode::CONFLICT, "{}", cutover.1);
+    world.until("the gateway to have caught up", |s| s.waiting_for.iter().all(|w| !w.text.contains("is at generation"))).await;
+    assert_eq!((world.users().await.phase, world.users().await.switch), (back.phase, None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_stage_before_the_flip_can_be_aborted() {
     let world = World::start(|_| {}).await;

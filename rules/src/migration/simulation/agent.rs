@@ -1,0 +1,182 @@
+//! An agent's process: it obeys the newest orders that it has, and remembers what it did until it dies.
+
+use super::CAPABILITIES;
+use super::chance::Clock;
+use super::database::Database;
+use crate::Side;
+use crate::wire::{
+    AgentReport, Backfill, CapabilityOrders, CapabilityReport, EndReport, Fences, RepairReport, StreamReport, SyncOrder, TableVerified,
+    VerifyReport,
+};
+
+/// Orders for every capability, with their generation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Orders {
+    pub(super) generation: u64,
+    pub(super) of: [Option<CapabilityOrders>; CAPABILITIES],
+}
+
+pub(super) struct Agent {
+    name: String,
+    clock: Clock,
+    incarnation: u64,
+    serial: u64,
+    pub(super) orders: Orders,
+    /// It stands still: paused, or its machine swaps. Nothing reaches it.
+    pub(super) asleep: bool,
+    memory: [Memory; CAPABILITIES],
+}
+
+/// What it knows of a capability.
+#[derive(Default)]
+struct Memory {
+    /// Its turns at the databases, once it has claimed them.
+    turns: Option<[u64; 2]>,
+    superseded: bool,
+    report: CapabilityReport,
+    end: Option<(u64, Side, usize)>,
+}
+
+/// What an agent may do next; [`Agent::ALL`] has them in the order of a friendly day.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Task {
+    FenceLegacy,
+    FenceModern,
+    Copy,
+    Forward,
+    Reverse,
+    MarkEnd,
+    RaiseAndRepair,
+    Verify,
+}
+
+impl Agent {
+    pub(super) const ALL: [Task; 8] =
+        [Task::FenceLegacy, Task::FenceModern, Task::Copy, Task::Forward, Task::Reverse, Task::MarkEnd, Task::RaiseAndRepair, Task::Verify];
+
+    pub(super) fn new(name: String, clock: Clock, now: u64) -> Agent {
+        let incarnation = clock.wall(now).0;
+        Agent { name, clock, incarnation, serial: 0, orders: Orders::default(), asleep: false, memory: Default::default() }
+    }
+
+    pub(super) fn restart(&mut self, now: u64) {
+        *self = Agent::new(self.name.clone(), self.clock.clone(), now);
+    }
+
+    pub(super) fn take(&mut self, orders: &Orders) {
+        if orders.generation > self.orders.generation && !self.asleep {
+            self.orders = orders.clone();
+        }
+    }
+
+    /// Says of a capability what an operator would have to see to.
+    pub(super) fn complain(&mut self, capability: usize, trouble: Option<&str>, busy: Option<&str>) {
+        let memory = &mut self.memory[capability];
+        if !memory.superseded {
+            memory.report.trouble = trouble.map(str::to_owned);
+        }
+        memory.report.busy = busy.map(str::to_owned);
+    }
+
+    pub(super) fn work(&mut self, capability: usize, task: Task, databases: &mut [Database; 2], now: u64) {
+        let Some(orders) = self.orders.of[capability].clone().filter(|_| !self.asleep) else { return };
+        let wall = self.clock.wall(now);
+        let memory = &mut self.memory[capability];
+        if !memory.superseded && !memory.work(&orders, task, databases, wall) {
+            memory.superseded = true;
+            memory.report.trouble = Some("another agent has taken over".to_owned());
+        }
+    }
+
+    pub(super) fn report(&mut self, databases: &[[Database; 2]; CAPABILITIES]) -> Option<AgentReport> {
+        if self.asleep {
+            return None;
+        }
+        self.serial += 1;
+        let ordered = (0..CAPABILITIES).filter(|capability| self.orders.of[*capability].is_some());
+        let capabilities = ordered.map(|capability| (super::name_of(capability), self.memory[capability].said(&databases[capability])));
+        Some(AgentReport {
+            agent: self.name.clone(),
+            incarnation: self.incarnation,
+            serial: self.serial,
+            generation: self.orders.generation,
+            capabilities: capabilities.collect(),
+        })
+    }
+}
+
+impl Memory {
+    /// One thing that the orders ask for; `false`: it is another agent's turn.
+    fn work(&mut self, orders: &CapabilityOrders, task: Task, databases: &mut [Database; 2], wall: crate::Timestamp) -> bool {
+        let claim = |databases: &mut [Database; 2]| {
+            databases.iter_mut().for_each(|database| database.turn += 1);
+            [databases[0].turn, databases[1].turn]
+        };
+        let turns = *self.turns.get_or_insert_with(|| claim(databases));
+        self.report.epoch = orders.epoch;
+        let [legacy, modern] = databases;
+        let mine = turns == [legacy.turn, modern.turn];
+        if orders.sync == SyncOrder::Remove {
+            (legacy.fenced, modern.fenced) = (false, false);
+            self.report = CapabilityReport { epoch: orders.epoch, removed: true, ..CapabilityReport::default() };
+            return true;
+        }
+        self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied };
+        match task {
+            Task::FenceLegacy if mine => legacy.fenced = orders.fenced.legacy,
+            Task::FenceModern if mine => modern.fenced = orders.fenced.modern,
+            Task::FenceLegacy | Task::FenceModern => return false,
+            // Under the snapshot of the log's end; the fence of the copy stands before its first row.
+            Task::Copy if mine && orders.may_copy && modern.fenced && !modern.copied => {
+                modern.rows.clone_from(&legacy.rows);
+                (modern.applied, legacy.applied, modern.copied) = (legacy.log.len(), modern.log.len(), true);
+            }
+            Task::Copy => {}
+            Task::Forward if modern.copied => return modern.apply(turns[1], &legacy.log, 6),
+            Task::Reverse if modern.copied => return legacy.apply(turns[0], &modern.log, 6),
+            Task::Forward | Task::Reverse => {}
+            Task::MarkEnd => {
+                let known = |token| self.end.is_some_and(|(known, ..)| known == token);
+                if let Some(wish) = orders.mark_end.filter(|wish| self.report.fenced == orders.fenced && !known(wish.token)) {
+                    let end = if wish.side == Side::Legacy { legacy.log.len() } else { modern.log.len() };
+                    self.end = Some((wish.token, wish.side, end));
+                }
+            }
+            Task::RaiseAndRepair => {
+                self.report.sequences_raised = orders.raise_sequences.or(self.report.sequences_raised);
+                self.report.repaired = orders.repair.map(|token| RepairReport { token, done: true, rows: 0 });
+            }
+            Task::Verify => {
+                let applied = modern.applied == legacy.log.len() && legacy.applied == modern.log.len();
+                if let Some(wish) = orders.verify.filter(|_| applied && modern.copied) {
+                    let differ = (0..super::database::KEYS).filter(|key| legacy.rows.get(key) != modern.rows.get(key)).count() as u64;
+                    let table = TableVerified {
+                        legacy: String::new(),
+                        modern: String::new(),
+                        legacy_rows: 0,
+                        modern_rows: 0,
+                        drift_rows: differ,
+                        legacy_root: String::new(),
+                        modern_root: String::new(),
+                        samples: vec![],
+                    };
+                    self.report.verified = Some(VerifyReport { token: wish.token, done: true, at: wall, tables: vec![table] });
+                }
+            }
+        }
+        self.report.fenced = Fences { legacy: legacy.fenced, modern: modern.fenced };
+        true
+    }
+
+    fn said(&self, [legacy, modern]: &[Database; 2]) -> CapabilityReport {
+        let live = self.turns.is_some() && !self.superseded && self.report.backfill.complete;
+        let stream = StreamReport { live, ..StreamReport::default() };
+        let reached = |side, end| if side == Side::Legacy { modern.applied >= end } else { legacy.applied >= end };
+        CapabilityReport {
+            forward: stream.clone(),
+            reverse: stream,
+            end: self.end.map(|(token, side, end)| EndReport { token, position: end.to_string(), reached: reached(side, end) }),
+            ..self.report.clone()
+        }
+    }
+}
