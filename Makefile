@@ -10,7 +10,7 @@ MONOLITH := tests/systems/student-management/monolith
 # Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
 # processors by itself.
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench soak packages packages-test python python-test release debug monolith-tests clean
+.PHONY: help demo test check lint bench soak simulate mutations packages packages-test python python-test release debug monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ bench: packages-test python release ## Measure; one JSON object a line; fails at
 
 soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 100,000 cases of every property (hours)
 	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
+
+simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
+	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever
+
+mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice (half an hour)
+	$(CARGO) test --package ficus-rules --test mutations -- --include-ignored --nocapture
 
 monolith-tests: python
 	cd $(MONOLITH) && SCHOOL_DEBUG=1 $(CURDIR)/.venv/bin/python manage.py test --parallel 2

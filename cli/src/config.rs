@@ -5,6 +5,7 @@ mod access;
 mod document;
 mod identity;
 mod listen;
+mod notify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) admin_trust: ficus_orchestrator::Trust,
     /// Where Prometheus answers queries.
     pub(crate) prometheus: Option<String>,
+    /// Who is told of transitions.
+    pub(crate) notifiers: Vec<ficus_orchestrator::Notifier>,
     /// Directory of rule files.
     pub(crate) rules: PathBuf,
     /// Directory of everything that must survive a restart.
@@ -207,6 +210,7 @@ impl Resolving<'_> {
             admin_tls,
             admin_trust,
             prometheus: admin.prometheus.as_ref().map(|url| self.url(url)),
+            notifiers: self.notifiers(&admin.notify),
             rules: self.directory.join(admin.rules),
             state: self.directory.join(admin.state),
             upstreams,

@@ -217,6 +217,7 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
         known: known(config),
         tokens: config.tokens.clone(),
         prometheus: config.prometheus.clone(),
+        notifiers: config.notifiers.clone(),
         validity: config.validity,
         switch_deadline: config.switch_deadline,
         ..Default::default()

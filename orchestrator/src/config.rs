@@ -7,6 +7,7 @@ use ficus_rules::migration::observation::Limits;
 use ficus_rules::spec::Known;
 
 use crate::access::Tokens;
+use crate::notification::Notifier;
 
 /// Settings; every duration has a default.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Where Prometheus answers queries, for gates that ask it.
     pub prometheus: Option<String>,
+    /// Who is told of transitions.
+    pub notifiers: Vec<Notifier>,
     /// For how long after a report a gateway may forward writes (default 5 s).
     pub validity: Duration,
     /// How often to look at the clock when nothing is reported (default 250 ms).
@@ -44,6 +47,7 @@ impl Default for Config {
             known: Known::default(),
             tokens: Tokens::default(),
             prometheus: None,
+            notifiers: Vec::new(),
             validity: Duration::from_secs(5),
             tick: Duration::from_millis(250),
             switch_deadline: limits.switch_deadline,

@@ -22,6 +22,7 @@ mod crash;
 mod fleet;
 mod listener;
 mod metrics;
+mod notification;
 mod outgoing;
 mod probe;
 mod publish;
@@ -38,6 +39,7 @@ use ficus_rules::spec::Complaint;
 pub use access::{Denied, Role, Token, Tokens};
 pub use config::Config;
 pub use listener::{Caller, Listener, Stream, Tls};
+pub use notification::{Format, Notifier};
 pub use outgoing::Trust;
 pub use rulebook::read as read_rules;
 
@@ -112,7 +114,12 @@ impl Orchestrator {
         });
         let reconciler = Reconciler::begin(Arc::clone(&shared), queue).await?;
         let watcher = watch::begin(Arc::clone(&shared))?;
-        let tasks = vec![tokio::spawn(reconciler.run()), tokio::spawn(watcher), tokio::spawn(probe::run(Arc::clone(&shared)))];
+        let tasks = vec![
+            tokio::spawn(reconciler.run()),
+            tokio::spawn(watcher),
+            tokio::spawn(probe::run(Arc::clone(&shared))),
+            tokio::spawn(notification::run(Arc::clone(&shared))),
+        ];
         shared.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
         Ok(Orchestrator { shared })
     }

@@ -88,8 +88,25 @@ static RELOAD_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     register_int_counter!("ficus_rules_reload_failures_total", "Rule sets that were refused; the last good one served on").expect(ONCE)
 });
 
+static NOTIFICATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Notifications: delivered, failed (and sent again), given up";
+    register_int_counter_vec!("ficus_notifications_total", help, &["notifier", "outcome"]).expect(ONCE)
+});
+
 /// The gates of each capability that have a verdict.
 static SHOWN: Mutex<BTreeMap<String, BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+
+/// A notifier that is there counts from zero.
+pub(crate) fn notifier(name: &str) {
+    for outcome in ["delivered", "failed", "given_up"] {
+        drop(NOTIFICATIONS.with_label_values(&[name, outcome]));
+    }
+}
+
+/// Counts what became of a notification.
+pub(crate) fn notified(notifier: &str, outcome: &str) {
+    NOTIFICATIONS.with_label_values(&[notifier, outcome]).inc();
+}
 
 /// Shows how far a capability is.
 pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) {

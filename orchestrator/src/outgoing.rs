@@ -4,8 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, StatusCode};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -14,6 +19,45 @@ use crate::listener::unread;
 
 /// A server that does not take the connection within this time is not there.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// No answer is longer.
+const LARGEST: usize = 256 << 10;
+
+/// Whoever calls. Clones share their connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Caller {
+    pub(crate) fn new(trust: &Trust) -> Caller {
+        Caller { client: Client::builder(TokioExecutor::new()).build(trust.connector()) }
+    }
+
+    /// Sends JSON, or nothing, and gives back what is answered. Sets no deadline.
+    ///
+    /// # Errors
+    /// What went wrong, without the address: that may hold secrets.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), &'static str> {
+        let mut request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).map_err(|_| "its address is none")?;
+        let failed =
+            |error: hyper_util::client::legacy::Error| if error.is_connect() { "cannot be reached" } else { "the connection failed" };
+        let answer = self.client.request(request).await.map_err(failed)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|_| "its answer broke off, or is too long")?;
+        Ok((status, body.to_bytes()))
+    }
+}
 
 /// Whom a client believes to be the server that it asked for.
 #[derive(Debug, Clone)]

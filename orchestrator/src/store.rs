@@ -14,7 +14,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::JournalEntry;
 use ficus_rules::audit::Head;
 use ficus_rules::migration::State;
-use ficus_rules::migration::advance::JournalLine;
+use ficus_rules::migration::advance::{JournalLine, KINDS};
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 
 use crate::access::Author;
@@ -28,6 +28,12 @@ pub enum StoreError {
     /// What was stored is not what this version writes.
     #[error("the state database holds something that can't be read")]
     Garbled(#[from] serde_json::Error),
+    /// Two orchestrators would give gateways validities that the other knows nothing of.
+    #[error("another orchestrator works on {0} and does not end: there may be one; stop it, or give this one a state of its own")]
+    Taken(String),
+    /// The file that says so.
+    #[error("cannot lock {0}")]
+    Lock(String, #[source] std::io::Error),
     /// A newer version wrote it.
     #[error("the state database is of format {0}, newer than this program")]
     Newer(i64),
@@ -86,6 +92,7 @@ pub(crate) struct Note {
 impl Note {
     /// A line of somebody's.
     pub(crate) fn by(author: &Author, at: Timestamp, capability: Option<String>, line: JournalLine) -> Note {
+        debug_assert!(KINDS.contains(&line.kind.as_str()) || cfg!(test), "{} is no kind of line", line.kind);
         Note { at, capability, by: author.name(), line: author.signed(line) }
     }
 }
@@ -132,6 +139,12 @@ pub(crate) trait Store: Send + Sync {
 
     /// Drops a gateway's name, long after its validity has ended.
     async fn forget_gateway(&self, name: &str) -> Result<(), StoreError>;
+
+    /// The last entry of the journal that a notifier is done with; `None`: it has never been told anything.
+    async fn notified(&self, notifier: &str) -> Result<Option<u64>, StoreError>;
+
+    /// Keeps that.
+    async fn keep_notified(&self, notifier: &str, entry: u64) -> Result<(), StoreError>;
 
     /// Ends; calls that are under way finish.
     async fn close(&self);

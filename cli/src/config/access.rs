@@ -42,20 +42,23 @@ impl Resolving<'_> {
     fn secret_of(&mut self, name: &Spanned<String>, token: &document::Token) -> Option<String> {
         match (&token.file, &token.env) {
             (Some(file), None) => self.secret(file),
-            (None, Some(variable)) => {
-                let found = std::env::var(variable.get_ref()).ok().map(|secret| secret.trim().to_owned());
-                let found = found.filter(|secret| !secret.is_empty());
-                if found.is_none() {
-                    let what = format!("the environment has no `{}`: the secret belongs into it", variable.get_ref());
-                    self.fault(variable.span().start, what);
-                }
-                found
-            }
+            (None, Some(variable)) => self.variable(variable),
             _ => {
                 self.fault(name.span().start, format!("token `{}` needs its secret: a `file` or an `env`, one of them", name.get_ref()));
                 None
             }
         }
+    }
+
+    /// A secret out of the environment.
+    pub(super) fn variable(&mut self, variable: &Spanned<String>) -> Option<String> {
+        let found = std::env::var(variable.get_ref()).ok().map(|secret| secret.trim().to_owned());
+        let found = found.filter(|secret| !secret.is_empty());
+        if found.is_none() {
+            let what = format!("the environment has no `{}`: the secret belongs into it", variable.get_ref());
+            self.fault(variable.span().start, what);
+        }
+        found
     }
 
     /// The certificate of our own listener, if it has one, and whom our own calls of an admin listener trust.

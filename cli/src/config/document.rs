@@ -5,6 +5,7 @@ mod cache;
 mod identity;
 mod limits;
 mod listen;
+mod notify;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub(super) use cache::Cache;
 pub(super) use identity::{Django, Identity};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
+pub(super) use notify::Notify;
 pub(super) use upstream::Upstream;
 
 /// The whole file.
@@ -92,6 +94,7 @@ pub(super) struct Orchestrator {
     pub(super) token: BTreeMap<Spanned<String>, Token>,
     pub(super) tls: Option<Tls>,
     pub(super) prometheus: Option<Spanned<String>>,
+    pub(super) notify: BTreeMap<Spanned<String>, Notify>,
     pub(super) rules: PathBuf,
     pub(super) state: PathBuf,
     pub(super) switch_deadline: Spanned<String>,
@@ -106,6 +109,7 @@ impl Default for Orchestrator {
             token: BTreeMap::new(),
             tls: None,
             prometheus: None,
+            notify: BTreeMap::new(),
             rules: "rules".into(),
             state: "state".into(),
             switch_deadline: ten_seconds(),

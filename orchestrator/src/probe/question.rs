@@ -4,20 +4,12 @@ use bytes::Bytes;
 use ficus_rules::Side;
 use ficus_rules::gate::{Question, Said, Verdict};
 use ficus_rules::migration::Phase;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Method, Request};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::outgoing::Trust;
-
-/// No answer is longer.
-const LARGEST: usize = 256 << 10;
+use crate::outgoing::{Caller, Trust};
 
 /// What a webhook is told.
 #[derive(Debug, Clone, Serialize)]
@@ -41,14 +33,14 @@ struct Told {
 /// Whoever asks. Clones share their connections.
 #[derive(Debug, Clone)]
 pub(super) struct Asker {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    caller: Caller,
     prometheus: Option<String>,
 }
 
 impl Asker {
     pub(super) fn new(prometheus: Option<String>) -> Asker {
         let prometheus = prometheus.map(|base| base.trim_end_matches('/').to_owned());
-        Asker { client: Client::builder(TokioExecutor::new()).build(Trust::public().connector()), prometheus }
+        Asker { caller: Caller::new(&Trust::public()), prometheus }
     }
 
     /// Asks. Addresses are not in what is said: they may hold secrets.
@@ -74,16 +66,7 @@ impl Asker {
     }
 
     async fn send(&self, method: Method, uri: &str, body: Bytes) -> Result<Bytes, String> {
-        let request = Request::builder().method(method).uri(uri).header("content-type", "application/json").body(Full::new(body));
-        let request = request.map_err(|_| "its address is none".to_owned())?;
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| if error.is_connect() { "cannot be reached" } else { "the connection failed" })?;
-        let status = answer.status();
-        let body =
-            Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|_| "its answer broke off, or is too long")?.to_bytes();
+        let (status, body) = self.caller.send(method, uri, &[], body).await?;
         if status.is_success() { Ok(body) } else { Err(format!("answered {status}{}", complaint(&body))) }
     }
 }

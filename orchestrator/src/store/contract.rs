@@ -51,11 +51,15 @@ async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
     store.remember_gateway("gw-1").await.expect("twice is once");
     store.remember_gateway("gw-2").await.expect("it writes");
     store.forget_gateway("gw-2").await.expect("it writes");
+    assert_eq!(store.notified("pager").await.expect("it reads"), None);
+    store.keep_notified("pager", 3).await.expect("it writes");
+    store.keep_notified("pager", 4).await.expect("it writes");
     store.close().await;
 
     // All of it is there after the next start, and generations go on where they were.
     let store = open().await;
     let loaded = store.load().await.expect("it loads");
+    assert_eq!((store.notified("pager").await.expect("it reads"), store.notified("chat").await.expect("it reads")), (Some(4), None));
     assert_eq!(loaded.states["users"].state, quiet.state);
     assert_eq!((loaded.states["users"].serving_generation, loaded.states["users"].orders_generation), (3, 3), "rules publish anew");
     assert_eq!((loaded.rules.as_deref(), loaded.rules_generation, loaded.rules_published), (Some(&rules[..]), 1, 3));

@@ -1,8 +1,9 @@
 //! The store on one SQLite file: write-ahead log, every commit on disk before it is answered.
 
 use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ficus_rules::Timestamp;
@@ -36,6 +37,9 @@ const TABLES: [&str; 6] = [
 /// Where `meta` keeps the head of the journal.
 const HEAD: &str = "journal_head";
 
+/// How the keys in `meta` begin under which notifiers keep how far they are.
+const NOTIFIED: &str = "notified:";
+
 /// Entries by their ids, ascending and descending.
 const ENTRIES: [&str; 2] = [
     "SELECT id, at, capability, actor, line, hash FROM journal WHERE id > ?1 AND (?2 IS NULL OR capability = ?2) ORDER BY id LIMIT ?3",
@@ -46,14 +50,27 @@ const ENTRIES: [&str; 2] = [
 const OLD_SAMPLES: &str = "DELETE FROM sample WHERE capability = ?1 AND id <= \
     (SELECT id FROM sample WHERE capability = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
 
+/// How long another orchestrator on the same file may take to end: it may be about to be replaced by this one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The store.
 pub(crate) struct SqliteStore {
     pool: SqlitePool,
+    /// Locked while the store is open, and by the system no longer than its process lives.
+    alone: File,
 }
 
 impl SqliteStore {
     /// Opens the file, and makes it when it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when another process has it open, and keeps it for longer than [`PATIENCE`].
     pub(crate) async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_within(file, PATIENCE).await
+    }
+
+    async fn open_within(file: &Path, patience: Duration) -> Result<SqliteStore, StoreError> {
+        let alone = alone(file, patience).await?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -69,7 +86,7 @@ impl SqliteStore {
         if format > FORMAT {
             return Err(StoreError::Newer(format));
         }
-        let store = SqliteStore { pool };
+        let store = SqliteStore { pool, alone };
         if format < FORMAT {
             store.chain().await?;
         }
@@ -240,8 +257,66 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn notified(&self, notifier: &str) -> Result<Option<u64>, StoreError> {
+        let mut read = self.pool.acquire().await?;
+        Ok(meta(&mut read, &format!("{NOTIFIED}{notifier}")).await?.map(|(entry, _)| entry))
+    }
+
+    async fn keep_notified(&self, notifier: &str, entry: u64) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        put_meta(&mut write, &format!("{NOTIFIED}{notifier}"), entry, "").await?;
+        write.commit().await?;
+        Ok(())
+    }
+
     async fn close(&self) {
         self.pool.close().await;
+        // Otherwise with the file.
+        let _ = self.alone.unlock();
+    }
+}
+
+/// Waits until no other process has the store open, and keeps all others out.
+async fn alone(file: &Path, patience: Duration) -> Result<File, StoreError> {
+    let mut lock = file.as_os_str().to_owned();
+    lock.push(".lock");
+    let failed = |error| StoreError::Lock(lock.to_string_lossy().into_owned(), error);
+    let alone = File::options().create(true).append(true).open(&lock).map_err(failed)?;
+    let begun = Instant::now();
+    let mut said = false;
+    loop {
+        match alone.try_lock() {
+            Ok(()) => return Ok(alone),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return Err(StoreError::Taken(file.display().to_string())),
+            Err(TryLockError::WouldBlock) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!(file = %file.display(), "another orchestrator works on this state, waiting for its end");
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{SqliteStore, Store as _, StoreError};
+
+    #[tokio::test]
+    async fn two_orchestrators_never_work_on_one_state() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("state.sqlite3");
+        let first = SqliteStore::open(&file).await.expect("it opens");
+        let second = SqliteStore::open_within(&file, Duration::from_millis(120)).await;
+        assert!(matches!(second, Err(StoreError::Taken(_))), "the first one works on it");
+        let (third, ()) = tokio::join!(SqliteStore::open(&file), async {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            first.close().await;
+        });
+        third.expect("it waited for the end of the first").close().await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod notifications;
 mod probes;
 mod returns;
 mod rules;

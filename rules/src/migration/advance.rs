@@ -58,10 +58,34 @@ impl Wish {
     }
 }
 
+/// Every kind of line in the journal, also of those that only an orchestrator writes.
+pub const KINDS: [&str; 20] = [
+    "aborted",
+    "flag",
+    "flipped",
+    "hold",
+    "override",
+    "page",
+    "phase",
+    "pin",
+    "release",
+    "repair",
+    "repaired",
+    "retried",
+    "rules",
+    "stage",
+    "step",
+    "stepped_back",
+    "switched",
+    "unpinned",
+    "verified",
+    "verify",
+];
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalLine {
-    /// A word to search by: `phase`, `stage`, `flipped`, `switched`, `aborted`, `hold`, `verified`, …
+    /// A word to search by, one of [`KINDS`].
     pub kind: String,
     /// A sentence.
     pub text: String,
@@ -90,6 +114,7 @@ impl Outcome {
     }
 
     pub(super) fn moved(state: State, kind: &str, text: impl Into<String>, detail: serde_json::Value) -> Outcome {
+        debug_assert!(KINDS.contains(&kind), "{kind} is no kind of line");
         Outcome { state, journal: vec![JournalLine { kind: kind.to_owned(), text: text.into(), detail }], refused: None }
     }
 }

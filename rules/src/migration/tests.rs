@@ -193,6 +193,13 @@ fn a_backfill_ends_when_everything_runs() {
         assert_eq!(tick(&copying, &seen, NOW).state, copying);
         assert!(!waiting_for(&copying, &plan(), &seen, NOW).is_empty());
     }
+    // Also one that has been silent for long: it needs no validity to forward what it takes for a draft.
+    let mut seen = good(Side::Legacy, NOW);
+    seen.gateways.push(GatewaySeen { name: "gw-2".into(), counts_until: NOW, generation: 8, ..GatewaySeen::default() });
+    for plan in [plan(), Capability { tables: vec![], ..plan() }] {
+        assert_eq!(advance(&copying, &plan, &seen, &Event::Tick, NOW).state, copying);
+        assert!(waiting_for(&copying, &plan, &seen, NOW).iter().any(|waiting| waiting.text.contains("gateway gw-2 to hear")));
+    }
     let streaming = tick(&copying, &good(Side::Legacy, NOW), NOW).state;
     assert_eq!((streaming.phase, streaming.verify.map(|v| v.scope)), (Phase::Streaming, Some(VerifyScope::Full)));
 }

@@ -147,6 +147,18 @@ pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     behind.map(say).collect()
 }
 
+/// Every gateway that is known, also one that is silent, has heard that the capability begins to move: one that has not needs no
+/// validity to forward its writes, for as long as it lives.
+pub(super) fn unaware(seen: &Observation) -> Vec<Waiting> {
+    let unaware = seen.gateways.iter().filter(|g| g.generation < seen.serving_generation);
+    let say = |g: &super::observation::GatewaySeen| {
+        let text =
+            format!("gateway {} to hear that this begins to move (one that is gone for good is forgotten after ten minutes)", g.name);
+        Waiting::new(WaitingKind::Gateway, text)
+    };
+    unaware.map(say).collect()
+}
+
 /// Modern answers every gateway that counts.
 pub(super) fn modern_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let down = seen.counting(now).filter(|g| g.modern_down);

@@ -89,6 +89,7 @@ fn copy_is_gone(state: &State, plan: &Capability, seen: &Observation, now: Times
 /// What is missing until changes flow both ways.
 pub(super) fn missing_for_streaming(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let mut missing = waiting::agent(plan, seen, now);
+    missing.extend(waiting::unaware(seen));
     if plan.tables.is_empty() {
         return missing;
     }

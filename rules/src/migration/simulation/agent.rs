@@ -24,6 +24,8 @@ pub(super) struct Agent {
     pub(super) orders: Orders,
     /// It stands still: paused, or its machine swaps. Nothing reaches it.
     pub(super) asleep: bool,
+    /// What waits for a lock in a database, by its place in [`Agent::ALL`].
+    pub(super) stuck: [bool; 8],
     memory: [Memory; CAPABILITIES],
 }
 
@@ -56,7 +58,16 @@ impl Agent {
 
     pub(super) fn new(name: String, clock: Clock, now: u64) -> Agent {
         let incarnation = clock.wall(now).0;
-        Agent { name, clock, incarnation, serial: 0, orders: Orders::default(), asleep: false, memory: Default::default() }
+        Agent {
+            name,
+            clock,
+            incarnation,
+            serial: 0,
+            orders: Orders::default(),
+            asleep: false,
+            stuck: [false; 8],
+            memory: Default::default(),
+        }
     }
 
     pub(super) fn restart(&mut self, now: u64) {
@@ -78,8 +89,9 @@ impl Agent {
         memory.report.busy = busy.map(str::to_owned);
     }
 
-    pub(super) fn work(&mut self, capability: usize, task: Task, databases: &mut [Database; 2], now: u64) {
-        let Some(orders) = self.orders.of[capability].clone().filter(|_| !self.asleep) else { return };
+    pub(super) fn work(&mut self, capability: usize, task: usize, databases: &mut [Database; 2], now: u64) {
+        let Some(orders) = self.orders.of[capability].clone().filter(|_| !self.asleep && !self.stuck[task]) else { return };
+        let task = Agent::ALL[task];
         let wall = self.clock.wall(now);
         let memory = &mut self.memory[capability];
         if !memory.superseded && !memory.work(&orders, task, databases, wall) {

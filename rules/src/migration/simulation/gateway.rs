@@ -81,7 +81,11 @@ impl Gateway {
         if self.cut_off || published.generation <= self.published.generation {
             return;
         }
-        self.disk = std::mem::replace(&mut self.published, published.clone());
+        // Its file lags by one state at the worst; that something has begun to move is waited for longer than that.
+        let is_draft = |published: &Published| published.serving.clone().map(|serving| serving.phase == Phase::Draft);
+        let begins = is_draft(&self.published) != is_draft(published);
+        let before = std::mem::replace(&mut self.published, published.clone());
+        self.disk = if begins { published.clone() } else { before };
         let held = std::mem::take(&mut self.held);
         held.into_iter().for_each(|write| drop(self.admit(write, now)));
     }

@@ -110,7 +110,7 @@ impl World {
             69..74 => (0..CAPABILITIES).for_each(|capability| self.reconcile(capability, &Event::Tick)),
             74..78 if !self.chance.one_in(5) => self.agent_works(capability),
             78 if self.chance.one_in(3) => self.now += 1_000 + self.chance.below(6_000) as u64,
-            79 => self.gateways[gateway].cut_off = self.chance.one_in(12),
+            79 => self.cut_or_connect(gateway),
             80 => self.orphans.extend(self.gateways[gateway].restart()),
             81 if self.chance.one_in(8) => self.restart_agent(),
             82 if self.chance.one_in(3) => self.orchestrator.restart(self.now),
@@ -126,6 +126,13 @@ impl World {
         self.check();
     }
 
+    /// For long enough to be given up.
+    fn cut_or_connect(&mut self, gateway: usize) {
+        let cut_off = self.gateways[gateway].cut_off;
+        let changes = self.chance.one_in(if cut_off { 3 } else { 12 });
+        self.gateways[gateway].cut_off ^= changes;
+    }
+
     fn restart_agent(&mut self) {
         let at = self.chance.below(self.agents.len());
         self.agents[at].restart(self.now);
@@ -134,6 +141,12 @@ impl World {
     fn agent_falls_asleep(&mut self) {
         let at = self.chance.below(self.agents.len());
         self.agents[at].asleep = self.chance.one_in(8);
+        // Now and then something waits for a lock, for as long as the weather lasts.
+        let stuck = self.chance.below(self.agents[at].stuck.len());
+        self.agents[at].stuck = std::array::from_fn(|task| task == stuck);
+        if self.chance.one_in(2) {
+            self.agents[at].stuck = [false; 8];
+        }
     }
 
     fn set_clock(&mut self) {
@@ -228,7 +241,7 @@ impl World {
             let tasks = if self.friendly { Agent::ALL.len() } else { 2 };
             for task in 0..tasks {
                 let task = if self.friendly { task } else { self.chance.below(Agent::ALL.len()) };
-                self.agents[at].work(capability, Agent::ALL[task], &mut self.databases[capability], self.now);
+                self.agents[at].work(capability, task, &mut self.databases[capability], self.now);
             }
         }
     }
@@ -352,7 +365,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         (self.friendly, self.calm) = (true, true);
         for agent in &mut self.agents {
-            agent.asleep = false;
+            (agent.asleep, agent.stuck) = (false, [false; 8]);
             (0..CAPABILITIES).for_each(|capability| agent.complain(capability, None, None));
         }
         self.gateways.iter_mut().for_each(|gateway| gateway.cut_off = false);

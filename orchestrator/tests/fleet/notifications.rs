@@ -1,0 +1,112 @@
+//! Who is told of transitions: in order, at least once, over failures and restarts.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use ficus_orchestrator::{Format, Notifier};
+use ficus_rules::migration::Phase;
+use serde_json::Value;
+
+use crate::support::World;
+
+/// Somebody who is told, and answers as he is told to.
+#[derive(Clone, Default)]
+struct Receiver {
+    /// What it answers next; 200 when there is nothing more.
+    answers: Arc<Mutex<Vec<u16>>>,
+    /// The key of each message, and the message.
+    heard: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Receiver {
+    async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/hook?secret=s3cr3t", listener.local_addr().expect("an address"));
+        let router = Router::new().route("/hook", post(Receiver::hear)).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        url
+    }
+
+    async fn hear(State(this): State<Receiver>, headers: HeaderMap, body: String) -> StatusCode {
+        let key = headers["idempotency-key"].to_str().expect("a key").to_owned();
+        this.heard.lock().expect("not poisoned").push((key, serde_json::from_str(&body).expect("JSON")));
+        let mut answers = this.answers.lock().expect("not poisoned");
+        if answers.is_empty() { StatusCode::OK } else { StatusCode::from_u16(answers.remove(0)).expect("a status") }
+    }
+
+    fn heard(&self) -> Vec<(String, Value)> {
+        self.heard.lock().expect("not poisoned").clone()
+    }
+
+    async fn until(&self, what: &str, done: impl Fn(&[(String, Value)]) -> bool) {
+        for _ in 0..600 {
+            if done(&self.heard()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never heard: {what}; {:#?}", self.heard());
+    }
+}
+
+fn notifier(name: &str, url: String, format: Format, kinds: Option<&[&str]>) -> Notifier {
+    let kinds = kinds.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect::<BTreeSet<_>>());
+    Notifier { name: name.into(), url, format, kinds, give_up: Duration::from_secs(3_600) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transitions_are_told_in_order_and_again_until_they_are_taken() {
+    let (all, chat, deaf) = (Receiver::default(), Receiver::default(), Receiver::default());
+    // The first message fails twice; the second is taken.
+    *all.answers.lock().expect("not poisoned") = vec![500, 429];
+    // Refused: not asked again.
+    *deaf.answers.lock().expect("not poisoned") = vec![404; 100];
+    let (to_all, to_chat, to_deaf) = (all.start().await, chat.start().await, deaf.start().await);
+    let mut world = World::start(|config| {
+        config.notifiers = vec![
+            notifier("all", to_all, Format::Json, Some(&["*"])),
+            notifier("chat", to_chat, Format::Slack, None),
+            notifier("deaf", to_deaf, Format::Json, Some(&["phase"])),
+        ];
+    })
+    .await;
+    // Who is told for the first time hears nothing of the past: let them begin.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    world.must("advance").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+    world.must("release").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+    all.until("the switch", |heard| heard.iter().any(|(_, told)| told["kind"] == "switched")).await;
+
+    let heard = all.heard();
+    assert_eq!((&heard[0], &heard[1]), (&heard[1], &heard[2]), "told again, the same, until it was taken");
+    let ids: Vec<u64> = heard[2..].iter().map(|(_, told)| told["id"].as_u64().expect("an id")).collect();
+    assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "every entry once, in order: {ids:?}");
+    chat.until("the switch", |heard| heard.iter().any(|(_, told)| told["text"].as_str().is_some_and(|t| t.contains("every gateway"))))
+        .await;
+    let texts: Vec<String> = chat.heard().iter().map(|(_, told)| told["text"].as_str().expect("a text").to_owned()).collect();
+    assert!(texts[0].starts_with("*users*: existing rows are copied"), "{texts:?}");
+    assert!(texts.iter().all(|text| !text.contains("comparing")), "stages and verifications are nobody's news: {texts:?}");
+    deaf.until("two phases", |heard| heard.len() >= 2).await;
+    let keys: BTreeSet<String> = deaf.heard().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), deaf.heard().len(), "who refuses is not asked again");
+
+    // What happens while a receiver is away is told after a restart.
+    *all.answers.lock().expect("not poisoned") = vec![503; 2];
+    world.must("revert").await;
+    world.until("reverted", |s| s.phase == Phase::Reverted).await;
+    world.down().await;
+    let before = all.heard().len();
+    world.up().await;
+    all.until("the revert", |heard| heard.iter().any(|(_, told)| told["kind"] == "switched" && told["detail"]["direction"] == "revert"))
+        .await;
+    let told: BTreeSet<u64> = all.heard().iter().map(|(_, told)| told["id"].as_u64().expect("an id")).collect();
+    let (first, last) = (*told.first().expect("some"), *told.last().expect("some"));
+    assert_eq!(told.len() as u64, last - first + 1, "none is missing");
+    assert!(all.heard().len() > before);
+}
