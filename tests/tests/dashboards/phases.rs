@@ -68,6 +68,7 @@ const UNUSED: &[(&str, &str)] = &[];
 const ABSENT: &[(&str, &str)] = &[
     ("ficus_certificate_expires_timestamp_seconds", "it speaks no TLS: proxy/tests/gateway/tls.rs looks at it"),
     ("ficus_certificate_unread", "likewise"),
+    ("ficus_notifications_total", "it has no notifiers: orchestrator/tests/fleet/notifications.rs looks at them"),
     ("ficus_admin_certificate_expires_timestamp_seconds", "likewise: cli/src/metrics.rs looks at it"),
 ];
 

@@ -48,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 20] = [
+const CONFIGURATION_KEYS: [(&str, &str); 21] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -62,6 +62,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 20] = [
     ("[orchestrator]", "/properties/orchestrator/properties"),
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
     ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),
+    ("[orchestrator.notify.a]", "/properties/orchestrator/properties/notify/additionalProperties/properties"),
     ("[agent]", "/properties/agent/properties"),
     ("[upstream.monolith]", "/properties/upstream/additionalProperties/properties"),
     ("[upstream.monolith.probe]", "/properties/upstream/additionalProperties/properties/probe/properties"),

@@ -329,6 +329,7 @@ impl World {
             assert_eq!((was, is), (Some(Stage::Sequences), Some(Stage::Open)), "the owner flips in one place");
             assert_eq!(after.epoch, before.epoch + 1, "the epoch grows with the owner");
             let databases = &self.databases[capability];
+            assert!(databases[before.owner as usize].fenced, "the old owner's database is open");
             assert_eq!(databases[after.owner as usize].applied, databases[before.owner as usize].log.len(), "rows would be lost");
             assert_eq!(databases[0].rows, databases[1].rows, "the sides differ");
             for gateway in self.gateways.iter().filter(|gateway| !gateway.cut_off) {
