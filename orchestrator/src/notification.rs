@@ -130,7 +130,8 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
     let (begun, mut pause) = (Instant::now(), PAUSE);
     let (body, key) = (notifier.format.body(entry), format!("{}-{}", notifier.name, entry.id));
     loop {
-        let sent = caller.send(Method::POST, &notifier.url, &[("idempotency-key", &key)], body.clone());
+        let headers = [("idempotency-key", key.as_str())];
+        let sent = caller.send(Method::POST, &notifier.url, &headers, body.clone());
         let why = match timeout(DEADLINE, sent).await {
             Ok(Ok((status, _))) if status.is_success() => return End::Delivered,
             Ok(Ok((status, _))) if !is_passing(status) => return End::GivenUp(format!("answered {status}")),
