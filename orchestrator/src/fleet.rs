@@ -215,7 +215,7 @@ impl Fleet {
     pub(crate) fn changes(&self, view: &View) -> BTreeMap<String, u64> {
         let inner = self.inner();
         let counted = view.capabilities().filter_map(|(plan, stored)| {
-            let report = &inner.agent_of(&plan.name)?.1.capabilities[&plan.name];
+            let (_, _, report) = inner.roster.of(&plan.name)?;
             Some((plan.name.clone(), report.stream_from(stored.state.owner).rows))
         });
         counted.collect()
