@@ -84,6 +84,23 @@ fn every_link_in_the_documentation_leads_somewhere() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_book_has_every_page_once() -> Result<()> {
+    let folder = docs();
+    let book: toml::Table = toml::from_str(&std::fs::read_to_string(folder.join("book.toml"))?)?;
+    ensure!(book["book"]["src"].as_str() == Some("."), "the book is made of other files");
+    let summary = std::fs::read_to_string(folder.join("SUMMARY.md"))?;
+    let mut listed: Vec<PathBuf> =
+        summary.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(|link| folder.join(link)).collect();
+    let mut written = pages(&folder)?;
+    written.extend(pages(&folder.join("runbooks"))?);
+    written.retain(|page| !page.ends_with("SUMMARY.md"));
+    listed.sort();
+    written.sort();
+    ensure!(listed == written, "type `python3 docs/make.py`: the book has {listed:?}\nwritten are {written:?}");
+    Ok(())
+}
+
 /// The pages that users read.
 fn all_pages() -> Result<Vec<PathBuf>> {
     let root = docs().join("..");

@@ -164,6 +164,23 @@ fn what_ficus_takes_the_schemas_take() -> Result<()> {
 }
 
 #[test]
+fn the_page_of_every_key_is_what_the_schemas_make() -> Result<()> {
+    let mut make = Command::new(school::python()?);
+    let output = make.arg("-B").arg(docs().join("make.py")).arg("--check").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // What the maker leaves out, the comparison would not miss.
+    let page = std::fs::read_to_string(docs().join("reference.md"))?;
+    let rules = schema("rules")?;
+    for (place, pointer) in RULE_KEYS {
+        let told = |key: &String| [format!("`{key}`"), format!("{key}]"), format!(" {key}")].iter().any(|form| page.contains(form));
+        let untold: Vec<String> = properties(&rules, pointer)?.into_iter().filter(|key| !told(key)).collect();
+        ensure!(untold.is_empty(), "reference.md does not know {untold:?} of {place}");
+    }
+    ensure!(page.lines().filter(|line| line.starts_with("| ")).count() > 120, "the page is made wrongly");
+    Ok(())
+}
+
+#[test]
 fn what_is_broken_both_refuse() -> Result<()> {
     let directory = tempfile::tempdir()?;
     for (at, (kind, right, wrong)) in FAULTS.iter().enumerate() {

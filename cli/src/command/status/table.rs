@@ -87,7 +87,7 @@ mod tests {
     fn no_line_is_longer_than_it_may_be_and_no_word_is_lost() {
         let long = "x".repeat(130);
         let text = format!("users: ramping\n  waiting for: {} {long} end\n\nshort\n", "some words ".repeat(30));
-        for width in [40, 80, 100] {
+        for width in 20..=120 {
             let page = folded(&text, width);
             assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
             let words = |text: &str| text.split_whitespace().collect::<String>();

@@ -1,0 +1,166 @@
+"""Makes two pages: docs/reference.md of the JSON Schemas, with every section and key of ficus.toml, rules/NAME.toml and rules/flags.toml, and
+docs/SUMMARY.md, the order of the book, of the pages that there are.
+
+`python3 docs/make.py` writes them, with `--check` it says whether they are what it makes. That the schemas have the keys of the parser, and
+refuse what it refuses, is tested elsewhere.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+FILES = (
+    ("rules", "rules/NAME.toml", "One file for each capability. What the keys are for, with examples: [the rule language](rules.md)."),
+    ("flags", "rules/flags.toml", "Feature flags, by name."),
+    ("ficus", "ficus.toml", "The process; needs a restart. How it is run: [operations](operations.md)."),
+)
+HEAD = """# Every key
+
+Made from the JSON Schemas in [`docs/schema`](schema) by `python3 docs/make.py`: change it there. The tests hold the schemas to the
+parser: they have the same keys, take what `ficus check` takes, and refuse what it refuses. An editor that knows JSON Schema completes and
+checks the files by them ([how](rules.md#editors)).
+
+**Bold** keys must be there.
+"""
+
+
+class Schema:
+    def __init__(self, whole):
+        self.whole = whole
+
+    def own(self, node):
+        """A node without its references: what it says itself wins."""
+        merged = {}
+        for part in node.get("allOf", []):
+            merged |= self.own(part)
+        if "$ref" in node:
+            name = node["$ref"].rsplit("/", 1)[-1]
+            merged |= self.own(self.whole["definitions"][name]) | {"called": name}
+        return merged | {key: value for key, value in node.items() if key not in ("allOf", "$ref")}
+
+    def kind(self, node):
+        """What stands after the equals sign, in words."""
+        node = self.own(node)
+        if "called" in node and node["called"] in ("duration", "share", "address", "windows", "users", "name"):
+            return {"share": "percentage", "windows": "window, or a list", "users": "list of user ids"}.get(node["called"], node["called"])
+        if "enum" in node:
+            return ", ".join(f"`{json.dumps(value)}`" for value in node["enum"])
+        if "const" in node:
+            return f"`{json.dumps(node['const'])}`"
+        for choice in ("oneOf", "anyOf"):
+            if choice in node:
+                kinds = list(dict.fromkeys(self.kind(one) for one in node[choice] if self.kind(one)))
+                if kinds:
+                    return " or ".join(kinds)
+        names = node.get("type", [])
+        names = [names] if isinstance(names, str) else names
+        return " or ".join(self.one(name, node) for name in names)
+
+    def one(self, name, node):
+        if name == "array":
+            return f"list of {self.kind(node.get('items', {})) or 'values'}"
+        if name == "object":
+            if "properties" in node:
+                return "{ " + ", ".join(node["properties"]) + " }"
+            inner = node.get("additionalProperties")
+            return f"table of {self.kind(inner)}" if isinstance(inner, dict) else "table"
+        return {"boolean": "`true` or `false`", "integer": "whole number"}.get(name, name)
+
+    def sections(self, node, place=""):
+        """Every table with its keys, in the order of the schema: (heading, node)."""
+        node = self.own(node)
+        if place:
+            yield place, node
+        for name, child in node.get("properties", {}).items():
+            inner = self.own(child)
+            # Below a list the path has no brackets of its own.
+            path = f"{place.strip('[]')}.{name}" if place else name
+            if inner.get("type") == "array" and "properties" in self.own(inner.get("items", {})):
+                yield from self.sections(inner["items"], f"[{path}]")
+            elif is_section(inner):
+                yield from self.sections(inner, path)
+        more = node.get("additionalProperties")
+        if isinstance(more, dict) and is_section(self.own(more)) and place:
+            yield from self.sections(more, f"{place}.NAME")
+
+
+def is_section(node):
+    inner = node.get("additionalProperties")
+    return node.get("type") == "object" and ("properties" in node or isinstance(inner, dict) and "properties" in inner)
+
+
+def cell(text):
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def table(schema, node):
+    must = set(node.get("required", []))
+    rows = []
+    for name, child in node.get("properties", {}).items():
+        inner = schema.own(child)
+        if is_section(inner) or inner.get("type") == "array" and "properties" in schema.own(inner.get("items", {})):
+            continue
+        key = f"**`{name}`**" if name in must else f"`{name}`"
+        default = f"`{json.dumps(inner['default'])}`" if "default" in inner else ""
+        rows.append(f"| {key} | {cell(schema.kind(child))} | {cell(default)} | {cell(inner.get('description', ''))} |")
+    return ["| key | takes | unless set | |", "|---|---|---|---|", *rows] if rows else []
+
+
+def make():
+    """The page of every key."""
+    lines = [HEAD.strip()]
+    for name, file, what in FILES:
+        schema = Schema(json.loads((HERE / "schema" / f"{name}.schema.json").read_text(encoding="utf-8")))
+        lines += ["", f"## {file}", "", what]
+        for place, node in schema.sections(schema.whole):
+            rows = table(schema, node)
+            if rows:
+                described = node.get("description")
+                lines += ["", f"### [{place}]", "", *([described, ""] if described else []), *rows]
+    return "\n".join(lines) + "\n"
+
+
+# The order of the book. A page that is not named comes at the end of `Use`.
+BOOK = (
+    ("Begin", ("from-demo-to-your-monolith.md", "comparison.md")),
+    ("Use", ("rules.md", "reference.md", "console.md")),
+    ("Run", ("operations.md", "protocols.md", "security.md", "runbooks/README.md")),
+    ("Understand", ("guarantees.md", "architecture.md")),
+)
+
+
+def summary():
+    """The book's table of contents."""
+    named = {page for _, pages in BOOK for page in pages} | {"README.md", "SUMMARY.md"}
+    others = tuple(sorted(page.name for page in HERE.glob("*.md") if page.name not in named))
+    lines = ["# Summary", "", entry("README.md").removeprefix("- ")]
+    for part, pages in BOOK:
+        lines += ["", f"# {part}", ""]
+        for page in pages + (others if part == "Use" else ()):
+            lines.append(entry(page))
+            if page == "runbooks/README.md":
+                lines += [f"  {entry(f'runbooks/{one.name}')}" for one in sorted(HERE.glob("runbooks/*.md")) if one.name != "README.md"]
+    return "\n".join(lines) + "\n"
+
+
+def entry(page):
+    """A page by its first heading; of one that does not exist the test of the links tells."""
+    path = HERE / page
+    heading = path.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ").strip() if path.exists() else page
+    return f"- [{heading}]({page})"
+
+
+def main():
+    # The summary names the reference by its heading: it is written first.
+    for name, made in (("reference.md", make), ("SUMMARY.md", summary)):
+        page = HERE / name
+        if sys.argv[1:] == ["--check"]:
+            if not page.exists() or page.read_text(encoding="utf-8") != made():
+                sys.exit(f"docs/{name} is not what is made of the schemas and pages: type `python3 docs/make.py`")
+        else:
+            page.write_text(made(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
