@@ -16,6 +16,9 @@ use crate::migration::{Phase, Stage, State, tests};
 use crate::plan::StepAction;
 use crate::wire::AgentReport;
 
+/// The events of [`World::stir`] that do not happen in every world.
+const MISFORTUNES: std::ops::Range<usize> = 77..88;
+
 #[allow(clippy::large_enum_variant, reason = "a model's messages: few of them, and their size does not matter")]
 #[derive(Clone)]
 enum Message {
@@ -39,6 +42,10 @@ pub(super) struct World {
     messages: Vec<(u64, Message)>,
     /// Sent by a gateway that is dead: carried out at some time, or never. Nobody hears of it.
     orphans: Vec<(Side, Write)>,
+    /// Which misfortunes happen in this world, by their places in [`World::stir`]: with few of them, switches get far.
+    happens: [bool; MISFORTUNES.end - MISFORTUNES.start],
+    /// Messages overtake each other, and agents do things in any order; but not always.
+    disorder: bool,
     friendly: bool,
     calm: bool,
     pub(super) stages: BTreeMap<Stage, usize>,
@@ -51,6 +58,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut chance = Chance(seed);
+        let (happens, disorder) = (std::array::from_fn(|_| chance.one_in(2)), chance.one_in(2));
         let now = 1_000_000;
         let plans = std::array::from_fn(|capability| {
             let mut plan = tests::plan();
@@ -73,7 +81,9 @@ impl World {
             ledger: Ledger::default(),
             messages: Vec::new(),
             orphans: Vec::new(),
-            friendly: false,
+            happens,
+            disorder,
+            friendly: !disorder,
             calm: false,
             stages: BTreeMap::new(),
             flips: 0,
@@ -93,11 +103,13 @@ impl World {
     /// One random event, and a look at everything after it.
     pub(super) fn stir(&mut self) {
         // The weather changes: a switch that runs well for a while gets far enough to be broken late.
-        if !self.calm && self.chance.one_in(if self.friendly { 300 } else { 60 }) {
+        if !self.calm && self.disorder && self.chance.one_in(if self.friendly { 300 } else { 60 }) {
             self.friendly ^= true;
         }
         let (gateway, capability) = (self.chance.below(self.gateways.len()), self.chance.below(CAPABILITIES));
-        match self.chance.below(if self.calm { 74 } else { 94 }) {
+        let event = self.chance.below(if self.calm { 74 } else { 94 });
+        match event {
+            event if MISFORTUNES.contains(&event) && !self.happens[event - MISFORTUNES.start] => {}
             0..8 => self.now += 1 + self.chance.below(30) as u64,
             8..18 => self.gateway_reports(gateway),
             18..24 => self.client_writes(gateway, capability),
@@ -108,7 +120,8 @@ impl World {
             48..64 => self.deliver(),
             64..69 => self.poll(gateway),
             69..74 => (0..CAPABILITIES).for_each(|capability| self.reconcile(capability, &Event::Tick)),
-            74..78 if !self.chance.one_in(5) => self.agent_works(capability),
+            74..77 => self.agent_works(capability),
+            77 => self.agent_waits(),
             78 if self.chance.one_in(3) => self.now += 1_000 + self.chance.below(6_000) as u64,
             79 => self.cut_or_connect(gateway),
             80 => self.orphans.extend(self.gateways[gateway].restart()),
@@ -116,10 +129,10 @@ impl World {
             82 if self.chance.one_in(3) => self.orchestrator.restart(self.now),
             83 => self.set_clock(),
             84 => self.complain(capability),
-            85 => self.agents.iter_mut().for_each(|agent| agent.complain(capability, None, None)),
-            86..89 => self.lose_or_double(),
+            85 => self.agent_falls_asleep(),
+            86..88 => self.lose_or_double(),
+            88 => self.agents.iter_mut().for_each(|agent| agent.complain(capability, None, None)),
             89..93 => self.wish_something(capability),
-            93 => self.agent_falls_asleep(),
             _ => {}
         }
         self.orphan_arrives();
@@ -141,12 +154,12 @@ impl World {
     fn agent_falls_asleep(&mut self) {
         let at = self.chance.below(self.agents.len());
         self.agents[at].asleep = self.chance.one_in(8);
-        // Now and then something waits for a lock, for as long as the weather lasts.
-        let stuck = self.chance.below(self.agents[at].stuck.len());
-        self.agents[at].stuck = std::array::from_fn(|task| task == stuck);
-        if self.chance.one_in(2) {
-            self.agents[at].stuck = [false; 8];
-        }
+    }
+
+    /// Something that it does waits for a lock, for a while.
+    fn agent_waits(&mut self) {
+        let (at, stuck, waits) = (self.chance.below(self.agents.len()), self.chance.below(Agent::ALL.len()), self.chance.one_in(2));
+        self.agents[at].stuck = std::array::from_fn(|task| waits && task == stuck);
     }
 
     fn set_clock(&mut self) {
