@@ -87,7 +87,9 @@ impl Gateway {
         let before = std::mem::replace(&mut self.published, published.clone());
         self.disk = if begins { published.clone() } else { before };
         let held = std::mem::take(&mut self.held);
-        held.into_iter().for_each(|write| drop(self.admit(write, now)));
+        for write in held {
+            self.admit(write, now);
+        }
     }
 
     pub(super) fn admit(&mut self, write: Write, now: u64) -> Admitted {
