@@ -69,9 +69,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: MapWhat,
     },
-    /// Say which side would serve a request, and why.
+    /// Say which side would serve a request, and why; or which requests of a log would go elsewhere by other rules.
     #[command(
-        after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved"
+        after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved\n  ficus explain --diff new-rules/ --requests access.log\n  ficus explain --diff new-rules/ --requests access.log --json | jq .changed\n\nA log has JSON lines of our own, the combined format of nginx and Apache, or a method and a path on each line.\nWith --diff the exit code is 1 if any request would go elsewhere."
     )]
     Explain(Explain),
     /// Show every capability: phase, gates, lag, what it waits for.
@@ -247,10 +247,21 @@ pub(crate) struct Wish {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Explain {
     /// Method.
+    #[arg(required_unless_present = "diff", default_value = "", hide_default_value = true)]
     pub(crate) method: String,
     /// Path with query.
+    #[arg(required_unless_present = "diff", default_value = "", hide_default_value = true)]
     pub(crate) target: String,
-    /// Host.
+    /// Hold the rules that serve against those of this directory.
+    #[arg(long, requires = "requests", conflicts_with_all = ["method", "target", "headers", "user", "anonymous"])]
+    pub(crate) diff: Option<PathBuf>,
+    /// With --diff: a log of requests that were made; `-` is standard input.
+    #[arg(long, requires = "diff")]
+    pub(crate) requests: Option<PathBuf>,
+    /// With --diff: show so many requests of each kind of change.
+    #[arg(long, requires = "diff", default_value_t = 5)]
+    pub(crate) samples: usize,
+    /// Host; with --diff of requests whose host the log does not have.
     #[arg(long, default_value = "")]
     pub(crate) host: String,
     /// A header, like 'x-tenant: north'. Repeat for more.

@@ -77,6 +77,8 @@ pub(crate) struct Gateway {
     /// Where gateways count together.
     pub(crate) redis: Option<ficus_proxy::RedisServer>,
     pub(crate) cache: ficus_proxy::CacheLimits,
+    pub(crate) access_log: Option<ficus_proxy::AccessLog>,
+    pub(crate) tracing: Option<ficus_proxy::Tracing>,
 }
 
 impl Gateway {
@@ -200,6 +202,8 @@ impl Resolving<'_> {
             limits: self.limits(&gateway.limits),
             redis: gateway.redis.as_ref().map(|redis| self.redis(redis)),
             cache: gateway.cache.resolve(&mut self.faults),
+            access_log: gateway.access_log.as_ref().and_then(|log| self.resolved(log.resolve(&self.directory))),
+            tracing: gateway.tracing.as_ref().and_then(|tracing| self.resolved(tracing.resolve())),
         };
         let identity = self.identity(document.identity, &upstreams);
         Config {
@@ -294,6 +298,10 @@ impl Resolving<'_> {
         }
         let password = redis.password_file.as_ref().and_then(|file| self.secret(file));
         ficus_proxy::RedisServer { url: redis.url.get_ref().clone(), password, timeout: self.duration(&redis.timeout) }
+    }
+
+    fn resolved<T>(&mut self, resolved: Result<T, Vec<(usize, String)>>) -> Option<T> {
+        resolved.map_err(|faults| faults.into_iter().for_each(|(at, what)| self.fault(at, what))).ok()
     }
 
     fn duration(&mut self, text: &Spanned<String>) -> Duration {

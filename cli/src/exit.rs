@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done |
-//! | 1 | failed: an unreachable orchestrator, a broken promise, drift found by `verify` |
+//! | 1 | failed: an unreachable orchestrator, a broken promise, drift found by `verify`, requests that `explain --diff` moves |
 //! | 2 | the command line was wrong (by clap) |
 //! | 3 | refused: the orchestrator says why not |
 //! | 64 | a bad configuration or rule file |

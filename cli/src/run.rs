@@ -205,6 +205,8 @@ fn gateway(config: &Config) -> Result<Gateway> {
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,
+        access_log: settings.access_log.clone(),
+        tracing: settings.tracing.clone(),
     });
     gateway.map_err(|error| anyhow!(error).context("cannot set the gateway up"))
 }

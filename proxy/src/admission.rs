@@ -74,7 +74,9 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
                 };
                 // What was published since the decision may have opened the fence already.
                 if Arc::ptr_eq(&gateway.current.load_full(), &carried.snapshot) {
-                    turn(gateway, session, &mut waiting, &counters.name, since).await?;
+                    let came = turn(gateway, session, &mut waiting, &counters.name, since).await;
+                    carried.timings.hold = Some(since.elapsed());
+                    came?;
                 }
                 held = Some((waiting, since));
             }
@@ -93,7 +95,7 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
 async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>, carried: &mut Carried) -> Result<Decision, Refusal> {
     let now = Timestamp::from(SystemTime::now());
     let around = gateway.around.circumstances(Instant::now());
-    let mut caller = Caller { user: None, anonymous: carried.anonymous.clone(), markers: Vec::new() };
+    let mut caller = Caller { anonymous: carried.anonymous.clone(), ..Caller::default() };
     let as_stranger = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
     let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
     if carried.login.is_none() {

@@ -1,26 +1,29 @@
 //! What is kept of one request while it is carried: the `CTX` of pingora.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ficus_rules::decide::{Decision, Snapshot};
 use ficus_rules::marker::Marker;
 use ficus_rules::plan::Route;
 use ficus_rules::wire::Serving;
-use ficus_rules::{Side, Timestamp};
+use ficus_rules::{Share, Side, Timestamp};
 use http::StatusCode;
 
 use crate::answer::Refusal;
 use crate::asked::Asked;
 use crate::cache::Keeping;
 use crate::fence::InFlight;
-use crate::forward::Peer;
+use crate::forward::{self, Peer};
+use crate::gateway::Inner;
 use crate::hold::Held;
 use crate::identity::Login;
 use crate::metrics::UnderWay;
+use crate::observe;
 use crate::plugins::Met;
 use crate::shadow::Capture;
+use crate::spans::{self, Span, Trace};
 use crate::traffic::CapabilityCounters;
 use crate::upstream::{Clock, Lease, Place};
 
@@ -30,6 +33,12 @@ pub(crate) struct Carried {
     pub(crate) started: Instant,
     /// Names it in logs, answers and upstreams.
     pub(crate) request_id: String,
+    /// The trace that it belongs to.
+    pub(crate) trace: Trace,
+    /// What took how long.
+    pub(crate) timings: Timings,
+    /// The tries that are over, if it is recorded.
+    pub(crate) spans: Vec<Span>,
     /// The scheme that the client used, as far as it is known.
     pub(crate) https: bool,
     /// Where it comes from.
@@ -109,11 +118,44 @@ pub(crate) struct Attempt {
     began: Instant,
 }
 
+/// How long parts of a request took, as far as it got.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timings {
+    /// The last try.
+    pub(crate) last: Option<Try>,
+    /// Until it had a connection.
+    pub(crate) connect: Option<Duration>,
+    /// Until the head of its answer had arrived.
+    pub(crate) first_byte: Option<Duration>,
+    /// How long the fence held the request.
+    pub(crate) hold: Option<Duration>,
+}
+
+/// One try, as its span has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Try {
+    /// Its span.
+    pub(crate) span: u64,
+    /// Where it went.
+    pub(crate) side: Side,
+    /// When it began.
+    pub(crate) began: Instant,
+}
+
+impl Timings {
+    fn since_try(&self) -> Option<Duration> {
+        self.last.map(|last| last.began.elapsed())
+    }
+}
+
 impl Carried {
     pub(crate) fn new() -> Carried {
         Carried {
             started: Instant::now(),
             request_id: String::new(),
+            trace: Trace::default(),
+            timings: Timings::default(),
+            spans: Vec::new(),
             https: false,
             peer: Peer::default(),
             asked: Asked::default(),
@@ -150,6 +192,15 @@ impl Carried {
             capture: None,
             _under_way: UnderWay::begin(),
         }
+    }
+
+    /// Gives it its names: in logs, and in traces. Once it is known where it comes from.
+    pub(crate) fn name(&mut self, gateway: &Inner, peer: Peer) {
+        let new = uuid::Uuid::new_v4();
+        self.request_id = forward::request_id(&peer, &self.asked, new);
+        self.peer = peer;
+        let share = gateway.spans.as_ref().map_or(Share::NONE, |spans| spans.share());
+        self.trace = Trace::of(&self.asked, new.as_u128(), share);
     }
 
     /// The name of its capability.
@@ -191,12 +242,29 @@ impl Carried {
         if let Some(met) = &mut self.met {
             met.begin_attempt();
         }
+        // Of a try before this one nothing came.
+        observe::end_try(self, true);
+        self.timings = Timings {
+            last: Some(Try { span: spans::span_id(), side: self.side, began: Instant::now() }),
+            hold: self.timings.hold,
+            ..Timings::default()
+        };
         self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
     }
 
     /// Whether a deadline of its own has passed.
     pub(crate) fn ran_out_of_time(&self) -> bool {
         self.clock.as_ref().is_some_and(|clock| clock.has_run_out())
+    }
+
+    /// The try has a connection.
+    pub(crate) fn connected(&mut self) {
+        self.timings.connect = self.timings.since_try();
+    }
+
+    /// The head of the try's answer has arrived.
+    pub(crate) fn first_byte(&mut self) {
+        self.timings.first_byte = self.timings.since_try();
     }
 
     /// The try is over; counted once, if the gates judge it.

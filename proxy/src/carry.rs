@@ -35,16 +35,15 @@ impl Carrier {
         let gateway = &*self.0;
         let (fault, opens) = Guard::of(session).map_or((None, false), |guard| (guard.fault(), guard.opens()));
         if let Some(fault) = fault {
-            carried.request_id = forward::request_id(&carried.asked);
+            carried.name(gateway, forward::Peer::of(gateway, session));
             return Err(fault.refusal().into());
         }
         // How long a body may take is the guard's business.
         session.set_read_timeout(None);
         let path = harden::harden(session.req_header_mut(), opens);
         carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
-        carried.request_id = forward::request_id(&carried.asked);
+        carried.name(gateway, forward::Peer::of(gateway, session));
         path?;
-        carried.peer = forward::Peer::of(gateway, session);
         carried.https = forward::is_https(&carried.peer, &carried.asked);
         if let Some(stop) = secure::lead(session, carried) {
             return Err(stop);
@@ -197,6 +196,7 @@ impl ProxyHttp for Carrier {
         _digest: Option<&Digest>,
         carried: &mut Carried,
     ) -> Result<()> {
+        carried.connected();
         if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern && !reused) {
             self.0.around.reached(capability);
         }
@@ -230,6 +230,7 @@ impl ProxyHttp for Carrier {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        carried.first_byte();
         let failed = again::of_answer(carried, session, head.status);
         if let Some(failed) = failed.or_else(|| fallback::of_answer(carried, session, head.status)) {
             return Err(failed);
@@ -386,9 +387,9 @@ impl ProxyHttp for Carrier {
         FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, _session: &mut Session, e: Option<&Error>, carried: &mut Carried) {
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Carried) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
-        observe::finish(carried, client_left);
+        observe::finish(&self.0, session, carried, client_left);
         if carried.began.is_some() {
             self.touch(carried);
         }

@@ -13,12 +13,14 @@ mod cache;
 mod identity;
 mod limits;
 mod listen;
+mod observing;
 mod upstream;
 
 pub use cache::CacheLimits;
 pub use identity::{DjangoIdentity, DjangoSessions, DrfTokens, Identity, RoleColumn, SessionDatabase, UserTable};
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
+pub use observing::{AccessLog, AccessLogTarget, QueryTold, Tracing};
 pub use upstream::{Balance, Breaker, Bulkhead, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
 
 /// A gateway's configuration.
@@ -62,6 +64,10 @@ pub struct Config {
     pub threads: usize,
     /// Adds the header `x-ficus-side` to answers. For tests and demonstrations.
     pub expose_side: bool,
+    /// The access log; none unless set.
+    pub access_log: Option<AccessLog>,
+    /// Where traces go; nowhere unless set.
+    pub tracing: Option<Tracing>,
 }
 
 impl Config {
@@ -87,6 +93,8 @@ impl Config {
             grace: Duration::from_secs(10),
             threads: 2,
             expose_side: false,
+            access_log: None,
+            tracing: None,
         }
     }
 }

@@ -93,6 +93,12 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     identify(gateway, &carried.asked, user, carried.side, upstream, &mut set)?;
     forwarded(&carried.peer, &carried.asked, &mut set)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;
+    let span = carried.timings.last.map_or(carried.trace.span, |last| last.span);
+    head.insert_header("traceparent", carried.trace.header(span))?;
+    if carried.trace.parent.is_none() {
+        // It belongs to a trace that is not continued.
+        head.remove_header("tracestate");
+    }
     if carried.decided(|decision| decision.write) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
         head.insert_header(header::CONNECTION, "close")?;
@@ -216,10 +222,23 @@ fn says_whence(name: &str, trusted: bool) -> bool {
     }
 }
 
-/// The request's id: the client's when it is sane, a new one otherwise.
-pub(crate) fn request_id(asked: &Asked) -> String {
+/// The request's id: that of a trusted peer when it is sane; of all others `new`.
+pub(crate) fn request_id(peer: &Peer, asked: &Asked, new: uuid::Uuid) -> String {
     let sane = |id: &&str| (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    asked.header("x-request-id").filter(sane).map_or_else(|| uuid::Uuid::new_v4().to_string(), ToOwned::to_owned)
+    asked.header("x-request-id").filter(|_| peer.trusted).filter(sane).map_or_else(|| new.to_string(), ToOwned::to_owned)
+}
+
+/// The address of the client: the last hop that is no trusted proxy.
+pub(crate) fn client(gateway: &Inner, peer: &Peer, asked: &Asked) -> Option<IpAddr> {
+    let lines = asked.headers().get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
+    let mut hops = lines.flat_map(|line| line.rsplit(',')).map_while(|hop| Some(hop.trim().parse::<IpAddr>().ok()?.to_canonical()));
+    let mut address = peer.address;
+    while address.map_or(gateway.trusts_local, |address| gateway.trusts(address))
+        && let Some(before) = hops.next()
+    {
+        address = Some(before);
+    }
+    address
 }
 
 /// Whether the client used https: as a trusted proxy says, or as the connection is.

@@ -13,6 +13,7 @@ use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
 
 use crate::Error;
+use crate::access::Lines;
 use crate::cache::Answers;
 use crate::carried::Carried;
 use crate::config::{Config, LOCAL, Limits};
@@ -28,6 +29,7 @@ use crate::recent::{self, Recent};
 use crate::serve;
 use crate::shadow::Shadow;
 use crate::snapshot::{SnapshotFile, compile, complaint};
+use crate::spans::export::Spans;
 use crate::standing::Standing;
 use crate::tls::Tls;
 use crate::token::Tokens;
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) tls: Tls,
     /// What clients may send.
     pub(crate) limits: Arc<Limits>,
+    pub(crate) lines: Option<Lines>,
+    pub(crate) spans: Option<Spans>,
     file: Option<SnapshotFile>,
     incarnation: String,
     started: u64,
@@ -110,11 +114,13 @@ impl Gateway {
             callers: Callers::new(&config.identity)?,
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
-            shadow: Shadow::new(),
             answers: Answers::new(&config.cache),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
+            shadow: Shadow::new(),
+            lines: config.access_log.as_ref().map(Lines::open).transpose()?,
+            spans: config.tracing.clone().map(Spans::new),
             incarnation: uuid::Uuid::new_v4().to_string(),
             started: Timestamp::from(SystemTime::now()).0,
             reports: AtomicU64::new(0),
@@ -281,8 +287,11 @@ impl Inner {
         recent::names(carried, self.callers.session_cookies())
     }
 
-    /// Waits until the snapshot is on disk.
+    /// Waits until the snapshot is on disk, and what was logged written.
     pub(crate) fn flush(&self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
         if let Some(file) = &self.file {
             file.flush();
         }

@@ -15,10 +15,11 @@
 //! 7. `wrote`: the answer to a write carries a marker, so that its caller reads what it wrote;
 //! 8. `shadow`: a copy of a read's answer is compared with the other side's, off the path;
 //! 9. `plugins` again: headers of the answer, and its packing;
-//! 10. `observe`: counters and one access line.
+//! 10. `observe`: counters, one line of the `access` log, and `spans` for a tracing system.
 //!
 //! Read next: `carry.rs` for that path in order, `gateway.rs` for what its owner does with it.
 
+mod access;
 mod admission;
 mod again;
 mod answer;
@@ -48,6 +49,7 @@ mod secure;
 mod serve;
 mod shadow;
 mod snapshot;
+mod spans;
 mod standing;
 mod tls;
 mod token;
@@ -60,9 +62,9 @@ pub use identity::check_identity;
 pub use upstream::discover::find_instances;
 
 pub use config::{
-    Balance, Breaker, Bulkhead, CacheLimits, Certificate, Clients, Config, DjangoIdentity, DjangoSessions, DrfTokens, Ejection, HashBy,
-    HoldLimits, Identity, Instances, Limits, Listener, Lookup, Probe, Retry, RoleColumn, SessionDatabase, Timeouts, Upstream, UserTable,
-    Weighted, check_network,
+    AccessLog, AccessLogTarget, Balance, Breaker, Bulkhead, CacheLimits, Certificate, Clients, Config, DjangoIdentity, DjangoSessions,
+    DrfTokens, Ejection, HashBy, HoldLimits, Identity, Instances, Limits, Listener, Lookup, Probe, QueryTold, Retry, RoleColumn,
+    SessionDatabase, Timeouts, Tracing, Upstream, UserTable, Weighted, check_network,
 };
 pub use gateway::Gateway;
 pub use plugins::{RedisServer, check_redis};
@@ -81,6 +83,14 @@ pub enum Error {
     /// A certificate, a key or an authority.
     #[error("{0}")]
     Certificate(String),
+    /// The access log cannot be opened.
+    #[error("cannot write the access log to {name}")]
+    AccessLog {
+        /// Where it should be written.
+        name: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A name of an upstream, a table or a column.
     #[error("`{0}` is not a name that can be used here, or is not known")]
     Name(String),

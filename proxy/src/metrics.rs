@@ -45,6 +45,9 @@ pub(crate) struct Metrics {
     pub(crate) upstream_requests: IntGaugeVec,
     pub(crate) cache: IntCounterVec,
     pub(crate) cache_bytes: IntGauge,
+    pub(crate) access_lines_dropped: IntCounterVec,
+    pub(crate) spans_exported: IntCounter,
+    pub(crate) spans_dropped: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -136,6 +139,9 @@ impl Metrics {
                 "Requests that could not be counted together with other gateways, by what held then",
                 &["when_away"],
             ),
+            access_lines_dropped: counters("ficus_access_lines_dropped_total", "Lines that the access log lost, by reason", &["reason"]),
+            spans_exported: kept(IntCounter::new("ficus_spans_exported_total", "Spans that the collector took")),
+            spans_dropped: counters("ficus_spans_dropped_total", "Spans that the collector did not get, by reason", &["reason"]),
         }
     }
 }
@@ -165,6 +171,13 @@ pub(crate) fn begin(capability: &str) {
     }
     for limit in ["connections", "connections_per_address"] {
         let _ = metrics.turned_away.with_label_values(&[limit]);
+    }
+    for (counter, reasons) in
+        [(&metrics.access_lines_dropped, ["queue_full", "failed"]), (&metrics.spans_dropped, ["queue_full", "refused"])]
+    {
+        for reason in reasons {
+            let _ = counter.with_label_values(&[reason]);
+        }
     }
     for verdict in ["same", "different", "failed"] {
         let _ = metrics.shadow.with_label_values(&[capability, verdict]);

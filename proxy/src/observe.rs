@@ -1,46 +1,167 @@
-//! What is left of a request when it is over: counters, histograms and one access line. Never values of headers, bodies
-//! or queries.
+//! What is left of a request when it is over: counters, histograms, one line of the access log, and spans if it is
+//! recorded. Never values of headers or bodies, and of queries only where that was asked for.
 
-use ficus_rules::decide::Because;
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use ficus_rules::Timestamp;
+use ficus_rules::access::{AccessLine, redacted};
 use http::StatusCode;
+use pingora::proxy::Session;
 
 use crate::carried::Carried;
+use crate::config::QueryTold;
+use crate::forward;
+use crate::gateway::Inner;
 use crate::metrics::metrics;
+use crate::spans::{self, Kind, Span};
 
 /// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side.
-pub(crate) fn finish(carried: &mut Carried, client_left: bool) {
+pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, client_left: bool) {
     let status = carried.status.unwrap_or(StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST));
     if !client_left || carried.answered.is_some() {
         carried.end_attempt(status.is_server_error());
     }
     let took = carried.started.elapsed();
     let capability = carried.capability().unwrap_or("none").to_owned();
-    let side = if carried.refused.is_some() { "gateway" } else { carried.side.as_str() };
+    let side = side(carried);
     let phase = phase(carried);
     let metrics = metrics();
     metrics.requests.with_label_values(&[&*capability, side, &*phase, class(status)]).inc();
     metrics.duration.with_label_values(&[&*capability, side]).observe(took.as_secs_f64());
-    let because = carried.decision.as_ref().map(|decision| &decision.because).map_or("undecided", Because::as_str);
-    metrics.decisions.with_label_values(&[&*capability, because]).inc();
+    metrics.decisions.with_label_values(&[&*capability, because(carried)]).inc();
     if let Some(reason) = carried.refused {
         metrics.refusals.with_label_values(&[reason]).inc();
     }
-    tracing::info!(
-        target: "access",
-        method = carried.asked.method,
-        path = carried.asked.path,
-        status = status.as_u16(),
-        side,
-        capability,
-        because,
-        refused = carried.refused,
-        fallback = carried.fell_back,
-        cached = carried.from_cache,
+    if let Some(lines) = &gateway.lines {
+        let at = Timestamp::from(SystemTime::now()).0.saturating_sub(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        lines.put(&line(gateway, session, carried, Timestamp(at), status, client_left));
+    }
+    if let Some(spans) = gateway.spans.as_ref().filter(|_| carried.trace.sampled) {
+        end_try(carried, status.is_server_error());
+        let of_gateway = span(gateway, session, carried, took, status);
+        let mut all = std::mem::take(&mut carried.spans);
+        all.push(of_gateway);
+        spans.put(all);
+    }
+}
+
+/// The line of the access log.
+fn line<'a>(
+    gateway: &'a Inner,
+    session: &Session,
+    carried: &'a Carried,
+    at: Timestamp,
+    status: StatusCode,
+    client_left: bool,
+) -> AccessLine<'a> {
+    let (asked, decision) = (&carried.asked, carried.decision.as_ref());
+    let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+    let query = match gateway.config.access_log.as_ref().map(|log| log.query).unwrap_or_default() {
+        QueryTold::Nothing => Cow::Borrowed(""),
+        QueryTold::Names => Cow::Owned(redacted(&asked.query)),
+        QueryTold::Values => Cow::Borrowed(&*asked.query),
+    };
+    let upstream = || Cow::Borrowed(carried.upstream(&gateway.config.default_upstream));
+    AccessLine {
+        time: at.rfc3339().into(),
+        request_id: Cow::Borrowed(&carried.request_id),
+        trace_id: format!("{:032x}", carried.trace.id).into(),
+        client: forward::client(gateway, &carried.peer, asked).map(|client| client.to_string().into()),
+        method: Cow::Borrowed(&asked.method),
+        host: Cow::Borrowed(&asked.host),
+        path: Cow::Borrowed(&asked.path),
+        query,
+        status: status.as_u16(),
+        side: Cow::Borrowed(side(carried)),
+        upstream: carried.timings.last.map(|_| upstream()),
+        capability: carried.capability().map(Cow::Borrowed),
+        route: decision.and_then(|decision| decision.route.as_deref()).map(Cow::Borrowed),
+        phase: carried.capability().map(|_| carried.serving().phase),
+        because: Cow::Borrowed(because(carried)),
+        cohort: decision.and_then(|decision| decision.cohort.clone()),
+        generation: carried.snapshot.published.generation,
+        refused: carried.refused.map(Cow::Borrowed),
+        fallback: carried.fell_back,
+        cached: carried.from_cache,
         client_left,
-        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        request_id = carried.request_id,
-        "request"
-    );
+        upgrade: carried.upgrades && status == StatusCode::SWITCHING_PROTOCOLS,
+        total_ms: millis(carried.started.elapsed()),
+        connect_ms: carried.timings.connect.map(millis),
+        first_byte_ms: carried.timings.first_byte.map(millis),
+        hold_ms: carried.timings.hold.map(millis),
+        received_bytes: session.body_bytes_read() as u64,
+        sent_bytes: session.body_bytes_sent() as u64,
+    }
+}
+
+/// The span of the gateway for a request.
+fn span(gateway: &Inner, session: &Session, carried: &Carried, took: Duration, status: StatusCode) -> Span {
+    let (asked, decision) = (&carried.asked, carried.decision.as_ref());
+    let route = decision.and_then(|decision| decision.route.as_deref());
+    let pattern = carried.route().map(|route| route.path.as_str());
+    let mut attributes: Vec<(&'static str, spans::Value)> = vec![
+        ("http.request.method", (&*asked.method).into()),
+        ("url.path", (&*asked.path).into()),
+        ("server.address", (&*asked.host).into()),
+        ("http.response.status_code", spans::Value::Number(i64::from(status.as_u16()))),
+        ("http.response.body.size", spans::Value::Number(i64::try_from(session.body_bytes_sent()).unwrap_or(i64::MAX))),
+        ("ficus.request_id", (&*carried.request_id).into()),
+        ("ficus.side", side(carried).into()),
+        ("ficus.because", because(carried).into()),
+        ("ficus.fallback", spans::Value::Is(carried.fell_back)),
+    ];
+    let client = forward::client(gateway, &carried.peer, asked).map(|client| client.to_string());
+    let some = [
+        ("client.address", client.as_deref()),
+        ("http.route", pattern),
+        ("ficus.capability", carried.capability()),
+        ("ficus.route", route),
+        ("ficus.refused", carried.refused),
+    ];
+    attributes.extend(some.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
+    if let Some(hold) = carried.timings.hold {
+        attributes.push(("ficus.hold_ms", spans::Value::Number(i64::try_from(hold.as_millis()).unwrap_or(i64::MAX))));
+    }
+    Span {
+        trace: carried.trace.id,
+        id: carried.trace.span,
+        parent: carried.trace.parent,
+        // Few names, whatever the clients ask for.
+        name: pattern.map_or_else(|| asked.method.clone(), |pattern| format!("{} {pattern}", asked.method)),
+        kind: Kind::Server,
+        began: SystemTime::now() - took,
+        took,
+        failed: status.is_server_error(),
+        attributes,
+    }
+}
+
+/// The last try is over: it leaves a span, if the request is recorded.
+pub(crate) fn end_try(carried: &mut Carried, failed: bool) {
+    let Some(last) = carried.timings.last.filter(|_| carried.trace.sampled) else { return };
+    let took = last.began.elapsed();
+    let times = [("ficus.connect_us", carried.timings.connect), ("ficus.first_byte_us", carried.timings.first_byte)];
+    let micros = |time: Duration| spans::Value::Number(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    carried.spans.push(Span {
+        trace: carried.trace.id,
+        id: last.span,
+        parent: Some(carried.trace.span),
+        name: format!("{} {}", carried.asked.method, last.side),
+        kind: Kind::Client,
+        began: SystemTime::now() - took,
+        took,
+        failed,
+        attributes: times.into_iter().filter_map(|(name, time)| Some((name, micros(time?)))).collect(),
+    });
+}
+
+fn side(carried: &Carried) -> &'static str {
+    if carried.refused.is_some() { "gateway" } else { carried.side.as_str() }
+}
+
+fn because(carried: &Carried) -> &'static str {
+    carried.decision.as_ref().map_or("undecided", |decision| decision.because.as_str())
 }
 
 fn phase(carried: &Carried) -> String {

@@ -153,7 +153,7 @@ async fn count(gateway: &Inner, limit: &RateLimit, user: Option<&str>, carried: 
 
 fn caller(carried: &Carried) -> Caller {
     let user = carried.login.as_ref().and_then(|login| login.user()).map(|user| user.id.clone());
-    Caller { user, anonymous: carried.anonymous.clone(), markers: Vec::new() }
+    Caller { user, anonymous: carried.anonymous.clone(), ..Caller::default() }
 }
 
 /// The target that a side sees, if it is another than the client's; `other` is the path that the decision says.

@@ -42,6 +42,12 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     for pool in gateway.upstreams.all() {
         mirroring.spawn(discover::run(pool.clone()));
     }
+    let exporting = gateway.clone();
+    mirroring.spawn(async move {
+        if let Some(spans) = &exporting.spans {
+            spans.run().await;
+        }
+    });
     let served = carrying.block_on(serve(gateway, sockets, shutdown));
     carrying.shutdown_timeout(Duration::from_millis(200));
     mirroring.shutdown_background();

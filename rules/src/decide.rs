@@ -45,6 +45,17 @@ pub struct Caller {
     pub anonymous: Option<String>,
     /// Valid markers of its last writes.
     pub markers: Vec<Marker>,
+    /// Its bucket, where that is known and not who it is: of a request that was logged.
+    pub bucket: Option<u32>,
+}
+
+/// Where a caller stands in a capability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cohort {
+    /// What its bucket was made of: `user`, `cookie`, `header`, `anonymous`; `none`: nothing identifies it.
+    pub by: String,
+    /// Of a million; modern serves the buckets below its share.
+    pub bucket: u32,
 }
 
 /// What the gateway has learnt from outside the rules.
@@ -88,6 +99,9 @@ pub struct Decision {
     pub timeout: Option<Duration>,
     /// Why this side.
     pub because: Because,
+    /// Where the caller stands, if that made the difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<Cohort>,
 }
 
 impl Decision {
@@ -248,6 +262,7 @@ pub fn decide_matched(
         tracked: write && (route.pin.is_none() || route.writes_tables),
         mirror_path,
         timeout: route.timeout,
+        cohort: matches!(because, Because::InCohort | Because::OutsideCohort).then(|| asking.cohort()),
         because,
     }
 }
@@ -268,6 +283,7 @@ fn unrouted(write: bool) -> Decision {
         mirror_path: None,
         timeout: None,
         because: Because::NoRoute,
+        cohort: None,
     }
 }
 
@@ -334,12 +350,18 @@ impl Asking<'_> {
         if self.serving.reads.millionths() == 0 {
             return (owner, Because::OwnerReads);
         }
-        let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
-        let unit = unit(capability, self.request, self.caller).unwrap_or_default();
-        match bucket::is_inside(&capability.salt, &unit, self.serving.reads) {
+        match self.cohort().bucket < self.serving.reads.millionths() {
             true => (Side::Modern, Because::InCohort),
             false => (Side::Legacy, Because::OutsideCohort),
         }
+    }
+
+    fn cohort(&self) -> Cohort {
+        let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
+        let unit = unit(capability, self.request, self.caller);
+        let by = unit.as_deref().and_then(|unit| Some(unit.split_once(':')?.0)).unwrap_or("none").to_owned();
+        let bucket = self.caller.bucket.unwrap_or_else(|| bucket::bucket(&capability.salt, &unit.unwrap_or_default()));
+        Cohort { by, bucket }
     }
 
     /// An operator's pin for this user, else for everybody.

@@ -18,10 +18,12 @@
 //!
 //! Read next: `plan.rs` for the nouns, `decide.rs` for the request path, `migration.rs` for the procedure.
 
+pub mod access;
 pub mod api;
 pub mod audit;
 pub mod bucket;
 pub mod catalog;
+pub mod comparison;
 pub mod decide;
 pub mod finding;
 pub mod flag;
@@ -45,6 +47,7 @@ pub mod share;
 pub mod side;
 pub mod spec;
 pub mod time;
+pub mod trace;
 pub mod wire;
 
 pub use share::Share;

@@ -1,28 +1,31 @@
 //! Which route a request takes: a tree over the path's segments, then host, method, header and query. The cost does not
 //! grow with the number of routes. Does not decide who serves it: [`crate::decide`] does.
 //!
-//! The most specific path wins: segment by segment from the left, a literal before a `{name}` before a `{*name}`. Of the
-//! routes with the same path the one with more conditions wins, then the order of the file. A route whose conditions do
-//! not hold is passed over, and the next specific path is tried.
+//! The most specific path wins: segment by segment from the left, a literal before a `{name:expression}` before a `{name}`,
+//! all of them before what takes the rest. Of routes that are as specific the one with more conditions wins, then the order
+//! of capabilities' names and of the file. A route whose conditions do not hold is passed over, and the next is tried.
 //!
 //! The tree is ours because radix routers like `matchit` take `/users/{id}/photo/` beside `/users/{*rest}` for a
 //! conflict, and know just one route for a path.
 
 mod conditions;
+pub mod expression;
 pub mod pattern;
 mod plain;
 mod tree;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::plan::RuleSet;
 
 pub(crate) use conditions::parameter;
-pub use conditions::{count, covers, meet};
+pub use conditions::{Key, count, covers, keys, meet};
+pub use expression::Relation;
 pub use pattern::Pattern;
 pub use plain::PlainRequest;
 
-use tree::{Entry, Node};
+use tree::{Entry, Node, Walk};
 
 /// What matching and deciding need of a request. Names of headers in lower case.
 pub trait Request {
@@ -81,28 +84,43 @@ impl Router {
     /// A path pattern that the index cannot hold, by its source; [`crate::spec`] reports these beforehand.
     pub fn build(rules: &RuleSet) -> Result<Router, String> {
         let mut router = Router::default();
+        let mut inserted = 0;
         for (name, capability) in &rules.capabilities {
             for (index, route) in capability.routes.iter().enumerate() {
                 let pattern = Pattern::parse(&route.path).map_err(|why| format!("{}: {why}", route.source))?;
                 let names = pattern.names().map(str::to_owned).collect();
-                let entry = Entry { capability: name.as_str().into(), route: index, names, conditions: count(route) };
-                router.root.insert(pattern.segments(), entry, &route.hosts);
+                let rank = (pattern.kinds().into(), Reverse(count(route)), inserted);
+                let entry = Entry { capability: name.as_str().into(), route: index, names, rank };
+                router.root.insert(pattern.segments(), entry, &keys(route));
+                inserted += 1;
             }
         }
+        router.root.seal()?;
         Ok(router)
     }
 
     /// The route that a request takes. `rules` are those that the index was built of.
     pub fn find(&self, rules: &RuleSet, request: &dyn Request) -> Option<Matched> {
-        let path = request.path().strip_prefix('/')?;
-        let mut stood_for = Vec::new();
+        self.walked(rules, request).0
+    }
+
+    /// What finding a request's route costs: nodes visited and routes tried.
+    pub fn steps(&self, rules: &RuleSet, request: &dyn Request) -> usize {
+        self.walked(rules, request).1
+    }
+
+    fn walked(&self, rules: &RuleSet, request: &dyn Request) -> (Option<Matched>, usize) {
         let holds = |entry: &Entry| {
             let route = rules.capabilities.get(&*entry.capability).and_then(|c| c.routes.get(entry.route));
             route.is_some_and(|route| conditions::hold(route, request))
         };
-        let entry = self.root.walk(Some(path), request.host(), &mut stood_for, &holds)?;
-        let params = entry.names.iter().cloned().zip(stood_for.into_iter().map(str::to_owned)).collect();
-        Some(Matched { capability: entry.capability.to_string(), route: entry.route, params })
+        let mut walk = Walk { request, holds: &holds, stood_for: Vec::new(), steps: 0 };
+        let entry = request.path().strip_prefix('/').and_then(|path| self.root.find(Some(path), &mut walk));
+        let matched = entry.map(|entry| {
+            let params = entry.names.iter().cloned().zip(walk.stood_for.iter().map(|text| (*text).to_owned())).collect();
+            Matched { capability: entry.capability.to_string(), route: entry.route, params }
+        });
+        (matched, walk.steps)
     }
 }
 

@@ -21,6 +21,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// As RFC 3339 has it, in UTC: `2026-11-28T13:00:00.123Z`.
+    pub fn rfc3339(self) -> String {
+        let at = i64::try_from(self.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+        at.map_or_else(String::new, |at| format!("{at:.3}"))
+    }
+
     /// Whole seconds since 1970.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
@@ -48,5 +54,16 @@ impl From<std::time::SystemTime> for Timestamp {
     fn from(at: std::time::SystemTime) -> Self {
         let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn an_instant_is_written_with_its_milliseconds() {
+        assert_eq!(Timestamp(1_700_000_000_007).rfc3339(), "2023-11-14T22:13:20.007Z");
+        assert_eq!(Timestamp(1_700_000_000_000).rfc3339(), "2023-11-14T22:13:20.000Z");
     }
 }

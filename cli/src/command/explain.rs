@@ -1,5 +1,8 @@
 //! `ficus explain`: the decision about a request, from the function that the gateway calls.
 
+mod diff;
+mod requests;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
 use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
@@ -18,14 +21,10 @@ use crate::{keys, run};
 
 /// Prints the decision.
 pub(crate) async fn execute(args: &Args, asked: &Explain) -> Result<()> {
-    let (snapshot, known) = match asked.offline {
-        true => (offline(args)?, KnownToGateways::default()),
-        false => {
-            let admin = Admin::new(args)?;
-            let snapshot = published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?;
-            (snapshot, KnownToGateways::of(admin.get("/api/v1/status").await?))
-        }
-    };
+    let (snapshot, known) = served(args, asked).await?;
+    if let (Some(rules), Some(log)) = (&asked.diff, &asked.requests) {
+        return diff::execute(args, asked, &snapshot, &known, rules, log);
+    }
     let question = question(asked)?;
     let raw = asked.target.split(['?', '#']).next().unwrap_or_default();
     if decide::is_ambiguous(&snapshot, &question, raw) {
@@ -56,6 +55,16 @@ struct Whole<'a> {
     #[serde(flatten)]
     decision: &'a Decision,
     plugins: &'a [Told],
+}
+
+/// What gateways serve by, and what they know beside it.
+async fn served(args: &Args, asked: &Explain) -> Result<(Snapshot, KnownToGateways)> {
+    if asked.offline {
+        return Ok((offline(args)?, KnownToGateways::default()));
+    }
+    let admin = Admin::new(args)?;
+    let snapshot = published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?;
+    Ok((snapshot, KnownToGateways::of(admin.get("/api/v1/status").await?)))
 }
 
 fn offline(args: &Args) -> Result<Snapshot> {
@@ -127,7 +136,7 @@ fn caller(args: &Args, asked: &Explain, question: &PlainRequest, now: Timestamp)
             None => eprintln!("the marker of a write is left out: the gateways' key for it is not on this machine"),
         }
     }
-    Caller { user: asked.user.clone(), anonymous, markers }
+    Caller { user: asked.user.clone(), anonymous, markers, bucket: None }
 }
 
 /// The request as it was asked about, in the form that `[[test]]`s have.

@@ -6,6 +6,7 @@ mod identity;
 mod limits;
 mod listen;
 mod notify;
+mod observing;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub(super) use identity::{Django, Identity};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
 pub(super) use notify::Notify;
+pub(super) use observing::{AccessLogDocument, TracingDocument};
 pub(super) use upstream::Upstream;
 
 /// The whole file.
@@ -73,6 +75,8 @@ pub(super) struct Gateway {
     #[serde(default)]
     pub(super) cache: Cache,
     pub(super) redis: Option<Redis>,
+    pub(super) access_log: Option<AccessLogDocument>,
+    pub(super) tracing: Option<TracingDocument>,
 }
 
 /// `[gateway.redis]`

@@ -8,6 +8,7 @@ mod fence;
 mod forwarding;
 mod identity;
 mod markers;
+mod observing;
 mod pki;
 mod reload;
 mod routing;

@@ -22,7 +22,7 @@ modern = "modern"
 path = "/api/v1/users/{*rest}"
 "#;
 /// What the gateway adds to every request.
-const ADDED: [&str; 5] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"];
+const ADDED: [&str; 6] = ["traceparent", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-request-id"];
 
 /// The size of the body of `/large`: more than sockets buffer.
 pub const LARGE: usize = 64 << 20;

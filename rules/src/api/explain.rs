@@ -130,7 +130,7 @@ impl ExplainRequest {
         }
         let anonymous = anonymous_id(&question).map(ToOwned::to_owned);
         let user = self.user.clone().filter(|user| !user.is_empty());
-        let (decision, caller) = known.decide(snapshot, &question, Caller { user, anonymous, markers: Vec::new() }, now)?;
+        let (decision, caller) = known.decide(snapshot, &question, Caller { user, anonymous, ..Caller::default() }, now)?;
         let needs = |name: &str| decide::needs_anonymous(snapshot, name, &question, &caller);
         let new_here = caller.anonymous.is_none() && decision.capability.as_deref().is_some_and(needs);
         let serving = decision.capability.as_ref().and_then(|name| snapshot.published.capabilities.get(name));

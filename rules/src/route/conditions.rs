@@ -16,6 +16,33 @@ pub(super) fn hold(route: &Route, request: &dyn Request) -> bool {
         && route.query.iter().all(|(name, condition)| holds(condition, parameter(request.query(), name).as_deref()))
 }
 
+/// The one value of something that a route asks for. Routes that ask for different values of the same thing never meet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// This host.
+    Host(String),
+    /// This value of a header.
+    Header(String, String),
+    /// This value of a query parameter.
+    Query(String, String),
+}
+
+/// What a route is found by among others with its path: one of its hosts; else the first header, else the first parameter
+/// that must have one value. None: it asks for none.
+pub fn keys(route: &Route) -> Vec<Key> {
+    let exact = |conditions: &BTreeMap<String, Condition>| {
+        conditions.iter().find_map(|(name, condition)| match condition {
+            Condition::Equals(value) => Some((name.clone(), value.clone())),
+            _ => None,
+        })
+    };
+    if !route.hosts.is_empty() {
+        return route.hosts.iter().cloned().map(Key::Host).collect();
+    }
+    let header = exact(&route.headers).map(|(name, value)| Key::Header(name, value));
+    header.or_else(|| exact(&route.query).map(|(name, value)| Key::Query(name, value))).into_iter().collect()
+}
+
 /// How many conditions a route has: of two routes with the same path the one with more is tried first.
 pub fn count(route: &Route) -> usize {
     usize::from(!route.hosts.is_empty()) + usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len()

@@ -1,29 +1,36 @@
 //! Routes against each other: those that no request reaches, and those of two capabilities that claim the same requests.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::document::{CapabilityDocument, Documents, RouteDocument};
 use super::source::Report;
-use crate::route::{count, covers, meet};
+use crate::route::{Key, Relation, count, covers, keys, meet};
+
+/// Pairs of different expressions that are compared; beyond, the order of the files decides and nobody is told.
+const PAIRS: usize = 50_000;
 
 pub(super) fn lint(documents: &Documents, report: &Report) {
     let mut capabilities: Vec<&CapabilityDocument> = documents.capabilities.iter().collect();
     capabilities.sort_by_key(|capability| &capability.name.value);
     let mut by_path: BTreeMap<String, Vec<Claim<'_>>> = BTreeMap::new();
-    for capability in capabilities {
-        for route in &capability.routes {
-            by_path.entry(route.pattern.shape()).or_default().push(Claim { capability: &capability.name.value, route });
-        }
+    let routes = capabilities.into_iter().flat_map(|capability| capability.routes.iter().map(move |route| (capability, route)));
+    for (order, (capability, route)) in routes.enumerate() {
+        let claim = Claim { capability: &capability.name.value, route, kinds: route.pattern.kinds(), order, keys: keys(&route.route) };
+        by_path.entry(route.pattern.outline()).or_default().push(claim);
     }
+    let mut compared = Compared { known: BTreeMap::new(), left: PAIRS };
     for claims in by_path.values_mut() {
-        claims.sort_by_key(|claim| Reverse(count(&claim.route.route)));
-        for (at, late) in claims.iter().enumerate() {
-            if let Some(early) = claims[..at].iter().find(|early| covers(&early.route.route, &late.route.route)) {
+        claims.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        let mut before = Before::default();
+        for late in claims.iter() {
+            let rivals: Vec<&Claim<'_>> = before.of(late).into_iter().filter(|early| meet(&early.route.route, &late.route.route)).collect();
+            let takes_all = |early: &&&Claim<'_>| covers(&early.route.route, &late.route.route);
+            if let Some(early) = rivals.iter().filter(takes_all).find(|early| compared.of(early, late).covers) {
                 late.unreached(early, report);
-            } else if let Some(early) = claims[..at].iter().find(|early| early.disputes(late)) {
+            } else if let Some(early) = rivals.iter().find(|early| early.disputes(late) && compared.of(early, late).meet) {
                 late.disputed(early, report);
             }
+            before.add(late);
         }
     }
 }
@@ -32,9 +39,17 @@ pub(super) fn lint(documents: &Documents, report: &Report) {
 struct Claim<'a> {
     capability: &'a str,
     route: &'a RouteDocument,
+    kinds: Vec<u8>,
+    order: usize,
+    keys: Vec<Key>,
 }
 
 impl Claim<'_> {
+    /// As the router ranks it.
+    fn rank(&self) -> (&[u8], std::cmp::Reverse<usize>, usize) {
+        (&self.kinds, std::cmp::Reverse(count(&self.route.route)), self.order)
+    }
+
     fn unreached(&self, early: &Claim<'_>, report: &Report) {
         let place = early.route.at.source();
         if self.capability == early.capability {
@@ -52,13 +67,84 @@ impl Claim<'_> {
 
     /// Both have a claim to some request, and only the names of their capabilities decide.
     fn disputes(&self, late: &Claim<'_>) -> bool {
-        let (a, b) = (&self.route.route, &late.route.route);
-        self.capability != late.capability && count(a) == count(b) && meet(a, b)
+        self.capability != late.capability && self.kinds == late.kinds && count(&self.route.route) == count(&late.route.route)
     }
 
     fn disputed(&self, early: &Claim<'_>, report: &Report) {
         let message =
             format!("some requests match both this route and {} of the capability `{}`", early.route.at.source(), early.capability);
-        report.warn(&self.route.at, message, "the other one takes them, as its capability comes first by name: narrow one of the two");
+        let hint = "nothing but the names of the capabilities would decide: narrow one of the two, or give it one more condition";
+        report.error(&self.route.at, message, hint);
+    }
+}
+
+/// Claims that are tried before, by what they ask for: those that ask for another value of the same thing are no rivals.
+#[derive(Default)]
+struct Before<'a> {
+    all: Vec<&'a Claim<'a>>,
+    open: Vec<&'a Claim<'a>>,
+    by_key: BTreeMap<Key, Vec<&'a Claim<'a>>>,
+    /// Of each thing that is asked for, the claims that ask for it.
+    by_thing: BTreeMap<Thing<'a>, Vec<&'a Claim<'a>>>,
+}
+
+/// What a [`Key`] asks for a value of.
+type Thing<'a> = (u8, &'a str);
+
+impl<'a> Before<'a> {
+    fn add(&mut self, claim: &'a Claim<'a>) {
+        self.all.push(claim);
+        if claim.keys.is_empty() {
+            self.open.push(claim);
+        }
+        for key in &claim.keys {
+            self.by_key.entry(key.clone()).or_default().push(claim);
+        }
+        if let Some(key) = claim.keys.first() {
+            self.by_thing.entry(thing(key)).or_default().push(claim);
+        }
+    }
+
+    /// Those that may have a claim to the same requests, in the order in which they are tried.
+    fn of(&self, late: &Claim<'_>) -> Vec<&'a Claim<'a>> {
+        let Some(mine) = late.keys.first().map(thing) else { return self.all.clone() };
+        let others = self.by_thing.iter().filter(|(other, _)| **other != mine).flat_map(|(_, claims)| claims);
+        let same = late.keys.iter().filter_map(|key| self.by_key.get(key)).flatten();
+        let mut rivals: Vec<_> = self.open.iter().chain(others).chain(same).copied().collect();
+        rivals.sort_by_key(|claim| claim.order);
+        rivals
+    }
+}
+
+fn thing(key: &Key) -> Thing<'_> {
+    match key {
+        Key::Host(_) => (0, ""),
+        Key::Header(name, _) => (1, name),
+        Key::Query(name, _) => (2, name),
+    }
+}
+
+/// What the expressions of two patterns mean for each other, found out once.
+struct Compared {
+    known: BTreeMap<(String, String), Relation>,
+    left: usize,
+}
+
+impl Compared {
+    fn of(&mut self, early: &Claim<'_>, late: &Claim<'_>) -> Relation {
+        let shapes = (early.route.pattern.shape(), late.route.pattern.shape());
+        if shapes.0 == shapes.1 {
+            return Relation::SAME;
+        }
+        if let Some(known) = self.known.get(&shapes) {
+            return *known;
+        }
+        if self.left == 0 {
+            return Relation { meet: false, covers: false };
+        }
+        self.left -= 1;
+        let relation = early.route.pattern.relation(&late.route.pattern);
+        self.known.insert(shapes, relation);
+        relation
     }
 }

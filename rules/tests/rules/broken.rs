@@ -109,6 +109,12 @@ const BODIES: &[(&str, &str)] = &[
         "[[route]]\npath = \"/a\"\nheaders = { x-a = { present = true } }\n[[route]] #!\npath = \"/a\"\nheaders = { x-a = \"1\" }",
         "no request reaches",
     ),
+    // Expressions.
+    ("[[route]]\npath = \"/a/{id:[0-9}\" #!", "not a path pattern"),
+    ("[[route]]\npath = \"/a/{id:(?=x)}\" #!", "look-around"),
+    ("[[route]]\npath = \"/a/{id:[0-9]+}\"\n[[route]] #!\npath = \"/a/{year:[0-9]{4}}\"", "no request reaches this route"),
+    ("[[route]]\npath = \"/a/{id:.+}\"\n[[route]] #!\npath = \"/a/{any}\"", "no request reaches this route"),
+    ("[[route]]\npath = \"/a/{*doc:.*}\"\n[[route]] #!\npath = \"/a/{*rest}\"", "no request reaches this route"),
     // Cohort.
     ("[cohort] #!", "[cohort] has no `by`"),
     ("[cohort]\nby = [\"usr\"] #!", "does not identify a caller"),
@@ -301,6 +307,17 @@ fn files_are_held_against_each_other() {
         &[("courses.toml", &courses("[[route]]\npath = \"/users/{*all}\"")), ("users.toml", &FINE.replace("[[route]]", "[[route]] #!"))],
         "belong to the capability `courses` already, at courses.toml:5",
     );
+    // Neither covers the other, and only names would decide: for methods, for headers, for expressions.
+    let claims = |theirs: &str, ours: &str, path: &str| {
+        let ours = FINE.replace("[[route]]", "[[route]] #!").replace("path = \"/users/{*rest}\"", ours).replace("/users/1", path);
+        refused(&[("courses.toml", &courses(&format!("[[route]]\n{theirs}"))), ("users.toml", &ours)], "some requests match both");
+    };
+    claims("path = \"/u/{x}\"\nmethods = [\"GET\", \"PUT\"]", "path = \"/u/{y}\"\nmethods = [\"PUT\", \"POST\"]", "/u/1");
+    claims("path = \"/u/{x}\"\nheaders = { a = \"1\" }", "path = \"/u/{y}\"\nheaders = { b = \"1\" }", "/u/1");
+    claims("path = \"/u/{x:[0-9a]+}\"", "path = \"/u/{y:[0-9b]+}\"", "/u/b");
+    let apart = FINE.replace("/users/{*rest}", "/u/{y:[a-z]+}").replace("/users/1", "/u/b");
+    let theirs = courses("[[route]]\npath = \"/u/{x:[0-9]+}\"\n[[test]]\nrequest = \"GET /u/1\"\nat = \"start\"\nexpect = \"legacy\"");
+    check(&[("courses.toml", &theirs), ("users.toml", &apart)]).expect("expressions that no text takes both of are no conflict");
     let table = "[[route]]\npath = \"/c\"\n[[table]]\nlegacy = \"accounts\"\nmodern = \"a\"\n";
     let again = format!("{FINE}\n[[table]] #!\nlegacy = \"accounts\"\nmodern = \"a\"\n");
     refused(&[("courses.toml", &courses(table)), ("users.toml", &again)], "`accounts` belongs to the capability `courses` already");

@@ -62,7 +62,11 @@ const MAY_BE_EMPTY: &[(&str, &str, &[Seen], &str)] = &[
 ];
 
 /// Metrics that no panel and no alert uses, and why they are there nevertheless.
-const UNUSED: &[(&str, &str)] = &[];
+const UNUSED: &[(&str, &str)] = &[
+    ("ficus_access_lines_dropped_total", "of a log that is off unless asked for: for whoever runs its pipeline"),
+    ("ficus_spans_exported_total", "of traces, which are off unless asked for"),
+    ("ficus_spans_dropped_total", "of traces, which are off unless asked for"),
+];
 
 /// Metrics that are asked for and that this world has no occasion to export, and why.
 const ABSENT: &[(&str, &str)] = &[

@@ -48,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 21] = [
+const CONFIGURATION_KEYS: [(&str, &str); 23] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -59,6 +59,8 @@ const CONFIGURATION_KEYS: [(&str, &str); 21] = [
     ("[[gateway.certificate]]", "/properties/gateway/properties/certificate/items/properties"),
     ("[gateway.redis]", "/properties/gateway/properties/redis/properties"),
     ("[gateway.limits]", "/properties/gateway/properties/limits/properties"),
+    ("[gateway.access_log]", "/properties/gateway/properties/access_log/properties"),
+    ("[gateway.tracing]", "/properties/gateway/properties/tracing/properties"),
     ("[orchestrator]", "/properties/orchestrator/properties"),
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
     ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),

@@ -119,8 +119,8 @@ fn text(pattern: &Pattern) -> String {
     };
     let part = |segment: &Segment| match segment {
         Segment::Literal(literal) => format!("/{literal}"),
-        Segment::One(name) => format!("/{{{}}}", short(name)),
-        Segment::Rest(name) => format!("/{{*{name}}}"),
+        Segment::One(name) | Segment::Matching(name, _) => format!("/{{{}}}", short(name)),
+        Segment::Rest(name) | Segment::RestMatching(name, _) => format!("/{{*{name}}}"),
     };
     pattern.segments().iter().map(part).collect()
 }

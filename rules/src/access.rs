@@ -1,0 +1,116 @@
+//! One line of the access log: what is left of a request when it is over. Gateways write it, `ficus explain --diff` reads it.
+//! Nothing in it is secret: no header, no cookie, no body, and of the query the names alone.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::Cohort;
+use crate::migration::Phase;
+
+/// What stands for a value that is not told.
+pub const HIDDEN: &str = "*";
+/// Longer names of parameters are not told: they are no names.
+const LONGEST_NAME: usize = 40;
+
+/// A request that is over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AccessLine<'a> {
+    /// When its head had arrived (RFC 3339, UTC).
+    pub time: Cow<'a, str>,
+    /// Names it in logs, answers and upstreams.
+    pub request_id: Cow<'a, str>,
+    /// Its trace (W3C): 32 hexadecimal digits.
+    pub trace_id: Cow<'a, str>,
+    /// The address that it came from: of the last hop that is no trusted proxy.
+    pub client: Option<Cow<'a, str>>,
+    /// The method.
+    pub method: Cow<'a, str>,
+    /// The host name, without port.
+    pub host: Cow<'a, str>,
+    /// The normalised path.
+    pub path: Cow<'a, str>,
+    /// The query, its values hidden unless it was configured otherwise; see [`redacted`].
+    pub query: Cow<'a, str>,
+    /// The status; 499: the client left before there was one.
+    pub status: u16,
+    /// `legacy`, `modern`, or `gateway`, which answered itself.
+    pub side: Cow<'a, str>,
+    /// The upstream that answered, or should have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Cow<'a, str>>,
+    /// The capability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Cow<'a, str>>,
+    /// The route's place: `users.toml:12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Cow<'a, str>>,
+    /// How far the capability was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Why that side.
+    pub because: Cow<'a, str>,
+    /// Where the caller stood, while a share of the reads was served by modern.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<Cohort>,
+    /// Generation of the published state that it was decided by.
+    pub generation: u64,
+    /// Why the gateway answered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Cow<'a, str>>,
+    /// Modern failed, legacy answered.
+    pub fallback: bool,
+    /// The gateway had kept the answer.
+    #[serde(default)]
+    pub cached: bool,
+    /// Nobody was there any more to take the answer.
+    pub client_left: bool,
+    /// A WebSocket.
+    pub upgrade: bool,
+    /// From its head to its answer's end, in milliseconds.
+    pub total_ms: f64,
+    /// Until a connection to the upstream was made or found, from when one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<f64>,
+    /// Until the answer's head had arrived, from when a connection was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    /// How long the fence held it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<f64>,
+    /// Bytes of the request's body.
+    pub received_bytes: u64,
+    /// Bytes of the answer's body.
+    pub sent_bytes: u64,
+}
+
+/// A query without its values: `page=*&token=*`. What is no name (a lone word, a long or odd one) is hidden too.
+pub fn redacted(query: &str) -> String {
+    let mut told = String::with_capacity(query.len());
+    for (at, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        if at > 0 {
+            told.push('&');
+        }
+        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.[]".contains(&b));
+        if let Some((name, _)) = pair.split_once('=').filter(|(name, _)| name.len() <= LONGEST_NAME && plain(name)) {
+            told.push_str(name);
+            told.push('=');
+        }
+        told.push_str(HIDDEN);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn of_a_query_the_names_are_told_alone() {
+        assert_eq!(redacted("page=2&token=s3cret&page=3"), "page=*&token=*&page=*");
+        assert_eq!(redacted("s3cret&a=&filter[x]=1"), "*&a=*&filter[x]=*");
+        assert_eq!(redacted("s%33cret=1&=s3cret"), "*&=*");
+        assert_eq!(redacted(&format!("{}=1", "a".repeat(41))), "*");
+        assert_eq!((redacted(""), redacted("&&")), (String::new(), String::new()));
+    }
+}
