@@ -121,10 +121,15 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus repair users")]
     Repair(Wish),
     /// Show samples of shadowed requests whose answers differed.
-    #[command(after_help = "Examples:\n  ficus diffs users")]
+    #[command(
+        after_help = "Examples:\n  ficus diffs users\n  ficus diffs users --propose        which of them look like noise? prints TOML for the rule file"
+    )]
     Diffs {
         /// Only this capability.
         capability: Option<String>,
+        /// Propose rules that would leave out what looks like noise, as TOML.
+        #[arg(long)]
+        propose: bool,
     },
     /// Show the rows that could not be applied, with their values.
     #[command(after_help = "Examples:\n  ficus quarantine users")]

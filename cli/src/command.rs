@@ -63,7 +63,7 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Repair(wish) => wish::execute(args, "repair", wish).await,
         Command::Pin(pin) => pin::execute(args, pin).await,
         Command::Flag(flag) => flag::execute(args, flag).await,
-        Command::Diffs { capability } => diffs::execute(args, capability.as_deref()).await,
+        Command::Diffs { capability, propose } => diffs::execute(args, capability.as_deref(), *propose).await,
         Command::Quarantine { capability } => quarantine::execute(args, capability).await,
         Command::Journal { verify: true, head, .. } => journal::verify(args, head.as_ref()).await,
         Command::Journal { capability, limit, .. } => journal::execute(args, capability.as_deref(), *limit).await,

@@ -118,7 +118,7 @@ impl Gateway {
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
-            shadow: Shadow::new(),
+            shadow: Shadow::new(config.identity.own_cookies()),
             lines: config.access_log.as_ref().map(Lines::open).transpose()?,
             spans: config.tracing.clone().map(Spans::new),
             incarnation: uuid::Uuid::new_v4().to_string(),

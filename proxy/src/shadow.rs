@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use ficus_rules::parity::{Answer, COMPARED};
+use ficus_rules::parity::{Answer, COMPARED, read_cookie};
 use ficus_rules::route::Request as _;
 use ficus_rules::{Share, Timestamp};
 use http::{HeaderMap, header};
@@ -31,6 +31,8 @@ const QUEUED: usize = 256;
 /// The way from requests to the mirror.
 pub(crate) struct Shadow {
     kept: Arc<AtomicUsize>,
+    /// Cookies that only legacy gives, or that are our own: they are not compared.
+    own_cookies: Vec<String>,
     queue: mpsc::Sender<mirror::Job>,
     jobs: std::sync::Mutex<Option<mpsc::Receiver<mirror::Job>>>,
     /// What was found.
@@ -73,10 +75,11 @@ struct Budget {
 }
 
 impl Shadow {
-    pub(crate) fn new() -> Shadow {
+    /// `own_cookies` are those by which the monolith knows sessions and forms.
+    pub(crate) fn new(own_cookies: Vec<String>) -> Shadow {
         let (queue, jobs) = mpsc::channel(QUEUED);
         let jobs = std::sync::Mutex::new(Some(jobs));
-        Shadow { kept: Arc::default(), queue, jobs, differences: differences::Ring::default() }
+        Shadow { kept: Arc::default(), own_cookies, queue, jobs, differences: differences::Ring::default() }
     }
 
     /// The end of the queue, for the mirror; only the first caller gets it.
@@ -92,12 +95,19 @@ impl Shadow {
             return None;
         }
         Some(Capture {
-            head: head(answer.status.as_u16(), &answer.headers),
+            head: self.head(answer.status.as_u16(), &answer.headers),
             coding: joined(&answer.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default(),
             body: BytesMut::new(),
             budget: Budget { kept: self.kept.clone(), mine: 0 },
             spoilt: has_body(carried).then_some(Dropped::RequestBody),
         })
+    }
+
+    /// An answer without its body: status, the headers that are compared, and what cookies it sets.
+    fn head(&self, status: u16, headers: &HeaderMap) -> Answer {
+        let lines = headers.get_all(header::SET_COOKIE).iter().filter_map(|line| line.to_str().ok()).filter_map(read_cookie);
+        let ours = |name: &str| name.starts_with("ficus") || self.own_cookies.iter().any(|own| own == name);
+        Answer { cookies: lines.filter(|(name, _)| !ours(name)).collect(), ..head(status, headers) }
     }
 
     /// Hands a finished copy to the mirror. Never waits.
@@ -115,7 +125,7 @@ impl Shadow {
     }
 }
 
-/// An answer without its body: status, and the headers that are compared.
+/// Status, and the headers that are compared.
 fn head(status: u16, headers: &HeaderMap) -> Answer {
     let content_type = joined(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let compared = COMPARED.into_iter().filter_map(|name| Some((name.to_owned(), joined(headers, name)?)));
@@ -124,7 +134,7 @@ fn head(status: u16, headers: &HeaderMap) -> Answer {
         // It counts the bytes of the packed body.
         compared.remove(header::CONTENT_LENGTH.as_str());
     }
-    Answer { status, content_type, headers: compared, body: Vec::new() }
+    Answer { status, content_type, headers: compared, ..Answer::default() }
 }
 
 /// The lines of a header as one value; those that are no text are left out.
@@ -241,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_let_go_of() {
-        let shadow = Shadow::new();
+        let shadow = Shadow::new(Vec::new());
         let capture = || Capture {
             head: Answer::default(),
             coding: String::new(),

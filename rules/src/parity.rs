@@ -1,24 +1,34 @@
-//! The comparison of two answers to the same request: status, content type, the headers that callers act upon, then JSON
-//! by path, with an ignore list. Does not fetch or decode.
+//! The comparison of two answers to the same request: status, content type, the headers that callers act upon, the cookies
+//! that are set, then JSON by path, or a page by element, with what a rule leaves out or tolerates. Does not fetch or decode.
 //!
-//! Pages are compared by status and type only: two renderings of the same page differ in ways that mean nothing. Every
-//! other kind of body (photos, files) must be the same bytes.
+//! Pages are compared by status and type only, unless a rule asks for more: two renderings of the same page may differ in
+//! ways that mean nothing. Every other kind of body (photos, files) must be the same bytes.
 
+mod cookies;
 mod headers;
-mod ignore;
+mod html;
+mod json;
+mod noise;
+mod place;
+pub mod propose;
+mod secret;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use cookies::read as read_cookie;
 pub use headers::COMPARED;
-use ignore::{Pattern, Segment};
+pub use noise::Noise;
 
 /// Differences that are told of one pair of answers; the rest is like them.
 const TOLD: usize = 20;
 /// Characters of a value that are told.
 const SHORT: usize = 80;
+/// What stands for a value that one side does not have.
+const MISSING: &str = "(missing)";
 
 /// One side's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +39,8 @@ pub struct Answer {
     pub content_type: String,
     /// Its headers of [`COMPARED`], by lower-case name; the lines of one name joined by commas.
     pub headers: BTreeMap<String, String>,
+    /// The cookies that it sets, as [`read_cookie`] has them: attributes by name, never a value.
+    pub cookies: BTreeMap<String, String>,
     /// The body, without any content coding; empty for HEAD.
     pub body: Vec<u8>,
 }
@@ -36,21 +48,45 @@ pub struct Answer {
 /// One place where two answers differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// `status`, `content-type`, `header:location`, `body`, or a JSON path like `$.results[3].email`.
+    /// `status`, `content-type`, `header:location`, `cookie:theme`, `body`, a JSON path like `$.results[3].email`, or a place in
+    /// a page like `html:body>p`.
     pub path: String,
-    /// What legacy has there, shortened to 80 characters.
+    /// What legacy has there, shortened to 80 characters; what is secret is hidden.
     pub legacy: String,
-    /// What modern has there, shortened.
+    /// What modern has there, likewise.
     pub modern: String,
 }
 
-/// Where two answers to a request of `method` differ; nowhere when they say the same. `ignore` are JSON paths like
-/// `$.updated_at`, `$.results[*].seen` or `$.results[0]`, each of which leaves out all that is below it, and headers like
-/// `header:location`.
+/// What the comparison leaves out or tolerates. A path stands for all that is below it: `$.updated_at`, `$.results[*].seen`,
+/// `$.results[0]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Leniency {
+    /// Left out: JSON paths, `header:location`, `cookie:theme`, `html:body>footer`.
+    pub ignore: Vec<String>,
+    /// Arrays whose members may come in any order.
+    pub unordered: Vec<String>,
+    /// JSON paths, and how far apart numbers or times there may be.
+    pub tolerate: Vec<(String, Tolerance)>,
+    /// JSON paths whose values are never told.
+    pub redact: Vec<String>,
+    /// Pages are compared by element, too.
+    pub pages: bool,
+}
+
+/// How far apart two values may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tolerance {
+    /// Numbers: by so much at most.
+    Number(f64),
+    /// Instants (RFC 3339).
+    Time(Duration),
+}
+
+/// Where two answers to a request of `method` differ; nowhere when they say the same. What is only `noise` does not count.
 ///
 /// An object's members may come in any order, an array's may not. `1` and `1.0` are the same number; a member that is
 /// missing is not the same as one that is `null`.
-pub fn compare(method: &str, legacy: &Answer, modern: &Answer, ignore: &[String]) -> Vec<Difference> {
+pub fn compare(method: &str, legacy: &Answer, modern: &Answer, lenient: &Leniency, noise: &Noise) -> Vec<Difference> {
     if legacy.status != modern.status {
         return vec![difference("status", &legacy.status.to_string(), &modern.status.to_string())];
     }
@@ -58,17 +94,21 @@ pub fn compare(method: &str, legacy: &Answer, modern: &Answer, ignore: &[String]
     if theirs != ours {
         return vec![difference("content-type", &theirs, &ours)];
     }
-    let mut found = headers::compare(method, legacy, modern, ignore);
-    if method == "HEAD" || is_page(&theirs) || legacy.body == modern.body {
+    let mut found = headers::compare(method, legacy, modern, &lenient.ignore);
+    found.extend(cookies::compare(legacy, modern, lenient));
+    found.retain(|difference| !noise.has(&difference.path));
+    if method == "HEAD" || legacy.body == modern.body || (is_page(&theirs) && !lenient.pages) {
         return found;
     }
     let parsed = |answer: &Answer| serde_json::from_slice::<Value>(&answer.body).ok().filter(|_| is_json(&theirs));
-    if let (Some(theirs), Some(ours)) = (parsed(legacy), parsed(modern)) {
-        let mut walk = Walk { ignore: ignore.iter().map(|path| Pattern::parse(path)).collect(), place: Vec::new(), found };
-        walk.values(&theirs, &ours);
-        return walk.found;
+    if is_page(&theirs) {
+        found.extend(html::compare(&legacy.body, &modern.body, lenient, noise));
+    } else if let (Some(theirs), Some(ours)) = (parsed(legacy), parsed(modern)) {
+        found.extend(json::compare(&theirs, &ours, lenient, noise));
+    } else {
+        found.push(difference("body", &format!("{} bytes", legacy.body.len()), &format!("{} bytes, other ones", modern.body.len())));
     }
-    found.push(difference("body", &format!("{} bytes", legacy.body.len()), &format!("{} bytes, other ones", modern.body.len())));
+    found.truncate(TOLD);
     found
 }
 
@@ -86,64 +126,6 @@ fn is_json(kind: &str) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// Two JSON values, side by side.
-struct Walk {
-    ignore: Vec<Pattern>,
-    place: Vec<Segment>,
-    found: Vec<Difference>,
-}
-
-impl Walk {
-    fn values(&mut self, legacy: &Value, modern: &Value) {
-        if self.found.len() >= TOLD || self.ignore.iter().any(|pattern| pattern.covers(&self.place)) {
-            return;
-        }
-        match (legacy, modern) {
-            (Value::Object(theirs), Value::Object(ours)) => {
-                for (name, value) in theirs {
-                    self.member(Segment::Name(name.clone()), Some(value), ours.get(name));
-                }
-                for (name, value) in ours.iter().filter(|(name, _)| !theirs.contains_key(*name)) {
-                    self.member(Segment::Name(name.clone()), None, Some(value));
-                }
-            }
-            (Value::Array(theirs), Value::Array(ours)) => {
-                for index in 0..theirs.len().max(ours.len()) {
-                    self.member(Segment::Index(index), theirs.get(index), ours.get(index));
-                }
-            }
-            (Value::Number(theirs), Value::Number(ours)) if theirs.as_f64() == ours.as_f64() && !both_whole(theirs, ours) => {}
-            (theirs, ours) if theirs == ours => {}
-            (theirs, ours) => self.differ(&theirs.to_string(), &ours.to_string()),
-        }
-    }
-
-    fn member(&mut self, segment: Segment, legacy: Option<&Value>, modern: Option<&Value>) {
-        self.place.push(segment);
-        match (legacy, modern) {
-            (Some(legacy), Some(modern)) => self.values(legacy, modern),
-            (legacy, modern) => {
-                let say = |value: Option<&Value>| value.map_or("(missing)".to_owned(), Value::to_string);
-                if !self.ignore.iter().any(|pattern| pattern.covers(&self.place)) {
-                    self.differ(&say(legacy), &say(modern));
-                }
-            }
-        }
-        self.place.pop();
-    }
-
-    fn differ(&mut self, legacy: &str, modern: &str) {
-        if self.found.len() < TOLD {
-            self.found.push(difference(&ignore::path_of(&self.place), legacy, modern));
-        }
-    }
-}
-
-/// Whole numbers are compared exactly: beyond 2^53 two of them share a floating-point value.
-fn both_whole(a: &serde_json::Number, b: &serde_json::Number) -> bool {
-    !a.is_f64() && !b.is_f64()
-}
-
 fn difference(path: &str, legacy: &str, modern: &str) -> Difference {
     Difference { path: path.to_owned(), legacy: shortened(legacy), modern: shortened(modern) }
 }
@@ -157,7 +139,11 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Difference, TOLD, compare};
+    use super::{Answer, Difference, Leniency, Noise, TOLD};
+
+    fn compare(method: &str, legacy: &Answer, modern: &Answer, ignore: &[String]) -> Vec<Difference> {
+        super::compare(method, legacy, modern, &Leniency { ignore: ignore.to_vec(), ..Leniency::default() }, &Noise::default())
+    }
 
     fn json(body: &str) -> Answer {
         Answer { status: 200, content_type: "application/json; charset=utf-8".into(), body: body.into(), ..Answer::default() }
@@ -204,9 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_compared_by_status_and_type_only() {
+    fn pages_are_compared_by_status_and_type_unless_a_rule_asks_for_more() {
         let page = |status, body: &str| Answer { status, content_type: "text/html".into(), body: body.into(), ..Answer::default() };
         assert_eq!(compare("GET", &page(200, "a"), &page(200, "b"), &[]), []);
+        let more = Leniency { pages: true, ..Leniency::default() };
+        let found = super::compare("GET", &page(200, "<p>a"), &page(200, "<p>b"), &more, &Noise::default());
+        assert_eq!(paths(&found), ["html:p"]);
+        assert_eq!(super::compare("HEAD", &page(200, "<p>a"), &page(200, ""), &more, &Noise::default()), []);
         assert_eq!(paths(&compare("GET", &page(200, "a"), &page(404, "a"), &[])), ["status"]);
         assert_eq!(paths(&compare("GET", &page(200, "{}"), &json("{}"), &[])), ["content-type"]);
     }

@@ -10,6 +10,7 @@ use crate::flag::Flag;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
+use crate::parity::Leniency;
 use crate::plugin::Plugins;
 use crate::route::Matched;
 use crate::{Share, Side};
@@ -63,8 +64,8 @@ pub struct Capability {
     pub returns: Return,
     /// Its tables, parents before children.
     pub tables: Vec<TableMap>,
-    /// What the comparison of shadowed answers leaves out: JSON paths like `$.updated_at`, headers like `header:location`.
-    pub shadow_ignore: Vec<String>,
+    /// What the comparison of shadowed answers leaves out or tolerates.
+    pub leniency: Leniency,
     /// Expectations that `ficus check` runs.
     pub tests: Vec<RouteTest>,
 }

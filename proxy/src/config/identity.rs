@@ -16,6 +16,16 @@ pub struct Identity {
     pub django: Option<DjangoIdentity>,
 }
 
+impl Identity {
+    /// The cookies by which the monolith knows sessions and forms; Django's usual ones unless it is known better.
+    pub(crate) fn own_cookies(&self) -> Vec<String> {
+        match &self.django {
+            Some(django) => std::iter::once(&django.session_cookie).chain(&django.csrf_cookie).cloned().collect(),
+            None => ["sessionid", "csrftoken"].map(str::to_owned).into(),
+        }
+    }
+}
+
 /// Only which ways there are: the rest holds secrets.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,15 +3,17 @@
 //!
 //! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
 //! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
-//! itself and modern with neither, and the same once more a moment later, the difference counts. A path that will not
-//! stand still is dropped.
+//! itself and modern with neither, and the same once more a moment later, the difference counts. Where legacy does not agree
+//! with itself, twice at the same place, that place is noise and left out; a route that is known for it costs one more
+//! question to legacy from then on. What will not stand still otherwise is dropped.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use ficus_rules::parity::{Answer, Difference, compare};
+use ficus_rules::parity::{Answer, Difference, Leniency, Noise, compare};
 use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
 use http::{HeaderMap, HeaderValue, Request, header};
@@ -21,7 +23,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{Capture, Dropped, LARGEST, coding, dropped, head, is_fresh, joined};
+use super::{Capture, Dropped, LARGEST, coding, dropped, is_fresh, joined};
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::forward::{self, Peer};
@@ -29,6 +31,7 @@ use crate::gateway::Inner;
 use crate::identity::User;
 use crate::metrics::metrics;
 use crate::plugins;
+use crate::spans::{self, Trace};
 use crate::traffic::CapabilityCounters;
 
 /// Comparisons at once.
@@ -40,6 +43,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often both sides are asked again, and how long after one another.
 const TIMES: usize = 5;
 const APART: Duration = Duration::from_millis(100);
+/// Routes whose noise is remembered.
+const NOISY_ROUTES: usize = 1024;
 
 /// A read that legacy answered.
 pub(crate) struct Job {
@@ -47,13 +52,15 @@ pub(crate) struct Job {
     peer: Peer,
     request_id: String,
     user: Option<Arc<User>>,
+    trace: Trace,
     counters: Arc<CapabilityCounters>,
     epoch: u64,
     legacy: String,
     modern: String,
-    ignore: Vec<String>,
     /// What the client sent, as plugins changed it.
     headers: HeaderMap,
+    route: String,
+    leniency: Leniency,
     target: String,
     modern_target: String,
     answer: Capture,
@@ -63,7 +70,8 @@ pub(crate) struct Job {
 /// What became of it.
 enum Verdict {
     Same,
-    Different(Answer, Answer, Vec<Difference>),
+    /// The two statuses, and where the answers differ.
+    Different(u16, u16, Vec<Difference>),
 }
 
 /// Why there is no verdict.
@@ -100,13 +108,15 @@ impl Job {
             epoch: carried.serving().epoch,
             legacy: rules.legacy.clone(),
             modern: rules.modern.clone(),
-            ignore: rules.shadow_ignore.clone(),
             target: target(Side::Legacy, None),
             modern_target: target(Side::Modern, mirrored),
             headers,
+            route: carried.decision.as_ref().and_then(|decision| decision.route.clone()).unwrap_or_default(),
+            leniency: rules.leniency.clone(),
             asked: carried.asked.clone(),
             peer: carried.peer.clone(),
             request_id: carried.request_id.clone(),
+            trace: carried.trace,
             counters,
             answer,
             answered,
@@ -116,7 +126,7 @@ impl Job {
 
 /// Works the queue off until it is closed.
 pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
-    let mirror = Arc::new(Mirror { gateway, client: Client::builder(TokioExecutor::new()).build_http() });
+    let mirror = Arc::new(Mirror { gateway, client: Client::builder(TokioExecutor::new()).build_http(), noise: Mutex::default() });
     let room = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(job) = jobs.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -131,6 +141,8 @@ pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
 struct Mirror {
     gateway: Arc<Inner>,
     client: Client<HttpConnector, Empty<Bytes>>,
+    /// The noise of each route that has some.
+    noise: Mutex<HashMap<String, Noise>>,
 }
 
 impl Mirror {
@@ -142,8 +154,9 @@ impl Mirror {
         match self.verdict(&job).await {
             Ok(Verdict::Same) => count(&job.counters.shadow.same, "same"),
             Ok(Verdict::Different(legacy, modern, differences)) => {
+                // First the sample: whoever sees the count finds it.
+                self.keep(&job, legacy, modern, differences);
                 count(&job.counters.shadow.different, "different");
-                self.keep(&job, &legacy, &modern, differences);
             }
             Err(Failure::Dropped(why)) => dropped(&job.counters, why),
             Err(Failure::NoAnswer) => count(&job.counters.shadow.failed, "failed"),
@@ -151,29 +164,50 @@ impl Mirror {
     }
 
     async fn verdict(&self, job: &Job) -> Result<Verdict, Failure> {
-        let compare = |legacy: &Answer, modern: &Answer| compare(&job.asked.method, legacy, modern, &job.ignore);
+        let compare = |legacy: &Answer, modern: &Answer, noise: &Noise| compare(&job.asked.method, legacy, modern, &job.leniency, noise);
+        let none = Noise::default();
         let first = job.answer.answer()?;
         self.wait_until_fresh(job, job.answered).await;
-        if compare(&first, &self.ask(job, Side::Modern).await?).is_empty() {
+        let modern = self.ask(job, Side::Modern).await?;
+        if compare(&first, &modern, &none).is_empty() {
             return Ok(Verdict::Same);
         }
-        let mut shown: Option<(Answer, Answer)> = None;
+        let known = self.known_noise(job);
+        if !known.is_empty() && compare(&first, &modern, &known).is_empty() {
+            // Legacy is asked once more, to tell whether it is noise this time, too.
+            let again = self.ask_legacy(job).await?;
+            let here = Noise::between(&compare(&first, &again, &none));
+            if compare(&first, &modern, &here).is_empty() {
+                return Ok(Verdict::Same);
+            }
+        }
+        let mut shown: Option<(Answer, Answer, Noise)> = None;
         for _ in 0..TIMES {
             let before = self.ask_legacy(job).await?;
             let fresh = self.wait_until_fresh(job, Timestamp::from(SystemTime::now())).await;
             let modern = self.ask(job, Side::Modern).await?;
-            let differences = compare(&before, &modern);
-            if differences.is_empty() {
+            if compare(&before, &modern, &none).is_empty() {
                 return Ok(Verdict::Same);
             }
             let after = self.ask_legacy(job).await?;
-            let stood = fresh && compare(&before, &after).is_empty();
-            // What is written and taken back meanwhile passes once, and not in the same way twice.
-            let again = shown.is_some_and(|(legacy, other)| compare(&legacy, &before).is_empty() && compare(&other, &modern).is_empty());
-            if stood && again {
-                return Ok(Verdict::Different(before, modern, differences));
+            let noise = Noise::between(&compare(&before, &after, &none));
+            let stood = fresh && compare(&before, &after, &noise).is_empty();
+            if let Some((legacy, other, last)) = shown.filter(|_| stood) {
+                // What changed in one of the two rounds alone was written meanwhile; in both, it is the path's own noise.
+                let steady = last.and(&noise);
+                let still = compare(&before, &after, &steady).is_empty();
+                // What is written and taken back meanwhile passes once, and not in the same way twice.
+                let again = compare(&legacy, &before, &steady).is_empty() && compare(&other, &modern, &steady).is_empty();
+                if still && again {
+                    self.learn(job, &steady);
+                    let differences = compare(&before, &modern, &steady);
+                    return Ok(match differences.is_empty() {
+                        true => Verdict::Same,
+                        false => Verdict::Different(before.status, modern.status, differences),
+                    });
+                }
             }
-            shown = stood.then_some((before, modern));
+            shown = stood.then_some((before, modern, noise));
             tokio::time::sleep(APART).await;
         }
         Err(Dropped::Unsettled.into())
@@ -185,6 +219,22 @@ impl Mirror {
             Failure::NoAnswer => Dropped::Unsettled.into(),
             dropped => dropped,
         })
+    }
+
+    fn known_noise(&self, job: &Job) -> Noise {
+        self.noise.lock().unwrap_or_else(PoisonError::into_inner).get(&job.route).cloned().unwrap_or_default()
+    }
+
+    /// Remembers the noise of a route. When there is no room, all is learnt anew.
+    fn learn(&self, job: &Job, noise: &Noise) {
+        let mut known = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        if noise.is_empty() {
+            return;
+        }
+        if known.len() >= NOISY_ROUTES && !known.contains_key(&job.route) {
+            known.clear();
+        }
+        known.entry(job.route.clone()).or_default().add(noise);
     }
 
     /// Whether modern's copy has all that legacy had at a time, or there is no word of any copy.
@@ -227,7 +277,7 @@ impl Mirror {
             // Nobody was asked to pack it, but some do anyway.
             let coding = joined(&answered.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default();
             let body = coding::undo(&coding, &body?.to_bytes())?;
-            Ok(Answer { body, ..head(answered.status.as_u16(), &answered.headers) })
+            Ok(Answer { body, ..self.gateway.shadow.head(answered.status.as_u16(), &answered.headers) })
         };
         tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Failure::NoAnswer))
     }
@@ -252,6 +302,9 @@ impl Mirror {
         if let Ok(id) = HeaderValue::from_str(&job.request_id) {
             headers.insert("x-request-id", id);
         }
+        if let Ok(parent) = HeaderValue::from_str(&job.trace.header(spans::span_id())) {
+            headers.insert("traceparent", parent);
+        }
         headers.insert("x-ficus-shadow", HeaderValue::from_static("1"));
         if let Some(path) = HeaderValue::from_str(&job.asked.path).ok().filter(|_| side == Side::Modern) {
             headers.insert("x-ficus-original-path", path);
@@ -268,15 +321,15 @@ impl Mirror {
         headers
     }
 
-    fn keep(&self, job: &Job, legacy: &Answer, modern: &Answer, differences: Vec<Difference>) {
+    fn keep(&self, job: &Job, legacy_status: u16, modern_status: u16, differences: Vec<Difference>) {
         tracing::debug!(capability = job.counters.name, path = job.asked.path, count = differences.len(), "answers differ");
         self.gateway.shadow.differences.add(DifferenceSample {
             capability: job.counters.name.clone(),
             at: job.answered,
             method: job.asked.method.clone(),
             path: job.asked.path.clone(),
-            legacy_status: legacy.status,
-            modern_status: modern.status,
+            legacy_status,
+            modern_status,
             differences,
         });
     }

@@ -68,7 +68,7 @@ pub(super) fn plan() -> Capability {
             ..Gates::default()
         },
         tables: vec![table],
-        shadow_ignore: vec![],
+        leniency: crate::parity::Leniency::default(),
         windows: vec![],
         returns: crate::plan::Return::default(),
         tests: vec![],

@@ -57,7 +57,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         has_gates: gates.given,
         windows,
         returns,
-        shadow_ignore: gates.shadow_ignore,
+        leniency: gates.leniency,
         tables,
         tests,
     })
@@ -83,7 +83,7 @@ impl CapabilityDocument {
             windows: self.windows.clone(),
             returns: self.returns.clone(),
             tables: self.tables.iter().map(|table| table.map.clone()).collect(),
-            shadow_ignore: self.shadow_ignore.clone(),
+            leniency: self.leniency.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),
         }
     }

@@ -12,6 +12,7 @@ use crate::flag::Flag;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
+use crate::parity::Leniency;
 use crate::plan::{Return, Route, RouteTest, Step, Unit};
 use crate::route::Pattern;
 
@@ -47,7 +48,7 @@ pub(super) struct CapabilityDocument {
     pub(super) has_gates: bool,
     pub(super) windows: Vec<Hours>,
     pub(super) returns: Return,
-    pub(super) shadow_ignore: Vec<String>,
+    pub(super) leniency: Leniency,
     pub(super) tables: Vec<TableDocument>,
     pub(super) tests: Vec<Located<RouteTest>>,
 }

@@ -1,16 +1,16 @@
 //! `[gate.…]`: the limits that every step is judged by.
 
 mod custom;
+mod leniency;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fields::Fields;
 use super::source::Located;
-use super::words::suggest;
 use crate::Share;
 use crate::gate::{ErrorGate, Gates, KEPT, LagGate, LatencyGate, ParityGate, Patience, QuarantineGate, ShadowGate};
-use crate::parity::COMPARED;
+use crate::parity::Leniency;
 
 /// Fewer requests or comparisons than this are inconclusive, unless a gate says otherwise.
 const MIN_REQUESTS: u64 = 100;
@@ -24,7 +24,7 @@ const GRAIN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) gates: Gates,
-    pub(super) shadow_ignore: Vec<String>,
+    pub(super) leniency: Leniency,
     /// Any limit was written at all.
     pub(super) given: bool,
 }
@@ -34,7 +34,7 @@ pub(super) fn read(file: &mut Fields<'_>) -> Read {
     let mut patience = BTreeMap::new();
     let errors = section.table("errors", "[gate.errors]").and_then(|section| errors(section, &mut patience));
     let latency_p99 = section.table("latency_p99", "[gate.latency_p99]").and_then(|section| latency(section, &mut patience));
-    let (shadow, shadow_ignore) =
+    let (shadow, leniency) =
         section.table("shadow", "[gate.shadow]").map_or_else(Default::default, |section| shadow(section, &mut patience));
     let lag = section.table("lag", "[gate.lag]").and_then(lag).unwrap_or_default();
     let parity = section.table("parity", "[gate.parity]").map_or_else(ParityGate::default, parity);
@@ -42,7 +42,7 @@ pub(super) fn read(file: &mut Fields<'_>) -> Read {
     let custom = custom::read(&mut section, &mut patience);
     section.finish();
     let gates = Gates { errors, latency_p99, shadow, lag, parity, quarantine, custom, patience };
-    Read { gates, shadow_ignore, given: true }
+    Read { gates, leniency, given: true }
 }
 
 fn errors(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<ErrorGate> {
@@ -107,13 +107,13 @@ fn patient(section: &mut Fields<'_>, by_windows: bool) -> Option<Patience> {
     (read != Patience::default()).then_some(read)
 }
 
-fn shadow(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> (Option<ShadowGate>, Vec<String>) {
+fn shadow(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> (Option<ShadowGate>, Leniency) {
     let max_different = section.share("max_different").map_or(Share::NONE, |share| share.value);
     let min_requests = min_requests(&mut section);
-    let ignore = section.strings("ignore").into_iter().filter_map(|path| ignored(&section, path)).collect();
+    let leniency = leniency::read(&mut section);
     patience.extend(patient(&mut section, false).map(|read| ("shadow".to_owned(), read)));
     section.finish();
-    (Some(ShadowGate { max_different, min_requests }), ignore)
+    (Some(ShadowGate { max_different, min_requests }), leniency)
 }
 
 fn lag(mut section: Fields<'_>) -> Option<LagGate> {
@@ -133,22 +133,4 @@ fn parity(mut section: Fields<'_>) -> ParityGate {
 
 fn min_requests(section: &mut Fields<'_>) -> u64 {
     section.natural("min_requests").map_or(MIN_REQUESTS, |requests| requests.value)
-}
-
-/// A place that comparisons leave out: a JSON path, or a header.
-fn ignored(section: &Fields<'_>, path: Located<String>) -> Option<String> {
-    let report = section.text.report;
-    if let Some(name) = path.value.strip_prefix("header:") {
-        let compared = COMPARED.contains(&name.to_ascii_lowercase().as_str());
-        if !compared {
-            report.error(&path.at, format!("the header `{name}` is not compared"), suggest(name, COMPARED));
-        }
-        return compared.then_some(path.value);
-    }
-    let valid = path.value.starts_with("$.") || path.value.starts_with("$[");
-    if !valid {
-        let hint = "write it like \"$.results[*].updated_at\", or \"header:location\"";
-        report.error(&path.at, format!("`{}` is not a JSON path", path.value), hint);
-    }
-    valid.then_some(path.value)
 }

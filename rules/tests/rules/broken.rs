@@ -115,6 +115,14 @@ const BODIES: &[(&str, &str)] = &[
     ("[[route]]\npath = \"/a/{id:[0-9]+}\"\n[[route]] #!\npath = \"/a/{year:[0-9]{4}}\"", "no request reaches this route"),
     ("[[route]]\npath = \"/a/{id:.+}\"\n[[route]] #!\npath = \"/a/{any}\"", "no request reaches this route"),
     ("[[route]]\npath = \"/a/{*doc:.*}\"\n[[route]] #!\npath = \"/a/{*rest}\"", "no request reaches this route"),
+    // What comparisons leave out.
+    ("[gate.shadow]\nunordered = [\"tags\"] #!", "`tags` is not a JSON path"),
+    ("[gate.shadow]\nredact = [\"header:location\"] #!", "is not a JSON path"),
+    ("[gate.shadow]\nignore = [\"html:p\"] #!", "pages are not compared"),
+    ("[gate.shadow]\nignore = [\"cookie:a b\"] #!", "is not a cookie's name"),
+    ("[gate.shadow]\ntolerate = { score = 0.1 } #!", "`score` is not a JSON path"),
+    ("[gate.shadow.tolerate]\n\"$.score\" = 0 #!", "not a tolerance"),
+    ("[gate.shadow.tolerate]\n\"$.at\" = \"soon\" #!", "not a tolerance"),
     // Cohort.
     ("[cohort] #!", "[cohort] has no `by`"),
     ("[cohort]\nby = [\"usr\"] #!", "does not identify a caller"),

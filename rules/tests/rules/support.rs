@@ -32,7 +32,7 @@ pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
         steps: Vec::new(),
         gates: Gates::default(),
         tables: Vec::new(),
-        shadow_ignore: Vec::new(),
+        leniency: ficus_rules::parity::Leniency::default(),
         windows: Vec::new(),
         returns: ficus_rules::plan::Return::default(),
         tests: Vec::new(),

@@ -28,6 +28,11 @@ impl Pattern {
         };
         self.0.as_ref().is_some_and(|pattern| pattern.len() <= place.len() && pattern.iter().zip(place).all(matches))
     }
+
+    /// Whether a place is this one.
+    pub(super) fn is(&self, place: &[Segment]) -> bool {
+        self.covers(place) && self.0.as_ref().is_some_and(|pattern| pattern.len() == place.len())
+    }
 }
 
 /// A place as people read it.
