@@ -299,27 +299,6 @@ async fn alone(file: &Path, patience: Duration) -> Result<File, StoreError> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{SqliteStore, Store as _, StoreError};
-
-    #[tokio::test]
-    async fn two_orchestrators_never_work_on_one_state() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("state.sqlite3");
-        let first = SqliteStore::open(&file).await.expect("it opens");
-        let second = SqliteStore::open_within(&file, Duration::from_millis(120)).await;
-        assert!(matches!(second, Err(StoreError::Taken(_))), "the first one works on it");
-        let (third, ()) = tokio::join!(SqliteStore::open(&file), async {
-            tokio::time::sleep(Duration::from_millis(120)).await;
-            first.close().await;
-        });
-        third.expect("it waited for the end of the first").close().await;
-    }
-}
-
 async fn next_generation(write: &mut SqliteConnection) -> Result<u64, StoreError> {
     let generation = meta(write, "generation").await?.map_or(0, |(number, _)| number) + 1;
     put_meta(write, "generation", generation, "").await?;
@@ -376,4 +355,25 @@ fn unsigned(row: &SqliteRow, at: usize) -> u64 {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{SqliteStore, Store as _, StoreError};
+
+    #[tokio::test]
+    async fn two_orchestrators_never_work_on_one_state() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("state.sqlite3");
+        let first = SqliteStore::open(&file).await.expect("it opens");
+        let second = SqliteStore::open_within(&file, Duration::from_millis(120)).await;
+        assert!(matches!(second, Err(StoreError::Taken(_))), "the first one works on it");
+        let (third, ()) = tokio::join!(SqliteStore::open(&file), async {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            first.close().await;
+        });
+        third.expect("it waited for the end of the first").close().await;
+    }
 }
