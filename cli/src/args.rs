@@ -311,8 +311,8 @@ pub(crate) struct Flag {
     /// The flag; without one, all of them are shown.
     #[arg(requires = "value")]
     pub(crate) name: Option<String>,
-    /// Its value for everybody.
-    pub(crate) value: Option<FlagArg>,
+    /// Its value for everybody: on, off or a variant; `clear` ends what was set.
+    pub(crate) value: Option<String>,
     /// For how long, like 30s or 1h; for ever without it.
     #[arg(long = "for", value_parser = whole_seconds)]
     pub(crate) lasts: Option<std::time::Duration>,
@@ -334,13 +334,6 @@ impl From<SideArg> for Side {
             SideArg::Modern => Side::Modern,
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FlagArg {
-    On,
-    Off,
-    Clear,
 }
 
 /// `500ms`, `30s`, `15m`, `1h`, `7d`.

@@ -399,7 +399,7 @@ mod tests {
         let tokens = with("[orchestrator.token.grafana]\nrole = 'viewer'\nfile = 'other'").unwrap().tokens;
         assert_eq!(format!("{tokens:?}"), "Tokens { known: [admin (admin), grafana (viewer)] }");
         for (more, line, word) in [
-            ("[orchestrator.token.x]\nrole = 'root'\nfile = 'other'", 8, "there are: viewer, operator, admin, fleet"),
+            ("[orchestrator.token.x]\nrole = 'root'\nfile = 'other'", 8, "there are: viewer, operator, admin, fleet, flags"),
             ("[orchestrator.token.x]\nrole = 'viewer'", 7, "a `file` or an `env`"),
             ("[orchestrator.token.x]\nrole = 'viewer'\nenv = 'FICUS_NOT_SET'", 9, "FICUS_NOT_SET"),
             ("[orchestrator.token.x]\nrole = 'viewer'\nfile = 'token'", 7, "the same secret"),

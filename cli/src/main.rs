@@ -29,6 +29,7 @@ mod keys;
 mod link;
 mod logging;
 mod metrics;
+mod ofrep;
 mod run;
 mod signals;
 

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::exit::BadConfiguration;
 use crate::http::Http;
-use crate::{keys, link, metrics, signals};
+use crate::{keys, link, metrics, ofrep, signals};
 
 /// For how long a gateway waits for word from the orchestrator before it accepts connections all the same.
 const FIRST_STATE: Duration = Duration::from_secs(2);
@@ -29,6 +29,7 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
         let orchestrator = orchestrator(config).await?;
         let agent = agent(config).await?;
         let router = orchestrator.router().merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
+        let router = router.merge(ofrep::router(&config.tokens, gateway.clone()));
         let http = Http::new(admin, config.admin_token.clone(), &config.admin_trust);
         let links = async {
             tokio::join!(link::gateway::run(gateway.clone(), http.clone()), link::agent::run(agent.clone(), http.clone()));
@@ -50,6 +51,7 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let router =
             Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
+        let router = router.merge(ofrep::router(&config.tokens, gateway.clone()));
         let serving = serve(&config.gateway.admin_listen, config.admin_tls.as_ref(), router).await?;
         let links = async {
             link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
@@ -81,8 +83,9 @@ pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
 pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
-        let serving =
-            serve(&config.admin_listen, config.admin_tls.as_ref(), orchestrator.router().merge(metrics::router(&config.tokens))).await?;
+        let router = orchestrator.router().merge(metrics::router(&config.tokens));
+        let router = router.merge(ofrep::router(&config.tokens, orchestrator.clone()));
+        let serving = serve(&config.admin_listen, config.admin_tls.as_ref(), router).await?;
         info!(admin = %config.admin_listen, "the orchestrator runs");
         let ended = until_ended(None, Some(orchestrator.clone()), serving).await;
         orchestrator.stop().await;

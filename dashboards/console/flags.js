@@ -19,15 +19,16 @@ function list(flags) {
   if (!flags.length) return h("p", { class: "note" }, "No flag yet: write one into flags.toml in the rules directory.");
   return h("ul", { class: "lines" }, flags.map((one) => h("li", { "data-key": one.name },
     h("div", {}, h("h3", {}, one.name), h("p", { class: "note" }, one.description),
-      h("p", {}, `File: ${inFile(one)}`), one.overridden && h("p", { class: "over" }, `Overridden: ${one.overridden.on ? "on" : "off"} (${one.overridden.note})`, ends(one.overridden))),
+      h("p", {}, `File: ${inFile(one)}`), one.overridden && h("p", { class: "over" }, `Overridden: ${one.overridden.variant ?? (one.overridden.on ? "on" : "off")} (${one.overridden.note})`, ends(one.overridden))),
     h("div", { class: "actions", role: "group", "aria-label": `Actions for ${one.name}` },
       h("button", { type: "button", "aria-label": `Turn ${one.name} on`, onclick: () => flag(one.name, true) }, "On"),
       h("button", { type: "button", "aria-label": `Turn ${one.name} off`, onclick: () => flag(one.name, false) }, "Off"),
       one.overridden && h("button", { type: "button", "aria-label": `Clear the override of ${one.name}`, onclick: () => flag(one.name, null) }, "Clear")))));
 }
 
-function inFile({ killed, default: on, percentage }) {
+function inFile({ killed, default: on, percentage, variants, default_variant: variant }) {
   if (killed) return "killed";
+  if (Object.keys(variants).length) return `${variant} of ${Object.keys(variants).join(", ")}`;
   return (on ? "on" : "off") + (percentage === null ? "" : `, on for ${percent(percentage)}`);
 }
 

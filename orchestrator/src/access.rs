@@ -12,7 +12,7 @@ pub(crate) use origin::{Author, Origin};
 pub use tokens::{Denied, Role, Token, Tokens};
 
 /// Whether a `Host` means this machine whatever a name server says: `localhost` or a loopback address.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_matches(['[', ']']);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())

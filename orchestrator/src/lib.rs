@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use ficus_rules::spec::Complaint;
 
-pub use access::{Denied, Role, Token, Tokens};
+pub use access::{Denied, Role, Token, Tokens, is_loopback};
 pub use config::Config;
 pub use listener::{Caller, Listener, Stream, Tls};
 pub use notification::{Format, Notifier};
@@ -127,6 +127,12 @@ impl Orchestrator {
     /// The admin API: `/health`, `/ready` and `/api/v1/…`; and the console at `/`.
     pub fn router(&self) -> axum::Router {
         api::router(Arc::clone(&self.shared))
+    }
+
+    /// Hands the flags that serve, with what operators override, to `ask`.
+    pub fn with_flags(&self, ask: &mut dyn FnMut(&ficus_rules::flag::Flags, &ficus_rules::flag::FlagOverrides)) {
+        let view = self.shared.publisher.view();
+        ask(&view.rulebook.rules.flags, &view.overrides.flags);
     }
 
     /// Reads the rules directory now. Returns the generation of the rules that serve.

@@ -219,6 +219,12 @@ impl Gateway {
         }
     }
 
+    /// Hands the flags that serve, with what operators override, to `ask`.
+    pub fn with_flags(&self, ask: &mut dyn FnMut(&ficus_rules::flag::Flags, &ficus_rules::flag::FlagOverrides)) {
+        let current = self.inner.current.load();
+        ask(&current.rules.flags, &current.published.overrides.flags);
+    }
+
     /// The generation that is served.
     pub fn generation(&self) -> u64 {
         self.inner.current.load().published.generation

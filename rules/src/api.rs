@@ -194,8 +194,12 @@ pub struct PinRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagRequest {
-    /// The value for everybody.
+    /// Whether it is on for everybody; of a flag with variants, nothing.
+    #[serde(default)]
     pub on: bool,
+    /// The variant that everybody gets, of a flag with variants.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// For how long, in seconds; unset: until it is deleted.
     #[serde(default)]
     pub for_seconds: Option<u64>,

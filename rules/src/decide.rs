@@ -205,8 +205,7 @@ pub fn matched(snapshot: &Snapshot, request: &dyn Request) -> Option<Matched> {
 
 /// Whether a flag is on for a caller; one that there is not is off.
 pub fn flag_is_on(snapshot: &Snapshot, name: &str, request: &dyn Request, caller: &Caller, now: Timestamp) -> bool {
-    let over = snapshot.published.overrides.flags.get(name);
-    snapshot.rules.flags.get(name).is_some_and(|flag| flag::is_on(flag, over, request, caller, now))
+    flag::is_on(&snapshot.rules.flags, &snapshot.published.overrides.flags, name, request, caller, now)
 }
 
 /// Decides one request.

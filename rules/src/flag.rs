@@ -1,139 +1,244 @@
-//! Feature flags: a value for a caller. Targeting first, then the percentage, then the default; an operator's override
-//! wins over all of it.
+//! Feature flags: a value for a caller. The same answer for the gateway, which knows a request, and for OFREP, whose clients
+//! say what they know; percentages are buckets ([`crate::bucket`]), so that a growing one takes nothing away from anybody.
+//!
+//! The first that speaks decides:
+//!
+//! 1. an operator's override that has not expired;
+//! 2. `killed`, or a flag that this one requires and that has another value: the variant `off`;
+//! 3. the targeting rules, in order;
+//! 4. the percentages, for callers that can be told apart;
+//! 5. the default.
+
+mod context;
+pub mod ofrep;
 
 use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+pub use context::{Context, OfRequest};
 
 use crate::decide::Caller;
 use crate::route::Request;
 use crate::wire::FlagOverride;
 use crate::{Share, Timestamp, bucket};
 
-/// A boolean flag.
+/// The variants of a flag that is on or off.
+pub const ON: &str = "on";
+/// See [`ON`].
+pub const OFF: &str = "off";
+
+/// Flags by name.
+pub type Flags = BTreeMap<String, Flag>;
+/// Overrides by flag.
+pub type FlagOverrides = BTreeMap<String, FlagOverride>;
+
+/// A flag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
     /// Its name.
     pub name: String,
     /// One line for people.
     pub description: String,
-    /// Off for everybody, whatever else is said.
+    /// Its values by variant, all of one kind; of a flag that is on or off: `on` and `off`.
+    pub variants: BTreeMap<String, Value>,
+    /// `off` for everybody, whatever else is said.
     pub killed: bool,
-    /// The value where nothing below speaks.
-    pub default: bool,
-    /// Users for whom it is on.
-    pub users_on: Vec<String>,
-    /// Users for whom it is off.
-    pub users_off: Vec<String>,
-    /// Headers (lower-case name, exact value) that turn it on.
-    pub headers_on: BTreeMap<String, String>,
-    /// Cookies (name, exact value) that turn it on.
-    pub cookies_on: BTreeMap<String, String>,
-    /// The share of callers for whom it is on.
-    pub percentage: Option<Share>,
+    /// Other flags, and the variant that each must have for the caller; else this one is `off`.
+    pub requires: BTreeMap<String, String>,
+    /// Who gets what, in order.
+    pub rules: Vec<Rule>,
+    /// Shares of those whom no rule speaks of.
+    pub split: Option<Split>,
+    /// The variant where nothing else speaks.
+    pub default: String,
+    /// The variant of a flag that is killed, or that lacks what it requires.
+    pub off: String,
     /// Salt of its buckets; its name unless set.
     pub salt: String,
+    /// The day from which on somebody should look whether it is still needed: `2027-01-31`.
+    pub expires: Option<jiff::civil::Date>,
 }
 
-/// Whether a flag is on for a caller.
-///
-/// In this order: an override that has not expired; killed; users off, then on; headers; cookies; the share, for callers
-/// that have a user or an anonymous id; the default.
-pub fn is_on(flag: &Flag, over: Option<&FlagOverride>, request: &dyn Request, caller: &Caller, now: Timestamp) -> bool {
-    if let Some(over) = over.filter(|over| over.expires.is_none_or(|at| now < at)) {
-        return over.on;
-    }
-    if flag.killed {
-        return false;
-    }
-    if let Some(user) = &caller.user {
-        if flag.users_off.contains(user) {
-            return false;
-        }
-        if flag.users_on.contains(user) {
-            return true;
-        }
-    }
-    let targeted = flag.headers_on.iter().any(|(name, value)| request.header(name) == Some(value))
-        || flag.cookies_on.iter().any(|(name, value)| request.cookie(name) == Some(value));
-    if targeted {
-        return true;
-    }
-    match (flag.percentage, unit(caller)) {
-        (Some(share), Some(unit)) => bucket::is_inside(&flag.salt, &unit, share),
-        _ => flag.default,
+/// Who gets what. All conditions that it has must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rule {
+    /// One of these users.
+    pub users: Vec<String>,
+    /// Headers (lower-case name) with one of these values each.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Cookies with one of these values each.
+    pub cookies: BTreeMap<String, Vec<String>>,
+    /// What else is known of the caller, with one of these values each. Of requests: `host`, `method` and `path`.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// What they get.
+    pub serve: Serve,
+}
+
+/// What a rule gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Serve {
+    /// This variant.
+    Variant(String),
+    /// Shares of those who are meant.
+    Split(Split),
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Serve::Variant(OFF.to_owned())
     }
 }
 
-fn unit(caller: &Caller) -> Option<String> {
-    let user = caller.user.as_ref().map(|user| format!("user:{user}"));
-    user.or_else(|| caller.anonymous.as_ref().map(|id| format!("anonymous:{id}")))
+/// Shares of callers. Each variant has its place among the buckets, in the order of their names: the last one's share
+/// grows without moving anybody but those of `rest`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// Variants with their shares, together at most all.
+    pub shares: Vec<(String, Share)>,
+    /// The variant of those who are left.
+    pub rest: String,
+}
+
+/// A value, and because of what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation<'a> {
+    /// The variant's name.
+    pub variant: &'a str,
+    /// Its value.
+    pub value: &'a Value,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a flag has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// An operator says so, for everybody.
+    Override,
+    /// It is killed.
+    Killed,
+    /// A flag that it requires has another value.
+    Prerequisite,
+    /// A rule speaks of the caller.
+    Targeted,
+    /// The caller's bucket.
+    Split,
+    /// Nothing else speaks.
+    Default,
+}
+
+impl Reason {
+    /// The word of OpenFeature for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Override => "STATIC",
+            Reason::Killed => "DISABLED",
+            Reason::Prerequisite => "PREREQUISITE_FAILED",
+            Reason::Targeted => "TARGETING_MATCH",
+            Reason::Split => "SPLIT",
+            Reason::Default => "DEFAULT",
+        }
+    }
+}
+
+impl Flag {
+    /// Whether it is on or off, and nothing else: such a flag can gate routes and plugins.
+    pub fn is_switch(&self) -> bool {
+        self.variants.values().all(Value::is_boolean)
+    }
+
+    /// Whether somebody should look at it.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).is_some_and(|day| day.timestamp().as_millisecond() <= now.0)
+    }
+}
+
+/// A flag's value for a caller; `None`: there is no such flag.
+pub fn evaluate<'a>(
+    flags: &'a Flags,
+    overrides: &FlagOverrides,
+    name: &str,
+    context: &dyn Context,
+    now: Timestamp,
+) -> Option<Evaluation<'a>> {
+    let flag = flags.get(name)?;
+    let (variant, reason) = flag.decide(flags, overrides, context, now);
+    let (variant, value) = flag.variants.get_key_value(variant)?;
+    Some(Evaluation { variant, value, reason })
+}
+
+/// Whether a flag is on for the caller of a request; one that there is not is off.
+pub fn is_on(flags: &Flags, overrides: &FlagOverrides, name: &str, request: &dyn Request, caller: &Caller, now: Timestamp) -> bool {
+    let evaluation = evaluate(flags, overrides, name, &OfRequest { request, caller }, now);
+    evaluation.is_some_and(|evaluation| *evaluation.value == Value::Bool(true))
+}
+
+impl Flag {
+    fn decide<'a>(&'a self, flags: &'a Flags, overrides: &FlagOverrides, context: &dyn Context, now: Timestamp) -> (&'a str, Reason) {
+        let live = overrides.get(&self.name).filter(|over| over.expires.is_none_or(|at| now < at));
+        let overridden = live.and_then(|over| self.variants.get_key_value(over.variant()));
+        if let Some((variant, _)) = overridden {
+            return (variant, Reason::Override);
+        }
+        if self.killed {
+            return (&self.off, Reason::Killed);
+        }
+        // Circles are refused when the files are read, so this ends.
+        let has = |(other, wanted): (&String, &String)| {
+            flags.get(other).is_some_and(|flag| flag.decide(flags, overrides, context, now).0 == wanted)
+        };
+        if !self.requires.iter().all(has) {
+            return (&self.off, Reason::Prerequisite);
+        }
+        let met = self.rules.iter().filter(|rule| rule.speaks_of(context));
+        for rule in met {
+            match &rule.serve {
+                Serve::Variant(variant) => return (variant, Reason::Targeted),
+                Serve::Split(split) => {
+                    if let Some(unit) = unit(context) {
+                        return (split.of(&self.salt, &unit), Reason::Split);
+                    }
+                }
+            }
+        }
+        match (&self.split, unit(context)) {
+            (Some(split), Some(unit)) => (split.of(&self.salt, &unit), Reason::Split),
+            _ => (&self.default, Reason::Default),
+        }
+    }
+}
+
+impl Rule {
+    fn speaks_of(&self, context: &dyn Context) -> bool {
+        let user = |users: &Vec<String>| users.is_empty() || context.user().is_some_and(|user| users.iter().any(|one| one == user));
+        let one_of = |values: &Vec<String>, value: Option<&str>| value.is_some_and(|value| values.iter().any(|one| one == value));
+        user(&self.users)
+            && self.headers.iter().all(|(name, values)| one_of(values, context.header(name)))
+            && self.cookies.iter().all(|(name, values)| one_of(values, context.cookie(name)))
+            && self.attributes.iter().all(|(name, values)| one_of(values, context.attribute(name).as_deref()))
+    }
+}
+
+impl Split {
+    fn of(&self, salt: &str, unit: &str) -> &str {
+        let bucket = bucket::bucket(salt, unit);
+        let mut end = 0;
+        for (variant, share) in &self.shares {
+            end += share.millionths();
+            if bucket < end {
+                return variant;
+            }
+        }
+        &self.rest
+    }
+}
+
+/// What a caller's bucket is made of: who it is, or the id that the gateway gave it.
+fn unit(context: &dyn Context) -> Option<String> {
+    let user = context.user().map(|user| format!("user:{user}"));
+    user.or_else(|| context.anonymous().map(|id| format!("anonymous:{id}")))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Flag, is_on};
-    use crate::decide::Caller;
-    use crate::route::PlainRequest;
-    use crate::wire::FlagOverride;
-    use crate::{Share, Timestamp};
-
-    const NOW: Timestamp = Timestamp(1_000);
-
-    fn flag() -> Flag {
-        Flag {
-            name: "new-profile".into(),
-            description: String::new(),
-            killed: false,
-            default: false,
-            users_on: vec!["7".into()],
-            users_off: vec!["8".into()],
-            headers_on: [("x-preview".to_owned(), "yes".to_owned())].into(),
-            cookies_on: [("preview".to_owned(), "1".to_owned())].into(),
-            percentage: None,
-            salt: "new-profile".into(),
-        }
-    }
-
-    fn request() -> PlainRequest {
-        PlainRequest::new("GET", "/").expect("a plain path")
-    }
-
-    fn user(id: &str) -> Caller {
-        Caller { user: Some(id.to_owned()), ..Caller::default() }
-    }
-
-    fn over(on: bool, expires: Option<Timestamp>) -> FlagOverride {
-        FlagOverride { on, expires, note: String::new() }
-    }
-
-    #[test]
-    fn an_override_wins_until_it_expires() {
-        let killed = Flag { killed: true, ..flag() };
-        assert!(is_on(&killed, Some(&over(true, None)), &request(), &user("8"), NOW));
-        assert!(!is_on(&flag(), Some(&over(false, Some(Timestamp(1_001)))), &request(), &user("7"), NOW));
-        assert!(is_on(&flag(), Some(&over(false, Some(NOW))), &request(), &user("7"), NOW));
-    }
-
-    #[test]
-    fn a_killed_flag_is_off_for_its_users_too() {
-        assert!(!is_on(&Flag { killed: true, default: true, ..flag() }, None, &request(), &user("7"), NOW));
-    }
-
-    #[test]
-    fn targets_come_before_share_and_default() {
-        let wide = Flag { percentage: Some(Share::ALL), default: true, ..flag() };
-        assert!(!is_on(&wide, None, &request().with_header("X-Preview", "yes"), &user("8"), NOW));
-        assert!(is_on(&flag(), None, &request(), &user("7"), NOW));
-        assert!(is_on(&flag(), None, &request().with_header("X-Preview", "yes"), &user("9"), NOW));
-        assert!(is_on(&flag(), None, &request().with_header("Cookie", "a=b; preview=1"), &user("9"), NOW));
-        assert!(!is_on(&flag(), None, &request().with_header("Cookie", "preview=10"), &user("9"), NOW));
-    }
-
-    #[test]
-    fn a_share_needs_somebody_to_count() {
-        let none = Flag { percentage: Some(Share::NONE), default: true, ..flag() };
-        assert!(!is_on(&none, None, &request(), &user("9"), NOW));
-        assert!(is_on(&none, None, &request(), &Caller::default(), NOW), "nobody to count: the default");
-        let all = Flag { percentage: Some(Share::ALL), ..flag() };
-        assert!(is_on(&all, None, &request(), &Caller { anonymous: Some("a".into()), ..Caller::default() }, NOW));
-    }
-}
+mod tests;

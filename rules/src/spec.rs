@@ -94,6 +94,7 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
         documents.read(&Text::new(index, file, &report));
     }
     names::lint(&documents, known, &report);
+    flags::lint(&documents, known, &report);
     plugins::lint(&documents, known, &report);
     reach::lint(&documents, &report);
     for capability in &documents.capabilities {
@@ -114,7 +115,7 @@ impl Documents {
     /// The rules that the documents stand for; only worth something when nobody complained.
     fn resolve(&self) -> RuleSet {
         let capabilities: BTreeMap<_, _> = self.capabilities.iter().map(|c| (c.name.value.clone(), c.resolve())).collect();
-        let flags = self.flags.iter().map(|flag| (flag.value.name.clone(), flag.value.clone())).collect();
+        let flags = self.flags.iter().map(|document| (document.flag.name.clone(), document.flag.clone())).collect();
         let routes = || capabilities.values().flat_map(|capability: &crate::plan::Capability| &capability.routes);
         let answers_preflights = routes().any(|route| route.plugins.as_ref().is_some_and(|plugins| plugins.cors.is_some()));
         RuleSet { capabilities, flags, answers_preflights }

@@ -90,12 +90,23 @@ pub struct PinOverride {
 /// `ficus flag new-profile on --for 1h`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FlagOverride {
-    /// The value for everybody.
+    /// Whether it is on for everybody; of a flag with variants, nothing.
     pub on: bool,
+    /// The variant that everybody gets, of a flag with variants.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// When it ends by itself.
     pub expires: Option<Timestamp>,
     /// Who set it, and why.
     pub note: String,
+}
+
+impl FlagOverride {
+    /// The variant that everybody gets.
+    pub fn variant(&self) -> &str {
+        let switch = if self.on { crate::flag::ON } else { crate::flag::OFF };
+        self.variant.as_deref().unwrap_or(switch)
+    }
 }
 
 /// What a gateway does and counts. Body of `POST /api/v1/gateways/report`.

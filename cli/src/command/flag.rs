@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use ficus_rules::api::{FlagRequest, WishRequest};
 use ficus_rules::decide::Snapshot;
+use ficus_rules::flag::{OFF, ON};
 use ficus_rules::wire::Overrides;
 use http::Method;
 use serde::Serialize;
@@ -12,12 +13,12 @@ use serde::Serialize;
 use super::explain;
 use super::wish::whoami;
 use crate::admin::Admin;
-use crate::args::{Args, Flag, FlagArg};
+use crate::args::{Args, Flag};
 
 /// Shows all flags, or sets or clears the override of one and prints what is overridden then.
 pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     let admin = Admin::new(args)?;
-    let (Some(name), Some(value)) = (&flag.name, flag.value) else {
+    let (Some(name), Some(value)) = (&flag.name, flag.value.as_deref()) else {
         let snapshot = explain::published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?;
         let lines = lines(&snapshot);
         if args.json {
@@ -29,10 +30,11 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     let path = format!("/api/v1/flags/{name}");
     let reason = Some(flag.reason.clone()).filter(|reason| !reason.is_empty());
     let overrides: Overrides = match value {
-        FlagArg::Clear => admin.send(Method::DELETE, &path, &WishRequest { by: whoami(), reason }).await?,
+        "clear" => admin.send(Method::DELETE, &path, &WishRequest { by: whoami(), reason }).await?,
         value => {
-            let request =
-                FlagRequest { on: value == FlagArg::On, for_seconds: flag.lasts.map(|lasts| lasts.as_secs()), by: whoami(), reason };
+            let variant = Some(value.to_owned()).filter(|value| ![ON, OFF].contains(&value.as_str()));
+            let for_seconds = flag.lasts.map(|lasts| lasts.as_secs());
+            let request = FlagRequest { on: value == ON, variant, for_seconds, by: whoami(), reason };
             admin.send(Method::PUT, &path, &request).await?
         }
     };
@@ -41,7 +43,7 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     }
     println!("{} flags overridden", overrides.flags.len());
     for (name, flag) in &overrides.flags {
-        println!("  {name}: {}", if flag.on { "on" } else { "off" });
+        println!("  {name}: {}", flag.variant());
     }
     Ok(())
 }
@@ -59,11 +61,13 @@ struct Line {
 
 fn lines(snapshot: &Snapshot) -> Vec<Line> {
     let overrides = &snapshot.published.overrides.flags;
-    let word = |on: bool| if on { "on" } else { "off" };
+    let now = ficus_rules::Timestamp::from(std::time::SystemTime::now());
     let named = snapshot.rules.flags.values().map(|flag| {
-        let share = flag.percentage.map_or(String::new(), |share| format!(", on for {share}"));
-        let file = if flag.killed { "killed".to_owned() } else { format!("{}{share}", word(flag.default)) };
-        let overridden = overrides.get(&flag.name).map(|one| format!("{} {}", word(one.on), one.note).trim().to_owned());
+        let shares = flag.split.iter().flat_map(|split| &split.shares).map(|(variant, share)| format!(", {variant} for {share}"));
+        let expired = if flag.is_expired(now) { ", its last day has come" } else { "" };
+        let said = format!("{}{}", flag.default, shares.collect::<String>());
+        let file = format!("{}{expired}", if flag.killed { "killed" } else { &said });
+        let overridden = overrides.get(&flag.name).map(|one| format!("{} {}", one.variant(), one.note).trim().to_owned());
         Line { name: flag.name.clone(), description: flag.description.clone(), file, overridden }
     });
     named.collect()
@@ -96,7 +100,7 @@ mod tests {
     fn flags_are_listed_with_what_overrides_them() {
         let text = "[flag.new-profile]\ndescription = \"The new page\"\ndefault = true\n\n[flag.other]\n";
         let mut state = Published { rules: vec![RuleFile { name: "flags.toml".into(), text: text.into() }], ..Published::default() };
-        state.overrides.flags.insert("new-profile".into(), FlagOverride { on: false, expires: None, note: "by ann".into() });
+        state.overrides.flags.insert("new-profile".into(), FlagOverride { note: "by ann".into(), ..FlagOverride::default() });
         let page = super::page(&super::lines(&explain::published(state).unwrap()));
         assert_eq!(page, "new-profile  on (override: off by ann)  The new page\nother        off\n");
     }

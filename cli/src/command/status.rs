@@ -117,7 +117,7 @@ fn page(status: &Status) -> String {
         let _ = writeln!(page, "override: reads of {} for {who} go to {} {}", pin.capability, pin.side, pin.note);
     }
     for (name, flag) in &status.overrides.flags {
-        let _ = writeln!(page, "override: flag {name} is {} {}", if flag.on { "on" } else { "off" }, flag.note);
+        let _ = writeln!(page, "override: flag {name} is {} {}", flag.variant(), flag.note);
     }
     page
 }

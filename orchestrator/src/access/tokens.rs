@@ -16,13 +16,15 @@ pub enum Role {
     Operator,
     /// Everything, also what can't be taken back.
     Admin,
+    /// Asks for feature flags, and nothing else: a monolith, a service.
+    Flags,
     /// A gateway or an agent: takes published states and orders, reports, and nothing else.
     Fleet,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 4] = [Role::Viewer, Role::Operator, Role::Admin, Role::Fleet];
+    pub const ALL: [Role; 5] = [Role::Viewer, Role::Operator, Role::Admin, Role::Fleet, Role::Flags];
 
     /// The word in `ficus.toml` and in answers.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Role {
             Role::Operator => "operator",
             Role::Admin => "admin",
             Role::Fleet => "fleet",
+            Role::Flags => "flags",
         }
     }
 
@@ -41,7 +44,11 @@ impl Role {
 
     /// Whether whoever has this role may do what asks for `needed`.
     pub fn covers(self, needed: Role) -> bool {
-        self == Role::Admin || self == needed || (self == Role::Operator && needed == Role::Viewer)
+        match needed {
+            Role::Viewer => matches!(self, Role::Viewer | Role::Operator | Role::Admin),
+            Role::Flags => matches!(self, Role::Flags | Role::Viewer | Role::Operator | Role::Admin),
+            Role::Operator | Role::Admin | Role::Fleet => self == Role::Admin || self == needed,
+        }
     }
 }
 

@@ -82,12 +82,17 @@ pub(super) async fn set_flag(
         Err(answer) => return *answer,
     };
     let by = origin.says(&request.by);
-    let new = FlagOverride { on: request.on, expires: expires(request.for_seconds), note: note(&by, request.reason.as_deref()) };
+    let note = note(&by, request.reason.as_deref());
+    let new = FlagOverride { on: request.on, variant: request.variant, expires: expires(request.for_seconds), note };
     let change: OverrideChange = Box::new(move |view, overrides| {
-        if !view.rulebook.rules.flags.contains_key(&name) {
+        let Some(flag) = view.rulebook.rules.flags.get(&name) else {
             return Err(Refusal::Unknown(format!("no flag is called `{name}`")));
+        };
+        if !flag.variants.contains_key(new.variant()) {
+            let known: Vec<&str> = flag.variants.keys().map(String::as_str).collect();
+            return Err(Refusal::Refused(format!("flag `{name}` has no variant `{}` (there are: {})", new.variant(), known.join(", "))));
         }
-        let text = format!("flag {name} is {} for everybody", if new.on { "on" } else { "off" });
+        let text = format!("flag {name} is {} for everybody", new.variant());
         let detail = json!({ "flag": name, "override": new });
         overrides.flags.insert(name, new);
         Ok((None, line("flag", text, detail)))

@@ -1,5 +1,7 @@
 //! What the console shows beside the status: what a capability's rule file says, its recent traffic, and the flags.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::flag::Flag;
@@ -128,10 +130,19 @@ pub struct FlagStatus {
     pub description: String,
     /// Off for everybody, whatever else the file says.
     pub killed: bool,
-    /// The value where nobody is targeted.
+    /// Whether it is on where nobody is targeted.
     pub default: bool,
     /// The share of callers for whom it is on.
     pub percentage: Option<Share>,
+    /// Its variants with their values; empty: it is on or off.
+    #[serde(default)]
+    pub variants: BTreeMap<String, serde_json::Value>,
+    /// The variant where nobody is targeted.
+    #[serde(default)]
+    pub default_variant: String,
+    /// The day from which on somebody should look at it.
+    #[serde(default)]
+    pub expires: Option<String>,
     /// What an operator says for everybody.
     pub overridden: Option<FlagOverride>,
 }
@@ -208,12 +219,16 @@ impl From<&Traffic> for SidePoint {
 impl FlagStatus {
     /// A flag with what an operator says of it.
     pub fn new(flag: &Flag, overridden: Option<FlagOverride>) -> FlagStatus {
+        let is_switch = flag.is_switch();
         FlagStatus {
             name: flag.name.clone(),
             description: flag.description.clone(),
             killed: flag.killed,
-            default: flag.default,
-            percentage: flag.percentage,
+            default: flag.variants.get(&flag.default) == Some(&serde_json::Value::Bool(true)),
+            percentage: flag.split.as_ref().filter(|_| is_switch).and_then(|split| split.shares.first()).map(|(_, share)| *share),
+            variants: if is_switch { BTreeMap::new() } else { flag.variants.clone() },
+            default_variant: flag.default.clone(),
+            expires: flag.expires.map(|day| day.to_string()),
             overridden,
         }
     }

@@ -4,11 +4,11 @@
 use toml::de::{DeTable, DeValue};
 
 use super::fields::Fields;
+use super::flags::FlagDocument;
 use super::plugins::PluginsDocument;
 use super::source::{Located, Place, Text};
 use super::words::is_name;
 use super::{FLAGS_FILE, capability, flags};
-use crate::flag::Flag;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
@@ -20,7 +20,7 @@ use crate::route::Pattern;
 #[derive(Debug, Default)]
 pub(super) struct Documents {
     pub(super) capabilities: Vec<CapabilityDocument>,
-    pub(super) flags: Vec<Located<Flag>>,
+    pub(super) flags: Vec<FlagDocument>,
     /// Capabilities of files that are no TOML: others may name them.
     pub(super) unreadable: Vec<String>,
     /// `flags.toml` is no TOML: nobody knows which flags there are.

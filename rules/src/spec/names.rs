@@ -53,8 +53,13 @@ fn flags(capability: &CapabilityDocument, documents: &Documents, report: &Report
     }
     let of_routes = capability.routes.iter().flat_map(|route| route.flag.iter().chain(&route.plugins.flags));
     for flag in of_routes.chain(&capability.plugins.flags) {
-        if !documents.flags.iter().any(|known| known.value.name == flag.value) {
-            let hint = suggest(&flag.value, documents.flags.iter().map(|flag| flag.value.name.as_str()));
+        let found = documents.flags.iter().find(|known| known.flag.name == flag.value);
+        if found.is_some_and(|found| !found.flag.is_switch()) {
+            let message = format!("the flag `{}` is not on or off: it cannot gate anything", flag.value);
+            report.error(&flag.at, message, "name one without `variants`");
+        }
+        if found.is_none() {
+            let hint = suggest(&flag.value, documents.flags.iter().map(|known| known.flag.name.as_str()));
             let hint = if hint.is_empty() { format!("there are no flags: add `[flag.{}]` to {FLAGS_FILE}", flag.value) } else { hint };
             report.error(&flag.at, format!("there is no flag `{}` in {FLAGS_FILE}", flag.value), hint);
         }

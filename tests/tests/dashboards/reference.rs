@@ -56,7 +56,7 @@ database = "sqlite://users.sqlite3"
 "#;
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 33] = [
+pub(crate) const PLACES: [(&str, &str); 34] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -92,6 +92,7 @@ pub(crate) const PLACES: [(&str, &str); 33] = [
     ("[[table]]", "[[table]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a column", "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { pack = [\"a\"], qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("[[test]]", "[[test]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("[[flag.NAME.rule]]", "[flag.a]\n[[flag.a.rule]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[flag.NAME]", "[flag.a]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
 ];
 

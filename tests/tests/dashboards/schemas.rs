@@ -228,6 +228,8 @@ fn the_schemas_have_the_keys_of_the_parser() -> Result<()> {
         forms.iter().filter_map(|form| form["properties"].as_object()).flat_map(|form| form.keys().cloned()).collect();
     same("a column", &keys(of_place("a column"))?, &columns)?;
     let flags = properties(&schema("flags")?, "/properties/flag/additionalProperties/properties")?;
+    let rules = properties(&schema("flags")?, "/properties/flag/additionalProperties/properties/rule/items/properties")?;
+    same("[[flag.NAME.rule]]", &keys(of_place("[[flag.NAME.rule]]"))?, &rules)?;
     same("[flag.NAME]", &keys(of_place("[flag.NAME]"))?, &flags)?;
     let configuration = schema("ficus")?;
     for (section, pointer) in CONFIGURATION_KEYS {
