@@ -150,7 +150,8 @@ impl Flag {
 
     /// Whether somebody should look at it.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()).is_some_and(|day| day.timestamp().as_millisecond() <= now.0)
+        let midnight = self.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        midnight.is_some_and(|day| u64::try_from(day.timestamp().as_millisecond()).unwrap_or(0) <= now.0)
     }
 }
 
