@@ -48,17 +48,17 @@ pub(crate) fn router(tokens: &Tokens, source: impl Source + 'static) -> Router {
 }
 
 async fn single(State(door): State<Door>, Path(key): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
-    let said = match door.admit(&headers).and_then(|()| Said::read(&body).map_err(answer)) {
+    let said = match door.admit(&headers).and_then(|()| Said::read(&body)) {
         Ok(said) => said,
-        Err(refused) => return refused,
+        Err(refused) => return answer(refused),
     };
     answer(door.ask(|flags, overrides| ofrep::single(flags, overrides, &key, &said, now())))
 }
 
 async fn bulk(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
-    let said = match door.admit(&headers).and_then(|()| Said::read(&body).map_err(answer)) {
+    let said = match door.admit(&headers).and_then(|()| Said::read(&body)) {
         Ok(said) => said,
-        Err(refused) => return refused,
+        Err(refused) => return answer(refused),
     };
     let (_, all) = door.ask(|flags, overrides| (200, ofrep::bulk(flags, overrides, &said, now())));
     let text = all.to_string();
@@ -75,11 +75,10 @@ async fn bulk(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Resp
 
 impl Door {
     /// Who has a token for it or, where there are no tokens, who asks for this machine by its own name.
-    #[allow(clippy::result_large_err, reason = "the answer itself")]
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), ofrep::Answer> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         if self.tokens.is_empty() && !is_loopback(host) {
-            return Err(answer((403, json!({ "errorDetails": "without tokens, only this machine is answered, by its own name" }))));
+            return Err((403, json!({ "errorDetails": "without tokens, only this machine is answered, by its own name" })));
         }
         // OpenFeature's providers send either.
         let key = headers.get("x-api-key").map(|key| [b"Bearer ", key.as_bytes()].concat());
@@ -87,8 +86,8 @@ impl Door {
         let given: HeaderMap = key.map(|key| (header::AUTHORIZATION, key)).into_iter().collect();
         let given = if headers.contains_key(header::AUTHORIZATION) { headers } else { &given };
         self.tokens.admit(given, Role::Flags).map(drop).map_err(|denied| match denied {
-            Denied::Unknown => answer((401, json!({ "errorDetails": "flags need a token: `Authorization: Bearer …` or `X-API-Key`" }))),
-            Denied::Weaker { .. } => answer((403, json!({ "errorDetails": "this token is not for flags" }))),
+            Denied::Unknown => (401, json!({ "errorDetails": "flags need a token: `Authorization: Bearer …` or `X-API-Key`" })),
+            Denied::Weaker { .. } => (403, json!({ "errorDetails": "this token is not for flags" })),
         })
     }
 
