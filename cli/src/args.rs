@@ -275,6 +275,9 @@ pub(crate) struct Explain {
     /// The logged-in user's id. A session cookie is not looked up: without this, its caller is explained as a stranger.
     #[arg(long)]
     pub(crate) user: Option<String>,
+    /// A role of that user; may be given several times
+    #[arg(long = "role", value_name = "ROLE", requires = "user")]
+    pub(crate) roles: Vec<String>,
     /// The id in the gateway's anonymous cookie.
     #[arg(long)]
     pub(crate) anonymous: Option<String>,

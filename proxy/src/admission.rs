@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ficus_rules::require::Access;
 use ficus_rules::decide::{Admission, Caller, Decision, Snapshot, decide_matched, is_safe, matched, needs_anonymous, unidentified};
 use ficus_rules::route::Matched;
 use ficus_rules::{Side, Timestamp};
@@ -53,10 +54,14 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
         }
         let decision = decided(gateway, &snapshot, matched.as_ref(), carried).await?;
         let (admission, tracked) = (decision.admission, decision.tracked);
+        let refused = decision.access.status().map(|status| (status, decision.log_in.clone()));
         carried.side = decision.side;
         carried.counters = decision.capability.as_deref().map(|capability| gateway.counters.of(capability));
         carried.decision = Some(decision);
         carried.snapshot = snapshot;
+        if let Some((status, log_in)) = refused {
+            return Err(no_access(carried, status, log_in).into());
+        }
         let Some(counters) = carried.counters.clone().filter(|_| tracked) else { return Ok(()) };
         if !gateway.validity.allows(carried.serving().phase, Instant::now()) {
             return Err(out_of_touch().into());
@@ -99,9 +104,12 @@ async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>
     let as_stranger = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
     let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
     if carried.login.is_none() {
-        carried.login = Some(gateway.callers.find(&carried.asked).await);
+        carried.login = Some(gateway.callers.find(&carried.asked, &carried.peer).await);
     }
-    caller.user = carried.login.as_ref().and_then(|login| login.user()).map(|user| user.id.clone());
+    if let Some(user) = carried.login.as_ref().and_then(|login| login.user()) {
+        caller.user = Some(user.id.clone());
+        caller.roles.clone_from(&user.roles);
+    }
     gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
     caller.markers.clone_from(&carried.markers);
     if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, &carried.asked, &caller) {
@@ -111,6 +119,7 @@ async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>
     }
     let decision = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
     match carried.login.as_ref().map(|login| &login.identity) {
+        Some(Identity::Unknown) if decision.access != Access::Open => Err(identity_unknown()),
         Some(Identity::Unknown) => unidentified(decision, snapshot, &caller).ok_or_else(identity_unknown),
         _ => Ok(decision),
     }
@@ -154,6 +163,16 @@ pub(crate) fn is_connected(session: &Session) -> bool {
     const ESTABLISHED: u8 = 1;
     let socket = session.digest().and_then(|digest| digest.socket_digest.as_ref());
     socket.and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)
+}
+
+/// Strangers that ask for a page are shown the way to the log-in, if there is one.
+fn no_access(carried: &Carried, status: u16, log_in: Option<String>) -> Refusal {
+    let page = carried.asked.method == "GET" && !carried.asked.wants_json();
+    match log_in.filter(|_| page) {
+        Some(way) => Refusal::elsewhere(StatusCode::FOUND, "log_in", way),
+        None if status == 401 => Refusal::new(StatusCode::UNAUTHORIZED, "log_in", "this needs a log-in"),
+        None => Refusal::new(StatusCode::FORBIDDEN, "role", "you may not use this: it is for others"),
+    }
 }
 
 fn out_of_touch() -> Refusal {

@@ -76,6 +76,10 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
     if let Some(location) = &refusal.location {
         head.insert_header("location", location.as_str())?;
     }
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        // A challenge must be there (RFC 9110, 11.6.1); browsers open no window for this one.
+        head.insert_header("www-authenticate", "Bearer")?;
+    }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         head.insert_header("allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")?;
     }

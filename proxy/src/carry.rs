@@ -26,6 +26,9 @@ use crate::harden::{Fault, Guard};
 use crate::upstream::{Place, STREAM_SILENCE};
 use crate::{cache, csrf, fallback, forward, harden, observe, plugins, secure, validity, wrote};
 
+/// By this header an answer of modern ends its caller's session. It goes no further.
+const LOG_OUT: &str = "ficus-log-out";
+
 /// Carries requests.
 pub(crate) struct Carrier(pub(crate) Arc<Inner>);
 
@@ -71,6 +74,19 @@ impl Carrier {
             session.set_abort_on_close(false);
         }
         Ok(())
+    }
+
+    /// Modern says that its caller has logged out. An answer that says so while the monolith still knows the caller would be
+    /// a lie: it becomes a failure, and the caller can try again.
+    async fn log_out(&self, carried: &mut Carried, answer: &mut ResponseHeader) -> Result<()> {
+        match self.0.callers.log_out(&carried.asked, &carried.peer).await {
+            Ok(lines) => lines.into_iter().try_for_each(|line| answer.append_header(header::SET_COOKIE, line).map(drop)),
+            Err(why) => {
+                tracing::warn!(why, request_id = carried.request_id, "a session could not be ended at the monolith");
+                carried.refused = Some("log_out");
+                Err(Error::explain(ErrorType::HTTPStatus(503), "the log-out did not reach the monolith"))
+            }
+        }
     }
 
     /// Whether an answer tells of a write that its caller must be able to read back.
@@ -246,7 +262,10 @@ impl ProxyHttp for Carrier {
         // Before its caller knows: what it reads next must not be from before.
         self.touch(carried);
         carried.capture = self.0.shadow.begin(carried, head);
-        self.0.callers.answered(&carried.asked, &head.headers);
+        if head.remove_header(LOG_OUT).is_some() && carried.side == Side::Modern {
+            self.log_out(carried, head).await?;
+        }
+        self.0.callers.answered(&carried.asked, &carried.peer, &head.headers);
         if carried.keeping.as_mut().is_some_and(|keeping| !keeping.begin(head)) {
             carried.keeping = None;
         }

@@ -17,7 +17,10 @@ mod observing;
 mod upstream;
 
 pub use cache::CacheLimits;
-pub use identity::{DjangoIdentity, DjangoSessions, DrfTokens, Identity, RoleColumn, SessionDatabase, UserTable};
+pub use identity::{
+    DjangoIdentity, DjangoSessions, DrfTokens, FlaskIdentity, FlaskSessions, Identity, JwtIdentity, JwtKeys, MonolithIdentity, RoleColumn,
+    SessionDatabase, UserTable, WtfCsrf, jwt_algorithms,
+};
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
 pub use observing::{AccessLog, AccessLogTarget, QueryTold, Tracing};

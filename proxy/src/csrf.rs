@@ -1,19 +1,24 @@
-//! Django's CSRF protection for writes that modern answers. The token is in a header or in the form; for the form, the
-//! beginning of the body is read ahead and sent on with the rest. What makes a token right is
-//! `ficus_rules::identity::csrf`.
+//! CSRF protection for writes that modern answers, by the rules of the framework whose session the caller has. The token is in
+//! a header or in the form; for the form, the beginning of the body is read ahead and sent on with the rest. What makes a
+//! token right is `ficus_rules::identity`'s.
+
+use std::time::SystemTime;
 
 use bytes::BytesMut;
+use ficus_rules::Timestamp;
 use ficus_rules::identity::csrf::{Evidence, check};
+use ficus_rules::identity::django::Secrets;
+use ficus_rules::identity::flask;
 use ficus_rules::route::Request as _;
 use http::StatusCode;
 use pingora::proxy::Session;
 
 use crate::answer::Refusal;
 use crate::carried::Carried;
+use crate::config::WtfCsrf;
 use crate::gateway::Inner;
+use crate::identity::By;
 
-/// The form field of Django.
-const FIELD: &str = "csrfmiddlewaretoken";
 /// How far into a form it is looked for.
 const LOOKED_THROUGH: usize = 60 * 1024;
 /// What pingora keeps of a body that was read ahead, and sends by itself.
@@ -21,38 +26,95 @@ const BUFFERED: usize = 64 * 1024;
 
 /// Checks a write. One whose caller a header names is no forgery: other sites can send cookies along, but no such header.
 pub(crate) async fn verify(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Refusal> {
-    if carried.login.as_ref().is_some_and(|login| login.by_header && login.user().is_some()) {
+    if carried.login.as_ref().is_some_and(|login| login.by == By::Header && login.user().is_some()) {
         return Ok(());
     }
-    let by_header = carried.asked.header("x-csrftoken").map(ToOwned::to_owned);
-    let mut verdict = accepts(gateway, carried, by_header.as_deref());
-    let form = Form::of(carried.asked.header("content-type").unwrap_or_default()).filter(|_| carried.asked.method == "POST");
+    let rule = Rule::of(gateway, carried);
+    let by_header = rule.header(carried).map(ToOwned::to_owned);
+    let mut verdict = rule.accepts(gateway, carried, by_header.as_deref());
+    let form = Form::of(carried.asked.header("content-type").unwrap_or_default()).filter(|_| rule.reads_forms(&carried.asked.method));
     if let Some(form) = form.filter(|_| verdict.is_err()) {
-        let by_field = find(session, carried, form).await?;
+        let by_field = find(session, carried, form, rule.field()).await?;
         if by_field.is_some() || by_header.is_none() {
-            verdict = accepts(gateway, carried, by_field.as_deref());
+            verdict = rule.accepts(gateway, carried, by_field.as_deref());
         }
     }
     verdict.map_err(|why| Refusal::new(StatusCode::FORBIDDEN, "csrf", &format!("CSRF verification failed: {why}")))
 }
 
-fn accepts(gateway: &Inner, carried: &Carried, token: Option<&str>) -> Result<(), &'static str> {
-    let settings = gateway.callers.django();
-    let in_session = carried.login.as_ref().and_then(|login| login.csrf.as_deref());
-    let secret = match settings.map(|settings| &settings.csrf_cookie) {
-        Some(None) => in_session,
-        Some(Some(cookie)) => carried.asked.cookie(cookie),
-        None => carried.asked.cookie("csrftoken"),
-    };
-    let evidence = Evidence {
-        scheme: if carried.https { "https" } else { "http" },
-        host: carried.asked.header("host").unwrap_or_default(),
-        cookie: secret,
-        token,
-        origin: carried.asked.header("origin"),
-        referer: carried.asked.header("referer"),
-    };
-    check(&evidence, settings.map_or(&[], |settings| &settings.trusted_origins))
+/// By whose rules a write is judged.
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    /// Django's; also while nothing is configured.
+    Django,
+    /// Flask-WTF's.
+    Wtf(&'a WtfCsrf),
+}
+
+/// A form's field that holds the token.
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    name: &'a str,
+    /// A form may put its own name before it: `account-csrf_token`.
+    prefixed: bool,
+}
+
+impl<'a> Rule<'a> {
+    /// Flask's if the caller has a session of it, or there is no Django.
+    fn of(gateway: &'a Inner, carried: &Carried) -> Rule<'a> {
+        let flasks = gateway.callers.flask().and_then(|flask| flask.csrf.as_ref());
+        let by = carried.login.as_ref().map_or(By::Nothing, |login| login.by);
+        match flasks {
+            Some(wtf) if by == By::Flask || gateway.callers.django().is_none() => Rule::Wtf(wtf),
+            _ => Rule::Django,
+        }
+    }
+
+    fn header<'b>(self, carried: &'b Carried) -> Option<&'b str> {
+        match self {
+            Rule::Django => carried.asked.header("x-csrftoken"),
+            Rule::Wtf(wtf) => wtf.headers.iter().find_map(|name| carried.asked.header(name)),
+        }
+    }
+
+    /// Whether the framework looks for the token in a body that came with this method.
+    fn reads_forms(self, method: &str) -> bool {
+        method == "POST" || matches!(self, Rule::Wtf(_))
+    }
+
+    fn field(self) -> Field<'a> {
+        match self {
+            Rule::Django => Field { name: "csrfmiddlewaretoken", prefixed: false },
+            Rule::Wtf(wtf) => Field { name: &wtf.field, prefixed: true },
+        }
+    }
+
+    fn accepts(self, gateway: &Inner, carried: &Carried, token: Option<&str>) -> Result<(), &'static str> {
+        let in_session = carried.login.as_ref().and_then(|login| login.csrf.as_deref());
+        let (host, referer) = (carried.asked.header("host").unwrap_or_default(), carried.asked.header("referer"));
+        let settings = match self {
+            Rule::Wtf(wtf) => {
+                let evidence = flask::csrf::Evidence { secure: carried.https, host, session: in_session, token, referer };
+                let secrets = Secrets { keys: wtf.secrets.clone() };
+                return flask::csrf::check(&evidence, &secrets, wtf.time_limit, Timestamp::from(SystemTime::now()));
+            }
+            Rule::Django => gateway.callers.django(),
+        };
+        let cookie = match settings.map(|settings| &settings.csrf_cookie) {
+            Some(None) => in_session,
+            Some(Some(cookie)) => carried.asked.cookie(cookie),
+            None => carried.asked.cookie("csrftoken"),
+        };
+        let scheme = if carried.https { "https" } else { "http" };
+        let evidence = Evidence { scheme, host, cookie, token, origin: carried.asked.header("origin"), referer };
+        check(&evidence, settings.map_or(&[], |settings| &settings.trusted_origins))
+    }
+}
+
+impl Field<'_> {
+    fn is(self, name: &str) -> bool {
+        name == self.name || (self.prefixed && name.ends_with(self.name))
+    }
 }
 
 /// How a form is written.
@@ -73,15 +135,16 @@ impl Form {
     }
 
     /// The token in the beginning of a form; `whole` when that is all of it.
-    fn token(self, body: &[u8], whole: bool) -> Option<String> {
+    fn token(self, field: Field<'_>, body: &[u8], whole: bool) -> Option<String> {
         let text = String::from_utf8_lossy(body);
         match self {
             Form::UrlEncoded => {
                 let complete = if whole { &*text } else { text.rsplit_once('&')?.0 };
-                complete.split('&').find_map(|pair| pair.strip_prefix(FIELD)?.strip_prefix('=')).map(ToOwned::to_owned)
+                let mut pairs = complete.split('&').filter_map(|pair| pair.split_once('='));
+                pairs.find(|(name, _)| field.is(name)).map(|(_, value)| value.to_owned())
             }
             Form::Multipart => {
-                let (_, part) = text.split_once(&format!("name=\"{FIELD}\""))?;
+                let (_, part) = text.split(" name=\"").skip(1).filter_map(|part| part.split_once('"')).find(|(name, _)| field.is(name))?;
                 let (_, value) = part.split_once("\r\n\r\n")?;
                 Some(value.split_once("\r\n")?.0.to_owned())
             }
@@ -93,7 +156,7 @@ impl Form {
 ///
 /// Pingora sends what was read ahead by itself when it fits its buffer. Beyond that it is kept here and goes before the
 /// next chunk; therefore a larger body is never read to its end here, because then no chunk would follow.
-async fn find(session: &mut Session, carried: &mut Carried, form: Form) -> Result<Option<String>, Refusal> {
+async fn find(session: &mut Session, carried: &mut Carried, form: Form, field: Field<'_>) -> Result<Option<String>, Refusal> {
     let length = session.get_header("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if session.get_header("expect").is_some() && session.get_retry_buffer().is_none() {
         let _ = session.write_continue_response().await;
@@ -103,7 +166,7 @@ async fn find(session: &mut Session, carried: &mut Carried, form: Form) -> Resul
     let mut seen = BytesMut::from(session.get_retry_buffer().unwrap_or_default().as_ref());
     let found = loop {
         let whole = session.is_body_done();
-        if let Some(token) = form.token(&seen, whole) {
+        if let Some(token) = form.token(field, &seen, whole) {
             break Some(token);
         }
         let ends_later = length.is_none_or(|length| length <= BUFFERED || seen.is_empty() || length - seen.len() > BUFFERED);
@@ -128,19 +191,33 @@ async fn find(session: &mut Session, carried: &mut Carried, form: Form) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::Form;
+    use super::{Field, Form};
+
+    const DJANGOS: Field<'static> = Field { name: "csrfmiddlewaretoken", prefixed: false };
 
     #[test]
     fn a_token_is_found_when_all_of_it_is_there() {
-        let form = |body: &str, whole| Form::UrlEncoded.token(body.as_bytes(), whole);
+        let form = |body: &str, whole| Form::UrlEncoded.token(DJANGOS, body.as_bytes(), whole);
         assert_eq!(form("a=1&csrfmiddlewaretoken=abc&b=2", false).as_deref(), Some("abc"));
         assert_eq!(form("a=1&csrfmiddlewaretoken=ab", false), None, "the rest of it may follow");
         assert_eq!(form("a=1&csrfmiddlewaretoken=abc", true).as_deref(), Some("abc"));
         assert_eq!(form("xcsrfmiddlewaretoken=abc", true), None);
 
         let part = "--b\r\nContent-Disposition: form-data; name=\"csrfmiddlewaretoken\"\r\n\r\nabc";
-        assert_eq!(Form::Multipart.token(part.as_bytes(), false), None);
-        assert_eq!(Form::Multipart.token(format!("{part}\r\n--b").as_bytes(), false).as_deref(), Some("abc"));
+        assert_eq!(Form::Multipart.token(DJANGOS, part.as_bytes(), false), None);
+        assert_eq!(Form::Multipart.token(DJANGOS, format!("{part}\r\n--b").as_bytes(), false).as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn a_form_may_put_its_name_before_that_of_the_field() {
+        let field = Field { name: "csrf_token", prefixed: true };
+        let token = |body: &str| Form::UrlEncoded.token(field, body.as_bytes(), true);
+        assert_eq!(token("a=1&account-csrf_token=x&b=2").as_deref(), Some("x"));
+        assert_eq!(token("csrf_token=x").as_deref(), Some("x"));
+        assert_eq!(token("csrf_tokens=x"), None);
+        let part = "--b\r\nContent-Disposition: form-data; name=\"account-csrf_token\"\r\n\r\nabc\r\n--b";
+        assert_eq!(Form::Multipart.token(field, part.as_bytes(), false).as_deref(), Some("abc"));
+        assert_eq!(Form::Multipart.token(DJANGOS, part.as_bytes(), false), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The head as an upstream gets it: path, cookies, identity, and the forwarding headers, which are set here and not
 //! believed from strangers. Hop-by-hop headers are pingora's work.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ficus_rules::claims::Claim;
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp, marker};
 use http::{HeaderValue, header};
@@ -18,6 +20,9 @@ use crate::gateway::Inner;
 use crate::identity::User;
 use crate::plugins;
 use crate::tls::ClientCertificate;
+
+/// Those of a capability that names none.
+static NO_CLAIMS: BTreeMap<String, Claim> = BTreeMap::new();
 
 /// What the connection says about a request.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,13 @@ impl Peer {
         }
         Some(client)
     }
+
+    /// The address that a request began at: the first that the upstream is told.
+    pub(crate) fn origin(&self, asked: &Asked) -> Option<String> {
+        let said = asked.header("x-forwarded-for").filter(|_| self.trusted);
+        let first = said.and_then(|line| line.split(',').map(str::trim).find(|hop| !hop.is_empty()));
+        first.map(ToOwned::to_owned).or_else(|| self.address.map(|address| address.to_string()))
+    }
 }
 
 /// Prepares the head for the upstream that was chosen.
@@ -90,6 +102,8 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
             Ok(())
         }
     };
+    let claims = carried.capability().and_then(|name| carried.snapshot.rules.capabilities.get(name)).map(|capability| &capability.claims);
+    let user = user.map(|user| (user, claims.unwrap_or(&NO_CLAIMS)));
     identify(gateway, &carried.asked, user, carried.side, upstream, &mut set)?;
     forwarded(&carried.peer, &carried.asked, &mut set)?;
     head.insert_header("x-request-id", carried.request_id.as_str())?;
@@ -116,7 +130,7 @@ fn parsed(target: &str) -> pingora::Result<http::Uri> {
 pub(crate) fn identify<E>(
     gateway: &Inner,
     asked: &Asked,
-    user: Option<&Arc<User>>,
+    user: Option<(&Arc<User>, &BTreeMap<String, Claim>)>,
     side: Side,
     upstream: &str,
     mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
@@ -132,7 +146,7 @@ pub(crate) fn identify<E>(
         set(header::COOKIE, HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
     }
     if side == Side::Modern {
-        let token = user.map(|user| gateway.tokens.of(user, upstream, Timestamp::from(SystemTime::now())));
+        let token = user.map(|(user, claims)| gateway.tokens.of(user, upstream, claims, Timestamp::from(SystemTime::now())));
         let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
         let bearer = bearer.map(|mut bearer| {
             bearer.set_sensitive(true);

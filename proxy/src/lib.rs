@@ -59,12 +59,15 @@ mod validity;
 mod wrote;
 
 pub use identity::check_identity;
+#[doc(hidden)]
+pub use identity::time_look_ups;
 pub use upstream::discover::find_instances;
 
 pub use config::{
     AccessLog, AccessLogTarget, Balance, Breaker, Bulkhead, CacheLimits, Certificate, Clients, Config, DjangoIdentity, DjangoSessions,
-    DrfTokens, Ejection, HashBy, HoldLimits, Identity, Instances, Limits, Listener, Lookup, Probe, QueryTold, Retry, RoleColumn,
-    SessionDatabase, Timeouts, Tracing, Upstream, UserTable, Weighted, check_network,
+    DrfTokens, Ejection, FlaskIdentity, FlaskSessions, HashBy, HoldLimits, Identity, Instances, JwtIdentity, JwtKeys, Limits, Listener,
+    Lookup, MonolithIdentity, Probe, QueryTold, Retry, RoleColumn, SessionDatabase, Timeouts, Tracing, Upstream, UserTable, Weighted,
+    WtfCsrf, check_network, jwt_algorithms,
 };
 pub use gateway::Gateway;
 pub use plugins::{RedisServer, check_redis};
@@ -94,6 +97,9 @@ pub enum Error {
     /// A name of an upstream, a table or a column.
     #[error("`{0}` is not a name that can be used here, or is not known")]
     Name(String),
+    /// How callers are known, if a file or address of it cannot be used.
+    #[error("{0}")]
+    Identity(String),
     /// A trusted proxy that is no address or network.
     #[error("{0}")]
     Network(String),

@@ -118,7 +118,7 @@ async fn walk(gateway: &Inner, carried: &mut Carried, snapshot: &Snapshot, met: 
     let plugins = met.plugins.clone();
     plugins.doorstep(&met.asking(carried))?;
     if plugins.ask_for_caller() && carried.login.is_none() {
-        carried.login = Some(gateway.callers.find(&carried.asked).await);
+        carried.login = Some(gateway.callers.find(&carried.asked, &carried.peer).await);
     }
     let caller = caller(carried);
     let now = Timestamp::from(SystemTime::now());

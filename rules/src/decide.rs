@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::require::Access;
 use crate::bucket;
 use crate::flag;
 use crate::marker::{self, Marker};
@@ -41,6 +42,8 @@ pub struct Snapshot {
 pub struct Caller {
     /// The verified user's id.
     pub user: Option<String>,
+    /// The verified user's roles.
+    pub roles: Vec<String>,
     /// The id in the gateway's own anonymous cookie (made for this request if it had none).
     pub anonymous: Option<String>,
     /// Valid markers of its last writes.
@@ -91,6 +94,12 @@ pub struct Decision {
     pub fallback: bool,
     /// The gateway must check the CSRF token first.
     pub csrf: bool,
+    /// Whether its caller may use the route.
+    #[serde(default)]
+    pub access: Access,
+    /// Where a stranger that asked for a page is sent to log in.
+    #[serde(default)]
+    pub log_in: Option<String>,
     /// A write that touches the capability's tables: gateways count it while it is in flight, and mark its caller.
     pub tracked: bool,
     /// The path that the modern side sees of a mirrored copy.
@@ -240,6 +249,8 @@ pub fn decide_matched(
         (true, Some(pin)) if pin != serving.owner => Admission::Refuse,
         (true, _) => Admission::Forward,
     };
+    let access = route.require.as_ref().map_or(Access::Open, |require| require.judge(caller));
+    let log_in = route.require.as_ref().filter(|_| access == Access::Stranger).and_then(|require| require.way_to_log_in(&target(request)));
     let upstream_path = match side {
         Side::Legacy => None,
         Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched.params)),
@@ -258,11 +269,21 @@ pub fn decide_matched(
         shadow,
         fallback: route.fallback && !write && side == Side::Modern && serving.owner == Side::Legacy,
         csrf: route.csrf && write && side == Side::Modern,
+        access,
+        log_in,
         tracked: write && (route.pin.is_none() || route.writes_tables),
         mirror_path,
         timeout: route.timeout,
         cohort: matches!(because, Because::InCohort | Because::OutsideCohort).then(|| asking.cohort()),
         because,
+    }
+}
+
+/// Path and query, as they were asked for.
+fn target(request: &dyn Request) -> String {
+    match request.query() {
+        "" => request.path().to_owned(),
+        query => format!("{}?{query}", request.path()),
     }
 }
 
@@ -278,6 +299,8 @@ fn unrouted(write: bool) -> Decision {
         shadow: false,
         fallback: false,
         csrf: false,
+        access: Access::Open,
+        log_in: None,
         tracked: false,
         mirror_path: None,
         timeout: None,

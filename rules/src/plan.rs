@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::require::Require;
+use crate::claims::Claim;
 use crate::flag::Flag;
 use crate::gate::Gates;
 use crate::hours::Hours;
@@ -66,6 +68,8 @@ pub struct Capability {
     pub tables: Vec<TableMap>,
     /// What the comparison of shadowed answers leaves out or tolerates.
     pub leniency: Leniency,
+    /// What the tokens for its modern side say of a user, beside id, name and role.
+    pub claims: BTreeMap<String, Claim>,
     /// Expectations that `ficus check` runs.
     pub tests: Vec<RouteTest>,
 }
@@ -109,6 +113,8 @@ pub struct Route {
     pub flag: Option<String>,
     /// Writes that the modern side answers need a CSRF token, as Django checks it (default true).
     pub csrf: bool,
+    /// Who may use it; unset: everybody.
+    pub require: Option<Require>,
     /// Reads that fail on the modern side are answered by legacy (default true).
     pub fallback: bool,
     /// Reads may be shadowed (default true).
@@ -277,10 +283,23 @@ pub struct RouteTest {
     pub headers: BTreeMap<String, String>,
     /// The user, if logged in.
     pub user: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
     /// The moment that it speaks of.
     pub at: Moment,
-    /// The side that must serve it; `None`: no route of any capability.
-    pub expect: Option<Side>,
+    /// What must come of it.
+    pub expect: Expected,
+}
+
+/// What must come of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// No route of any capability matches it.
+    NoRoute,
+    /// This side serves it.
+    Side(Side),
+    /// The gateway refuses it with this status, since its caller is not who it must be: 401 or 403.
+    Refused(u16),
 }
 
 /// A moment in a capability's way, for tests and `explain`.

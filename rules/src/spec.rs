@@ -7,6 +7,7 @@
 //! 4. `expectations` runs the `[[test]]`s through [`crate::decide::decide`], once nothing else is wrong.
 
 mod capability;
+mod claims;
 mod document;
 mod expectations;
 mod fields;

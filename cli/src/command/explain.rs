@@ -4,6 +4,7 @@ mod diff;
 mod requests;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use ficus_rules::require::Access;
 use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
 use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
 use ficus_rules::plugin::{self, Told};
@@ -105,6 +106,13 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
         Admission::Refuse => "refused: the pinned side does not own the tables",
     };
     println!("admission   {admission}");
+    if decision.access != Access::Open {
+        let status = decision.access.status().map_or(String::new(), |status| format!(": the gateway answers {status}"));
+        println!("access      {}{status}", decision.access.as_str());
+    }
+    if let Some(log_in) = &decision.log_in {
+        println!("log-in      {log_in}, for who asks for a page");
+    }
     for (word, is) in [("shadow", decision.shadow), ("fallback", decision.fallback), ("csrf", decision.csrf)] {
         if is {
             println!("{word:<11} yes");
@@ -136,7 +144,7 @@ fn caller(args: &Args, asked: &Explain, question: &PlainRequest, now: Timestamp)
             None => eprintln!("the marker of a write is left out: the gateways' key for it is not on this machine"),
         }
     }
-    Caller { user: asked.user.clone(), anonymous, markers, bucket: None }
+    Caller { user: asked.user.clone(), roles: asked.roles.clone(), anonymous, markers, bucket: None }
 }
 
 /// The request as it was asked about, in the form that `[[test]]`s have.
@@ -147,7 +155,7 @@ fn question(asked: &Explain) -> Result<PlainRequest> {
         anyhow::Ok((name.to_owned(), value.to_owned()))
     });
     let (method, target, host) = (asked.method.clone(), asked.target.clone(), asked.host.clone());
-    Ok(ExplainRequest { method, target, host, headers: headers.collect::<Result<_>>()?, user: None }.question()?)
+    Ok(ExplainRequest { method, target, host, headers: headers.collect::<Result<_>>()?, ..ExplainRequest::default() }.question()?)
 }
 
 #[cfg(test)]

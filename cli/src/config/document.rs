@@ -17,7 +17,7 @@ use toml::Spanned;
 
 pub(super) use access::{Tls, Token};
 pub(super) use cache::Cache;
-pub(super) use identity::{Django, Identity};
+pub(super) use identity::{Ask, Django, Flask, Identity, Jwt, Users};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
 pub(super) use notify::Notify;

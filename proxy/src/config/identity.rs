@@ -1,5 +1,9 @@
 //! What a gateway must be told of the ways in which callers say who they are.
 
+mod flask;
+mod jwt;
+mod monolith;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -9,11 +13,21 @@ use ficus_rules::identity::django::{MODEL_BACKEND, SESSION_AGE, SESSION_SALT};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
+pub use flask::{FlaskIdentity, FlaskSessions, WtfCsrf};
+pub use jwt::{JwtIdentity, JwtKeys, jwt_algorithms};
+pub use monolith::MonolithIdentity;
+
 /// All ways in which callers say who they are; each may be left out.
 #[derive(Clone, Default)]
 pub struct Identity {
     /// Django's sessions, and the tokens of Django REST framework.
     pub django: Option<DjangoIdentity>,
+    /// Flask's sessions.
+    pub flask: Option<FlaskIdentity>,
+    /// Issuers of JSON Web Tokens.
+    pub issuers: Vec<JwtIdentity>,
+    /// The monolith, asked about what cannot be read here.
+    pub monolith: Option<MonolithIdentity>,
 }
 
 impl Identity {
@@ -29,7 +43,12 @@ impl Identity {
 /// Only which ways there are: the rest holds secrets.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ways = [("django", self.django.is_some())];
+        let ways = [
+            ("django", self.django.is_some()),
+            ("flask", self.flask.is_some()),
+            ("jwt", !self.issuers.is_empty()),
+            ("ask", self.monolith.is_some()),
+        ];
         f.debug_list().entries(ways.iter().filter(|(_, is)| *is).map(|(name, _)| name)).finish()
     }
 }
@@ -143,6 +162,8 @@ pub enum DjangoSessions {
     Files(PathBuf),
     /// In the cookie itself (`signed_cookies`).
     Cookie,
+    /// Where only the monolith can read it (`cache`).
+    Monolith,
 }
 
 /// `rest_framework.authtoken`

@@ -19,26 +19,6 @@ use crate::config::{DjangoIdentity, DjangoSessions};
 /// No session's file is longer.
 const LONGEST: u64 = 1024 * 1024;
 
-/// Whether sessions, users and tokens can be read as they are configured.
-pub(super) async fn check(settings: &DjangoIdentity) -> Result<(), String> {
-    let store = store::open(&settings.users.database, names(settings)).map_err(|error| error.to_string())?;
-    let told = |table: &str, failed: Failure| format!("{table}: {failed}");
-    let asked = async {
-        match &settings.sessions {
-            DjangoSessions::Table(table) => drop(store.session("-").await.map_err(|failed| told(table, failed))?),
-            DjangoSessions::Files(folder) => {
-                drop(tokio::fs::read_dir(folder).await.map_err(|failed| told(&folder.display().to_string(), failed.into()))?);
-            }
-            DjangoSessions::Cookie => {}
-        }
-        if let Some(tokens) = &settings.tokens {
-            store.token("-").await.map_err(|failed| told(&tokens.table, failed))?;
-        }
-        store.user("0").await.map(drop).map_err(|failed| told(&settings.users.table, failed))
-    };
-    tokio::time::timeout(LIMIT * 2, asked).await.unwrap_or_else(|_| Err("the session database does not answer".to_owned()))
-}
-
 /// Django's sessions and users.
 pub(super) struct Django {
     settings: DjangoIdentity,
@@ -56,6 +36,25 @@ impl Django {
         Ok(Django { secrets, store, sessions: memory(), tokens: memory(), settings })
     }
 
+    /// Whether sessions, users and tokens can be read as they are configured.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let told = |table: &str, failed: Failure| format!("{table}: {failed}");
+        let asked = async {
+            match &self.settings.sessions {
+                DjangoSessions::Table(table) => drop(self.store.session("-").await.map_err(|failed| told(table, failed))?),
+                DjangoSessions::Files(folder) => {
+                    drop(tokio::fs::read_dir(folder).await.map_err(|failed| told(&folder.display().to_string(), failed.into()))?);
+                }
+                DjangoSessions::Cookie | DjangoSessions::Monolith => {}
+            }
+            if let Some(tokens) = &self.settings.tokens {
+                self.store.token("-").await.map_err(|failed| told(&tokens.table, failed))?;
+            }
+            self.store.user("0").await.map(drop).map_err(|failed| told(&self.settings.users.table, failed))
+        };
+        tokio::time::timeout(LIMIT * 2, asked).await.unwrap_or_else(|_| Err("the session database does not answer".to_owned()))
+    }
+
     pub(super) fn settings(&self) -> &DjangoIdentity {
         &self.settings
     }
@@ -71,7 +70,12 @@ impl Django {
 
     /// Whose session a cookie is.
     pub(super) async fn of_session(&self, cookie: &str) -> Found {
-        if self.settings.sessions != DjangoSessions::Cookie && !is_session_key(cookie) {
+        let nobodys = match self.settings.sessions {
+            DjangoSessions::Monolith => return Found::Unreadable,
+            DjangoSessions::Cookie => self.sessions.is_ended(cookie),
+            DjangoSessions::Table(_) | DjangoSessions::Files(_) => !is_session_key(cookie),
+        };
+        if nobodys {
             return Found::NOBODY;
         }
         self.sessions.recall(&[cookie], self.look_up(cookie)).await
@@ -96,9 +100,9 @@ impl Django {
     }
 
     /// It was ended. What lives in the cookie alone Django itself cannot end: here it is worth nothing from now on.
-    pub(super) fn ended(&self, cookie: &str) {
+    pub(super) fn end(&self, cookie: &str) {
         if self.settings.sessions == DjangoSessions::Cookie {
-            self.sessions.end(&[cookie]);
+            self.sessions.end(cookie);
         }
         self.forget(cookie);
     }
@@ -144,6 +148,7 @@ impl Django {
                 Ok(Some(session).filter(|session| session.as_ref().map_or(true, |session| session.is_live(changed, *age, now))))
             }
             DjangoSessions::Cookie => Ok(Some(read_cookie_session(cookie, &self.secrets, *age, now))),
+            DjangoSessions::Monolith => Ok(None),
         }
     }
 

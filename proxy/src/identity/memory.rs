@@ -60,11 +60,7 @@ impl Memory {
 
     /// What is remembered, or what the look-up finds. Of several callers with one key, one looks up.
     pub(super) async fn recall(&self, shown: &[&str], look_up: impl Future<Output = Result<Found, Failure>>) -> Found {
-        let key = key(shown);
-        if self.ended.contains_key(&key) {
-            return Found::NOBODY;
-        }
-        let cell = self.recent.get_with(key, Arc::default);
+        let cell = self.recent.get_with(key(shown), Arc::default);
         if let Some(found) = cell.get() {
             return found.clone();
         }
@@ -88,9 +84,14 @@ impl Memory {
         self.recent.invalidate(&key(shown));
     }
 
-    /// It is worth nothing any more, whatever its source says.
-    pub(super) fn end(&self, shown: &[&str]) {
-        self.ended.insert(key(shown), ());
+    /// A cookie is worth nothing any more, whatever its source says.
+    pub(super) fn end(&self, cookie: &str) {
+        self.ended.insert(key(&[cookie]), ());
+    }
+
+    /// Whether a cookie was ended here.
+    pub(super) fn is_ended(&self, cookie: &str) -> bool {
+        self.ended.contains_key(&key(&[cookie]))
     }
 
     /// Whether the last look-up failed.
@@ -132,8 +133,8 @@ mod tests {
         memory.forget(&["a"]);
         memory.recall(&["a"], look_up()).await;
         assert_eq!(asked.load(Ordering::Relaxed), 3, "it was forgotten");
-        memory.end(&["a"]);
-        assert!(matches!(memory.recall(&["a"], look_up()).await, Found::Session { user: None, .. }), "it was ended");
+        memory.end("a");
+        assert_eq!((memory.is_ended("a"), memory.is_ended("b")), (true, false));
     }
 
     #[tokio::test]

@@ -7,12 +7,14 @@
 //! with itself, twice at the same place, that place is noise and left out; a route that is known for it costs one more
 //! question to legacy from then on. What will not stand still otherwise is dropped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use ficus_rules::claims::Claim;
 use ficus_rules::parity::{Answer, Difference, Leniency, Noise, compare};
 use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
@@ -53,6 +55,7 @@ pub(crate) struct Job {
     request_id: String,
     user: Option<Arc<User>>,
     trace: Trace,
+    claims: BTreeMap<String, Claim>,
     counters: Arc<CapabilityCounters>,
     epoch: u64,
     legacy: String,
@@ -104,6 +107,7 @@ impl Job {
         let mut headers = end_to_end(carried.asked.headers());
         plugins::on_the_way_there(carried, &mut headers);
         Job {
+            claims: rules.claims.clone(),
             user: carried.login.as_ref().and_then(|login| login.user()).cloned(),
             epoch: carried.serving().epoch,
             legacy: rules.legacy.clone(),
@@ -316,7 +320,8 @@ impl Mirror {
             }
             Ok::<(), std::convert::Infallible>(())
         };
-        let Ok(()) = forward::identify(&self.gateway, &job.asked, job.user.as_ref(), side, upstream, &mut set);
+        let Ok(()) =
+            forward::identify(&self.gateway, &job.asked, job.user.as_ref().map(|user| (user, &job.claims)), side, upstream, &mut set);
         let Ok(()) = forward::forwarded(&job.peer, &job.asked, &mut set);
         headers
     }

@@ -6,11 +6,9 @@ use ficus_proxy::{Config, DjangoIdentity, DjangoSessions, DrfTokens, RoleColumn,
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::{COOKIE_SESSION_SALT, SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::support::{Got, World, full, now, ramping, soaking};
+use super::support::{Got, World, claims, full, now, ramping, soaking};
 
 const SECRET: &str = "strangler-test-secret-key";
 const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
@@ -87,18 +85,6 @@ fn secrets() -> Secrets {
 
 async fn with_session(world: &World, method: &str, path: &str, session: &str) -> Got {
     world.send(method, path, &[("cookie", &format!("csrftoken=abc; sessionid={session}"))], full("")).await
-}
-
-/// The claims of the token that modern saw last.
-fn claims(world: &World) -> Option<Value> {
-    let seen = world.modern.seen("/users/").pop().unwrap().headers;
-    let token = seen.get("authorization")?.to_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned();
-    let jwks = world.gateway.jwks();
-    let key = DecodingKey::from_ed_components(jwks["keys"][0]["x"].as_str().unwrap()).unwrap();
-    let mut expected = Validation::new(Algorithm::EdDSA);
-    expected.set_audience(&["users-service"]);
-    expected.set_issuer(&["ficus"]);
-    Some(decode::<Value>(&token, &key, &expected).unwrap().claims)
 }
 
 #[tokio::test(flavor = "multi_thread")]

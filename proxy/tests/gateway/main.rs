@@ -1,18 +1,23 @@
 //! The gateway between real sockets: upstreams inside the test, clients on loopback.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 
+mod asking;
 mod bodies;
 mod csrf;
 mod failures;
 mod fence;
+mod flask;
 mod forwarding;
 mod identity;
 mod markers;
 mod observing;
 mod pki;
 mod reload;
+mod roles;
 mod routing;
+mod several;
 mod shadow;
 mod support;
 mod tls;
+mod tokens;
 mod upgrade;

@@ -236,6 +236,24 @@ impl Got {
     }
 }
 
+/// The claims of the token that modern saw last.
+pub fn claims(world: &World) -> Option<serde_json::Value> {
+    let seen = world.modern.seen("/users/").pop().unwrap().headers;
+    let token = seen.get("authorization")?.to_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned();
+    let jwks = world.gateway.jwks();
+    let key = jsonwebtoken::DecodingKey::from_ed_components(jwks["keys"][0]["x"].as_str().unwrap()).unwrap();
+    let mut expected = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    expected.set_audience(&["users-service"]);
+    expected.set_issuer(&["ficus"]);
+    Some(jsonwebtoken::decode::<serde_json::Value>(&token, &key, &expected).unwrap().claims)
+}
+
+/// The claims of the token that modern saw for a read with these headers; `None`: it saw none, or was not asked.
+pub async fn told(world: &World, headers: &[(&str, &str)]) -> Option<serde_json::Value> {
+    let got = world.send("GET", "/api/v1/users/me/", headers, full("")).await;
+    if got.side() == "modern" { claims(world) } else { None }
+}
+
 /// A gateway between `monolith` and `users-service`.
 pub struct World {
     pub gateway: Gateway,

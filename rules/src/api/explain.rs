@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::Status;
 use crate::Timestamp;
 use crate::decide::{self, Caller, Circumstances, Decision, Snapshot, anonymous_id};
-use crate::identity::django::is_session_key;
 use crate::migration::Phase;
 use crate::plugin::{self, Told};
 use crate::route::{PlainRequest, Request as _};
@@ -29,6 +28,9 @@ pub struct ExplainRequest {
     /// The user, if logged in.
     #[serde(default)]
     pub user: Option<String>,
+    /// The user's roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// Answer of `POST /api/v1/explain`.
@@ -95,11 +97,11 @@ impl KnownToGateways {
         caller: Caller,
         now: Timestamp,
     ) -> Result<(Decision, Caller), NotServed> {
-        let session = |name: &String| question.cookie(name).is_some_and(is_session_key);
+        let session = |name: &String| question.cookie(name).is_some_and(|cookie| cookie.len() >= 8);
         if self.unread.is_empty() || (caller.user.is_none() && !self.unread.iter().any(session)) {
             return Ok((decide::decide(snapshot, question, &caller, &self.around, now), caller));
         }
-        let caller = Caller { user: None, ..caller };
+        let caller = Caller { user: None, roles: Vec::new(), ..caller };
         let decision = decide::decide(snapshot, question, &caller, &self.around, now);
         decide::unidentified(decision, snapshot, &caller).map(|decision| (decision, caller)).ok_or(NotServed::Unidentified)
     }
@@ -130,7 +132,8 @@ impl ExplainRequest {
         }
         let anonymous = anonymous_id(&question).map(ToOwned::to_owned);
         let user = self.user.clone().filter(|user| !user.is_empty());
-        let (decision, caller) = known.decide(snapshot, &question, Caller { user, anonymous, ..Caller::default() }, now)?;
+        let asked = Caller { user, roles: self.roles.clone(), anonymous, ..Caller::default() };
+        let (decision, caller) = known.decide(snapshot, &question, asked, now)?;
         let needs = |name: &str| decide::needs_anonymous(snapshot, name, &question, &caller);
         let new_here = caller.anonymous.is_none() && decision.capability.as_deref().is_some_and(needs);
         let serving = decision.capability.as_ref().and_then(|name| snapshot.published.capabilities.get(name));

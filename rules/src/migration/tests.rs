@@ -55,6 +55,7 @@ pub(super) fn plan() -> Capability {
         salt: "users".into(),
         routes: vec![],
         cohort: vec![],
+        claims: std::collections::BTreeMap::new(),
         steps: vec![
             step(StepAction::Shadow(percent(100)), 60, false),
             step(StepAction::Reads(percent(5)), 60, false),

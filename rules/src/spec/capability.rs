@@ -6,7 +6,7 @@ use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
-use super::{gates, plugins, returns, routes, steps, tables, tests};
+use super::{claims, gates, plugins, returns, routes, steps, tables, tests};
 use crate::plan::{Capability, Route, Unit};
 
 /// The cookie by which Django knows a session.
@@ -24,6 +24,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let plugins = plugins::read(&mut file, "[plugins]");
     let cohort = cohort(&mut file);
     let steps = file.tables("step", "[[step]]").into_iter().filter_map(steps::read).collect();
+    let claims = file.table("claims", "[claims]").map_or_else(BTreeMap::new, claims::read);
     let gates = gates::read(&mut file);
     let returns = returns::read(&mut file);
     let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
@@ -52,6 +53,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         plugins,
         has_routes,
         cohort,
+        claims,
         steps,
         gates: gates.gates,
         has_gates: gates.given,
@@ -78,6 +80,7 @@ impl CapabilityDocument {
             salt: self.salt.clone().unwrap_or_else(|| name.clone()),
             routes: self.resolved_routes(),
             cohort: self.cohort.clone(),
+            claims: self.claims.clone(),
             steps: self.steps.iter().map(|step| step.value.clone()).collect(),
             gates: self.gates.clone(),
             windows: self.windows.clone(),

@@ -1,6 +1,8 @@
 //! What the user typed: sections with the places that complaints need. What could not be read is missing here, and has
 //! been complained about.
 
+use std::collections::BTreeMap;
+
 use toml::de::{DeTable, DeValue};
 
 use super::fields::Fields;
@@ -9,6 +11,7 @@ use super::plugins::PluginsDocument;
 use super::source::{Located, Place, Text};
 use super::words::is_name;
 use super::{FLAGS_FILE, capability, flags};
+use crate::claims::Claim;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
@@ -43,6 +46,7 @@ pub(super) struct CapabilityDocument {
     /// A route was written, perhaps one that could not be read.
     pub(super) has_routes: bool,
     pub(super) cohort: Vec<Unit>,
+    pub(super) claims: BTreeMap<String, Claim>,
     pub(super) steps: Vec<Located<Step>>,
     pub(super) gates: Gates,
     pub(super) has_gates: bool,

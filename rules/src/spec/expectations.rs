@@ -4,7 +4,7 @@ use super::document::{CapabilityDocument, Documents};
 use super::source::{Located, Report};
 use crate::decide::{Because, Caller, Circumstances, Decision, Snapshot, decide, unit};
 use crate::migration::Phase;
-use crate::plan::{Moment, RouteTest, RuleSet};
+use crate::plan::{Expected, Moment, RouteTest, RuleSet};
 use crate::route::{PlainRequest, Router};
 use crate::wire::{Freshness, Published, Serving};
 use crate::{Share, Side, Timestamp};
@@ -34,7 +34,7 @@ pub(super) fn run(documents: &Documents, rules: &RuleSet, report: &Report) {
 
 fn judge(capability: &CapabilityDocument, test: &Located<RouteTest>, snapshot: &Snapshot, report: &Report) {
     let Some(request) = written(&test.value) else { return };
-    let caller = Caller { user: test.value.user.clone(), ..Caller::default() };
+    let caller = Caller { user: test.value.user.clone(), roles: test.value.roles.clone(), ..Caller::default() };
     let name = &capability.name.value;
     let around = kept_up(name, snapshot, NOW);
     let decision = decide(snapshot, &request, &caller, &around, NOW);
@@ -47,14 +47,20 @@ fn judge(capability: &CapabilityDocument, test: &Located<RouteTest>, snapshot: &
     }
     let expected = test.value.expect;
     let elsewhere = decision.capability.as_deref().is_some_and(|matched| matched != name);
+    let mine = decision.capability.as_deref() == Some(name);
     let fine = match expected {
-        None => decision.capability.is_none(),
-        Some(side) => decision.capability.as_deref() == Some(name) && decision.side == side,
+        Expected::NoRoute => decision.capability.is_none(),
+        Expected::Side(side) => mine && decision.side == side && decision.access.status().is_none(),
+        Expected::Refused(status) => mine && decision.access.status() == Some(status),
     };
     if !fine {
         let hint = if elsewhere { "a more specific route of another capability takes it" } else { "correct the test, or the routes" };
-        let expected = expected.map_or("no route", Side::as_str);
-        let message = format!("`{} {}` was expected on {expected}, but {}", test.value.method, test.value.target, outcome(&decision));
+        let expected = match expected {
+            Expected::NoRoute => "on no route".to_owned(),
+            Expected::Side(side) => format!("on {side}"),
+            Expected::Refused(status) => format!("to be refused with {status}"),
+        };
+        let message = format!("`{} {}` was expected {expected}, but {}", test.value.method, test.value.target, outcome(&decision));
         report.error(&test.at, message, hint);
     }
 }
@@ -68,6 +74,9 @@ fn kept_up(name: &str, snapshot: &Snapshot, now: Timestamp) -> Circumstances {
 
 fn outcome(decision: &Decision) -> String {
     match (&decision.capability, &decision.route) {
+        (Some(capability), Some(route)) if decision.access.status().is_some() => {
+            format!("{route} of `{capability}` refuses it: {}", decision.access.as_str())
+        }
         (Some(capability), Some(route)) => {
             format!("{route} of `{capability}` sends it to {} (because: {})", decision.side, decision.because.as_str())
         }

@@ -9,6 +9,7 @@ use super::source::Located;
 use super::traffic;
 use super::words::{is_token, list, suggest};
 use crate::Side;
+use crate::require::Require;
 use crate::plan::{Condition, Route};
 use crate::route::Pattern;
 
@@ -27,6 +28,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     let writes_tables = section.boolean("writes_tables").is_some_and(|flag| flag.value);
     let flag = section.string("flag");
     let csrf = section.boolean("csrf").is_none_or(|flag| flag.value);
+    let require = section.table("require", "require = { role = [\"teacher\"] }").and_then(require);
     let shadow = section.boolean("shadow").is_none_or(|flag| flag.value);
     let traffic = traffic::read(&mut section, &methods, pin == Some(Side::Legacy));
     let plugins = plugins::read(&mut section, "[route.plugins]");
@@ -58,6 +60,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         writes_tables,
         flag: flag.as_ref().map(|flag| flag.value.clone()),
         csrf,
+        require,
         fallback: traffic.fallback,
         shadow,
         fallback_on: traffic.fallback_on,
@@ -67,6 +70,32 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         plugins: None,
     };
     Some(RouteDocument { at, pattern: pattern?, flag, route, plugins })
+}
+
+/// `require`: roles, or any user.
+fn require(mut section: Fields<'_>) -> Option<Require> {
+    let report = section.text.report;
+    let named = section.has("role");
+    let roles = section.strings("role");
+    let user = section.boolean("user");
+    let log_in = section.string("log_in");
+    if named && roles.is_empty() {
+        section.error("`role` names none: nobody could use the route", "name roles, or write `user = true` for every user");
+    }
+    for role in roles.iter().filter(|role| role.value.trim().is_empty()) {
+        report.error(&role.at, "a role without a name is nobody's", "write it as `role_column` or `roles` of ficus.toml give it");
+    }
+    if let Some(user) = user.as_ref().filter(|user| !user.value) {
+        report.error(&user.at, "`user = false` requires nothing", "leave `require` out");
+    }
+    if !named && user.is_none() && log_in.is_none() {
+        section.error("`require` asks for nothing", "write `role = [\"teacher\"]`, or `user = true` for every user");
+    }
+    if let Some(log_in) = log_in.as_ref().filter(|path| !path.value.starts_with('/') || path.value.starts_with("//")) {
+        report.error(&log_in.at, format!("`{}` is not a path of this site", log_in.value), "write it like \"/accounts/login/\"");
+    }
+    section.finish();
+    Some(Require { roles: roles.into_iter().map(|role| role.value).collect(), log_in: log_in.map(|path| path.value) })
 }
 
 /// Reads `legacy` or `modern`.

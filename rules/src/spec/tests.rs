@@ -6,9 +6,9 @@ use super::fields::{Fields, integer};
 use super::routes::{method_name, side};
 use super::source::Located;
 use super::words::{is_token, suggest};
-use crate::plan::{Moment, RouteTest};
+use crate::Share;
+use crate::plan::{Expected, Moment, RouteTest};
 use crate::route::PlainRequest;
-use crate::{Share, Side};
 
 pub(super) fn read(mut section: Fields<'_>) -> Option<Located<RouteTest>> {
     let request = section.required("request", "\"GET /api/v1/users/42/\"").and_then(|line| request(&section, &line));
@@ -16,11 +16,12 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<RouteTest>> {
     let expect = section.required("expect", "\"modern\"").and_then(|word| expect(&section, &word));
     let host = section.string("host").map(|host| host.value);
     let user = user(&mut section);
+    let roles = section.strings("role").into_iter().map(|role| role.value).collect();
     let headers = headers(&mut section);
     let at = section.at.clone();
     section.finish();
     let (method, target) = request?;
-    let test = RouteTest { source: at.source(), method, target, host, headers, user, at: moment?, expect: expect? };
+    let test = RouteTest { source: at.source(), method, target, host, headers, user, roles, at: moment?, expect: expect? };
     Some(Located { value: test, at })
 }
 
@@ -56,14 +57,15 @@ fn moment(section: &Fields<'_>, word: &Located<String>) -> Option<Moment> {
     None
 }
 
-#[allow(clippy::option_option, reason = "no route at all is an expectation too")]
-fn expect(section: &Fields<'_>, word: &Located<String>) -> Option<Option<Side>> {
+fn expect(section: &Fields<'_>, word: &Located<String>) -> Option<Expected> {
     match word.value.as_str() {
-        "none" => Some(None),
-        "legacy" | "modern" => side(section, "expect", word).map(Some),
+        "none" => Some(Expected::NoRoute),
+        "401" => Some(Expected::Refused(401)),
+        "403" => Some(Expected::Refused(403)),
+        "legacy" | "modern" => side(section, "expect", word).map(Expected::Side),
         other => {
-            let hint = suggest(other, ["legacy", "modern", "none"]);
-            section.text.report.error(&word.at, format!("`expect` is \"{other}\", not `legacy`, `modern` or `none`"), hint);
+            let hint = suggest(other, ["legacy", "modern", "none", "401", "403"]);
+            section.text.report.error(&word.at, format!("`expect` is \"{other}\", not `legacy`, `modern`, `none`, `401` or `403`"), hint);
             None
         }
     }

@@ -33,7 +33,7 @@ fn callers() -> impl Strategy<Value = Caller> {
     let marker = ("users|courses", 0..4u64, 990_000..1_000_000u64);
     let marker = marker.prop_map(|(capability, epoch, at)| Marker { capability, epoch, at: Timestamp(at) });
     (prop::option::of("[0-9]{1,3}"), prop::option::of("[a-z]{4}"), prop::collection::vec(marker, 0..3))
-        .prop_map(|(user, anonymous, markers)| Caller { user, anonymous, markers, bucket: None })
+        .prop_map(|(user, anonymous, markers)| Caller { user, anonymous, markers, ..Caller::default() })
 }
 
 fn requests() -> impl Strategy<Value = PlainRequest> {

@@ -48,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 23] = [
+const CONFIGURATION_KEYS: [(&str, &str); 27] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -75,6 +75,10 @@ const CONFIGURATION_KEYS: [(&str, &str); 23] = [
     ("[gateway.cache]", "/properties/gateway/properties/cache/properties"),
     ("[identity]", "/properties/identity/properties"),
     ("[identity.django]", "/properties/identity/properties/django/properties"),
+    ("[identity.flask]", "/properties/identity/properties/flask/properties"),
+    ("[identity.flask.users]", "/properties/identity/properties/flask/properties/users/properties"),
+    ("[identity.jwt.a]", "/properties/identity/properties/jwt/additionalProperties/properties"),
+    ("[identity.ask]", "/properties/identity/properties/ask/properties"),
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.

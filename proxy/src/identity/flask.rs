@@ -1,0 +1,182 @@
+//! Flask: its sessions, in the cookie or as Flask-Session keeps them in Redis, and the user that Flask-Login finds in them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ficus_rules::Timestamp;
+use ficus_rules::identity::django::Secrets;
+use ficus_rules::identity::flask::login::{Browser, user_id};
+use ficus_rules::identity::flask::{FlaskSession, SessionError, read_cookie, read_stored, session_id};
+use ficus_rules::route::Request as _;
+
+use super::login::User;
+use super::memory::{Found, Memory};
+use super::redis::Redis;
+use super::set_cookie::SetCookies;
+use super::store::{self, Failure, LIMIT, Names, Store};
+use crate::Error;
+use crate::asked::Asked;
+use crate::config::{FlaskIdentity, FlaskSessions};
+
+/// Flask's sessions and users.
+pub(super) struct Flask {
+    settings: FlaskIdentity,
+    secrets: Secrets,
+    redis: Option<Redis>,
+    store: Option<Box<dyn Store>>,
+    memory: Memory,
+}
+
+/// What a caller shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    session: Option<&'a str>,
+    remember: Option<&'a str>,
+    browser: Browser<'a>,
+}
+
+impl<'a> Shown<'a> {
+    /// All that makes another answer.
+    fn key(&self) -> [&'a str; 4] {
+        let Shown { session, remember, browser } = *self;
+        [session, remember, browser.address, browser.agent].map(Option::unwrap_or_default)
+    }
+}
+
+impl Flask {
+    pub(super) fn new(settings: FlaskIdentity) -> Result<Flask, Error> {
+        let store = settings.users.as_ref().map(|users| store::open(&users.database, Names::of(users))).transpose()?;
+        let redis = match &settings.sessions {
+            FlaskSessions::Cookie | FlaskSessions::Monolith => None,
+            FlaskSessions::Redis { url, .. } => Some(Redis::new(url)?),
+        };
+        let memory = Memory::new(settings.cache_for, settings.session_age);
+        Ok(Flask { secrets: Secrets { keys: settings.secrets.clone() }, redis, store, memory, settings })
+    }
+
+    /// Whether sessions and users can be read as they are configured.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let asked = async {
+            if let Some(redis) = &self.redis {
+                redis.get("-").await.map(drop).map_err(|failed| format!("Redis: {failed}"))?;
+            }
+            if let (Some(store), Some(users)) = (&self.store, &self.settings.users) {
+                store.user("0").await.map(drop).map_err(|failed| format!("{}: {failed}", users.table))?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LIMIT * 2, asked).await.unwrap_or_else(|_| Err("the session store does not answer".to_owned()))
+    }
+
+    pub(super) fn settings(&self) -> &FlaskIdentity {
+        &self.settings
+    }
+
+    /// The cookies by which it knows callers.
+    pub(super) fn cookies(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.settings.session_cookie.as_str()).chain(self.settings.remember_cookie.as_deref())
+    }
+
+    /// What a request shows; `None`: neither session nor remembrance. `address`: from where, as the monolith is told.
+    pub(super) fn shown<'a>(&self, asked: &'a Asked, address: Option<&'a str>) -> Option<Shown<'a>> {
+        let session = asked.cookie(&self.settings.session_cookie);
+        let remember = self.settings.remember_cookie.as_deref().and_then(|name| asked.cookie(name));
+        let browser = Browser { address, agent: asked.header("user-agent") };
+        (session.is_some() || remember.is_some()).then_some(Shown { session, remember, browser })
+    }
+
+    /// Who shows it.
+    pub(super) async fn find(&self, shown: Shown<'_>) -> Found {
+        let live = |cookie: &&str| !self.memory.is_ended(cookie);
+        let shown = Shown { session: shown.session.filter(live), remember: shown.remember.filter(live), ..shown };
+        if self.settings.sessions == FlaskSessions::Monolith {
+            return Found::Unreadable;
+        }
+        self.memory.recall(&shown.key(), self.look_up(shown)).await
+    }
+
+    /// Whether the last look-up failed.
+    pub(super) fn is_unread(&self) -> bool {
+        self.memory.is_unread()
+    }
+
+    /// A session and what remembers it were ended: where the cookie is all there is, it is worth nothing from now on.
+    pub(super) fn end(&self, shown: Shown<'_>) {
+        if self.settings.sessions == FlaskSessions::Cookie {
+            shown.session.into_iter().for_each(|session| self.memory.end(session));
+        }
+        shown.remember.into_iter().for_each(|remember| self.memory.end(remember));
+        self.memory.forget(&shown.key());
+    }
+
+    /// An answer was given. Flask cannot end a session that lives in its cookie; who logs out here has ended it here.
+    pub(super) fn answered(&self, shown: Shown<'_>, set: &SetCookies<'_>, log_out: bool) {
+        let new = set.get(&self.settings.session_cookie);
+        if let (Some(old), Some(new), FlaskSessions::Cookie) = (shown.session, new, &self.settings.sessions)
+            && self.user_of(Some(old)).is_some_and(|user| self.user_of(new) != Some(user))
+        {
+            self.memory.end(old);
+        }
+        let remember = self.settings.remember_cookie.as_deref().and_then(|name| set.get(name));
+        if let (Some(old), Some(None)) = (shown.remember, remember) {
+            self.memory.end(old);
+        }
+        if new.is_some() || remember.is_some() || log_out {
+            self.memory.forget(&shown.key());
+        }
+    }
+
+    async fn look_up(&self, shown: Shown<'_>) -> Result<Found, Failure> {
+        let session = match self.read(shown.session).await? {
+            Ok(session) => session,
+            Err(reason @ (SessionError::Pickle | SessionError::Serialiser)) => {
+                tracing::warn!(%reason, "a session of Flask cannot be read here");
+                return Ok(Found::Unreadable);
+            }
+            // As in Flask: as if it were not there.
+            Err(SessionError::Signing(reason)) => {
+                tracing::debug!(%reason, "a session was refused");
+                FlaskSession::default()
+            }
+        };
+        let user = match user_id(&session, shown.remember, self.settings.protection, shown.browser, &self.secrets) {
+            Some(id) => self.user(&id, &session).await?,
+            None => None,
+        };
+        Ok(Found::Session { user: user.map(Arc::new), csrf: self.csrf(&session) })
+    }
+
+    async fn read(&self, cookie: Option<&str>) -> Result<Result<FlaskSession, SessionError>, Failure> {
+        let Some(cookie) = cookie else { return Ok(Ok(FlaskSession::default())) };
+        match (&self.settings.sessions, &self.redis) {
+            (FlaskSessions::Redis { prefix, signed, .. }, Some(redis)) => {
+                let Some(id) = session_id(cookie, signed.then_some(&self.secrets)) else { return Ok(Ok(FlaskSession::default())) };
+                let data = redis.get(&format!("{prefix}{id}")).await?;
+                Ok(data.map_or_else(|| Ok(FlaskSession::default()), |data| read_stored(&data)))
+            }
+            _ => Ok(read_cookie(cookie, &self.secrets, self.settings.session_age, Timestamp::from(SystemTime::now()))),
+        }
+    }
+
+    async fn user(&self, id: &str, session: &FlaskSession) -> Result<Option<User>, Failure> {
+        let mut user = match (&self.store, &self.settings.users) {
+            (Some(store), Some(users)) => match store.user(id).await?.filter(|stored| stored.active) {
+                Some(stored) => stored.into_user(users),
+                None => return Ok(None),
+            },
+            _ => User { id: id.to_owned(), username: id.to_owned(), ..User::default() },
+        };
+        user.roles.extend(self.settings.role_key.as_ref().and_then(|key| session.text(key)));
+        Ok(Some(user))
+    }
+
+    fn csrf(&self, session: &FlaskSession) -> Option<Arc<str>> {
+        self.settings.csrf.as_ref().and_then(|csrf| session.text(&csrf.field)).map(Into::into)
+    }
+
+    /// The user's id in a cookie that is a session.
+    fn user_of(&self, cookie: Option<&str>) -> Option<String> {
+        let now = Timestamp::from(SystemTime::now());
+        read_cookie(cookie?, &self.secrets, self.settings.session_age, now).ok()?.text("_user_id")
+    }
+}
