@@ -27,7 +27,7 @@ FAST := --lib --bins --test rules --test gateway --test plugins --test hostile -
 
 check: packages ## The inner loop: format, lints as errors, docs, the tests that need no server
 	@$(MAKE) --no-print-directory lint
-	$(CARGO) test --workspace --exclude ficus-tests $(FAST) -- --skip postgres:: --skip mariadb:: --skip openfeature
+	$(CARGO) test --workspace --exclude ficus-tests $(FAST) -- --skip postgres:: --skip mariadb:: --skip openfeature --skip in_redis
 
 lint:
 	$(CARGO) fmt --all --check
@@ -36,7 +36,7 @@ lint:
 
 bench: packages-test python release ## Measure; one JSON object a line; fails at the end if a bar is missed
 	@$(CARGO) build --release --quiet --workspace --bins --examples
-	@missed=0; for bench in examples/backfill_bench examples/postgres_bench bench; do \
+	@missed=0; for bench in examples/session_bench examples/backfill_bench examples/postgres_bench bench; do \
 		target/release/$$bench || missed=1; \
 	done; exit $$missed
 
