@@ -130,7 +130,7 @@ impl Resolving<'_> {
         let fault = match (kind.get_ref().as_str(), &flask.redis) {
             ("cookie", _) => return Some(FlaskSessions::Cookie),
             ("redis", Some(redis)) => {
-                let url = self.redis(redis, password.as_deref())?;
+                let url = self.session_redis(redis, password.as_deref())?;
                 return Some(FlaskSessions::Redis { url, prefix: flask.session_prefix.clone(), signed: flask.signed_ids });
             }
             ("redis", None) => "sessions in Redis need its address: redis = \"redis://127.0.0.1:6379/0\"".to_owned(),
@@ -143,7 +143,7 @@ impl Resolving<'_> {
     }
 
     /// The address of a Redis, with its password.
-    fn redis(&mut self, address: &Spanned<String>, password: Option<&str>) -> Option<String> {
+    fn session_redis(&mut self, address: &Spanned<String>, password: Option<&str>) -> Option<String> {
         let Some(rest) = address.get_ref().strip_prefix("redis://").filter(|rest| !rest.is_empty()) else {
             self.fault(address.span().start, "this is not the address of a Redis: write it like \"redis://127.0.0.1:6379/0\"".to_owned());
             return None;
