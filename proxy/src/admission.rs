@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::require::Access;
 use ficus_rules::decide::{Admission, Caller, Decision, Snapshot, decide_matched, is_safe, matched, needs_anonymous, unidentified};
+use ficus_rules::require::Access;
 use ficus_rules::route::Matched;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::require::Access;
 use crate::bucket;
 use crate::flag;
 use crate::marker::{self, Marker};
 use crate::migration::Phase;
 use crate::plan::{Capability, Route, RuleSet, Unit};
 use crate::plugin;
+use crate::require::Access;
 use crate::route::{Matched, Request, Router};
 use crate::wire::{Freshness, PinOverride, Published, Serving};
 use crate::{Side, Timestamp};

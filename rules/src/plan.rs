@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::require::Require;
 use crate::claims::Claim;
 use crate::flag::Flag;
 use crate::gate::Gates;
@@ -14,6 +13,7 @@ use crate::hours::Hours;
 use crate::mapping::TableMap;
 use crate::parity::Leniency;
 use crate::plugin::Plugins;
+use crate::require::Require;
 use crate::route::Matched;
 use crate::{Share, Side};
 

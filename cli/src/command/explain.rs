@@ -4,10 +4,10 @@ mod diff;
 mod requests;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use ficus_rules::require::Access;
 use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
 use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
 use ficus_rules::plugin::{self, Told};
+use ficus_rules::require::Access;
 use ficus_rules::route::{PlainRequest, Request as _, Router};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::Published;

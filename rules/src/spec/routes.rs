@@ -9,8 +9,8 @@ use super::source::Located;
 use super::traffic;
 use super::words::{is_token, list, suggest};
 use crate::Side;
-use crate::require::Require;
 use crate::plan::{Condition, Route};
+use crate::require::Require;
 use crate::route::Pattern;
 
 /// Methods that the gateway forwards; CONNECT and TRACE it refuses.
