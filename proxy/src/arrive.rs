@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use pingora::apps::ServerApp as _;
 use pingora::protocols::l4::stream::Stream as Socket;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, Ssl as _, Stream};
 use pingora::proxy::HttpProxy;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::carry::Carrier;
-use crate::config::Listener;
 use crate::gateway::Inner;
-use crate::harden::{Guard, Place, Places};
+use crate::harden::{Guard, Multiplexed, PREFACE, Place, Places};
 use crate::secure;
 
 /// What the connections of one listener get.
@@ -38,39 +38,69 @@ impl Door {
     }
 
     async fn serve(self, socket: Socket, place: Place, shutdown: watch::Receiver<bool>) {
-        if let Some(stream) = self.shake(socket).await {
-            self.proxy.process_new(self.guarded(stream), &shutdown).await;
+        let within = self.gateway.limits.head_within;
+        match tokio::time::timeout(within, self.shake(socket)).await.ok().flatten() {
+            Some((stream, Speaks::One)) => {
+                let guard = Guard::new(stream, self.gateway.limits.clone());
+                self.proxy.process_new(Box::new(guard), &shutdown).await;
+            }
+            Some((stream, Speaks::Two)) => self.multiplex(stream, shutdown).await,
+            None => {}
         }
         drop((place, self.under_way));
     }
 
-    /// Ends TLS, if the listener speaks it. Whoever says nothing is left when a head would have had to be complete.
-    async fn shake(&self, mut socket: Socket) -> Option<Stream> {
-        let Some(acceptor) = self.gateway.tls.acceptor(self.listener) else {
-            if let Some(port) = self.listener().to_https {
-                secure::mark(&mut socket, port);
-            }
-            return Some(Box::new(socket));
-        };
-        let shaken = tokio::time::timeout(self.gateway.config.limits.head_within, acceptor.tls_handshake(socket)).await;
-        match shaken {
-            Ok(Ok(stream)) => Some(Box::new(stream)),
-            Ok(Err(error)) => {
-                tracing::debug!(error = error.etype().as_str(), "no handshake");
-                None
-            }
-            Err(_) => None,
+    /// Serves HTTP/2, until the client or the gateway ends, or there were enough requests.
+    async fn multiplex(&self, stream: Stream, mut shutdown: watch::Receiver<bool>) {
+        let (enough, ending) = watch::channel(*shutdown.borrow());
+        let guard = Multiplexed::new(stream, self.gateway.limits.clone(), enough.clone());
+        let served = self.proxy.process_new(Box::new(guard), &ending);
+        tokio::pin!(served);
+        tokio::select! {
+            _ = &mut served => return,
+            _ = shutdown.wait_for(|stop| *stop) => {}
         }
+        let _ = enough.send(true);
+        served.await;
     }
 
-    fn guarded(&self, stream: Stream) -> Stream {
-        match stream.selected_alpn_proto() {
-            Some(ALPN::H2) => stream,
-            _ => Box::new(Guard::new(stream, self.gateway.limits.clone())),
+    /// Ends TLS, if the listener speaks it, and finds out what is spoken inside.
+    async fn shake(&self, mut socket: Socket) -> Option<(Stream, Speaks)> {
+        if let Some(acceptor) = self.gateway.tls.acceptor(self.listener) {
+            let shaken = acceptor.tls_handshake(socket).await;
+            let stream = shaken.inspect_err(|error| tracing::debug!(error = error.etype().as_str(), "no handshake")).ok()?;
+            let speaks = if stream.selected_alpn_proto() == Some(ALPN::H2) { Speaks::Two } else { Speaks::One };
+            return Some((Box::new(stream), speaks));
         }
+        let listener = &self.gateway.config.listeners[self.listener];
+        if let Some(port) = listener.to_https {
+            secure::mark(&mut socket, port);
+        }
+        let speaks = if listener.http2 { prior_knowledge(&mut socket).await? } else { Speaks::One };
+        Some((Box::new(socket), speaks))
     }
+}
 
-    fn listener(&self) -> &Listener {
-        &self.gateway.config.listeners[self.listener]
-    }
+/// The version of HTTP on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    One,
+    Two,
+}
+
+/// What a client begins with: the preface of HTTP/2 looks like no request of HTTP/1. `None`: with nothing, or not in time.
+async fn prior_knowledge(socket: &mut Socket) -> Option<Speaks> {
+    let (mut begins, mut have) = ([0; PREFACE.len()], 0);
+    let speaks = loop {
+        let count = socket.read(&mut begins[have..]).await.ok().filter(|count| *count > 0)?;
+        have += count;
+        if begins[..have] != PREFACE[..have] {
+            break Speaks::One;
+        }
+        if have == PREFACE.len() {
+            break Speaks::Two;
+        }
+    };
+    socket.rewind(&begins[..have]);
+    Some(speaks)
 }

@@ -10,6 +10,7 @@ use ficus_rules::plan::Route;
 use ficus_rules::wire::Serving;
 use ficus_rules::{Share, Side, Timestamp};
 use http::StatusCode;
+use tokio::sync::mpsc;
 
 use crate::answer::Refusal;
 use crate::asked::Asked;
@@ -107,8 +108,10 @@ pub(crate) struct Carried {
     pub(crate) broken_off: Option<Refusal>,
     /// A copy of the answer for comparison.
     pub(crate) capture: Option<Capture>,
+    /// Bytes of its body in this attempt.
+    pub(crate) came: u64,
     /// Held for its end.
-    _under_way: UnderWay,
+    _under_way: (UnderWay, Option<mpsc::Sender<()>>),
 }
 
 /// One try on one side.
@@ -149,7 +152,7 @@ impl Timings {
 }
 
 impl Carried {
-    pub(crate) fn new() -> Carried {
+    pub(crate) fn new(under_way: Option<mpsc::Sender<()>>) -> Carried {
         Carried {
             started: Instant::now(),
             request_id: String::new(),
@@ -190,7 +193,8 @@ impl Carried {
             met_in: None,
             broken_off: None,
             capture: None,
-            _under_way: UnderWay::begin(),
+            came: 0,
+            _under_way: (UnderWay::begin(), under_way),
         }
     }
 
@@ -249,6 +253,7 @@ impl Carried {
             hold: self.timings.hold,
             ..Timings::default()
         };
+        self.came = 0;
         self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
     }
 

@@ -15,6 +15,7 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio::sync::mpsc;
 
 use crate::admission::{self, ANONYMOUS_COOKIE, Stop};
 use crate::again::{self, Why};
@@ -41,9 +42,12 @@ impl Carrier {
             carried.name(gateway, forward::Peer::of(gateway, session));
             return Err(fault.refusal().into());
         }
+        // A guard cannot tell one stream's writes from another's.
+        let send_within = session.is_http2().then_some(gateway.limits.send_within);
+        session.set_write_timeout(send_within);
         // How long a body may take is the guard's business.
         session.set_read_timeout(None);
-        let path = harden::harden(session.req_header_mut(), opens);
+        let path = harden::harden(session.req_header_mut(), opens, &gateway.limits);
         carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
         carried.name(gateway, forward::Peer::of(gateway, session));
         path?;
@@ -146,7 +150,8 @@ impl ProxyHttp for Carrier {
     type CTX = Carried;
 
     fn new_ctx(&self) -> Carried {
-        Carried::new()
+        // A write by HTTP/2 goes on when its connection is gone.
+        Carried::new(self.0.under_way.get().and_then(mpsc::WeakSender::upgrade))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
@@ -223,7 +228,7 @@ impl ProxyHttp for Carrier {
         forward::prepare(&self.0, session, carried, head)
     }
 
-    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, _end: bool, carried: &mut Carried) -> Result<()> {
+    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, carried: &mut Carried) -> Result<()> {
         // Whatever the body, this is called, and not before the head was written.
         if let Some(held) = &mut carried.held {
             held.sent();
@@ -233,11 +238,21 @@ impl ProxyHttp for Carrier {
             carried.broken_off = Some(refusal);
             return Err(Error::explain(ErrorType::HTTPStatus(status), "the body is larger than a plugin takes"));
         }
+        carried.came = carried.came.saturating_add(body.as_ref().map_or(0, Bytes::len) as u64);
+        if carried.came > self.0.limits.body {
+            // Said without a length, by HTTP/2; the guard of HTTP/1 has counted already.
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is larger than this gateway takes").into_down());
+        }
         if let Some(peeked) = carried.peeked.take() {
             let rest = body.take().unwrap_or_default();
             let mut whole = BytesMut::from(peeked);
             whole.extend_from_slice(&rest);
             *body = Some(whole.freeze());
+        }
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // By HTTP/2 a body may end with an empty frame. Pingora would write it as the last chunk, and then the last chunk:
+            // the second one would be taken for the beginning of the next request on that connection.
+            *body = None;
         }
         Ok(())
     }

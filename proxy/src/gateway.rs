@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -11,6 +11,8 @@ use ficus_rules::decide::Snapshot;
 use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
+
+use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::access::Lines;
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) answers: Answers,
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
+    /// Held by whatever must be finished before the process ends.
+    pub(crate) under_way: OnceLock<mpsc::WeakSender<()>>,
     /// What clients may send.
     pub(crate) limits: Arc<Limits>,
     pub(crate) lines: Option<Lines>,
@@ -115,6 +119,7 @@ impl Gateway {
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
             answers: Answers::new(&config.cache),
+            under_way: OnceLock::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),

@@ -2,15 +2,21 @@
 //! gateway may set, clients that are too slow, too large or too many. Does not know routes, except to find out whether
 //! two spellings of a path would take different ones.
 //!
-//! `guard` looks at a connection's bytes before the parser does (HTTP/1; there is no HTTP/2 listener): `wire`, `head` and
-//! `chunks` say what they mean, `clock` how long they may take. [`harden`] looks at the parsed head.
+//! `guard` looks at the bytes of a connection before the parser does (HTTP/1): `wire`, `head` and `chunks` say what they mean,
+//! `clock` how long they may take. `multiplexed` looks at the frames of HTTP/2: `frames` and `conduct` say the same of them.
+//! [`harden`] looks at the parsed head of either.
 
 mod chunks;
 mod clock;
+mod conduct;
 mod fault;
+mod frames;
 mod guard;
 mod head;
+mod multiplexed;
+mod pass_on;
 mod places;
+mod stall;
 mod wire;
 
 use ficus_rules::decide::{Snapshot, is_ambiguous};
@@ -19,26 +25,37 @@ use ficus_rules::route::may_be_sent;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 
+pub(crate) use conduct::STREAM_WINDOW;
 pub(crate) use fault::Fault;
+pub(crate) use frames::PREFACE;
 pub(crate) use guard::Guard;
+pub(crate) use multiplexed::Multiplexed;
 pub(crate) use places::{Place, Places};
 
 use crate::answer::Refusal;
 use crate::asked::Asked;
+use crate::config::Limits;
 
 /// Checks a head, takes out what clients may not send, and gives back the normalised path. `opens`: the guard saw it ask
 /// for a WebSocket.
-pub(crate) fn harden(head: &mut RequestHeader, opens: bool) -> Result<String, Refusal> {
+pub(crate) fn harden(head: &mut RequestHeader, opens: bool, limits: &Limits) -> Result<String, Refusal> {
+    if head.version == Version::HTTP_2 {
+        as_read_by_the_guard(head, limits)?;
+    }
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this method is not served here"));
     }
     match head.headers.get(header::HOST) {
-        None if head.version == Version::HTTP_11 => return refused("a Host header is missing"),
+        None if head.version >= Version::HTTP_11 => return refused("a Host header is missing"),
         Some(host) if !is_host(host.as_bytes()) => return refused("the Host header is not understood"),
         _ => {}
     }
     if head.headers.get(header::EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "expectation", "100-continue is the only expectation met here"));
+    }
+    if head.version == Version::HTTP_2 {
+        // Nobody could pass on a 100; the body comes without it.
+        head.remove_header(&header::EXPECT);
     }
     to_origin_form(head)?;
     let path = match head.uri.path() {
@@ -50,6 +67,33 @@ pub(crate) fn harden(head: &mut RequestHeader, opens: bool) -> Result<String, Re
         head.remove_header(&name);
     }
     Ok(path)
+}
+
+/// What the guard of HTTP/1 has looked at in the bytes of a head, in a head of HTTP/2; its authority becomes the `Host`. That
+/// it is the one that a `Host` says, and that lengths are right, was checked before.
+fn as_read_by_the_guard(head: &mut RequestHeader, limits: &Limits) -> Result<(), Refusal> {
+    // Browsers send each cookie as a header of its own (RFC 9113, 8.2.3).
+    if head.headers.keys().filter(|name| **name != header::COOKIE).map(|name| head.headers.get_all(name).iter().count()).sum::<usize>()
+        > limits.headers
+    {
+        return Err(Fault::large_head("there are too many headers").refusal());
+    }
+    if head.raw_path().len() > limits.target {
+        return Err(Fault::long_target().refusal());
+    }
+    if head.raw_path().iter().any(|byte| !matches!(byte, 0x21..=0x7e) || *byte == b'#') {
+        return refused("the target has a character that must be escaped");
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.body) {
+        return Err(Fault::large_body().refusal());
+    }
+    if let Some(authority) =
+        head.uri.authority().map(|authority| authority.as_str().to_owned()).filter(|_| !head.headers.contains_key(header::HOST))
+    {
+        let _ = head.insert_header(header::HOST, authority);
+    }
+    Ok(())
 }
 
 /// Refuses a path that takes another route as it is spelled than as it is matched: some servers resolve dot segments and

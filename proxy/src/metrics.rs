@@ -13,6 +13,9 @@ use crate::shadow::Dropped;
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
 const WATCHED: [&str; 4] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner"];
 
+/// What HTTP/2 connections are ended for.
+const LEFT_FOR: [&str; 7] = ["enough", "slow_head", "slow_body", "resets", "continuations", "control_frames", "empty_frames"];
+
 /// All metrics.
 pub(crate) struct Metrics {
     pub(crate) requests: IntCounterVec,
@@ -33,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
+    pub(crate) left: IntCounterVec,
     pub(crate) certificate_expires: IntGaugeVec,
     pub(crate) certificate_unread: IntGaugeVec,
     pub(crate) instances: IntGaugeVec,
@@ -103,6 +107,7 @@ impl Metrics {
                 "Connections closed at once, by the limit that was reached",
                 &["limit"],
             ),
+            left: counters("ficus_connections_left_total", "HTTP/2 connections that were ended, by what the client did", &["why"]),
             certificate_expires: gauges(
                 "ficus_certificate_expires_timestamp_seconds",
                 "When a certificate of this gateway ends to be good",
@@ -168,6 +173,9 @@ pub(crate) fn begin(capability: &str) {
     }
     for away in WhenAway::ALL {
         let _ = metrics.limits_unshared.with_label_values(&[away.as_str()]);
+    }
+    for why in LEFT_FOR {
+        let _ = metrics.left.with_label_values(&[why]);
     }
     for limit in ["connections", "connections_per_address"] {
         let _ = metrics.turned_away.with_label_values(&[limit]);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::{HttpServerOptions, ServerApp as _};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::{Builder, Runtime};
@@ -16,8 +17,9 @@ use tokio::sync::{mpsc, watch};
 use crate::Error;
 use crate::arrive::Door;
 use crate::carry::Carrier;
+use crate::config::Limits;
 use crate::gateway::Inner;
-use crate::harden::Places;
+use crate::harden::{Places, STREAM_WINDOW};
 use crate::listen::{Bound, Open};
 use crate::probe;
 use crate::shadow::mirror;
@@ -27,6 +29,10 @@ use crate::upstream::discover;
 const KEPT_CONNECTIONS: usize = 1024;
 /// Tries in all: some instances of modern, then some of legacy, each perhaps once more for a pooled connection that died.
 const TRIES: usize = 16;
+/// Requests of one client at once, by HTTP/2.
+const STREAMS: u32 = 100;
+/// Streams that we reset for a client's faults, before it is left.
+const LOCAL_RESETS: usize = 128;
 
 /// Serves until `shutdown` says stop; then finishes what is under way, within the grace period.
 pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Result<(), Error> {
@@ -70,11 +76,14 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
     let mut options = HttpServerOptions::default();
     // It counts how often a connection is used again.
     options.keepalive_request_limit = limits.requests_per_connection.checked_sub(1);
+    options.h2_idle_timeout = Some(limits.idle);
     let mut proxy = HttpProxy::new(Carrier(gateway.clone()), Arc::new(conf));
     proxy.server_options = Some(options);
+    proxy.h2_options = Some(multiplexing(limits));
     proxy.handle_init_modules();
     let proxy = Arc::new(proxy);
     let (under_way, mut finished) = mpsc::channel::<()>(1);
+    let _ = gateway.under_way.set(under_way.downgrade());
     let places = Places::new(limits);
     let mut accepting = tokio::task::JoinSet::new();
     for (listener, socket) in sockets.into_iter().enumerate() {
@@ -91,6 +100,17 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
         tracing::warn!("requests were cut off at the end of the grace period");
     }
     Ok(())
+}
+
+/// How much one client may have under way by HTTP/2. What it does over time is watched by its guard.
+fn multiplexing(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX));
+    options.max_concurrent_streams(STREAMS);
+    options.initial_window_size(STREAM_WINDOW);
+    options.initial_connection_window_size(STREAM_WINDOW * 4);
+    options.max_local_error_reset_streams(Some(LOCAL_RESETS));
+    options
 }
 
 async fn accept(socket: Open, door: Door, shutdown: watch::Receiver<bool>) {

@@ -91,6 +91,8 @@ def limits():
                query(f"sum by (capability) (ficus_held_requests{{{THESE}}})", "{{capability}}")),
         curves("Refused", "Requests that the gateways answered themselves, by reason.", "reqps",
                query(or_none(f"sum by (reason) (rate(ficus_refusals_total{{{THESE}}}[$__rate_interval]))"), "{{reason}}"), stacked=True),
+        curves("Clients that were left", "HTTP/2 connections that were ended, by what the client did.", "cps",
+               query(f"sum by (why) (rate(ficus_connections_left_total{{{THESE}}}[$__rate_interval]))", "{{why}}"), stacked=True),
         figure("First certificate to end", "Of those that gateways and admin listeners show. Renewed files are read by gateways within seconds.", "s",
                query("min(ficus_certificate_expires_timestamp_seconds or ficus_admin_certificate_expires_timestamp_seconds) - time()", instant=True), none="no certificates",
                steps=((0, "red"), (14 * 86400, "green")), w=6),

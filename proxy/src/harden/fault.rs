@@ -28,6 +28,11 @@ impl Fault {
         Fault::other(StatusCode::PAYLOAD_TOO_LARGE, "large_body", "the body is larger than this gateway takes")
     }
 
+    /// 414.
+    pub(super) const fn long_target() -> Fault {
+        Fault::other(StatusCode::URI_TOO_LONG, "long_target", "the target is longer than this gateway takes")
+    }
+
     /// 431.
     pub(super) const fn large_head(detail: &'static str) -> Fault {
         Fault::other(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "large_head", detail)

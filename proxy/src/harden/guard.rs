@@ -11,18 +11,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::Stream;
 use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 use super::clock::{Awaited, Clock};
 use super::fault::Fault;
+use super::pass_on::pass_on;
+use super::stall::Stall;
 use super::wire::Wire;
 use crate::config::Limits;
 
@@ -48,14 +45,23 @@ pub(crate) struct Guard {
     /// The head with the fault was not handed on.
     stands_in: bool,
     clock: Clock,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
 }
 
 impl Guard {
     pub(crate) fn new(inner: Stream, limits: Arc<Limits>) -> Guard {
         let (wire, clock) = (Wire::new(), Clock::new());
-        Guard { inner: Some(inner), limits, wire, kept: BytesMut::new(), cleared: 0, fault: None, stands_in: false, clock, stalled: None }
+        Guard {
+            inner: Some(inner),
+            limits,
+            wire,
+            kept: BytesMut::new(),
+            cleared: 0,
+            fault: None,
+            stands_in: false,
+            clock,
+            stall: Stall::default(),
+        }
     }
 
     /// The guard of a session's connection.
@@ -73,7 +79,11 @@ impl Guard {
         self.wire.opens()
     }
 
-    fn inner(&mut self) -> &mut Stream {
+    fn inner(&self) -> Option<&Stream> {
+        self.inner.as_ref()
+    }
+
+    fn inner_mut(&mut self) -> &mut Stream {
         self.inner.as_mut().expect("taken only when dropped")
     }
 
@@ -147,7 +157,7 @@ impl Guard {
     /// Reads straight into the reader's buffer: the everyday path, without a copy. True: there is something for it.
     fn read_straight(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = out.filled().len();
-        ready!(Pin::new(self.inner()).poll_read(cx, out))?;
+        ready!(Pin::new(self.inner_mut()).poll_read(cx, out))?;
         let (begins, came) = (self.wire.is_between(), out.filled().len() - before);
         if came == 0 {
             return Poll::Ready(Ok(true));
@@ -175,7 +185,7 @@ impl Guard {
         // Every probe comes by here: filling the piece with zeros would cost more than looking at a head.
         let mut piece = [MaybeUninit::uninit(); 4096];
         let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(self.inner()).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(self.inner_mut()).poll_read(cx, &mut buffer))?;
         self.kept.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
@@ -232,33 +242,17 @@ impl AsyncRead for Guard {
     }
 }
 
-impl Guard {
-    /// Leaves a client that takes nothing for too long.
-    fn written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let within = self.limits.send_within;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(within)));
-        match stalled.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
 impl AsyncWrite for Guard {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let written = Pin::new(guard.inner()).poll_write(cx, bytes);
-        guard.written(cx, written)
+        let written = Pin::new(guard.inner_mut()).poll_write(cx, bytes);
+        guard.stall.watch(cx, &guard.limits, written)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let written = Pin::new(guard.inner()).poll_write_vectored(cx, bytes);
-        guard.written(cx, written)
+        let written = Pin::new(guard.inner_mut()).poll_write_vectored(cx, bytes);
+        guard.stall.watch(cx, &guard.limits, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -267,12 +261,12 @@ impl AsyncWrite for Guard {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
-        let flushed = Pin::new(guard.inner()).poll_flush(cx);
-        guard.written(cx, flushed)
+        let flushed = Pin::new(guard.inner_mut()).poll_flush(cx);
+        guard.stall.watch(cx, &guard.limits, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().inner()).poll_shutdown(cx)
+        Pin::new(self.get_mut().inner_mut()).poll_shutdown(cx)
     }
 }
 
@@ -299,58 +293,4 @@ async fn linger(mut stream: Stream) {
     let _ = tokio::time::timeout(LINGER, read).await;
 }
 
-#[async_trait]
-impl Shutdown for Guard {
-    async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut **self.inner()).await;
-    }
-}
-
-#[async_trait]
-impl Peek for Guard {
-    async fn try_peek(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
-        self.inner().try_peek(bytes).await
-    }
-}
-
-impl UniqueID for Guard {
-    fn id(&self) -> UniqueIDType {
-        self.inner.as_ref().map_or(0, |inner| inner.id())
-    }
-}
-
-impl Ssl for Guard {
-    fn get_ssl_digest(&self) -> Option<Arc<pingora::protocols::tls::SslDigest>> {
-        self.inner.as_ref()?.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.as_ref()?.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Guard {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.as_ref().map_or_else(Vec::new, |inner| inner.get_timing_digest())
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.inner.as_ref().map_or(Duration::ZERO, |inner| inner.get_read_pending_time())
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.inner.as_ref().map_or(Duration::ZERO, |inner| inner.get_write_pending_time())
-    }
-}
-
-impl GetProxyDigest for Guard {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.as_ref()?.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for Guard {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.as_ref()?.get_socket_digest()
-    }
-}
+pass_on!(Guard, |inner: Option<&Stream>| inner?.selected_alpn_proto());

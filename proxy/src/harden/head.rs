@@ -123,7 +123,7 @@ fn request_line<'a>(line: &'a [u8], limits: &Limits) -> Result<(&'a [u8], bool),
         return Err(Fault::unclear("the method is not understood"));
     }
     if target.len() > limits.target {
-        return Err(Fault::other(StatusCode::URI_TOO_LONG, "long_target", "the target is longer than this gateway takes"));
+        return Err(Fault::long_target());
     }
     let strange = target.iter().fold(false, |strange, byte| strange | !matches!(byte, 0x21..=0x7e) | (*byte == b'#'));
     if target.is_empty() || strange {

@@ -16,7 +16,8 @@ fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> RequestHe
 fn what_two_servers_could_read_in_two_ways_is_refused() {
     let host = ("host", "a.test");
     let status = |method, path, headers: &[_]| {
-        harden(&mut head(method, path, headers), false).map_or_else(|refusal| refusal.status.as_u16(), |_| 200)
+        harden(&mut head(method, path, headers), false, &crate::config::Limits::default())
+            .map_or_else(|refusal| refusal.status.as_u16(), |_| 200)
     };
     assert_eq!(status("GET", "/", &[host]), 200);
     assert_eq!(status("GET", "/", &[]), 400);
@@ -59,7 +60,7 @@ fn headers_of_the_gateway_and_underscores_do_not_pass() {
         ("accept", "y"),
     ];
     let mut head = head("GET", "//x/./y", &headers);
-    assert_eq!(harden(&mut head, false).map_err(|refusal| refusal.status), Ok("/x/y".to_owned()));
+    assert_eq!(harden(&mut head, false, &crate::config::Limits::default()).map_err(|refusal| refusal.status), Ok("/x/y".to_owned()));
     let mut left: Vec<&str> = head.headers.keys().map(|name| name.as_str()).collect();
     left.sort_unstable();
     assert_eq!(left, ["accept", "ficus-wrote", "host"]);

@@ -122,7 +122,7 @@ impl Wire {
 /// Which part of a head is too large.
 fn too_large(bytes: &[u8], limits: &Limits) -> Fault {
     match memchr::memchr(b'\n', bytes).is_none_or(|end| end > limits.head) {
-        true => Fault::other(http::StatusCode::URI_TOO_LONG, "long_target", "the target is longer than this gateway takes"),
+        true => Fault::long_target(),
         false => Fault::large_head("the headers are larger than this gateway takes"),
     }
 }

@@ -3,6 +3,7 @@
 
 mod client;
 mod corpus;
+mod frames;
 mod limits;
 mod pieces;
 #[path = "../gateway/pki.rs"]
