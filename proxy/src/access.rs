@@ -157,7 +157,10 @@ mod tests {
 
     /// A disk that stands still until it is let go.
     #[derive(Clone, Default)]
-    struct Disk(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Disk(Arc<Platter>);
+
+    /// Whether it goes, and what was written; and who waits for that.
+    type Platter = (Mutex<(bool, Vec<u8>)>, Condvar);
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

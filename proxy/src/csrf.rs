@@ -70,7 +70,7 @@ impl<'a> Rule<'a> {
         }
     }
 
-    fn header<'b>(self, carried: &'b Carried) -> Option<&'b str> {
+    fn header(self, carried: &Carried) -> Option<&str> {
         match self {
             Rule::Django => carried.asked.header("x-csrftoken"),
             Rule::Wtf(wtf) => wtf.headers.iter().find_map(|name| carried.asked.header(name)),

@@ -112,8 +112,9 @@ impl Conduct {
                 if frame.ends_stream() {
                     // Of trailers as well.
                     self.bodies.remove(&frame.stream);
-                } else if !self.bodies.contains_key(&frame.stream) {
-                    self.bodies.insert(frame.stream, Body { came: 0, waited: Duration::ZERO, window: STREAM_WINDOW.into() });
+                } else {
+                    let begun = || Body { came: 0, waited: Duration::ZERO, window: STREAM_WINDOW.into() };
+                    self.bodies.entry(frame.stream).or_insert_with(begun);
                 }
                 if self.open.insert(frame.stream) {
                     self.begun = self.begun.saturating_add(1);

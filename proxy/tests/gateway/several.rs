@@ -91,7 +91,7 @@ async fn nobody_reads_older_than_they_wrote_through_whichever_gateway_while_the_
             let newest = {
                 let mut writes = writes.lock().unwrap();
                 let due = writes.iter().take_while(|(at, _)| *at <= through).count();
-                writes.drain(..due).last()
+                writes.drain(..due).next_back()
             };
             tokio::time::sleep(Duration::from_millis(5)).await;
             if let Some((_, value)) = newest {

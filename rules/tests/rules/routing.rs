@@ -197,7 +197,8 @@ fn an_expression_comes_after_the_literal_and_before_any_name() {
 /// Ten times or a thousand times the routes, of every kind: one request still takes as many steps.
 #[test]
 fn the_steps_to_a_route_do_not_grow_with_the_number_of_routes() {
-    let kinds: [(&str, fn(usize) -> Route); 6] = [
+    type Made = fn(usize) -> Route;
+    let kinds: [(&str, Made); 6] = [
         ("paths", |n| route(&format!("/api/r{n}/{{id}}/photo/"))),
         ("depth", |n| route(&format!("/api/{{tenant}}/r{n}/{{*rest}}"))),
         ("hosts", |n| Route { hosts: vec![format!("t{n}")], ..route("/api/{*rest}") }),
