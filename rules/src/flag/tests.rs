@@ -70,8 +70,9 @@ fn variants_are_values_of_one_kind() {
          [flag.look]\nvariants = { old = { color = \"grey\" }, new = { color = \"blue\", round = true } }\ndefault = \"old\"\nsplit = { new = \"100%\" }\n",
     );
     let none = FlagOverrides::new();
+    let elsewhere = PlainRequest::new("GET", "/page/").unwrap().with_host("south.example.test");
     assert_eq!(found(&flags, &none, "size", &request(), &user("7")), (json!(100), Reason::Targeted));
-    assert_eq!(found(&flags, &none, "size", &request().with_host("south.example.test"), &user("7")), (json!(20), Reason::Default));
+    assert_eq!(found(&flags, &none, "size", &elsewhere, &user("7")), (json!(20), Reason::Default));
     assert_eq!(found(&flags, &none, "look", &request(), &user("8")), (json!({"color": "blue", "round": true}), Reason::Split));
     let set = FlagOverrides::from([("size".to_owned(), over(false, Some("large"), None))]);
     assert_eq!(found(&flags, &set, "size", &request(), &user("8")), (json!(100), Reason::Override));
