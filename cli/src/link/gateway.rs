@@ -16,8 +16,13 @@ const BEAT: Duration = Duration::from_millis(25);
 
 /// Carries messages until it is dropped.
 pub(crate) async fn run(gateway: Gateway, http: Http) {
-    let (published, reach) = (Notify::new(), Reach::default());
-    tokio::join!(receive(&gateway, &http, &published, &reach), report(&gateway, &http, &published, &reach));
+    let (published, known, reach) = (Notify::new(), Notify::new(), Reach::default());
+    let receiving = async {
+        // Whoever serves by a state is reckoned with: the name of a gateway is stored before its first report is answered.
+        known.notified().await;
+        receive(&gateway, &http, &published, &reach).await;
+    };
+    tokio::join!(receiving, report(&gateway, &http, &published, &known, &reach));
 }
 
 async fn receive(gateway: &Gateway, http: &Http, published: &Notify, reach: &Reach) {
@@ -52,12 +57,15 @@ async fn receive(gateway: &Gateway, http: &Http, published: &Notify, reach: &Rea
     }
 }
 
-async fn report(gateway: &Gateway, http: &Http, published: &Notify, reach: &Reach) {
+async fn report(gateway: &Gateway, http: &Http, published: &Notify, known: &Notify, reach: &Reach) {
     loop {
         let report = gateway.report();
         match http.send_json(Method::POST, "/api/v1/gateways/report", &report, REPORT_LIMIT).await.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status == StatusCode::OK => match answer.json::<ReportAnswer>() {
-                Ok(answer) => gateway.answered(&answer),
+                Ok(answer) => {
+                    known.notify_one();
+                    gateway.answered(&answer);
+                }
                 Err(error) => warn!(%error, "cannot read the answer to a report"),
             },
             Ok(answer) => warn!(status = %answer.status, "a report was refused: {}", answer.detail()),

@@ -20,6 +20,8 @@ pub(super) struct Gateway {
     disk: Published,
     /// The report that waits for its answer, and when it left.
     asked: Option<(u64, Steady)>,
+    /// A report was answered once: its name is stored, and it is reckoned with. Before that it takes no state.
+    known: bool,
     valid_until: Steady,
     /// Sent to an upstream, and not answered.
     pub(super) inflight: Vec<(Side, Write)>,
@@ -48,6 +50,7 @@ impl Gateway {
             disk: published.clone(),
             published,
             asked: None,
+            known: false,
             valid_until: Steady(0),
             inflight: Vec::new(),
             held: Vec::new(),
@@ -71,6 +74,7 @@ impl Gateway {
     pub(super) fn answered(&mut self, order: (u64, u64), generation: u64, valid_for: std::time::Duration) {
         let Some((_, left)) = self.asked.filter(|(serial, _)| (self.started, *serial) == order && !self.cut_off) else { return };
         self.asked = None;
+        self.known = true;
         if generation <= self.published.generation {
             self.valid_until = self.valid_until.max(left.plus(valid_for));
         }
@@ -78,7 +82,7 @@ impl Gateway {
 
     /// Takes what is published. An older generation is refused.
     pub(super) fn take(&mut self, published: &Published, now: u64) {
-        if self.cut_off || published.generation <= self.published.generation {
+        if self.cut_off || !self.known || published.generation <= self.published.generation {
             return;
         }
         // Its file lags by one state at the worst; that something has begun to move is waited for longer than that.
@@ -112,7 +116,9 @@ impl Gateway {
     }
 
     fn is_valid(&self, capability: usize, now: u64) -> bool {
-        let migrating = !matches!(self.published.serving[capability].phase, Phase::Draft | Phase::Retired);
+        // One that knows nothing at all, not even from a file, takes no writes.
+        let migrating =
+            self.published.generation == 0 || !matches!(self.published.serving[capability].phase, Phase::Draft | Phase::Retired);
         !migrating || self.clock.steady(now) < self.valid_until
     }
 

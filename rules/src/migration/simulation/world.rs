@@ -122,7 +122,7 @@ impl World {
             69..74 => (0..CAPABILITIES).for_each(|capability| self.reconcile(capability, &Event::Tick)),
             74..77 => self.agent_works(capability),
             77 => self.agent_waits(),
-            78 if self.chance.one_in(3) => self.now += 1_000 + self.chance.below(6_000) as u64,
+            78 => self.now += 200 + self.chance.below(2_000) as u64,
             79 => self.cut_or_connect(gateway),
             80 => self.orphans.extend(self.gateways[gateway].restart()),
             81 if self.chance.one_in(8) => self.restart_agent(),
@@ -142,7 +142,7 @@ impl World {
     /// For long enough to be given up.
     fn cut_or_connect(&mut self, gateway: usize) {
         let cut_off = self.gateways[gateway].cut_off;
-        let changes = self.chance.one_in(if cut_off { 3 } else { 12 });
+        let changes = self.chance.one_in(if cut_off { 4 } else { 8 });
         self.gateways[gateway].cut_off ^= changes;
     }
 
@@ -363,9 +363,12 @@ impl World {
                 continue;
             }
             assert!(self.databases[capability].iter().any(|database| database.fenced), "two writable databases: {state:?}");
+            let stage = state.switch.as_ref().map(|switch| switch.stage);
+            let holds = stage.is_some_and(|stage| !matches!(stage, Stage::Fence | Stage::Lift | Stage::Release));
             for gateway in &self.gateways {
                 let forwards = gateway.forwards_to(capability, self.now);
                 let generation = gateway.published.generation;
+                assert!(!holds || forwards.is_none(), "{} at {generation} forwards behind the fence: {state:?}", gateway.name);
                 assert!(
                     forwards.is_none_or(|side| side == state.owner),
                     "{} at {generation} forwards to {forwards:?}: {state:?}",
