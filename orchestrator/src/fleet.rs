@@ -178,7 +178,7 @@ impl Fleet {
         });
         let agent = inner.roster.of(name).map(|(at, agent, report)| AgentSeen {
             name: agent.agent.clone(),
-            generation: agent.generation,
+            generation: Roster::generation(agent, report),
             at,
             report: report.clone(),
         });

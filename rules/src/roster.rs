@@ -40,6 +40,11 @@ impl Roster {
         heard.max_by(|(_, a, of_a), (_, b, of_b)| works(of_a).cmp(&works(of_b)).then_with(|| b.agent.cmp(&a.agent)))
     }
 
+    /// The generation of the orders that a capability's agent works by there: what it has taken, and seen to.
+    pub fn generation(agent: &AgentReport, capability: &CapabilityReport) -> u64 {
+        capability.generation.unwrap_or(agent.generation).min(agent.generation)
+    }
+
     /// All of them.
     pub fn agents(&self) -> impl Iterator<Item = &(Timestamp, AgentReport)> {
         self.agents.values()

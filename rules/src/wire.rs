@@ -349,6 +349,10 @@ pub struct AgentReport {
 pub struct CapabilityReport {
     /// The epoch that it works under.
     pub epoch: u64,
+    /// The generation of the last orders whose fences it has seen to: of what came since, it may still be carrying out something
+    /// older. `None`: an agent of a release that does not say.
+    #[serde(default)]
+    pub generation: Option<u64>,
     /// The initial copy.
     pub backfill: Backfill,
     /// Legacy to modern.

@@ -203,12 +203,27 @@ struct Supervisor {
     tasks: JoinSet<()>,
 }
 
+/// Orders for one capability, and the generation that they came with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ordered {
+    pub(crate) generation: u64,
+    orders: CapabilityOrders,
+}
+
+impl std::ops::Deref for Ordered {
+    type Target = CapabilityOrders;
+
+    fn deref(&self) -> &CapabilityOrders {
+        &self.orders
+    }
+}
+
 /// What rule files resolve to, or the first thing that is wrong with them.
 type Capabilities = Result<BTreeMap<String, Resolved>, String>;
 
 struct Running {
     resolved: Resolved,
-    orders: watch::Sender<CapabilityOrders>,
+    orders: watch::Sender<Ordered>,
     stop: watch::Sender<bool>,
     task: AbortHandle,
 }
@@ -251,6 +266,7 @@ impl Supervisor {
             self.states().capabilities.remove(&name);
         }
         for (name, orders) in wish.capabilities {
+            let orders = Ordered { generation: wish.generation, orders };
             let found = resolved.as_ref().map_err(Clone::clone).and_then(|known| {
                 known.get(&name).cloned().ok_or_else(|| format!("no rule file describes the capability {name}; add one, or take it out"))
             });
@@ -271,7 +287,7 @@ impl Supervisor {
     }
 
     /// Makes sure that a capability runs by these orders.
-    async fn keep(&mut self, name: String, resolved: Resolved, orders: CapabilityOrders) {
+    async fn keep(&mut self, name: String, resolved: Resolved, orders: Ordered) {
         if let Some(running) = self.running.get(&name).filter(|running| running.resolved == resolved && !running.task.is_finished()) {
             running.orders.send_if_modified(|known| {
                 let other = *known != orders;
@@ -282,7 +298,7 @@ impl Supervisor {
         }
         self.end(&name).await;
         let state = Arc::new(State::new(&name, self.changed.clone()));
-        state.note(|report| report.epoch = orders.epoch);
+        state.note(|report| (report.epoch, report.generation) = (orders.epoch, Some(0)));
         self.states().capabilities.insert(name.clone(), Arc::clone(&state));
         let context = Arc::new(Context { config: self.config.clone(), resolved: resolved.clone(), state });
         let (orders, received) = watch::channel(orders);

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
-use ficus_rules::wire::CapabilityOrders;
 use tokio::sync::watch;
 
+use crate::agent::Ordered;
 use crate::metrics;
 use crate::port::{Busy, Direction, Shared};
 use crate::state::State;
@@ -38,7 +38,7 @@ pub(crate) struct Lookout {
     pub(crate) legacy: Shared,
     pub(crate) modern: Shared,
     pub(crate) state: Arc<State>,
-    pub(crate) orders: watch::Receiver<CapabilityOrders>,
+    pub(crate) orders: watch::Receiver<Ordered>,
 }
 
 impl Lookout {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::wire::{CapabilityOrders, SyncOrder};
+use ficus_rules::wire::SyncOrder;
 use tokio::sync::watch;
 
+use crate::agent::Ordered;
 use crate::engine::open;
 use crate::error::Error;
 use crate::session::{Context, stopped};
@@ -17,13 +18,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Works for one capability until it is told to stop.
-pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<CapabilityOrders>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Ordered>, mut stop: watch::Receiver<bool>) {
     let mut pause = PAUSE;
     while !*stop.borrow() {
-        let ordered = orders.borrow_and_update().sync;
+        let (ordered, generation) = {
+            let wish = orders.borrow_and_update();
+            (wish.sync, wish.generation)
+        };
         let ended = match ordered {
             SyncOrder::Run => context.session(&mut orders, &mut stop).await,
-            SyncOrder::Remove => remove(&context).await,
+            SyncOrder::Remove => remove(&context, generation).await,
         };
         let after = match ended {
             Ok(()) => After::of(ordered, orders.borrow().sync),
@@ -75,7 +79,7 @@ impl After {
     }
 }
 
-async fn remove(context: &Context) -> Result<(), Error> {
+async fn remove(context: &Context, generation: u64) -> Result<(), Error> {
     let resolved = &context.resolved;
     for (side, url, name) in
         [(Side::Legacy, &resolved.legacy_url, &resolved.legacy), (Side::Modern, &resolved.modern_url, &resolved.modern)]
@@ -86,7 +90,8 @@ async fn remove(context: &Context) -> Result<(), Error> {
         removed?;
     }
     context.state.update(|report| {
-        *report = ficus_rules::wire::CapabilityReport { epoch: report.epoch, removed: true, ..Default::default() };
+        *report =
+            ficus_rules::wire::CapabilityReport { epoch: report.epoch, generation: Some(generation), removed: true, ..Default::default() };
     });
     Ok(())
 }

@@ -10,7 +10,7 @@ use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use crate::agent::{Config, Resolved};
+use crate::agent::{Config, Ordered, Resolved};
 use crate::apply::Applier;
 use crate::backfill::Backfill;
 use crate::busy::Lookout;
@@ -50,7 +50,7 @@ struct Session<'a> {
     /// Everything else; safe to end anywhere.
     tasks: JoinSet<Result<Done, Error>>,
     stop: watch::Sender<bool>,
-    orders: watch::Receiver<CapabilityOrders>,
+    orders: watch::Receiver<Ordered>,
     streaming: bool,
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
@@ -74,11 +74,7 @@ enum Done {
 
 impl Context {
     /// Runs until told otherwise.
-    pub(crate) async fn session(
-        &self,
-        orders: &mut watch::Receiver<CapabilityOrders>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), Error> {
+    pub(crate) async fn session(&self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         let legacy = open(&self.resolved.legacy_url, &format!("{} (legacy)", self.resolved.legacy)).await?;
         let modern = match open(&self.resolved.modern_url, &format!("{} (modern)", self.resolved.modern)).await {
             Ok(modern) => modern,
@@ -97,7 +93,7 @@ impl Context {
         &self,
         legacy: &dyn Engine,
         modern: &dyn Engine,
-        orders: &mut watch::Receiver<CapabilityOrders>,
+        orders: &mut watch::Receiver<Ordered>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let capability = &self.state.capability;
@@ -130,7 +126,7 @@ impl Context {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, orders: &mut watch::Receiver<CapabilityOrders>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+    async fn run(&mut self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         self.state().forget_end();
         self.legacy.prepare().await?;
         self.modern.prepare().await?;
@@ -306,7 +302,7 @@ impl Session<'_> {
     }
 
     /// What is wished, as far as it is not so already.
-    async fn carry_out(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
+    async fn carry_out(&mut self, wish: &Ordered) -> Result<(), Error> {
         self.state().note(|report| {
             if report.epoch != wish.epoch {
                 // It was said of another owner.
@@ -316,6 +312,10 @@ impl Session<'_> {
             report.removed = false;
         });
         self.fence(wish).await?;
+        // Only now: what was ordered before may have been carried out until a moment ago.
+        if self.state().report().generation != Some(wish.generation) {
+            self.state().update(|report| report.generation = Some(wish.generation));
+        }
         if !self.streaming || self.gaps {
             return Ok(());
         }

@@ -183,7 +183,7 @@ async fn every_end_of_a_command_has_its_code() -> Result<()> {
         &["advance"],
         &["pin", "users"],
         &["verify", "users", "--wait", "soon"],
-        &["flag", "x", "perhaps"],
+        &["flag", "x", "on", "--for", "ever"],
         &["cutover", "users", "now"],
         &["begin"],
     ];

@@ -35,6 +35,8 @@ struct Memory {
     /// Its turns at the databases, once it has claimed them.
     turns: Option<[u64; 2]>,
     superseded: bool,
+    /// What it carries out: newer orders are looked at when something is done.
+    carries: Option<(u64, CapabilityOrders)>,
     report: CapabilityReport,
     end: Option<(u64, Side, usize)>,
 }
@@ -90,13 +92,22 @@ impl Agent {
     }
 
     pub(super) fn work(&mut self, capability: usize, task: usize, databases: &mut [Database; 2], now: u64) {
-        let Some(orders) = self.orders.of[capability].clone().filter(|_| !self.asleep && !self.stuck[task]) else { return };
+        let Some(newest) = self.orders.of[capability].clone().filter(|_| !self.asleep && !self.stuck[task]) else { return };
         let task = Agent::ALL[task];
         let wall = self.clock.wall(now);
         let memory = &mut self.memory[capability];
+        let newest = (self.orders.generation, newest);
+        let (generation, orders) = memory.carries.replace(newest.clone()).unwrap_or(newest);
+        if memory.report.generation.is_none() {
+            memory.report.generation = Some(0);
+        }
         if !memory.superseded && !memory.work(&orders, task, databases, wall) {
             memory.superseded = true;
             memory.report.trouble = Some("another agent has taken over".to_owned());
+        }
+        let fences = Fences { legacy: databases[0].fenced, modern: databases[1].fenced };
+        if !memory.superseded && fences == orders.fenced {
+            memory.report.generation = Some(generation);
         }
     }
 
@@ -130,7 +141,8 @@ impl Memory {
         let mine = turns == [legacy.turn, modern.turn];
         if orders.sync == SyncOrder::Remove {
             (legacy.fenced, modern.fenced) = (false, false);
-            self.report = CapabilityReport { epoch: orders.epoch, removed: true, ..CapabilityReport::default() };
+            self.report =
+                CapabilityReport { epoch: orders.epoch, generation: self.report.generation, removed: true, ..CapabilityReport::default() };
             return true;
         }
         self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied };

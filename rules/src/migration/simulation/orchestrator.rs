@@ -119,7 +119,7 @@ impl Orchestrator {
             orders_generation: self.stored[capability].orders_generation,
             agent: self.roster.of(&name).map(|(at, agent, report)| AgentSeen {
                 name: agent.agent.clone(),
-                generation: agent.generation,
+                generation: Roster::generation(agent, report),
                 at,
                 report: report.clone(),
             }),
