@@ -1,6 +1,6 @@
 //! A new connection: the place that it takes, the hands that it shakes, and which guard watches what it says.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use pingora::apps::ServerApp as _;
@@ -10,6 +10,7 @@ use pingora::proxy::HttpProxy;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, watch};
 
+use crate::announced;
 use crate::carry::Carrier;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Multiplexed, PREFACE, Place, Places};
@@ -31,15 +32,22 @@ impl Door {
     /// Serves a connection in a task of its own, if there is a place for it.
     pub(crate) fn admit(&self, socket: Socket, peer: Option<SocketAddr>, shutdown: &watch::Receiver<bool>) {
         let address = peer.map(|peer| peer.ip().to_canonical());
-        let counted = address.filter(|address| !self.gateway.trusts(*address));
-        let Some(place) = Places::take(&self.places, counted) else { return };
+        let announces = self.gateway.announcers[self.listener].include(address);
+        // Many clients come from a load balancer's address, and each is counted once it is known.
+        let Some(place) = Places::take(&self.places, address.filter(|_| !announces).and_then(|address| self.counted(address))) else {
+            return;
+        };
         let (door, shutdown) = (self.clone(), shutdown.clone());
-        tokio::spawn(async move { door.serve(socket, place, shutdown).await });
+        tokio::spawn(async move { door.serve(socket, place, announces, shutdown).await });
     }
 
-    async fn serve(self, socket: Socket, place: Place, shutdown: watch::Receiver<bool>) {
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        Some(address).filter(|address| !self.gateway.trusts(*address))
+    }
+
+    async fn serve(self, socket: Socket, mut place: Place, announces: bool, shutdown: watch::Receiver<bool>) {
         let within = self.gateway.limits.head_within;
-        match tokio::time::timeout(within, self.shake(socket)).await.ok().flatten() {
+        match tokio::time::timeout(within, self.shake(socket, announces, &mut place)).await.ok().flatten() {
             Some((stream, Speaks::One)) => {
                 let guard = Guard::new(stream, self.gateway.limits.clone());
                 self.proxy.process_new(Box::new(guard), &shutdown).await;
@@ -64,8 +72,15 @@ impl Door {
         served.await;
     }
 
-    /// Ends TLS, if the listener speaks it, and finds out what is spoken inside.
-    async fn shake(&self, mut socket: Socket) -> Option<(Stream, Speaks)> {
+    /// Hears for whom the peer connects, ends TLS, if the listener speaks it, and finds out what is spoken inside.
+    async fn shake(&self, mut socket: Socket, announces: bool, place: &mut Place) -> Option<(Stream, Speaks)> {
+        if announces {
+            let announced = announced::read(&mut socket).await;
+            let client = announced.inspect_err(|why| tracing::debug!(why, "no announcement")).ok()?;
+            if let Some(client) = client.and_then(|client| self.counted(client)) {
+                *place = Places::take(&self.places, Some(client))?;
+            }
+        }
         if let Some(acceptor) = self.gateway.tls.acceptor(self.listener) {
             let shaken = acceptor.tls_handshake(socket).await;
             let stream = shaken.inspect_err(|error| tracing::debug!(error = error.etype().as_str(), "no handshake")).ok()?;

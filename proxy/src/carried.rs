@@ -269,6 +269,9 @@ impl Carried {
 
     /// The head of the try's answer has arrived.
     pub(crate) fn first_byte(&mut self) {
+        if let Some(clock) = &self.clock {
+            clock.answered();
+        }
         self.timings.first_byte = self.timings.since_try();
     }
 

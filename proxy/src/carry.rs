@@ -178,10 +178,10 @@ impl ProxyHttp for Carrier {
 
     async fn upstream_peer(&self, session: &mut Session, carried: &mut Carried) -> Result<Box<HttpPeer>> {
         carried.begin_attempt();
-        let mut peer = self.0.upstreams.peer(carried, &self.0.config).await;
+        let mut peer = self.0.upstreams.peer(carried, &self.0.config, &self.0.transports).await;
         if peer.is_err() && fallback::go(carried, session) {
             carried.begin_attempt();
-            peer = self.0.upstreams.peer(carried, &self.0.config).await;
+            peer = self.0.upstreams.peer(carried, &self.0.config, &self.0.transports).await;
         }
         if peer.is_ok() && carried.place.as_ref().is_some_and(Place::waited) && !admission::is_connected(session) {
             // Nobody waits for it any more, and nothing was sent.

@@ -14,6 +14,7 @@ mod identity;
 mod limits;
 mod listen;
 mod observing;
+mod transport;
 mod upstream;
 
 pub use cache::CacheLimits;
@@ -24,6 +25,7 @@ pub use identity::{
 pub use limits::Limits;
 pub use listen::{Certificate, Clients, Listener};
 pub use observing::{AccessLog, AccessLogTarget, QueryTold, Tracing};
+pub use transport::{Transport, UpstreamTls};
 pub use upstream::{Balance, Breaker, Bulkhead, Ejection, HashBy, Instances, Lookup, Probe, Retry, Upstream, Weighted};
 
 /// A gateway's configuration.

@@ -113,7 +113,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
         // It belongs to a trace that is not continued.
         head.remove_header("tracestate");
     }
-    if carried.decided(|decision| decision.write) {
+    if carried.decided(|decision| decision.write) && !gateway.transports.multiplexes(upstream) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
         head.insert_header(header::CONNECTION, "close")?;
     }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::access::Lines;
+use crate::announced::Announcers;
 use crate::cache::Answers;
 use crate::carried::Carried;
 use crate::config::{Config, LOCAL, Limits};
@@ -36,6 +37,7 @@ use crate::standing::Standing;
 use crate::tls::Tls;
 use crate::token::Tokens;
 use crate::traffic::{CapabilityCounters, Counters};
+use crate::transport::Transports;
 use crate::upstream::Upstreams;
 use crate::validity::Validity;
 
@@ -50,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Peers whose forwarding headers are believed.
     pub(crate) trusted: Vec<Network>,
+    /// Peers that announce whom they connect for, by listener.
+    pub(crate) announcers: Vec<Announcers>,
     /// Whether those of peers on Unix sockets are.
     pub(crate) trusts_local: bool,
     /// What requests are decided by.
@@ -73,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) answers: Answers,
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
+    pub(crate) transports: Transports,
     /// Held by whatever must be finished before the process ends.
     pub(crate) under_way: OnceLock<mpsc::WeakSender<()>>,
     /// What clients may send.
@@ -101,7 +106,9 @@ impl Gateway {
         let file = config.snapshot_file.clone().map(SnapshotFile::open).transpose().map_err(Error::Runtime)?;
         let (local, remote): (Vec<&String>, Vec<_>) = config.trusted_proxies.iter().partition(|text| *text == LOCAL);
         let trusted = remote.into_iter().map(|text| text.parse().map_err(Error::Network)).collect::<Result<_, _>>()?;
+        let announcers = config.listeners.iter().map(|listener| Announcers::read(&listener.announced_by)).collect::<Result<_, _>>()?;
         let inner = Inner {
+            announcers,
             trusted,
             trusts_local: !local.is_empty(),
             listeners: Listeners::bind(&config.listeners)?,
@@ -121,6 +128,7 @@ impl Gateway {
             answers: Answers::new(&config.cache),
             under_way: OnceLock::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
+            transports: Transports::load(&config).map_err(Error::Certificate)?,
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
             shadow: Shadow::new(config.identity.own_cookies()),

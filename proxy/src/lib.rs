@@ -22,6 +22,7 @@
 mod access;
 mod admission;
 mod again;
+mod announced;
 mod answer;
 mod arrive;
 mod asked;
@@ -54,6 +55,7 @@ mod standing;
 mod tls;
 mod token;
 mod traffic;
+mod transport;
 mod upstream;
 mod validity;
 mod wrote;
@@ -66,8 +68,8 @@ pub use upstream::discover::find_instances;
 pub use config::{
     AccessLog, AccessLogTarget, Balance, Breaker, Bulkhead, CacheLimits, Certificate, Clients, Config, DjangoIdentity, DjangoSessions,
     DrfTokens, Ejection, FlaskIdentity, FlaskSessions, HashBy, HoldLimits, Identity, Instances, JwtIdentity, JwtKeys, Limits, Listener,
-    Lookup, MonolithIdentity, Probe, QueryTold, Retry, RoleColumn, SessionDatabase, Timeouts, Tracing, Upstream, UserTable, Weighted,
-    WtfCsrf, check_network, jwt_algorithms,
+    Lookup, MonolithIdentity, Probe, QueryTold, Retry, RoleColumn, SessionDatabase, Timeouts, Tracing, Transport, Upstream, UpstreamTls,
+    UserTable, Weighted, WtfCsrf, check_network, jwt_algorithms,
 };
 pub use gateway::Gateway;
 pub use plugins::{RedisServer, check_redis};

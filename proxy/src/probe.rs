@@ -6,30 +6,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use ficus_rules::migration::Phase;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::{Request, header};
 use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use crate::gateway::Inner;
+use crate::transport::{self, Asker};
 use crate::upstream::{Instance, Pool};
-
-type Asking = Client<HttpConnector, Empty<Bytes>>;
 
 /// Probes for ever.
 pub(crate) async fn run(gateway: Arc<Inner>) {
-    let client: Asking = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let client = Asker::new(gateway.clone(), false);
     // Each at its own pace: a server that takes its time must not delay what is known of another.
     futures::future::join_all(gateway.upstreams.all().map(|pool| tend(&gateway, &client, pool))).await;
 }
 
 /// Probes one upstream for ever, while somebody wants to know.
-async fn tend(gateway: &Inner, client: &Asking, pool: &Pool) {
+async fn tend(gateway: &Inner, client: &Asker, pool: &Pool) {
     loop {
         let interest = Interest::of(gateway, pool.name());
         gateway.around.unwatch(&interest.all);
@@ -86,10 +81,10 @@ impl Interest {
 }
 
 /// Probes all instances. Says so at the first that is well; whether there was one.
-async fn probe(client: &Asking, pool: &Pool, tell: impl Fn()) -> bool {
+async fn probe(client: &Asker, pool: &Pool, tell: impl Fn()) -> bool {
     let (instances, rule) = (pool.instances(), &pool.settings().probe);
     let probes = instances.iter().map(|instance| async move {
-        let well = is_well(client, instance, pool.settings().health.as_deref());
+        let well = is_well(client, pool.name(), instance, pool.settings().health.as_deref());
         let well = tokio::time::timeout(rule.timeout, well).await.unwrap_or(false);
         instance.probed(well, rule);
         well
@@ -105,12 +100,13 @@ async fn probe(client: &Asking, pool: &Pool, tell: impl Fn()) -> bool {
 }
 
 /// Whether an instance takes connections, and where it says how it is, says nothing bad.
-async fn is_well(client: &Asking, instance: &Instance, path: Option<&str>) -> bool {
+async fn is_well(client: &Asker, upstream: &str, instance: &Instance, path: Option<&str>) -> bool {
     let authority = &**instance.authority();
     let Some(path) = path else {
-        return tokio::net::TcpStream::connect(authority).await.is_ok();
+        return client.reaches(upstream, authority).await;
     };
-    let request = Request::get(format!("http://{authority}{path}")).header(header::USER_AGENT, "ficus");
+    let host = if transport::unix(authority).is_some() { "localhost" } else { authority };
+    let request = Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "ficus");
     let Ok(request) = request.body(Empty::new()) else { return false };
-    client.request(request).await.is_ok_and(|answer| !answer.status().is_server_error())
+    client.ask(upstream, authority, request).await.is_ok_and(|answer| !answer.status().is_server_error())
 }

@@ -29,6 +29,11 @@ use crate::upstream::discover;
 const KEPT_CONNECTIONS: usize = 1024;
 /// Tries in all: some instances of modern, then some of legacy, each perhaps once more for a pooled connection that died.
 const TRIES: usize = 16;
+/// How often the files of certificates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Authorities that are nobody's. The system's are read only if somebody needs them: a system without any must not keep a
+/// gateway from starting that needs none.
+const NO_AUTHORITIES: &str = "/dev/null";
 /// Requests of one client at once, by HTTP/2.
 const STREAMS: u32 = 100;
 /// Streams that we reset for a client's faults, before it is left.
@@ -43,8 +48,7 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
         mirroring.spawn(mirror::run(gateway.clone(), jobs));
     }
     mirroring.spawn(probe::run(gateway.clone()));
-    let watching = gateway.clone();
-    mirroring.spawn(async move { watching.tls.watch().await });
+    mirroring.spawn(watch(gateway.clone()));
     for pool in gateway.upstreams.all() {
         mirroring.spawn(discover::run(pool.clone()));
     }
@@ -61,6 +65,15 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     served
 }
 
+/// Looks for changed files of certificates, for ever.
+async fn watch(gateway: Arc<Inner>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        gateway.tls.look();
+        gateway.transports.look();
+    }
+}
+
 fn runtime(name: &str, threads: usize) -> Result<Runtime, Error> {
     Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build().map_err(Error::Runtime)
 }
@@ -70,6 +83,7 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
         threads: gateway.config.threads.max(1),
         upstream_keepalive_pool_size: KEPT_CONNECTIONS,
         max_retries: TRIES,
+        ca_file: (!gateway.transports.by_system).then(|| NO_AUTHORITIES.to_owned()),
         ..ServerConf::default()
     };
     let limits = &gateway.limits;

@@ -8,20 +8,17 @@ mod files;
 mod names;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::listeners::ALPN;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 
+pub(crate) use certificate::{Loaded, certificates};
 pub(crate) use client::ClientCertificate;
 pub(crate) use files::Watched;
 
 use crate::config::{Certificate, Clients, Listener};
 use crate::metrics::metrics;
 use names::Names;
-
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The TLS of all listeners.
 pub(crate) struct Tls {
@@ -46,15 +43,8 @@ impl Tls {
         Some(self.acceptors.get(listener)?.as_ref()?.current())
     }
 
-    /// Looks for changed files, for ever.
-    pub(crate) async fn watch(&self) {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.look();
-        }
-    }
-
-    fn look(&self) {
+    /// Looks for changed files.
+    pub(crate) fn look(&self) {
         self.names.look();
         self.acceptors.iter().flatten().for_each(Watched::look);
     }

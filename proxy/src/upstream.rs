@@ -32,6 +32,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::answer::Refusal;
 use crate::carried::Carried;
 use crate::config::{Balance, Config, HashBy};
+use crate::transport::{self, Transports};
 
 use deadlines::Patience;
 
@@ -68,7 +69,7 @@ impl Upstreams {
     }
 
     /// The peer for a request: an instance of its upstream that it was not sent to yet. The request has a lease of it.
-    pub(crate) async fn peer(&self, carried: &mut Carried, config: &Config) -> Result<Box<HttpPeer>, Refusal> {
+    pub(crate) async fn peer(&self, carried: &mut Carried, config: &Config, transports: &Transports) -> Result<Box<HttpPeer>, Refusal> {
         // What it had elsewhere is over, and must not count while the next one is chosen.
         carried.lease = None;
         let name = carried.upstream(&config.default_upstream).to_owned();
@@ -99,13 +100,27 @@ impl Upstreams {
             lease.failed(Instant::now());
             carried.tried.push(lease.instance().authority().clone());
         };
+        let authority = lease.instance().authority().clone();
         carried.lease = Some(lease);
-        Ok(Box::new(self.connection(address, carried, patience, connect)))
+        let multiplexes = transports.multiplexes(&name);
+        let mut peer = self.connection(&address, carried, patience, connect, multiplexes).ok_or_else(|| unknown(&name))?;
+        transports.prepare(&name, &authority, carried.upgrades, &mut peer);
+        Ok(Box::new(peer))
     }
 
-    /// A connection with the request's deadlines: one of the pool, or one of its own.
-    fn connection(&self, address: SocketAddr, carried: &mut Carried, patience: Patience, connect: Duration) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
+    /// A connection with the request's deadlines: one of the pool, or one of its own. `None`: a path that cannot be a socket's.
+    fn connection(
+        &self,
+        address: &Address,
+        carried: &mut Carried,
+        patience: Patience,
+        connect: Duration,
+        multiplexes: bool,
+    ) -> Option<HttpPeer> {
+        let mut peer = match address {
+            Address::Tcp(address) => HttpPeer::new(address, false, String::new()),
+            Address::Unix(path) => HttpPeer::new_uds(path, false, String::new()).ok()?,
+        };
         let silence = patience.silence();
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
@@ -117,11 +132,12 @@ impl Upstreams {
         if own {
             peer.options.custom_l4 = Some(Arc::new(line::Connect { tunnel: carried.upgrades, clock: carried.clock.clone() }));
         }
-        if own || carried.decided(|decision| decision.write) {
+        // By HTTP/2, one connection carries many, and says when it ends which of them it did not take.
+        if own || (carried.decided(|decision| decision.write) && !multiplexes) {
             peer.group_key = 1 + self.apart.fetch_add(1, Ordering::Relaxed);
             peer.options.idle_timeout = Some(Duration::from_millis(1));
         }
-        peer
+        Some(peer)
     }
 
     /// An instance of an upstream, for a request of our own.
@@ -129,18 +145,27 @@ impl Upstreams {
         self.by_name.get(name)?.pick(None, &[], Instant::now())
     }
 
-    async fn address(&self, instance: &Instance) -> Option<SocketAddr> {
+    async fn address(&self, instance: &Instance) -> Option<Address> {
+        if let Some(path) = transport::unix(instance.authority()) {
+            return Some(Address::Unix(path.to_owned()));
+        }
         if let Some(address) = instance.fixed() {
-            return Some(address);
+            return Some(Address::Tcp(address));
         }
         let authority = instance.authority();
         if let Some(address) = self.resolved.get(authority) {
-            return Some(address);
+            return Some(Address::Tcp(address));
         }
         let address = tokio::net::lookup_host(&**authority).await.ok()?.next()?;
         self.resolved.insert(authority.clone(), address);
-        Some(address)
+        Some(Address::Tcp(address))
     }
+}
+
+/// Where an instance is.
+enum Address {
+    Tcp(SocketAddr),
+    Unix(String),
 }
 
 /// What tells a caller, if the request has it.

@@ -7,6 +7,7 @@ mod limits;
 mod listen;
 mod notify;
 mod observing;
+mod transport;
 mod upstream;
 
 use std::collections::BTreeMap;

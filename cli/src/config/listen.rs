@@ -54,7 +54,13 @@ impl Resolving<'_> {
             }
             resolved
         });
+        for network in &listener.proxy_protocol {
+            if let Err(why) = ficus_proxy::check_network(network.get_ref()) {
+                self.fault(network.span().start, why);
+            }
+        }
         Listener {
+            announced_by: listener.proxy_protocol.iter().map(|network| network.get_ref().clone()).collect(),
             address: listener.address.get_ref().clone(),
             tls: listener.tls,
             http2: listener.http2.unwrap_or(listener.tls),

@@ -13,6 +13,8 @@ pub struct Listener {
     pub http2: bool,
     /// Every request is led to https, at this port if it is not 443. For listeners without TLS.
     pub to_https: Option<u16>,
+    /// Peers that announce whom they connect for by the PROXY protocol, version 1 or 2, and must: addresses, networks, or `unix`.
+    pub announced_by: Vec<String>,
     /// Whose certificates clients show.
     pub clients: Option<Clients>,
 }

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use ficus_rules::Share;
 
+use super::Transport;
+use crate::listen::UNIX;
+
 /// Weights that may be written.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=1000;
 
 /// A server behind the gateway, in one instance or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Where its instances are. All speak plain HTTP/1.1.
+    /// Where its instances are.
     pub instances: Instances,
+    /// How they are spoken to.
+    pub transport: Transport,
     /// A path that answers with 5xx, or not in time, when an instance is not well. Without it one that takes connections
     /// is.
     pub health: Option<String>,
@@ -41,6 +46,7 @@ impl Upstream {
     pub fn of(instances: Instances) -> Upstream {
         Upstream {
             instances,
+            transport: Transport::default(),
             health: None,
             probe: Probe::default(),
             balance: Balance::default(),
@@ -80,7 +86,7 @@ pub enum Instances {
 /// An address and its share of the requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weighted {
-    /// `host:port`
+    /// `host:port`, or `unix:` and the path of a socket.
     pub address: String,
     /// Requests that it gets for each one that an instance of weight 1 gets; from 1 on.
     pub weight: u32,
@@ -93,8 +99,9 @@ impl FromStr for Weighted {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut words = text.split_whitespace();
         let address = words.next().unwrap_or_default();
+        let socket = address.strip_prefix(UNIX).is_some_and(|path| path.starts_with('/'));
         let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none_or(|port| port == 0) {
+        if !socket && port.is_none_or(|port| port == 0) {
             return Err(format!("`{address}` is not an address: write it like \"127.0.0.1:8000\""));
         }
         let weight = words.next().map_or(Ok(1), |word| {

@@ -19,9 +19,6 @@ use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
 use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Capture, Dropped, LARGEST, coding, dropped, is_fresh, joined};
@@ -34,6 +31,7 @@ use crate::metrics::metrics;
 use crate::plugins;
 use crate::spans::{self, Trace};
 use crate::traffic::CapabilityCounters;
+use crate::transport::Asker;
 
 /// Comparisons at once.
 const AT_ONCE: usize = 8;
@@ -129,7 +127,7 @@ impl Job {
 
 /// Works the queue off until it is closed.
 pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
-    let mirror = Arc::new(Mirror { gateway, client: Client::builder(TokioExecutor::new()).build_http(), noise: Mutex::default() });
+    let mirror = Arc::new(Mirror { client: Asker::new(gateway.clone(), true), gateway, noise: Mutex::default() });
     let room = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(job) = jobs.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -143,7 +141,7 @@ pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
 
 struct Mirror {
     gateway: Arc<Inner>,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Asker,
     /// The noise of each route that has some.
     noise: Mutex<HashMap<String, Noise>>,
 }
@@ -270,9 +268,10 @@ impl Mirror {
     async fn ask_once(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
         let upstream = if side == Side::Legacy { &job.legacy } else { &job.modern };
         let lease = self.gateway.upstreams.lease(upstream).ok_or(Failure::NoAnswer)?;
-        let request = self.request(job, side, lease.instance().authority()).ok_or(Failure::NoAnswer)?;
+        let request = self.request(job, side).ok_or(Failure::NoAnswer)?;
         let asked = async {
-            let (answered, body) = self.client.request(request).await.map_err(|_| Failure::NoAnswer)?.into_parts();
+            let (answered, body) =
+                self.client.ask(upstream, lease.instance().authority(), request).await.map_err(|_| Failure::NoAnswer)?.into_parts();
             let body = Limited::new(body, LARGEST).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
                 true => Failure::Dropped(Dropped::TooLarge),
                 false => Failure::NoAnswer,
@@ -285,12 +284,12 @@ impl Mirror {
         tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Failure::NoAnswer))
     }
 
-    fn request(&self, job: &Job, side: Side, authority: &str) -> Option<Request<Empty<Bytes>>> {
+    fn request(&self, job: &Job, side: Side) -> Option<Request<Empty<Bytes>>> {
         let (upstream, target) = match side {
             Side::Legacy => (&job.legacy, &job.target),
             Side::Modern => (&job.modern, &job.modern_target),
         };
-        let request = Request::builder().method(job.asked.method.as_str()).uri(format!("http://{authority}{target}"));
+        let request = Request::builder().method(job.asked.method.as_str()).uri(target);
         let mut request = request.body(Empty::new()).ok()?;
         *request.headers_mut() = self.headers(job, side, upstream);
         Some(request)

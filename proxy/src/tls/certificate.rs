@@ -3,37 +3,52 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use crate::metrics::metrics;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// What a server shows.
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     pub(super) key: Arc<CertifiedKey>,
+    /// The private key in DER.
+    pub(crate) secret: Vec<u8>,
     /// The DNS names that it is for, lower case; `*.` stands for one label.
     pub(super) names: Vec<String>,
-    /// Seconds since 1970 when it ends to be good.
-    pub(super) expires: i64,
 }
 
 impl Loaded {
     /// Reads a chain and its key.
-    pub(super) fn read(chain: &Path, chain_pem: &[u8], key: &Path, key_pem: &[u8]) -> Result<Loaded, String> {
+    pub(crate) fn read(chain: &Path, chain_pem: &[u8], key: &Path, key_pem: &[u8]) -> Result<Loaded, String> {
         let certificates = certificates(chain, chain_pem)?;
         let secret = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| unread(key, &error))?;
         let leaf = leaf(&certificates[0]).ok_or_else(|| format!("{} holds a certificate that cannot be read", chain.display()))?;
         let (names, expires) = (names(&leaf), leaf.validity().not_after.timestamp());
+        let der = secret.secret_der().to_vec();
         let key = CertifiedKey::from_der(certificates, secret, &ring::default_provider())
             .map_err(|error| format!("{} and {} cannot be used together: {error}", chain.display(), key.display()))?;
-        Ok(Loaded { key: Arc::new(key), names, expires })
+        metrics().certificate_expires.with_label_values(&[&*chain.display().to_string()]).set(expires);
+        Ok(Loaded { key: Arc::new(key), secret: der, names })
+    }
+
+    /// The chain in DER.
+    pub(crate) fn chain(&self) -> Vec<Vec<u8>> {
+        self.key.cert.iter().map(|certificate| certificate.to_vec()).collect()
+    }
+
+    /// What a client shows.
+    pub(crate) fn shown(&self) -> Arc<dyn ResolvesClientCert> {
+        Arc::new(SingleCertAndKey::from(self.key.clone()))
     }
 }
 
 /// The certificates in a PEM, at least one.
-pub(super) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| unread(file, &error))?;
     match chain.is_empty() {

@@ -9,7 +9,6 @@ use rustls::sign::CertifiedKey;
 use super::certificate::Loaded;
 use super::files::Watched;
 use crate::config::Certificate;
-use crate::metrics::metrics;
 
 /// The certificates, in the order in which they were configured.
 pub(super) struct Names {
@@ -20,12 +19,7 @@ impl Names {
     pub(super) fn load(certificates: &[Certificate]) -> Result<Names, String> {
         let pair = |certificate: &Certificate| {
             let (chain, key) = (certificate.chain.clone(), certificate.key.clone());
-            let label = chain.display().to_string();
-            Watched::load(vec![chain.clone(), key.clone()], move |files| {
-                let loaded = Loaded::read(&chain, &files[0], &key, &files[1])?;
-                metrics().certificate_expires.with_label_values(&[&*label]).set(loaded.expires);
-                Ok(loaded)
-            })
+            Watched::load(vec![chain.clone(), key.clone()], move |files| Loaded::read(&chain, &files[0], &key, &files[1]))
         };
         Ok(Names { pairs: certificates.iter().map(pair).collect::<Result<_, _>>()? })
     }

@@ -45,22 +45,28 @@ impl Patience {
 #[derive(Debug)]
 pub(crate) struct Clock {
     patience: Patience,
+    answered: AtomicBool,
     ran_out: AtomicBool,
 }
 
 impl Clock {
     pub(super) fn new(patience: Patience) -> Clock {
-        Clock { patience, ran_out: AtomicBool::new(false) }
+        Clock { patience, answered: AtomicBool::new(false), ran_out: AtomicBool::new(false) }
     }
 
     /// When the next deadline is, if nothing moves until then.
-    pub(super) fn due(&self, answered: bool, moved: Instant) -> Option<Instant> {
-        let silence = if answered { self.patience.idle } else { self.patience.first_byte };
+    pub(super) fn due(&self, moved: Instant) -> Option<Instant> {
+        let silence = if self.answered.load(Ordering::Relaxed) { self.patience.idle } else { self.patience.first_byte };
         let silent = moved.checked_add(silence);
         match (silent, self.patience.end) {
             (Some(silent), Some(end)) => Some(silent.min(end)),
             (silent, end) => silent.or(end),
         }
+    }
+
+    /// The answer has begun. (What moves on the connection does not tell: TLS and HTTP/2 greet each other first.)
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn run_out(&self) {
@@ -88,9 +94,10 @@ mod tests {
         let route = Deadlines { first_byte: Some(seconds(5)), idle: Some(seconds(20)), total: Some(seconds(30)), ..Deadlines::default() };
         let start = Instant::now();
         let clock = Clock::new(Patience::of(route, None, &Timeouts::default(), false, start));
-        let due = |answered, moved| clock.due(answered, start + seconds(moved)).map(|due| (due - start).as_secs());
-        assert_eq!((due(false, 0), due(false, 2)), (Some(5), Some(7)));
-        assert_eq!((due(true, 2), due(true, 29)), (Some(22), Some(30)));
+        let due = |moved| clock.due(start + seconds(moved)).map(|due| (due - start).as_secs());
+        assert_eq!((due(0), due(2)), (Some(5), Some(7)));
+        clock.answered();
+        assert_eq!((due(2), due(29)), (Some(22), Some(30)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! closes it (cloudflare/pingora#946). So nothing is read here before whoever wrote has had its turn: the end of the body
 //! waits in a queue when the head is written, and is sent in that turn.
 
+use std::fmt::Debug;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora::{Error, ErrorType, OrErr as _, Result};
+use pingora::{ErrorType, OkOrErr as _, OrErr as _, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::deadlines::Clock;
@@ -35,25 +36,38 @@ pub(super) struct Connect {
 #[async_trait]
 impl L4Connect for Connect {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let SocketAddr::Inet(address) = address else {
-            return Error::e_explain(ErrorType::InternalError, "an upstream has a TCP address");
+        let failed = "to an upstream, for one request";
+        let line: Box<dyn VirtualSocket> = match address {
+            SocketAddr::Inet(address) => {
+                let socket = TcpStream::connect(address).await.or_err(ErrorType::ConnectError, failed)?;
+                let _ = socket.set_nodelay(true);
+                Box::new(self.line(socket))
+            }
+            SocketAddr::Unix(address) => {
+                let path = address.as_pathname().or_err(ErrorType::InternalError, "a Unix socket without a path")?;
+                Box::new(self.line(UnixStream::connect(path).await.or_err(ErrorType::ConnectError, failed)?))
+            }
         };
-        let socket = TcpStream::connect(address).await.or_err(ErrorType::ConnectError, "to an upstream, for one request")?;
-        let timer = self.clock.clone().map(Timer::start);
-        Ok(Stream::from(VirtualSocketStream::new(Box::new(Line { socket, tunnel: self.tunnel, wrote: false, timer }))))
+        Ok(Stream::from(VirtualSocketStream::new(line)))
+    }
+}
+
+impl Connect {
+    fn line<S>(&self, socket: S) -> Line<S> {
+        Line { socket, tunnel: self.tunnel, wrote: false, timer: self.clock.clone().map(Timer::start) }
     }
 }
 
 /// The connection.
 #[derive(Debug)]
-struct Line {
-    socket: TcpStream,
+struct Line<S> {
+    socket: S,
     tunnel: bool,
     wrote: bool,
     timer: Option<Timer>,
 }
 
-impl AsyncRead for Line {
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.wrote) && self.tunnel {
             cx.waker().wake_by_ref();
@@ -63,14 +77,13 @@ impl AsyncRead for Line {
         let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         let moved = read.is_ready() && buf.filled().len() > before;
         if let Some(timer) = &mut self.timer {
-            timer.answered |= moved;
             ready!(timer.check(moved, read.is_pending(), cx))?;
         }
         read
     }
 }
 
-impl AsyncWrite for Line {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.wrote = true;
         let written = Pin::new(&mut self.socket).poll_write(cx, buf);
@@ -89,13 +102,10 @@ impl AsyncWrite for Line {
     }
 }
 
-impl VirtualSocket for Line {
-    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
-            // Whoever has a line of its own has its own bound on silence.
-            _ => Ok(()),
-        }
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug> VirtualSocket for Line<S> {
+    /// Set when it was made, where it means something. Whoever has a line of its own has its own bound on silence.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -103,8 +113,6 @@ impl VirtualSocket for Line {
 #[derive(Debug)]
 struct Timer {
     clock: Arc<Clock>,
-    /// Something of the answer has come.
-    answered: bool,
     /// When something last moved.
     moved: Instant,
     sleep: Pin<Box<Sleep>>,
@@ -113,7 +121,7 @@ struct Timer {
 impl Timer {
     fn start(clock: Arc<Clock>) -> Timer {
         let now = Instant::now();
-        Timer { clock, answered: false, moved: now, sleep: Box::pin(sleep_until(now)) }
+        Timer { clock, moved: now, sleep: Box::pin(sleep_until(now)) }
     }
 
     /// `Pending`: wait. An error: no longer.
@@ -122,7 +130,7 @@ impl Timer {
         if moved {
             self.moved = now;
         }
-        let due = self.clock.due(self.answered, self.moved.into_std());
+        let due = self.clock.due(self.moved.into_std());
         if due.is_some_and(|due| now.into_std() >= due) {
             self.clock.run_out();
             return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));

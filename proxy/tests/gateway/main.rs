@@ -1,6 +1,7 @@
 //! The gateway between real sockets: upstreams inside the test, clients on loopback.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 
+mod announced;
 mod asking;
 mod bodies;
 mod csrf;
@@ -8,6 +9,7 @@ mod failures;
 mod fence;
 mod flask;
 mod forwarding;
+mod http2;
 mod identity;
 mod markers;
 mod observing;
@@ -21,3 +23,4 @@ mod support;
 mod tls;
 mod tokens;
 mod upgrade;
+mod upstreams;

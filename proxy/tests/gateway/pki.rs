@@ -60,6 +60,22 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// A server that shows a certificate and speaks a protocol; `asks` for one of this authority's in return.
+    pub fn server(&self, shows: &Certificate, protocol: &[u8], asks: bool) -> tokio_rustls::TlsAcceptor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(read(&self.file("ca.pem"))).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = if asks { builder.with_client_cert_verifier(verifier) } else { builder.with_no_client_auth() };
+        let key = PrivateKeyDer::from_pem_file(&shows.key).unwrap();
+        let mut config = builder.with_single_cert(vec![read(&shows.chain)], key).unwrap();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config).into()
+    }
+}
+
 pub async fn shake(
     connector: &tokio_rustls::TlsConnector,
     address: std::net::SocketAddr,

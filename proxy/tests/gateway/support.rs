@@ -100,6 +100,7 @@ pub struct Origin {
 pub struct State {
     name: &'static str,
     pub counter: AtomicUsize,
+    pub connections: AtomicUsize,
     /// The body of `/thing`, and of `/packed/CODING`.
     pub thing: Mutex<String>,
     /// What `/thing` says before that, once each.
@@ -110,25 +111,66 @@ pub struct State {
 
 impl Origin {
     pub async fn start(name: &'static str) -> Origin {
+        Origin::speaking(name, None, false).await
+    }
+
+    /// With TLS, or by HTTP/2.
+    pub async fn speaking(name: &'static str, tls: Option<tokio_rustls::TlsAcceptor>, http2: bool) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let state = Arc::new(State { name, ..State::default() });
-        let (theirs, their_state) = (seen.clone(), state.clone());
+        let origin = Origin::at(name, listener.local_addr().unwrap());
+        let (seen, state) = (origin.seen.clone(), origin.state.clone());
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let (seen, state) = (theirs.clone(), their_state.clone());
-                let service = service_fn(move |request| answer(request, seen.clone(), state.clone()));
-                let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), service).with_upgrades();
-                tokio::spawn(served);
+                state.connections.fetch_add(1, Ordering::Relaxed);
+                let (seen, state, tls) = (seen.clone(), state.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        Some(tls) => {
+                            if let Ok(connection) = tls.accept(connection).await {
+                                serve(connection, http2, seen, state).await;
+                            }
+                        }
+                        None => serve(connection, http2, seen, state).await,
+                    }
+                });
             }
         });
-        Origin { address, seen, state }
+        origin
+    }
+
+    /// On a Unix socket.
+    pub fn local(name: &'static str, path: &std::path::Path) -> Origin {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        let origin = Origin::at(name, "127.0.0.1:9".parse().unwrap());
+        let (seen, state) = (origin.seen.clone(), origin.state.clone());
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(serve(connection, false, seen.clone(), state.clone()));
+            }
+        });
+        origin
+    }
+
+    fn at(name: &'static str, address: SocketAddr) -> Origin {
+        Origin { address, seen: Arc::default(), state: Arc::new(State { name, ..State::default() }) }
     }
 
     /// The requests whose target holds this text.
     pub fn seen(&self, part: &str) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.target.contains(part)).cloned().collect()
+    }
+}
+
+async fn serve<S>(connection: S, http2: bool, seen: Arc<Mutex<Vec<Seen>>>, state: Arc<State>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| answer(request, seen.clone(), state.clone()));
+    let connection = TokioIo::new(connection);
+    // Whoever leaves early is no fault of ours.
+    match http2 {
+        true => drop(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(connection, service).await),
+        false => drop(hyper::server::conn::http1::Builder::new().serve_connection(connection, service).with_upgrades().await),
     }
 }
 
@@ -163,6 +205,12 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
     if path.contains("/status/") {
         let status = u16::try_from(number("/status/")).unwrap();
         return Ok(response.status(status).body(full("{}")).unwrap());
+    }
+    if path.contains("/Method") {
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+        let frames = [Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\x02hi"))), Ok(Frame::trailers(trailers))];
+        let body = StreamBody::new(futures::stream::iter(frames)).boxed();
+        return Ok(response.header("content-type", "application/grpc").body(body).unwrap());
     }
     if path.contains("/download/") {
         return Ok(response.body(streamed(number("/download/"), 1 << 20, Duration::ZERO)).unwrap());

@@ -7,6 +7,7 @@ mod frames;
 mod limits;
 mod pieces;
 #[path = "../gateway/pki.rs"]
+#[allow(dead_code, reason = "shared with another test")]
 mod pki;
 mod raw;
 

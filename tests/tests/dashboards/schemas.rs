@@ -48,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 27] = [
+const CONFIGURATION_KEYS: [(&str, &str); 28] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -73,6 +73,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 27] = [
     ("[upstream.monolith.breaker]", "/properties/upstream/additionalProperties/properties/breaker/properties"),
     ("[upstream.monolith.bulkhead]", "/properties/upstream/additionalProperties/properties/bulkhead/properties"),
     ("[gateway.cache]", "/properties/gateway/properties/cache/properties"),
+    ("[upstream.monolith.tls]", "/properties/upstream/additionalProperties/properties/tls/properties"),
     ("[identity]", "/properties/identity/properties"),
     ("[identity.django]", "/properties/identity/properties/django/properties"),
     ("[identity.flask]", "/properties/identity/properties/flask/properties"),

@@ -10,6 +10,7 @@ mod console;
 mod demo;
 mod engines;
 mod explain;
+mod grpc;
 mod health;
 mod init;
 mod kills;

@@ -107,7 +107,13 @@ async fn unreachable(upstreams: &BTreeMap<String, Upstream>) -> BTreeMap<String,
         };
         let mut silently = Vec::new();
         for instance in &instances {
-            let connected = tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(&instance.address)).await;
+            let connecting = async {
+                match instance.address.strip_prefix("unix:") {
+                    Some(path) => tokio::net::UnixStream::connect(path).await.map(drop),
+                    None => tokio::net::TcpStream::connect(&instance.address).await.map(drop),
+                }
+            };
+            let connected = tokio::time::timeout(PATIENCE, connecting).await;
             if !matches!(connected, Ok(Ok(_))) {
                 silently.push(instance.address.as_str());
             }

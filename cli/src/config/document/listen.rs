@@ -14,6 +14,8 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) tls: bool,
     pub(in crate::config) http2: Option<bool>,
     pub(in crate::config) to_https: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(in crate::config) proxy_protocol: Vec<Spanned<String>>,
     pub(in crate::config) clients: Option<Spanned<Clients>>,
 }
 

@@ -9,6 +9,7 @@ use ficus_rules::Share;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::transport::{UpstreamTls, scheme};
 use crate::args;
 
 #[derive(Debug, Deserialize)]
@@ -24,6 +25,9 @@ pub(in crate::config) struct Upstream {
     refresh: Option<Spanned<String>>,
     balance: Option<Spanned<String>>,
     hash: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    http2: bool,
+    tls: Option<Spanned<UpstreamTls>>,
     pub(in crate::config) health: Option<Spanned<String>>,
     pub(in crate::config) database: Option<Spanned<String>>,
     #[serde(default)]
@@ -101,6 +105,7 @@ impl Upstream {
         let instances = self.instances(at, directory, faults).unwrap_or(default.instances);
         ficus_proxy::Upstream {
             instances,
+            transport: UpstreamTls::resolve(self.tls.as_ref(), self.scheme(at, faults), self.http2, directory, faults),
             health: None,
             balance: self.balance(faults),
             probe: self.probe.resolve(default.probe, faults),
@@ -109,6 +114,17 @@ impl Upstream {
             breaker: self.breaker.as_ref().map(|breaker| breaker.resolve(faults)),
             bulkhead: self.bulkhead.as_ref().map(|bulkhead| bulkhead.resolve(faults)),
         }
+    }
+
+    /// What its addresses begin with, and where the first one stands.
+    fn scheme(&self, at: usize, faults: &mut Faults) -> (usize, &str) {
+        let addresses: Vec<&Spanned<String>> = self.address.iter().chain(self.addresses.iter().flat_map(|all| all.get_ref())).collect();
+        let Some(first) = addresses.first() else { return (at, "http") };
+        let said = scheme(first.get_ref()).0;
+        if let Some(other) = addresses.iter().find(|other| scheme(other.get_ref()).0 != said) {
+            faults.push((other.span().start, "all instances of an upstream are spoken to in the same way".into()));
+        }
+        (first.span().start, said)
     }
 
     fn instances(&self, at: usize, directory: &Path, faults: &mut Faults) -> Option<Instances> {
@@ -178,7 +194,7 @@ fn fixed(addresses: &[Spanned<String>], faults: &mut Faults) -> Option<Instances
     let before = faults.len();
     let mut instances: Vec<Weighted> = Vec::new();
     for text in addresses {
-        let plain = text.get_ref().trim_start_matches("http://").trim_end_matches('/');
+        let plain = scheme(text.get_ref()).1.trim_end_matches('/');
         match plain.parse::<Weighted>() {
             Ok(one) if instances.iter().any(|known| known.address == one.address) => {
                 faults.push((text.span().start, format!("`{}` stands in it twice", one.address)));
