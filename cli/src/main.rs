@@ -24,6 +24,7 @@ mod args;
 mod command;
 mod config;
 mod exit;
+mod handover;
 mod http;
 mod keys;
 mod link;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use axum::routing::get;
 use ficus_orchestrator::{Listener, Orchestrator, Tls};
-use ficus_proxy::Gateway;
+use ficus_proxy::{Gateway, Sockets};
 use ficus_rules::spec::Known;
 use ficus_sync_agent::Agent;
 use tokio::sync::watch;
@@ -17,14 +17,16 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::exit::BadConfiguration;
 use crate::http::Http;
-use crate::{keys, link, metrics, ofrep, signals};
+use crate::{handover, keys, link, metrics, ofrep, signals};
 
 /// For how long a gateway waits for word from the orchestrator before it accepts connections all the same.
 const FIRST_STATE: Duration = Duration::from_secs(2);
 
 /// `ficus run`: everything in this process.
 pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
-    let gateway = gateway(config)?;
+    let mut sockets = handover::inherited();
+    let listening = handover::admin(&config.admin_listen, &mut sockets).with_context(|| taken(&config.admin_listen))?;
+    let gateway = gateway(config, sockets)?;
     runtime()?.block_on(async {
         let orchestrator = orchestrator(config).await?;
         let agent = agent(config).await?;
@@ -35,10 +37,10 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
             tokio::join!(link::gateway::run(gateway.clone(), http.clone()), link::agent::run(agent.clone(), http.clone()));
             Ok(())
         };
-        let serving = serve(&config.admin_listen, config.admin_tls.as_ref(), router).await?;
+        let serving = serve(Listener::over(listening, config.admin_tls.as_ref())?, config.admin_tls.as_ref(), router)?;
         info!(admin = %config.admin_listen, gateway = ?config.gateway.addresses(), "ficus runs");
-        let ended =
-            until_ended(Some(gateway.clone()), Some(orchestrator.clone()), async { tokio::try_join!(serving, links).map(drop) }).await;
+        let parts = async { tokio::try_join!(serving, links).map(drop) };
+        let ended = until_ended(Some(gateway.clone()), Some(orchestrator.clone()), None, parts).await;
         agent.stop().await;
         orchestrator.stop().await;
         ended
@@ -47,18 +49,23 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
 
 /// `ficus gateway`: a gateway that follows an orchestrator elsewhere.
 pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
-    let gateway = gateway(config)?;
+    let program = handover::Program::remember()?;
+    let mut sockets = handover::inherited();
+    let listening = handover::admin(&config.gateway.admin_listen, &mut sockets).with_context(|| taken(&config.gateway.admin_listen))?;
+    let admin_socket = listening.try_clone()?;
+    let gateway = gateway(config, sockets)?;
     runtime()?.block_on(async {
         let router =
             Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
         let router = router.merge(ofrep::router(&config.tokens, gateway.clone()));
-        let serving = serve(&config.gateway.admin_listen, config.admin_tls.as_ref(), router).await?;
+        let serving = serve(Listener::over(listening, config.admin_tls.as_ref())?, config.admin_tls.as_ref(), router)?;
         let links = async {
             link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
         info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.addresses(), orchestrator = admin, "the gateway runs");
-        until_ended(Some(gateway.clone()), None, async { tokio::try_join!(serving, links).map(drop) }).await
+        let parts = async { tokio::try_join!(serving, links).map(drop) };
+        until_ended(Some(gateway.clone()), None, Some((program, admin_socket)), parts).await
     })
 }
 
@@ -67,13 +74,13 @@ pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
     runtime()?.block_on(async {
         let agent = agent(config).await?;
         let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens));
-        let serving = serve(&config.agent_listen, config.admin_tls.as_ref(), router).await?;
+        let serving = serve(bind(&config.agent_listen, config.admin_tls.as_ref()).await?, config.admin_tls.as_ref(), router)?;
         let links = async {
             link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
         info!(listen = config.agent_listen, orchestrator = admin, "the agent runs");
-        let ended = until_ended(None, None, async { tokio::try_join!(serving, links).map(drop) }).await;
+        let ended = until_ended(None, None, None, async { tokio::try_join!(serving, links).map(drop) }).await;
         agent.stop().await;
         ended
     })
@@ -85,9 +92,9 @@ pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
         let orchestrator = orchestrator(config).await?;
         let router = orchestrator.router().merge(metrics::router(&config.tokens));
         let router = router.merge(ofrep::router(&config.tokens, orchestrator.clone()));
-        let serving = serve(&config.admin_listen, config.admin_tls.as_ref(), router).await?;
+        let serving = serve(bind(&config.admin_listen, config.admin_tls.as_ref()).await?, config.admin_tls.as_ref(), router)?;
         info!(admin = %config.admin_listen, "the orchestrator runs");
-        let ended = until_ended(None, Some(orchestrator.clone()), serving).await;
+        let ended = until_ended(None, Some(orchestrator.clone()), None, serving).await;
         orchestrator.stop().await;
         ended
     })
@@ -97,9 +104,20 @@ pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
 ///
 /// The parts go on while the gateway finishes what is under way: held writes are released by what they bring, and the
 /// orchestrator waits for the counts that they report. A second signal ends the process at once.
-async fn until_ended(gateway: Option<Gateway>, orchestrator: Option<Orchestrator>, parts: impl Future<Output = Result<()>>) -> Result<()> {
+///
+/// SIGUSR2 has `successor` started again over the same sockets; once it serves, this process ends as at a signal, but for its
+/// parts, whose work the new one does.
+async fn until_ended(
+    gateway: Option<Gateway>,
+    orchestrator: Option<Orchestrator>,
+    mut successor: Option<(handover::Program, std::net::TcpListener)>,
+    parts: impl Future<Output = Result<()>>,
+) -> Result<()> {
     let mut ending = signals::Ending::listen()?;
     let mut hangup = signals::hangup()?;
+    let mut make_way = signals::make_way()?;
+    let mut starting: Option<tokio::task::JoinHandle<Result<u32>>> = None;
+    let leaving = gateway.clone();
     let (shutdown, watched) = watch::channel(false);
     let (mut carrying, mut feeding) = (gateway.is_some(), true);
     let proxying = proxy(gateway, watched);
@@ -116,8 +134,33 @@ async fn until_ended(gateway: Option<Gateway>, orchestrator: Option<Orchestrator
                 break ended.and(Err(anyhow!("the gateway ended by itself")));
             }
             _ = hangup.recv() => reload(orchestrator.as_ref()).await,
+            _ = make_way.recv() => match (successor.as_ref(), leaving.as_ref()) {
+                (Some((program, admin)), Some(gateway)) if starting.is_none() => {
+                    info!("a new process is started over the same sockets");
+                    let mut sockets = gateway.sockets()?;
+                    sockets.push(admin.try_clone()?.into());
+                    starting = Some(tokio::spawn(program.clone().start(sockets)));
+                }
+                (Some(_), _) => warn!("a new process is being started already"),
+                (None, _) => warn!("only `ficus gateway` makes way for a newer binary: the state of the other parts has one owner at a time"),
+            },
+            started = async { starting.as_mut().expect("checked").await }, if starting.is_some() => {
+                starting = None;
+                match started.context("the start panicked").flatten() {
+                    Ok(pid) => {
+                        info!(pid, "the new process serves, this one makes way");
+                        leaving.as_ref().inspect(|gateway| gateway.hand_over());
+                        // Its admin listener is the new one's as well.
+                        successor = None;
+                        feeding = false;
+                        break Ok(());
+                    }
+                    Err(error) => error!("{error:#}; this process goes on"),
+                }
+            }
         }
     };
+    drop(successor);
     info!("ending: requests under way may finish; a second signal cuts them off");
     tokio::spawn(async move {
         ending.wait().await;
@@ -150,6 +193,7 @@ async fn proxy(gateway: Option<Gateway>, mut shutdown: watch::Receiver<bool>) ->
         () = told => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
+    handover::ready();
     let carried = tokio::task::spawn_blocking(move || gateway.run(shutdown)).await;
     carried.context("the gateway panicked")?.context("the gateway failed")
 }
@@ -166,9 +210,17 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("ficus").build().context("cannot start the runtime")
 }
 
-/// Binds now, so that a taken port is an error at once; the future serves.
-async fn serve(listen: &str, tls: Option<&Tls>, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
-    let listener = Listener::bind(listen, tls).await.with_context(|| format!("cannot listen on {listen} (is another ficus running?)"))?;
+/// Binds now, so that a taken port is an error at once.
+async fn bind(address: &str, tls: Option<&Tls>) -> Result<Listener> {
+    Listener::bind(address, tls).await.with_context(|| taken(address))
+}
+
+fn taken(address: &str) -> String {
+    format!("cannot listen on {address} (is another ficus running?)")
+}
+
+/// Serves an admin listener.
+fn serve(listener: Listener, tls: Option<&Tls>, router: Router) -> Result<impl Future<Output = Result<()>> + use<>> {
     let address: SocketAddr = listener.local_addr()?;
     tls.into_iter().for_each(metrics::certificate);
     Ok(async move {
@@ -185,10 +237,10 @@ fn keys_router(gateway: &Gateway) -> Router {
     Router::new().route("/.well-known/jwks.json", get(move || async move { axum::Json(gateway.jwks()) }))
 }
 
-fn gateway(config: &Config) -> Result<Gateway> {
+fn gateway(config: &Config, sockets: Sockets) -> Result<Gateway> {
     let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.server.clone())).collect();
     let settings = &config.gateway;
-    let gateway = Gateway::new(ficus_proxy::Config {
+    let config = ficus_proxy::Config {
         name: settings.name.clone(),
         listeners: settings.listeners.clone(),
         certificates: settings.certificates.clone(),
@@ -210,7 +262,8 @@ fn gateway(config: &Config) -> Result<Gateway> {
         expose_side: settings.expose_side,
         access_log: settings.access_log.clone(),
         tracing: settings.tracing.clone(),
-    });
+    };
+    let gateway = Gateway::over(config, sockets);
     gateway.map_err(|error| anyhow!(error).context("cannot set the gateway up"))
 }
 

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C end the process; SIGHUP reads the rules again.
+//! SIGTERM and Ctrl-C end the process; SIGHUP reads the rules again; SIGUSR2 has a newer binary take over.
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,4 +27,9 @@ impl Ending {
 /// SIGHUP.
 pub(crate) fn hangup() -> Result<Signal> {
     Ok(signal(SignalKind::hangup())?)
+}
+
+/// SIGUSR2.
+pub(crate) fn make_way() -> Result<Signal> {
+    Ok(signal(SignalKind::user_defined2())?)
 }

@@ -109,13 +109,20 @@ impl Listener {
     /// # Errors
     /// What the system says.
     pub async fn bind(address: &str, tls: Option<&Tls>) -> io::Result<Listener> {
-        let tcp = TcpListener::bind(address).await?;
-        Ok(Listener {
-            tcp,
-            tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))),
-            shaking: JoinSet::new(),
-            shakes: VecDeque::new(),
-        })
+        Ok(Listener::on(TcpListener::bind(address).await?, tls))
+    }
+
+    /// On a socket that is bound already. Inside a runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn over(socket: std::net::TcpListener, tls: Option<&Tls>) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        Ok(Listener::on(TcpListener::from_std(socket)?, tls))
+    }
+
+    fn on(tcp: TcpListener, tls: Option<&Tls>) -> Listener {
+        Listener { tcp, tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config))), shaking: JoinSet::new(), shakes: VecDeque::new() }
     }
 
     /// Where it listens.

@@ -1,7 +1,7 @@
 //! The gateway as its owner sees it: take a published state, report, be told that the report was answered, run.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,7 +25,7 @@ use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::Callers;
 use crate::legacy::LegacySides;
-use crate::listen::Listeners;
+use crate::listen::{Listeners, Sockets};
 use crate::metrics::{self, count_panics, metrics};
 use crate::plugins;
 use crate::recent::{self, Recent};
@@ -78,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
     pub(crate) transports: Transports,
+    /// Another process accepts what comes to our sockets.
+    pub(crate) handed_over: AtomicBool,
     /// Held by whatever must be finished before the process ends.
     pub(crate) under_way: OnceLock<mpsc::WeakSender<()>>,
     /// What clients may send.
@@ -99,6 +101,14 @@ impl Gateway {
     /// left: until a state is published, everything is answered 503; without any file, reads go to the default upstream
     /// and only writes are.
     pub fn new(config: Config) -> Result<Gateway, Error> {
+        Gateway::over(config, Sockets::default())
+    }
+
+    /// The same, over sockets that are bound already, where they fit.
+    ///
+    /// # Errors
+    /// As [`Gateway::new`].
+    pub fn over(config: Config, sockets: Sockets) -> Result<Gateway, Error> {
         count_panics();
         if !config.upstreams.contains_key(&config.default_upstream) {
             return Err(Error::Name(config.default_upstream));
@@ -111,7 +121,7 @@ impl Gateway {
             announcers,
             trusted,
             trusts_local: !local.is_empty(),
-            listeners: Listeners::bind(&config.listeners)?,
+            listeners: Listeners::bind(&config.listeners, sockets)?,
             current: ArcSwap::default(),
             publishing: Mutex::default(),
             trouble: Mutex::default(),
@@ -126,6 +136,7 @@ impl Gateway {
             tokens: Tokens::new(&config.token_key),
             upstreams: Upstreams::new(&config),
             answers: Answers::new(&config.cache),
+            handed_over: AtomicBool::new(false),
             under_way: OnceLock::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             transports: Transports::load(&config).map_err(Error::Certificate)?,
@@ -262,6 +273,20 @@ impl Gateway {
     /// The addresses that it listens on, with their real ports.
     pub fn bound(&self) -> Vec<SocketAddr> {
         self.inner.listeners.addresses().to_vec()
+    }
+
+    /// Handles of the sockets that it listens on, for the process that takes them over.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
+    pub fn sockets(&self) -> std::io::Result<Vec<std::os::fd::OwnedFd>> {
+        self.inner.listeners.handles()
+    }
+
+    /// Another process has taken the sockets over: when this one is told to end, connections that are kept open are not
+    /// closed while their clients may be sending, but with their next answer, or at the end of the grace period.
+    pub fn hand_over(&self) {
+        self.inner.handed_over.store(true, Ordering::SeqCst);
     }
 
     /// Serves until `shutdown` turns true (or its sender is gone), then finishes what is under way within the grace

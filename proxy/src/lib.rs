@@ -72,6 +72,7 @@ pub use config::{
     UserTable, Weighted, WtfCsrf, check_network, jwt_algorithms,
 };
 pub use gateway::Gateway;
+pub use listen::{Bound, Sockets};
 pub use plugins::{RedisServer, check_redis};
 
 /// Why a gateway cannot be made, or run.

@@ -1,7 +1,7 @@
 //! The sockets that clients connect to: bound at the start, taken once.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -20,18 +20,63 @@ const BACKLOG: i32 = 4096;
 /// What addresses of Unix sockets begin with.
 pub(crate) const UNIX: &str = "unix:";
 
+/// Sockets that somebody else bound: the process before this one, or systemd.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// TCP.
+    pub tcp: Vec<std::net::TcpListener>,
+    /// Unix.
+    pub unix: Vec<StdUnixListener>,
+}
+
+impl Sockets {
+    /// Takes out the one that is bound to an address, `host:port` or `unix:` and a path, if there is one.
+    pub fn take(&mut self, address: &str) -> Option<Bound> {
+        match address.strip_prefix(UNIX) {
+            Some(path) => {
+                let is_it = |socket: &StdUnixListener| socket.local_addr().is_ok_and(|local| local.as_pathname() == Some(Path::new(path)));
+                let at = self.unix.iter().position(is_it)?;
+                Some(Bound::Unix(self.unix.swap_remove(at)))
+            }
+            None => {
+                let wanted: Vec<SocketAddr> = address.to_socket_addrs().ok()?.collect();
+                let at = self.tcp.iter().position(|socket| socket.local_addr().is_ok_and(|local| wanted.contains(&local)))?;
+                Some(Bound::Tcp(self.tcp.swap_remove(at)))
+            }
+        }
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
-pub(crate) enum Bound {
+pub enum Bound {
+    /// TCP.
     Tcp(std::net::TcpListener),
+    /// Unix.
     Unix(StdUnixListener),
 }
 
 impl Bound {
-    fn bind(address: &str) -> std::io::Result<Bound> {
+    /// Binds an address, or takes the socket that is bound to it.
+    fn bind(address: &str, sockets: &mut Sockets) -> std::io::Result<Bound> {
+        if let Some(bound) = sockets.take(address) {
+            match &bound {
+                Bound::Tcp(socket) => socket.set_nonblocking(true)?,
+                Bound::Unix(socket) => socket.set_nonblocking(true)?,
+            }
+            return Ok(bound);
+        }
         match address.strip_prefix(UNIX) {
             Some(path) => unix(Path::new(path)).map(Bound::Unix),
             None => tcp(address).map(Bound::Tcp),
+        }
+    }
+
+    /// Another handle of the same socket.
+    fn handle(&self) -> std::io::Result<OwnedFd> {
+        match self {
+            Bound::Tcp(socket) => socket.try_clone().map(OwnedFd::from),
+            Bound::Unix(socket) => socket.try_clone().map(OwnedFd::from),
         }
     }
 
@@ -48,22 +93,39 @@ impl Bound {
 pub(crate) struct Listeners {
     addresses: Vec<SocketAddr>,
     sockets: Mutex<Option<Vec<Bound>>>,
+    /// The same sockets, to be handed on.
+    handles: Mutex<Vec<OwnedFd>>,
 }
 
 impl Listeners {
     /// Binds all addresses.
-    pub(crate) fn bind(listeners: &[Listener]) -> Result<Listeners, Error> {
+    pub(crate) fn bind(listeners: &[Listener], mut sockets: Sockets) -> Result<Listeners, Error> {
         let failed = |address: &str| {
             let address = address.to_owned();
             move |source| Error::Listen { address, source }
         };
-        let bind = |listener: &Listener| Bound::bind(&listener.address).map_err(failed(&listener.address));
+        let bind = |listener: &Listener| Bound::bind(&listener.address, &mut sockets).map_err(failed(&listener.address));
         let sockets = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let handles = sockets.iter().map(Bound::handle).collect::<std::io::Result<_>>().map_err(Error::Runtime)?;
         let local = |socket: &Bound| match socket {
             Bound::Tcp(socket) => socket.local_addr().ok(),
             Bound::Unix(_) => None,
         };
-        Ok(Listeners { addresses: sockets.iter().filter_map(local).collect(), sockets: Mutex::new(Some(sockets)) })
+        Ok(Listeners {
+            addresses: sockets.iter().filter_map(local).collect(),
+            sockets: Mutex::new(Some(sockets)),
+            handles: Mutex::new(handles),
+        })
+    }
+
+    /// More handles of the sockets; none after [`Listeners::close`].
+    pub(crate) fn handles(&self) -> std::io::Result<Vec<OwnedFd>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// Nobody listens here any more, unless the sockets were handed on.
+    pub(crate) fn close(&self) {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The addresses with their real ports, without Unix sockets.

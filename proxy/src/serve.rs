@@ -34,6 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Authorities that are nobody's. The system's are read only if somebody needs them: a system without any must not keep a
 /// gateway from starting that needs none.
 const NO_AUTHORITIES: &str = "/dev/null";
+/// What those who kept silent for the whole grace period get to end.
+const AFTER_HANDING_OVER: Duration = Duration::from_millis(100);
 /// Requests of one client at once, by HTTP/2.
 const STREAMS: u32 = 100;
 /// Streams that we reset for a client's faults, before it is left.
@@ -109,8 +111,15 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
     // A sender that is gone means that whoever could ask for more is gone too.
     let _ = shutdown.wait_for(|stop| *stop).await;
     accepting.shutdown().await;
+    gateway.listeners.close();
+    let handed_over = gateway.handed_over.load(std::sync::atomic::Ordering::SeqCst);
+    if handed_over && tokio::time::timeout(gateway.config.grace, finished.recv()).await.is_ok() {
+        return Ok(());
+    }
+    // Connections without a request are closed.
     proxy.cleanup().await;
-    if tokio::time::timeout(gateway.config.grace, finished.recv()).await.is_err() {
+    let grace = if handed_over { AFTER_HANDING_OVER } else { gateway.config.grace };
+    if tokio::time::timeout(grace, finished.recv()).await.is_err() {
         tracing::warn!("requests were cut off at the end of the grace period");
     }
     Ok(())

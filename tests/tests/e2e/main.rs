@@ -11,6 +11,7 @@ mod demo;
 mod engines;
 mod explain;
 mod grpc;
+mod handover;
 mod health;
 mod init;
 mod kills;
@@ -26,6 +27,7 @@ mod reload;
 mod school;
 mod streaming;
 mod tls;
+mod websockets;
 
 use std::path::Path;
 
