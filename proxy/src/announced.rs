@@ -16,6 +16,8 @@ use crate::config::LOCAL;
 
 /// The longest announcement: load balancers add to version 2 what they know of the client, certificates among it.
 const LONGEST: usize = 8 << 10;
+/// The longest of version 1, a line.
+const LONGEST_LINE: usize = 107;
 
 /// Who announces, of those who connect to a listener.
 #[derive(Debug, Default)]
@@ -79,8 +81,10 @@ pub(crate) async fn read(socket: &mut Stream) -> Result<Option<IpAddr>, &'static
 
 /// What was announced, and how long it is. `None`: there is more to come.
 fn understand(bytes: &[u8]) -> Result<Option<(Said, usize)>, &'static str> {
+    // A line is read when it is whole: of some parts of one the parser says that they are wrong, not that more must come.
+    let part_of_line = bytes.starts_with(b"PROXY ") && bytes.len() < LONGEST_LINE && !bytes.windows(2).any(|pair| pair == b"\r\n");
     let parsed = HeaderResult::parse(bytes);
-    if parsed.is_incomplete() {
+    if part_of_line || parsed.is_incomplete() {
         return Ok(None);
     }
     match parsed {
