@@ -19,7 +19,7 @@ demo: packages python release ## Watch a capability of a real Django go to a Rus
 	@target/release/demo
 
 test: packages-test python-test debug ## Everything that proves the promises (under 30 minutes after a build)
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) --no-print-directory monolith-tests
 
 # What needs neither a server nor the example's Python.
