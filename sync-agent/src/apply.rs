@@ -9,7 +9,7 @@ use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
 use crate::error::Error;
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Position, Rejected, Shared, Touched};
 use crate::quarantine;
-use crate::state::now;
+use crate::state::{Dirty, now};
 
 /// How often rows that hold a contested unique value are pulled into the batch, before rows are set aside.
 const ROUNDS: usize = 8;
@@ -34,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) set_aside: bool,
     /// It was refused and read again: its rows are of a later moment.
     pub(crate) again: bool,
+    /// The keys of what was written in parts; else they are in the batch.
+    pub(crate) dirty: Dirty,
 }
 
 impl Applier {
@@ -50,12 +52,10 @@ impl Applier {
             }
             match self.sink.apply(&changes, batch.upto, effort, &aside).await? {
                 Applied::Done { rejected, quarantined } => {
-                    for Rejected { row, reason, .. } in aside.iter().chain(&rejected) {
-                        tracing::warn!(capability = %self.plans[row.pair].capability, table = %self.plans[row.pair].pair, %reason, "row set aside");
-                    }
-                    let rows = changes.iter().map(|changes| (changes.upserts.len() + changes.deletes.len()) as u64).collect();
+                    self.tell(aside.iter().chain(&rejected));
                     let set_aside = !aside.is_empty() || !rejected.is_empty();
-                    return Ok(Outcome { batch, rows, quarantined, set_aside, again: round > 0 });
+                    let rows = changes.iter().map(written).collect();
+                    return Ok(Outcome { batch, rows, quarantined, set_aside, again: round > 0, dirty: Dirty::nothing() });
                 }
                 Applied::Refused { holders } => {
                     effort = match effort {
@@ -69,6 +69,47 @@ impl Applier {
             }
         }
         unreachable!("an isolated batch is never refused")
+    }
+
+    /// Whether transactions may come in parts. What is marked instead of deleted has to be read first, and whoever reads does
+    /// not see the parts.
+    pub(crate) fn takes_parts(&self) -> bool {
+        let target = self.direction.source().other();
+        self.sink.in_parts().is_some() && !self.plans.iter().any(|plan| plan.buries(target))
+    }
+
+    /// Applies a transaction that comes in parts, from its first on, as one. `None`: something refused it and nothing is
+    /// written; it is to be read whole, so that what is in the way can be found.
+    pub(crate) async fn apply_parts(&self, after: Position, limit: usize, first: Batch) -> Result<Option<Outcome>, Error> {
+        let Some(mut parts) = self.sink.in_parts() else { return Ok(None) };
+        let (mut entries, mut rows, mut set_aside) = (0, vec![0; self.plans.len()], false);
+        let mut dirty = Dirty::nothing();
+        let mut batch = first;
+        loop {
+            let (changes, aside) = self.map(&batch);
+            if !parts.write(&changes, &aside).await? {
+                return Ok(None);
+            }
+            self.tell(aside.iter());
+            set_aside |= !aside.is_empty();
+            rows.iter_mut().zip(&changes).for_each(|(rows, changes)| *rows += written(changes));
+            entries += batch.entries;
+            dirty.add(std::mem::take(&mut batch.touched).into_iter().map(|row| (row.pair, row.key)));
+            if !batch.more {
+                break;
+            }
+            batch = self.source.rest(after, limit).await?;
+        }
+        let Some(quarantined) = parts.commit(batch.upto).await? else { return Ok(None) };
+        let batch = Batch { entries, rows: Vec::new(), ..batch };
+        Ok(Some(Outcome { batch, rows, quarantined, set_aside, again: false, dirty }))
+    }
+
+    fn tell<'r>(&self, aside: impl Iterator<Item = &'r Rejected>) {
+        for Rejected { row, reason, .. } in aside {
+            let plan = &self.plans[row.pair];
+            tracing::warn!(capability = %plan.capability, table = %plan.pair, %reason, "row set aside");
+        }
     }
 
     /// Rows that stay on the target when they are deleted are marked instead. The target's side is fenced against everybody
@@ -124,6 +165,11 @@ impl Applier {
         }
         (changes, aside)
     }
+}
+
+/// How many rows are written or removed.
+fn written(changes: &Changes) -> u64 {
+    (changes.upserts.len() + changes.deletes.len()) as u64
 }
 
 /// A row in the target's shape.

@@ -93,6 +93,8 @@ pub struct Batch {
     /// By pair, how many of them, from the front, did not exist at the position before: a hint, and empty where it is not
     /// known.
     pub fresh: Vec<usize>,
+    /// It ends inside a transaction, and `upto` before it: [`Source::rest`] goes on.
+    pub more: bool,
 }
 
 /// What to do to one table of the target.
@@ -244,6 +246,18 @@ pub trait Source: Reader {
     /// [`Error::SchemaChanged`] when capture is no longer complete.
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error>;
 
+    /// The same, for a sink that writes in parts ([`Sink::in_parts`]): a transaction that is too large to be held comes as
+    /// several batches. Each but the last has [`Batch::more`]. Whoever reads from a position again gets it from its beginning.
+    async fn read_parts(&self, after: Position, limit: usize) -> Result<Batch, Error> {
+        self.read(after, limit, &[]).await
+    }
+
+    /// What follows a batch that has [`Batch::more`]: another such, or the end of its transaction, perhaps with some that
+    /// follow it. May be empty; is asked for nothing else.
+    async fn rest(&self, after: Position, limit: usize) -> Result<Batch, Error> {
+        self.read(after, limit, &[]).await
+    }
+
     /// Bytes of the log between two positions with so many entries in between, as near as the engine knows.
     fn bytes(&self, from: Position, to: Position, entries: u64) -> u64;
 
@@ -277,6 +291,11 @@ pub trait Sink: Reader {
     /// Rows, position and quarantine in one transaction.
     async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error>;
 
+    /// Begins to write a transaction in parts, where the engine can; it does nothing before the first.
+    fn in_parts(&self) -> Option<Box<dyn InParts + '_>> {
+        None
+    }
+
     /// How many times the configured size a batch may grow to while a backlog is drained: where a long transaction keeps
     /// nobody else from writing, what each of them costs beside its rows is spent less often.
     fn growth(&self) -> usize {
@@ -309,6 +328,17 @@ pub trait Sink: Reader {
 
     /// Makes the pair's sequence go on above a number. A pair without a sequence on this side: nothing.
     async fn raise_sequence(&self, pair: usize, above: i64) -> Result<(), Error>;
+}
+
+/// One transaction of the target that takes in a large one of the source, part by part. Nobody sees any of it before it is
+/// committed; dropped before that, it leaves nothing.
+#[async_trait]
+pub trait InParts: Send {
+    /// Writes the next part. `false`: something refused it, and the whole is lost: it is for [`Sink::apply`], in one.
+    async fn write(&mut self, changes: &[Changes], aside: &[Rejected]) -> Result<bool, Error>;
+
+    /// Commits the parts with the position that they reach. How many rows are set aside in all; `None`: refused, as above.
+    async fn commit(self: Box<Self>, position: Position) -> Result<Option<u64>, Error>;
 }
 
 /// Whether somebody's open transaction would keep [`Database::fence`] waiting.

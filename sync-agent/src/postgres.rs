@@ -11,7 +11,7 @@
 //! already); where it may not, they are, deferred to the end of each part.
 //!
 //! No statement waits for a lock without end, no session of an application is ever ended, and no transaction is open
-//! while the agent waits for something.
+//! while the agent waits for something, but for the next part of a large one (`long.rs`), a minute at most.
 
 mod apply;
 mod busy;
@@ -24,6 +24,7 @@ mod feed;
 mod fence;
 mod findings;
 mod fold;
+mod long;
 mod objects;
 mod parts;
 mod pgoutput;

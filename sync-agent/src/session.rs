@@ -245,6 +245,7 @@ impl Session<'_> {
                 direction,
             };
             let stream = Stream {
+                parts: applier.takes_parts(),
                 applier,
                 state: Arc::clone(&self.context.state),
                 position,

@@ -31,6 +31,8 @@ pub(crate) struct Stream {
     pub(crate) position: Position,
     pub(crate) poll: Duration,
     pub(crate) batch_rows: usize,
+    /// Transactions may come in parts: not those of which a part was refused.
+    pub(crate) parts: bool,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -63,7 +65,7 @@ impl Stream {
             if look {
                 let taken = match ahead.join_next().await {
                     Some(taken) => finished(taken)?,
-                    None => take(Arc::clone(&self.applier.source), self.position, self.batch_rows).await?,
+                    None => take(Arc::clone(&self.applier.source), self.position, self.batch_rows, self.parts).await?,
                 };
                 let Taken { asked, batch: Batch { entries, end, upto, .. }, .. } = taken;
                 pruned.entries += entries;
@@ -97,7 +99,7 @@ impl Stream {
     async fn carry(&mut self, taken: Taken, ahead: &mut JoinSet<Result<Taken, Error>>) -> Result<bool, Error> {
         let Taken { limit, batch, .. } = taken;
         let direction = self.applier.direction;
-        if batch.touched.is_empty() {
+        if batch.touched.is_empty() && !batch.more {
             self.position = batch.upto.max(self.position);
             return Ok(false);
         }
@@ -107,10 +109,13 @@ impl Stream {
             stream.lag_seconds = batch.age;
         });
         let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
-        let apply = self.applier.apply(self.position, limit, batch);
-        let Outcome { batch, rows, quarantined, set_aside, again } = if full {
+        let (applier, position, more) = (&self.applier, self.position, batch.more);
+        let apply = async {
+            if more { applier.apply_parts(position, limit, batch).await } else { applier.apply(position, limit, batch).await.map(Some) }
+        };
+        let applied = if full && !more {
             let longer = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
-            ahead.spawn(take(Arc::clone(&self.applier.source), upto, longer));
+            ahead.spawn(take(Arc::clone(&self.applier.source), upto, longer, self.parts));
             apply.await?
         } else {
             tokio::select! {
@@ -118,6 +123,11 @@ impl Stream {
                 never = self.applier.source.gather() => match never {},
             }
         };
+        let Some(Outcome { batch, rows, quarantined, set_aside, again, dirty }) = applied else {
+            self.parts = false;
+            return Ok(false);
+        };
+        self.parts = self.applier.takes_parts();
         self.position = batch.upto.max(self.position);
         self.note_bytes(batch.end, batch.left);
         self.state.stream(direction, |stream| {
@@ -132,6 +142,7 @@ impl Stream {
             self.show_aside().await?;
         }
         self.state.touched(batch.touched);
+        self.state.keep_dirty(dirty);
         Ok(again)
     }
 
@@ -166,10 +177,11 @@ impl Stream {
     }
 }
 
-/// Reads at most `limit` entries after a position.
-async fn take(source: Shared, after: Position, limit: usize) -> Result<Taken, Error> {
+/// Reads at most `limit` entries after a position, in parts or not.
+async fn take(source: Shared, after: Position, limit: usize, parts: bool) -> Result<Taken, Error> {
     let asked = now();
-    Ok(Taken { asked, limit, batch: source.read(after, limit, &[]).await? })
+    let batch = if parts { source.read_parts(after, limit).await? } else { source.read(after, limit, &[]).await? };
+    Ok(Taken { asked, limit, batch })
 }
 
 /// What a task came to; its panic is ours.

@@ -721,3 +721,77 @@ async fn an_agent_may_die_anywhere() {
         killed_at(point, [Engine::Postgres, Engine::Superuser]).await;
     }
 }
+
+/// What a large transaction brings, in bytes, and what the agent may need for it.
+const BROUGHT: u64 = 160 << 20;
+const NEEDED: u64 = 110 << 20;
+
+#[tokio::test]
+#[ignore = "the agent whose memory is looked at"]
+async fn the_agent_that_is_looked_at() {
+    let url = |name: &str| std::env::var(name).ok();
+    let Some(urls) = url("FICUS_TEST_LEGACY").zip(url("FICUS_TEST_MODERN")) else { return };
+    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
+    world.theirs = Some([urls.0, urls.1]);
+    world.batch_rows = 2_000;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    // Until the one who looks has seen enough, or is gone.
+    tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await.unwrap().unwrap();
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_transaction_needs_no_memory_of_its_size() {
+    // GIVEN an agent in a process of its own
+    let mut world = World::new([Engine::Postgres, Engine::Superuser]).await;
+    let (mut app, mut copy) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut app).await;
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "the_agent_that_is_looked_at"])
+        .env("FICUS_TEST_LEGACY", world.url(Side::Legacy))
+        .env("FICUS_TEST_MODERN", world.url(Side::Modern))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = child.unwrap();
+    let most = |child: &tokio::process::Child| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+        let kilobytes: u64 = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok()).unwrap();
+        kilobytes << 10
+    };
+    let arrived = async |copy: &mut App, wanted: &str| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(240);
+        while copy.number(&format!("SELECT count(*) FROM users WHERE {wanted}")).await == 0 {
+            assert!(std::time::Instant::now() < deadline, "not there: {wanted}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    arrived(&mut copy, "legacy_id = 30").await;
+    app.exec("UPDATE accounts_user SET email = 'streamed' WHERE id = 30").await;
+    arrived(&mut copy, "email = 'streamed'").await;
+    let before = most(&child);
+    // WHEN one transaction brings far more than it may need
+    let rows = BROUGHT / 2_048;
+    app.exec(&format!(
+        "BEGIN; INSERT INTO accounts_user (id, username, email, bio) SELECT 1000 + i, 'many' || i, 'e', repeat(md5(i::text), 64) FROM generate_series(1, {rows}) i; \
+         UPDATE accounts_user SET email = 'last' WHERE id = 1001; COMMIT"
+    ))
+    .await;
+    arrived(&mut copy, "email = 'last'").await;
+    // THEN all of it has arrived, and its memory has not grown with it
+    let grown = most(&child) - before;
+    assert!(grown < NEEDED, "{} MB more", grown >> 20);
+    let sum =
+        |table: &str, key: &str| format!("SELECT count(*) || ' ' || sum(hashtext({key} || username || email || bio)::int8) FROM {table}");
+    assert_eq!(copy.text(&sum("users", "legacy_id")).await, app.text(&sum("accounts_user", "id")).await);
+    drop(child.stdin.take());
+    assert!(child.wait().await.unwrap().success());
+    // An agent after it finds nothing to do.
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}

@@ -10,11 +10,12 @@ use ficus_rules::Side;
 use ficus_rules::mapping::Row;
 use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
 
+use super::long::Long;
 use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink};
+use crate::port::{Applied, Changes, Checkpoint, Effort, InParts, Load, Position, Rejected, Sink};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -37,20 +38,20 @@ impl Endpoint {
 
     /// The same, with the loop mark and, if given, the position moved; then whatever else is to come first. One message:
     /// a batch of few rows costs little else but answers that are waited for.
-    async fn marked(&self, position: Option<Position>, more: &str) -> Result<Transaction<'static, Postgres>, Error> {
+    pub(super) async fn marked(&self, position: Option<Position>, more: &str) -> Result<Transaction<'static, Postgres>, Error> {
         let begin = format!("BEGIN; {}; {more}", self.mark(position));
         self.server.pool.begin_with(AssertSqlSafe(begin)).await.map_err(|error| self.not_ours(error))
     }
 
     /// The statements that set the mark, or fail.
-    fn mark(&self, position: Option<Position>) -> String {
+    pub(super) fn mark(&self, position: Option<Position>) -> String {
         let position = position.map_or_else(|| "position".to_owned(), |position| i64::try_from(position.0).unwrap_or(i64::MAX).to_string());
         let turn = format!("stream = {} AND epoch = {}", sql::text(&self.names.stream), self.epoch.load(Ordering::Acquire));
         // Of no row there is no share: that is how the message ends when the turn is another agent's.
         format!("UPDATE _ficus.checkpoint SET position = {position} WHERE {turn}; SELECT 1 / count(*) FROM _ficus.checkpoint WHERE {turn}")
     }
 
-    fn not_ours(&self, error: sqlx::Error) -> Error {
+    pub(super) fn not_ours(&self, error: sqlx::Error) -> Error {
         if sql::code(&error) == Some("22012") { Error::Superseded } else { self.failed(error) }
     }
 
@@ -233,6 +234,10 @@ impl Sink for Endpoint {
             }
         }
         Ok(Applied::Refused { holders: self.holders(changes).await.map_err(|e| self.failed(e))? })
+    }
+
+    fn in_parts(&self) -> Option<Box<dyn InParts + '_>> {
+        Some(Box::new(Long::new(self)))
     }
 
     fn growth(&self) -> usize {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ficus_rules::mapping::Value;
+use pgwire_replication::PgWireError;
 use sqlx::Row;
 use tokio::sync::mpsc;
 
@@ -51,6 +52,31 @@ impl Endpoint {
                 arrived?;
             }
         }
+    }
+}
+
+impl Endpoint {
+    /// What follows a position, up to a limit, as far as it has arrived and others see it. Where the log ended at the beginning.
+    async fn take_in(&self, feed: &mut Feed, after: Position, limit: usize) -> Result<u64, Error> {
+        feed.drain(self, MOST_BYTES)?;
+        let log = self.look().await?;
+        let end = log.end;
+        if end < after.0 {
+            return Err(Error::Refused(format!(
+                "{}: its log ends at {end} and {after} is already applied: an older copy of the database was put in place; put the newer one back, or start over with a new backfill",
+                self.server.label
+            )));
+        }
+        feed.seek(self, after.0).await?;
+        self.fill(feed, &log, limit).await?;
+        self.look_out(feed, log.seen, limit).await?;
+        self.seems_right(feed).await?;
+        Ok(end)
+    }
+
+    /// What is known of the tables still holds.
+    async fn seems_right(&self, feed: &mut Feed) -> Result<(), Error> {
+        if std::mem::take(&mut feed.suspect) { self.assert_intact().await } else { self.seems_intact().await }
     }
 }
 
@@ -118,26 +144,46 @@ impl Source for Endpoint {
 
     async fn read(&self, after: Position, limit: usize, also: &[Touched]) -> Result<Batch, Error> {
         let mut feed = self.feed.lock().await;
-        feed.drain(self, MOST_BYTES)?;
-        let log = self.look().await?;
-        let end = log.end;
-        if end < after.0 {
-            return Err(Error::Refused(format!(
-                "{}: its log ends at {end} and {after} is already applied: an older copy of the database was put in place; put the newer one back, or start over with a new backfill",
-                self.server.label
-            )));
-        }
-        feed.seek(self, after.0).await?;
-        self.fill(&mut feed, &log, limit).await?;
-        self.look_out(&mut feed, log.seen, limit).await?;
-        if std::mem::take(&mut feed.suspect) {
-            self.assert_intact().await?
-        } else {
-            self.seems_intact().await?
-        }
+        feed.parts = false;
+        let end = self.take_in(&mut feed, after, limit).await?;
         let batch = self.fold(&feed, after, end, limit, also).await?;
         feed.handed = batch.upto.0;
         Ok(batch)
+    }
+
+    async fn read_parts(&self, after: Position, limit: usize) -> Result<Batch, Error> {
+        let mut feed = self.feed.lock().await;
+        feed.parts = true;
+        let end = self.take_in(&mut feed, after, limit).await?;
+        let batch = match self.fold_part(&mut feed, after, end).await? {
+            Some(part) => part,
+            None => self.fold(&feed, after, end, limit, &[]).await?,
+        };
+        feed.handed = batch.upto.0;
+        Ok(batch)
+    }
+
+    async fn rest(&self, after: Position, limit: usize) -> Result<Batch, Error> {
+        let mut feed = self.feed.lock().await;
+        loop {
+            while feed.goes_on() {
+                if !feed.is_connected() {
+                    return Err(self.lost(&PgWireError::Task("it ended inside a transaction".to_owned())));
+                }
+                feed.next(self).await?;
+            }
+            let log = self.look().await?;
+            self.look_out(&mut feed, log.seen, limit).await?;
+            self.seems_right(&mut feed).await?;
+            if let Some(part) = self.fold_part(&mut feed, after, log.end).await? {
+                return Ok(part);
+            }
+            if feed.ends_torn() {
+                let batch = self.fold(&feed, after, log.end, limit, &[]).await?;
+                feed.handed = batch.upto.0;
+                return Ok(batch);
+            }
+        }
     }
 
     fn bytes(&self, from: Position, to: Position, _entries: u64) -> u64 {

@@ -23,6 +23,9 @@ pub(super) const EVENTS: usize = 512;
 /// Bytes of a batch, unless one transaction alone has more.
 pub(super) const MOST_BYTES: usize = 24 << 20;
 
+/// Bytes of a part of a transaction that has more, and of what is held of it: in memory it is several times as much.
+pub(super) const PART_BYTES: usize = 6 << 20;
+
 /// How long a slot may stay with the connection that had it before.
 const HANDOVER: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,8 @@ pub(super) struct Feed {
     pub(super) handed: u64,
     /// How many of `ready`, from the front, others on the server see.
     seen: usize,
+    /// Transactions that are too large to be held are taken out in parts.
+    pub(super) parts: bool,
 }
 
 /// So much of the log.
@@ -91,23 +96,32 @@ impl Amount {
 pub(super) struct Transaction {
     /// Where the log goes on after its commit.
     pub(super) end: u64,
+    /// Where its commit stands.
+    pub(super) commit: u64,
     xid: u32,
     /// Microseconds since 2000.
     pub(super) at: i64,
     pub(super) entries: Vec<Entry>,
     bytes: usize,
+    /// Entries before these have been taken out.
+    torn: bool,
 }
 
-/// A transaction whose commit has not arrived.
+/// A transaction of whose entries the last has not arrived. It is committed: the server sends no other.
 #[derive(Default)]
-struct Open {
+pub(super) struct Open {
     /// The agent's own: it begins with the checkpoint.
     own: bool,
     begun: bool,
+    pub(super) commit: u64,
     xid: u32,
-    at: i64,
-    entries: Vec<Entry>,
+    pub(super) at: i64,
+    pub(super) entries: Vec<Entry>,
     bytes: usize,
+    /// As in [`Transaction`].
+    torn: bool,
+    /// Others on the server see it.
+    seen: bool,
 }
 
 /// What a relation of the log is to us.
@@ -124,12 +138,17 @@ impl Feed {
     /// Makes sure that everything after a position is here or will come. What follows the position before is kept: a batch
     /// may be read while the one before it is being written, which then is asked for again.
     pub(super) async fn seek(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
-        if self.client.is_none() || after < self.start {
+        if self.client.is_none() || after < self.start || self.is_torn(after) {
             self.connect(endpoint, after).await?;
         }
         let done = after.min(std::mem::replace(&mut self.asked, after));
         self.forget(done);
         Ok(())
+    }
+
+    /// Whether a transaction after a position is not whole any more.
+    fn is_torn(&self, after: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.torn) || self.ready.iter().any(|transaction| transaction.torn && transaction.end > after)
     }
 
     /// Forgets transactions up to a position.
@@ -156,10 +175,31 @@ impl Feed {
         self.held.without(self.again).entries
     }
 
-    /// Whether that is as much as one batch may be.
+    /// Whether that is as much as one batch may be, or as much of a transaction as is held.
     pub(super) fn is_enough(&self, entries: usize) -> bool {
         let following = self.held.without(self.again);
-        following.entries >= entries || following.bytes >= MOST_BYTES
+        following.entries >= entries || following.bytes >= MOST_BYTES || self.is_full()
+    }
+
+    /// Whether nothing more is taken in before a part of the open transaction is taken out.
+    pub(super) fn is_full(&self) -> bool {
+        self.parts && self.open.as_ref().is_some_and(|open| open.bytes >= PART_BYTES)
+    }
+
+    /// The open transaction, if it is what follows and there is a part of it to be taken out.
+    pub(super) fn part(&mut self) -> Option<&mut Open> {
+        let next = self.ready.len() == self.again.transactions && self.is_full();
+        self.open.as_mut().filter(|open| next && open.seen)
+    }
+
+    /// Whether more of a transaction of which parts were taken out can still be taken in.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.is_full() && self.open.as_ref().is_some_and(|open| open.torn)
+    }
+
+    /// Whether the end of a transaction that was taken out in parts is what follows.
+    pub(super) fn ends_torn(&self) -> bool {
+        self.following().next().is_some_and(|transaction| transaction.torn)
     }
 
     async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
@@ -167,7 +207,8 @@ impl Feed {
         // An earlier session may have read some before the first position: that one is durable. Later ones need not be.
         let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= after).last();
         let dropped = self.dropped.map_or(after, |dropped| dropped.max(read.unwrap_or(0)));
-        *self = Feed { start: after, asked: after, received: after, dropped: Some(dropped), noted, forgiven, ..Feed::default() };
+        let parts = self.parts;
+        *self = Feed { start: after, asked: after, received: after, dropped: Some(dropped), noted, forgiven, parts, ..Feed::default() };
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {
@@ -192,7 +233,7 @@ impl Feed {
     /// Takes in what has arrived already, while what follows is less than so many bytes. Whether anything had.
     pub(super) fn drain(&mut self, endpoint: &Endpoint, most: usize) -> Result<bool, Error> {
         let mut any = false;
-        while self.held.without(self.again).bytes < most || self.open.is_some() {
+        while !self.is_full() && (self.held.without(self.again).bytes < most || self.open.is_some()) {
             let Some(client) = &mut self.client else { break };
             let Some(event) = client.recv().now_or_never() else { break };
             self.arrived(endpoint, event)?;
@@ -201,9 +242,9 @@ impl Feed {
         Ok(any)
     }
 
-    /// Whether a transaction has arrived that is in no batch yet.
+    /// Whether a transaction has arrived that is in no batch yet, or as much of one as is held.
     pub(super) fn has_news(&self) -> bool {
-        self.ready.back().is_some_and(|transaction| transaction.end > self.handed)
+        self.is_full() || self.ready.back().is_some_and(|transaction| transaction.end > self.handed)
     }
 
     /// Waits for the next event and takes it in. May be dropped while it waits.
@@ -233,16 +274,16 @@ impl Feed {
     fn take(&mut self, endpoint: &Endpoint, event: ReplicationEvent) -> Result<(), Error> {
         match event {
             ReplicationEvent::KeepAlive { wal_end, .. } => self.received = self.received.max(wal_end.as_u64()),
-            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
-                self.open = Some(Open { xid, at: commit_time_micros, ..Open::default() });
+            ReplicationEvent::Begin { xid, commit_time_micros, final_lsn } => {
+                self.open = Some(Open { xid, at: commit_time_micros, commit: final_lsn.as_u64(), ..Open::default() });
             }
             ReplicationEvent::Commit { end_lsn, .. } => {
                 let end = end_lsn.as_u64();
-                if let Some(Open { xid, at, entries, bytes, .. }) = self.open.take()
-                    && !entries.is_empty()
+                if let Some(Open { xid, at, commit, entries, bytes, torn, .. }) = self.open.take()
+                    && (!entries.is_empty() || torn)
                     && end > self.start
                 {
-                    let transaction = Transaction { end, xid, at, entries, bytes };
+                    let transaction = Transaction { end, commit, xid, at, entries, bytes, torn };
                     self.held = self.held.with(Amount::of(&transaction));
                     self.ready.push_back(transaction);
                 }
@@ -348,12 +389,16 @@ impl Feed {
     /// Whether some of the next `limit` entries belong to a transaction that nobody was found to see.
     pub(super) fn unseen(&self, limit: usize) -> bool {
         let seen: usize = self.following().map(|transaction| transaction.entries.len()).sum();
-        self.seen < self.ready.len() && seen < limit
+        let open = || self.is_full() && self.open.as_ref().is_some_and(|open| !open.seen);
+        seen < limit && (self.seen < self.ready.len() || open())
     }
 
     /// Takes in who is seen, in the order of the log: what comes after one that is not waits with it.
     pub(super) fn see(&mut self, sees: impl Fn(u32) -> bool) {
         self.seen += self.ready.iter().skip(self.seen).take_while(|transaction| sees(transaction.xid)).count();
+        if let Some(open) = self.open.as_mut().filter(|_| self.seen == self.ready.len()) {
+            open.seen |= sees(open.xid);
+        }
     }
 
     /// It is durable in the target: nobody asks for it again, and the server may forget it.
@@ -366,6 +411,14 @@ impl Feed {
 
     pub(super) fn is_connected(&self) -> bool {
         self.client.is_some()
+    }
+}
+
+impl Open {
+    /// What has arrived of it; it is not whole from here on.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        (self.bytes, self.torn) = (0, true);
+        std::mem::take(&mut self.entries)
     }
 }
 

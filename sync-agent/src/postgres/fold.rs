@@ -68,10 +68,9 @@ impl Endpoint {
         let mut folded = Folded::default();
         let mut batch = Batch { upto: after, rows: vec![Vec::new(); self.pairs.len()], ..Batch::default() };
         let mut taken = 0;
-        for transaction in feed.following() {
-            let readable =
-                transaction.end <= feed.forgiven || !transaction.entries.iter().any(|entry| matches!(entry, Entry::Unreadable { .. }));
-            if !readable && taken == 0 {
+        for (index, transaction) in feed.following().enumerate() {
+            let readable = transaction.commit < feed.forgiven || is_readable(&transaction.entries);
+            if !readable && index == 0 {
                 return Err(self.forgive(transaction.end, &transaction.entries).await?);
             }
             if !readable || taken >= limit {
@@ -97,6 +96,23 @@ impl Endpoint {
         }
         self.complete(folded, &mut batch).await?;
         Ok(batch)
+    }
+
+    /// The same with what has arrived of the transaction that is open, if it is what follows and large: that is taken out.
+    pub(super) async fn fold_part(&self, feed: &mut Feed, after: Position, end: u64) -> Result<Option<Batch>, Error> {
+        let forgiven = feed.forgiven;
+        let Some(open) = feed.part() else { return Ok(None) };
+        let (commit, at, entries) = (open.commit, open.at, open.take());
+        if commit >= forgiven && !is_readable(&entries) {
+            return Err(self.forgive(commit + 1, &entries).await?);
+        }
+        let mut folded = Folded::default();
+        entries.iter().for_each(|entry| folded.entry(entry));
+        let rows = vec![Vec::new(); self.pairs.len()];
+        let end = Position(end.max(after.0));
+        let mut batch = Batch { upto: after, end, entries: entries.len() as u64, age: age(at), rows, more: true, ..Batch::default() };
+        self.complete(folded, &mut batch).await?;
+        Ok(Some(batch))
     }
 
     /// Rows from images; rows and values that the log does not have are read.
@@ -198,6 +214,11 @@ impl Endpoint {
         self.note_gaps(&pairs, Some(position)).await?;
         Ok(Error::SchemaChanged)
     }
+}
+
+/// Whether the log says of which rows it is.
+fn is_readable(entries: &[Entry]) -> bool {
+    !entries.iter().any(|entry| matches!(entry, Entry::Unreadable { .. }))
 }
 
 /// Seconds since a commit, by our clock.

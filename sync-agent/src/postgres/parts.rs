@@ -56,6 +56,8 @@ pub(super) struct Statements {
     pub(super) copy_in: String,
     /// The table that a large batch is copied to first, and the statements that fill it and empty it into the target.
     pub(super) staging: [String; 3],
+    /// Its name.
+    pub(super) staged: String,
     /// Changes the rows that are there to what that table has, where its number of rows tells whether all were there. Costs
     /// less than the upsert, which locks each row first.
     pub(super) change: Option<String>,
@@ -274,6 +276,7 @@ impl Statements {
                 format!("INSERT INTO {qualified} AS t ({list}) OVERRIDING SYSTEM VALUE SELECT {list} FROM {staged} {conflict}"),
             ],
             change: change(qualified, &staged, shape, columns, &target, &owned),
+            staged,
             unique,
             holder,
         })

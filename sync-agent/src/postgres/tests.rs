@@ -2,6 +2,7 @@
 
 mod capture;
 mod fence;
+mod parts;
 mod snapshot;
 mod values;
 mod write;

@@ -11,7 +11,7 @@ use sqlx::Row as _;
 
 use super::capture::key_text;
 use super::change::Key;
-use super::parts::Place;
+use super::parts::{Place, Statements};
 use super::{Endpoint, sql};
 use crate::isolate::{self, Blame, Parts};
 use crate::port::{Changes, Effort, Rejected, Touched};
@@ -97,9 +97,14 @@ impl From<Blame> for Failure {
 impl Endpoint {
     /// What the transaction of [`Endpoint::write`] and [`Endpoint::isolate`] has to begin with.
     pub(super) fn opening(&self, changes: &[Changes], effort: Effort) -> String {
-        let staged = |changes: &Changes| (if effort == Effort::Plain { upserts(changes).1 } else { &changes.upserts }).len() >= MANY;
-        let create = self.pairs.iter().zip(changes).filter(|(_, changes)| staged(changes)).map(|(pair, _)| pair.sql.staging[0].as_str());
+        let create = self.staged(changes, effort).map(|pair| self.pairs[pair].sql.staging[0].as_str());
         std::iter::once("SET CONSTRAINTS ALL DEFERRED").chain(create).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The pairs whose upserts are staged.
+    pub(super) fn staged(&self, changes: &[Changes], effort: Effort) -> impl Iterator<Item = usize> {
+        let staged = move |changes: &Changes| (if effort == Effort::Plain { upserts(changes).1 } else { &changes.upserts }).len() >= MANY;
+        changes.iter().enumerate().filter(move |(_, changes)| staged(changes)).map(|(pair, _)| pair)
     }
 
     /// A batch of few rows as statements that follow [`Endpoint::opening`] in its message, so that it is written in one;
@@ -244,8 +249,8 @@ impl Endpoint {
         if rows.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
-        let staging = &self.pairs[pair].sql.staging[0];
-        let clean = if rows.len() >= MANY { format!("; {staging}; DELETE FROM pg_temp._ficus_batch_{pair}") } else { String::new() };
+        let Statements { staging: [staging, ..], staged, .. } = &self.pairs[pair].sql;
+        let clean = if rows.len() >= MANY { format!("; {staging}; DELETE FROM {staged}") } else { String::new() };
         sql::run(tx, &format!("SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED{clean}")).await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
