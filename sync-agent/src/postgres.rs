@@ -31,6 +31,7 @@ mod pgoutput;
 mod prepare;
 mod quarantine;
 mod read;
+mod rest;
 mod schema;
 mod slot;
 mod snapshot;
@@ -87,6 +88,8 @@ pub(crate) struct Endpoint {
     writers: std::sync::Mutex<BTreeMap<String, Instant>>,
     /// Sizes of the server's log, for [`slot::Sizes::tidy`].
     wal: slot::Sizes,
+    /// While nobody but appliers writes to the tables: [`rest`].
+    still: rest::Still,
 }
 
 impl Server {
@@ -172,6 +175,7 @@ impl Endpoint {
             quarantined: AtomicU64::new(0),
             writers: std::sync::Mutex::default(),
             wal,
+            still: rest::Still::default(),
         })
     }
 

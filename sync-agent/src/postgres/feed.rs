@@ -15,6 +15,7 @@ use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 use super::Endpoint;
 use super::change::{Entry, Key, Places, Seen};
 use super::pgoutput::{self, Message, Relation, Tuple};
+use super::rest::Rest;
 use crate::error::Error;
 
 /// Events between the socket and us.
@@ -60,6 +61,7 @@ pub(super) struct Feed {
     seen: usize,
     /// Transactions that are too large to be held are taken out in parts.
     pub(super) parts: bool,
+    pub(super) rest: Rest,
 }
 
 /// So much of the log.
@@ -202,13 +204,24 @@ impl Feed {
         self.following().next().is_some_and(|transaction| transaction.torn)
     }
 
+    /// Whether all that has arrived is done with, but for what the agent writes.
+    pub(super) fn is_idle(&self) -> bool {
+        self.client.is_some() && self.ready.is_empty() && self.open.as_ref().is_none_or(|open| open.own)
+    }
+
+    /// Lets go of the connection; what is known of the log stays known.
+    pub(super) fn disconnect(&mut self) {
+        (self.client, self.open) = (None, None);
+    }
+
     async fn connect(&mut self, endpoint: &Endpoint, after: u64) -> Result<(), Error> {
         let (noted, forgiven) = endpoint.notes().await?;
         // An earlier session may have read some before the first position: that one is durable. Later ones need not be.
         let read = self.ready.iter().map(|transaction| transaction.end).take_while(|end| *end <= after).last();
         let dropped = self.dropped.map_or(after, |dropped| dropped.max(read.unwrap_or(0)));
-        let parts = self.parts;
-        *self = Feed { start: after, asked: after, received: after, dropped: Some(dropped), noted, forgiven, parts, ..Feed::default() };
+        let (parts, rest) = (self.parts, std::mem::take(&mut self.rest));
+        *self =
+            Feed { start: after, asked: after, received: after, dropped: Some(dropped), noted, forgiven, parts, rest, ..Feed::default() };
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {

@@ -19,7 +19,7 @@ use crate::error::Error;
 
 const OPEN: i64 = 1;
 const CLOSING: i64 = 2;
-const CLOSED: i64 = 3;
+pub(super) const CLOSED: i64 = 3;
 
 /// How long writers may take to end before the fence is opened again.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -98,7 +98,7 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn fence_value(&self, connection: &mut PgConnection) -> Result<i64, Error> {
+    pub(super) async fn fence_value(&self, connection: &mut PgConnection) -> Result<i64, Error> {
         let query = format!("SELECT last_value FROM _ficus.{}", sql::name(&self.names.fence));
         let row = sql::query(&query).fetch_one(connection).await.map_err(|e| self.failed(e))?;
         row.try_get(0).map_err(|e| self.failed(e))
@@ -114,6 +114,7 @@ impl Endpoint {
 
     pub(super) async fn fence_up(&self) -> Result<(), Error> {
         self.assert_intact().await?;
+        let _writing = self.still.write().await;
         self.set_fence(CLOSING).await?;
         crash::point("fence");
         if let Err(error) = self.barrier().await {
@@ -124,6 +125,7 @@ impl Endpoint {
     }
 
     pub(super) async fn fence_down(&self) -> Result<(), Error> {
+        let _writing = self.still.write().await;
         self.set_fence(OPEN).await
     }
 

@@ -3,6 +3,7 @@
 mod capture;
 mod fence;
 mod parts;
+mod rest;
 mod snapshot;
 mod values;
 mod write;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::Row;
 
-use super::Endpoint;
 use super::feed::Feed;
+use super::fence::CLOSED;
+use super::{Endpoint, sql};
 use crate::error::Error;
 
 /// How long the first transaction that nobody sees is waited for, at a time.
@@ -52,21 +53,27 @@ pub(super) struct Log {
     pub(super) flushed: u64,
     /// What others saw then.
     pub(super) seen: Snapshot,
+    /// The fence was closed, a moment later.
+    pub(super) closed: bool,
 }
 
-const LOG: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8, txid_current_snapshot()::text";
+/// In this order: who writes before the fence is found closed has written before the end of the log.
+const LOG: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::int8,
+    txid_current_snapshot()::text, pg_sequence_last_value($1::text::regclass)";
 
 impl Endpoint {
     /// Looks at the log.
     pub(super) async fn look(&self) -> Result<Log, Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
-        let row = sqlx::query(LOG).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let fence = format!("_ficus.{}", sql::name(&self.names.fence));
+        let row = sqlx::query(LOG).bind(fence).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
         let place = |index| row.try_get::<i64, _>(index).map(|place| self.wal.tidy(u64::try_from(place).unwrap_or(0)));
         let text: String = row.try_get(2).map_err(|e| self.failed(e))?;
         let seen = Snapshot::parse(&text).ok_or_else(|| {
             Error::Refused(format!("{}: a snapshot cannot be read ({text}); report the server's version", self.server.label))
         })?;
-        Ok(Log { end: place(0).map_err(|e| self.failed(e))?, flushed: place(1).map_err(|e| self.failed(e))?, seen })
+        let closed = row.try_get::<Option<i64>, _>(3).map_err(|e| self.failed(e))? == Some(CLOSED);
+        Ok(Log { end: place(0).map_err(|e| self.failed(e))?, flushed: place(1).map_err(|e| self.failed(e))?, seen, closed })
     }
 
     /// Finds out which of the transactions that have arrived, up to `limit` entries, others see: by a look that was taken

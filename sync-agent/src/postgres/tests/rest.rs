@@ -1,0 +1,120 @@
+//! A log that need not be read, because the fence is closed.
+
+use super::super::Endpoint;
+use super::super::rest::MOVE;
+use super::*;
+use crate::port::{Database, Sink, Source, Touched};
+
+/// The copy's side, with its turn taken and its fence closed, read up to where reading rests.
+struct Resting {
+    bed: Bed,
+    side: Endpoint,
+    app: PgConnection,
+    position: Position,
+}
+
+impl Resting {
+    async fn new() -> Resting {
+        let bed = Bed::new("name text", &[]).await;
+        let side = Endpoint::new(bed.opened[1].clone(), "test", Side::Modern, &bed.plans).await.unwrap();
+        side.prepare().await.unwrap();
+        side.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+        let app = bed.app(Side::Modern).await;
+        let position = side.end_position().await.unwrap();
+        side.fence(true).await.unwrap();
+        let mut resting = Resting { bed, side, app, position };
+        assert_eq!(resting.rest().await, [], "nobody wrote");
+        resting
+    }
+
+    /// Reads on until reading rests; the keys that came.
+    async fn rest(&mut self) -> Vec<Value> {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let mut keys = Vec::new();
+        loop {
+            let batch = self.side.read(self.position, 100, &[]).await.unwrap();
+            keys.extend(batch.touched.into_iter().map(|touched| touched.key));
+            self.position = batch.upto;
+            if self.side.feed.lock().await.rest.since.is_some() {
+                assert_eq!(batch.upto, batch.end);
+                return keys;
+            }
+            assert!(std::time::Instant::now() < deadline, "reading does not rest");
+        }
+    }
+
+    async fn write(&self, key: i64) {
+        let upserts = vec![Row { key: Value::Int(key), values: vec![Value::Text("applied".into())] }];
+        let done = self.side.apply(&[Changes { upserts, ..Changes::default() }], Position(1), Effort::Plain, &[]).await;
+        assert!(matches!(done, Ok(Applied::Done { .. })));
+    }
+
+    async fn slot(&mut self, what: &str) -> String {
+        let query = format!("SELECT {what}::text FROM pg_replication_slots WHERE database = current_database()");
+        text(&mut self.app, &query).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_fenced_log_is_not_read_and_goes_on_where_it_was_opened() {
+    let mut side = Resting::new().await;
+    // GIVEN what the agent applies behind the fence
+    let before = side.position;
+    side.write(1).await;
+    assert_eq!(side.rest().await, []);
+    assert!(side.position > before, "what is applied moves the log");
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while side.slot("active").await == "true" {
+        assert!(std::time::Instant::now() < deadline, "the connection stays");
+    }
+    // WHEN it is opened, and somebody writes
+    side.side.fence(false).await.unwrap();
+    exec(&mut side.app, "INSERT INTO \"the new\".\"Item\" VALUES (2, 'by somebody')").await;
+    side.write(3).await;
+    side.side.fence(true).await.unwrap();
+    // THEN that is found, though it is closed again by now; and what was applied is not
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+}
+
+#[tokio::test]
+async fn what_the_agent_asks_for_behind_a_fence_is_read() {
+    let mut side = Resting::new().await;
+    side.side.touch(&[Touched { pair: 0, key: Value::Int(7) }]).await.unwrap();
+    assert_eq!(side.rest().await, [Value::Int(7)]);
+}
+
+#[tokio::test]
+async fn what_was_read_before_the_rest_may_be_asked_for_again() {
+    let mut side = Resting::new().await;
+    side.side.fence(false).await.unwrap();
+    let start = side.position;
+    exec(&mut side.app, "INSERT INTO \"the new\".\"Item\" VALUES (2, 'by somebody')").await;
+    side.side.fence(true).await.unwrap();
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+    side.position = start;
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+}
+
+#[tokio::test]
+async fn the_slot_of_a_log_that_is_not_read_is_moved_now_and_then() {
+    let mut side = Resting::new().await;
+    side.write(1).await;
+    side.rest().await;
+    let before = side.slot("confirmed_flush_lsn").await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while side.slot("active").await == "true" {
+        assert!(std::time::Instant::now() < deadline, "the connection stays");
+    }
+    side.side.confirm(side.position).await.unwrap();
+    assert_eq!(side.slot("confirmed_flush_lsn").await, before, "not each time");
+    side.side.feed.lock().await.rest.moved = std::time::Instant::now().checked_sub(MOVE);
+    side.side.confirm(side.position).await.unwrap();
+    assert_ne!(side.slot("confirmed_flush_lsn").await, before);
+    // An agent whose turn is over moves nothing.
+    side.write(2).await;
+    side.rest().await;
+    let later = side.bed.opened[1].side("test", Side::Modern, &side.bed.plans).await.unwrap();
+    later.claim(&side.bed.legacy.id().await.unwrap(), None).await.unwrap();
+    side.side.feed.lock().await.rest.moved = None;
+    assert!(matches!(side.side.confirm(side.position).await, Err(Error::Superseded)));
+}
