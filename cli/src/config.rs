@@ -62,6 +62,7 @@ pub(crate) struct Gateway {
     pub(crate) listeners: Vec<ficus_proxy::Listener>,
     pub(crate) certificates: Vec<ficus_proxy::Certificate>,
     pub(crate) strict_transport: Option<Duration>,
+    pub(crate) public: ficus_proxy::Public,
     /// Admin listener of a gateway that runs alone.
     pub(crate) admin_listen: String,
     pub(crate) default_upstream: String,
@@ -164,6 +165,7 @@ impl Resolving<'_> {
             self.fault(admin.listen.span().start, what);
         }
         let gateway_admin = self.admin_address(&gateway.admin);
+        let public = self.public(&gateway);
         let (listeners, certificates) = (self.listeners(&gateway), self.certificates(&gateway.certificate));
         for network in &gateway.trusted_proxies {
             if let Err(why) = ficus_proxy::check_network(network.get_ref()) {
@@ -189,6 +191,7 @@ impl Resolving<'_> {
             listeners,
             certificates,
             strict_transport: gateway.hsts.as_ref().map(|hsts| self.duration(hsts)),
+            public,
             admin_listen: gateway_admin,
             default_upstream: gateway.default.into_inner(),
             trusted_proxies: gateway.trusted_proxies.into_iter().map(Spanned::into_inner).collect(),
@@ -257,6 +260,23 @@ impl Resolving<'_> {
             self.fault(path.span().start, format!("`{text}` is not a path: write it like \"/health/\""));
         }
         text.clone()
+    }
+
+    fn public(&mut self, gateway: &document::Gateway) -> ficus_proxy::Public {
+        let path = |this: &mut Self, path: &Option<Spanned<String>>| {
+            let path = path.as_ref()?;
+            let text = this.path(path);
+            // Requests are compared in this form, without their query.
+            if text.starts_with('/') && ficus_rules::path::normalise(&text).ok().as_deref() != Some(&*text) {
+                this.fault(path.span().start, format!("`{text}` is no plain path: leave out queries, escapes, and dot segments"));
+            }
+            Some(text)
+        };
+        let (health, services) = (path(self, &gateway.health), path(self, &gateway.services));
+        if let Some(twice) = gateway.services.as_ref().filter(|_| health.is_some() && health == services) {
+            self.fault(twice.span().start, "`health` and `services` are two pages: name two paths".to_owned());
+        }
+        ficus_proxy::Public { health, services }
     }
 
     /// An address to listen on: a port alone does not say for whom.
@@ -378,6 +398,23 @@ mod tests {
         assert!(why.starts_with("ficus.toml:4:") && why.contains("switch_deadline (10s)"), "{why}");
         let why = fault("\n\n", "\n\n[orchestrator]\nswitch_deadline = '20s'\n\n");
         assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn what_the_gateway_answers_by_itself_has_two_plain_paths() {
+        let with = |more: &str| load(&GOOD.replacen("\n\n", &format!("\n{more}\n\n"), 1));
+        assert_eq!(with("").unwrap().gateway.public, ficus_proxy::Public::default(), "off unless named");
+        let public = with("health = '/health'\nservices = '/api/v1/services/status'").unwrap().gateway.public;
+        assert_eq!(public.paths(), ["/health", "/api/v1/services/status"]);
+        for (more, word) in [
+            ("health = 'health'", "not a path"),
+            ("health = '/a/../health'", "no plain path"),
+            ("services = '/a?b'", "no plain path"),
+            ("health = '/a'\nservices = '/a'", "name two paths"),
+        ] {
+            let why = with(more).unwrap_err();
+            assert!(why.starts_with("ficus.toml:") && why.contains(word), "{more}: {why}");
+        }
     }
 
     #[test]

@@ -245,6 +245,7 @@ fn gateway(config: &Config, sockets: Sockets) -> Result<Gateway> {
         listeners: settings.listeners.clone(),
         certificates: settings.certificates.clone(),
         strict_transport: settings.strict_transport,
+        public: settings.public.clone(),
         upstreams,
         default_upstream: settings.default_upstream.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -306,6 +307,7 @@ pub(crate) fn known(config: &Config) -> Known {
     Known {
         upstreams: config.upstreams.keys().cloned().collect(),
         counts_together: Some(config.gateway.redis.is_some()),
+        answered: config.gateway.public.paths(),
         ..Known::default()
     }
 }

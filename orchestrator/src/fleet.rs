@@ -247,6 +247,7 @@ impl Fleet {
                 modern_down: those(report, |c| c.modern_down),
                 legacy_down: those(report, |c| c.legacy_down),
                 sessions_unread: report.sessions_unread.clone(),
+                answers: report.answers.clone(),
             }
         };
         inner.leases.gateways().map(status).collect()

@@ -36,12 +36,14 @@ pub(crate) struct Refusal {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// HTML instead of the usual page.
     pub(crate) page: Option<Arc<str>>,
+    /// JSON instead of either.
+    pub(crate) told: Option<serde_json::Value>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: &'static str, detail: &str) -> Refusal {
         let detail = detail.to_owned();
-        Refusal { status, reason, detail, retry_after: None, location: None, headers: Vec::new(), page: None }
+        Refusal { status, reason, detail, retry_after: None, location: None, headers: Vec::new(), page: None, told: None }
     }
 
     /// A redirect.
@@ -118,6 +120,9 @@ async fn drain(session: &mut Session, most: usize) {
 }
 
 fn body(refusal: &Refusal, json: bool, request_id: &str) -> (&'static str, Bytes) {
+    if let Some(told) = &refusal.told {
+        return ("application/json", Bytes::from(told.to_string()));
+    }
     if json {
         let body = serde_json::json!({"detail": refusal.detail, "request_id": request_id});
         return ("application/json", Bytes::from(body.to_string()));

@@ -25,7 +25,7 @@ use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
 use crate::upstream::{Place, STREAM_SILENCE};
-use crate::{cache, csrf, fallback, forward, harden, observe, plugins, secure, validity, wrote};
+use crate::{cache, csrf, fallback, forward, harden, observe, plugins, public, secure, validity, wrote};
 
 /// By this header an answer of modern ends its caller's session. It goes no further.
 const LOG_OUT: &str = "ficus-log-out";
@@ -52,6 +52,9 @@ impl Carrier {
         carried.name(gateway, forward::Peer::of(gateway, session));
         path?;
         carried.https = forward::is_https(&carried.peer, &carried.asked);
+        if let Some(told) = public::answer(gateway, &carried.asked) {
+            return Err(told.into());
+        }
         if let Some(stop) = secure::lead(session, carried) {
             return Err(stop);
         }

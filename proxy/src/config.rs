@@ -8,6 +8,7 @@ use std::time::Duration;
 use ficus_rules::network::Network;
 
 use crate::plugins::RedisServer;
+use crate::public::Public;
 
 mod cache;
 mod identity;
@@ -39,6 +40,8 @@ pub struct Config {
     pub certificates: Vec<Certificate>,
     /// For how long browsers are told to use https alone (`Strict-Transport-Security`), in answers over TLS.
     pub strict_transport: Option<Duration>,
+    /// What it answers by itself.
+    pub public: Public,
     /// The servers behind it, by the name that rules use.
     pub upstreams: BTreeMap<String, Upstream>,
     /// The upstream of everything that no route matches.
@@ -83,6 +86,7 @@ impl Config {
             listeners: vec![Listener::plain("127.0.0.1:0")],
             certificates: Vec::new(),
             strict_transport: None,
+            public: Public::default(),
             upstreams,
             default_upstream: default_upstream.to_owned(),
             trusted_proxies: Vec::new(),

@@ -225,6 +225,7 @@ impl Gateway {
             capabilities: all.iter().map(|one| (one.name.clone(), report(one))).collect(),
             differences: inner.shadow.differences.report(),
             sessions_unread: inner.callers.unread(),
+            answers: inner.config.public.paths(),
         }
     }
 

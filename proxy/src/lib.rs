@@ -45,6 +45,7 @@ mod metrics;
 mod observe;
 mod plugins;
 mod probe;
+mod public;
 mod recent;
 mod secure;
 mod serve;
@@ -74,6 +75,7 @@ pub use config::{
 pub use gateway::Gateway;
 pub use listen::{Bound, Sockets};
 pub use plugins::{RedisServer, check_redis};
+pub use public::Public;
 
 /// Why a gateway cannot be made, or run.
 #[derive(Debug, thiserror::Error)]

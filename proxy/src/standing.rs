@@ -31,11 +31,16 @@ impl Standing {
         let _ = self.state.compare_exchange(UNTOLD, UNUSABLE, Ordering::SeqCst, Ordering::SeqCst);
     }
 
+    /// Whether a state is served.
+    pub(crate) fn is_informed(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == INFORMED
+    }
+
     /// Waits until a state is served.
     pub(crate) async fn informed(&self) {
         loop {
             let informed = self.informed.notified();
-            if self.state.load(Ordering::SeqCst) == INFORMED {
+            if self.is_informed() {
                 return;
             }
             informed.await;

@@ -130,6 +130,9 @@ pub struct GatewayStatus {
     /// The cookie whose sessions it could not look up when it last tried; for `explain`.
     #[serde(default)]
     pub sessions_unread: Option<String>,
+    /// The paths that it answers by itself; for `explain`.
+    #[serde(default)]
+    pub answers: Vec<String>,
 }
 
 /// One agent.

@@ -44,6 +44,8 @@ pub struct Known {
     pub upstreams: Vec<String>,
     /// Whether it names a Redis in which gateways count together; `None`: not known.
     pub counts_together: Option<bool>,
+    /// Paths that gateways answer by themselves.
+    pub answered: Vec<String>,
     /// The time, for what speaks of a day; `None`: nobody asks.
     pub today: Option<crate::Timestamp>,
 }

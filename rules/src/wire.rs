@@ -133,6 +133,9 @@ pub struct GatewayReport {
     /// The cookie whose sessions it could not look up when it last tried.
     #[serde(default)]
     pub sessions_unread: Option<String>,
+    /// The paths that it answers by itself.
+    #[serde(default)]
+    pub answers: Vec<String>,
 }
 
 /// A gateway's view of one capability. Counters only grow.

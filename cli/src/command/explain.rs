@@ -61,17 +61,18 @@ struct Whole<'a> {
 /// What gateways serve by, and what they know beside it.
 async fn served(args: &Args, asked: &Explain) -> Result<(Snapshot, KnownToGateways)> {
     if asked.offline {
-        return Ok((offline(args)?, KnownToGateways::default()));
+        return offline(args);
     }
     let admin = Admin::new(args)?;
     let snapshot = published(admin.get("/api/v1/published?after=0&wait_ms=0").await?)?;
     Ok((snapshot, KnownToGateways::of(admin.get("/api/v1/status").await?)))
 }
 
-fn offline(args: &Args) -> Result<Snapshot> {
+fn offline(args: &Args) -> Result<(Snapshot, KnownToGateways)> {
     let config = Config::load(&args.config)?;
     let rules = check::read(&config.rules)?;
-    snapshot(Published { rules, ..Published::default() }, &run::known(&config))
+    let known = KnownToGateways::configured(config.gateway.public.paths());
+    Ok((snapshot(Published { rules, ..Published::default() }, &run::known(&config))?, known))
 }
 
 /// The rules and the state that gateways serve by.

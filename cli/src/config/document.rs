@@ -53,6 +53,8 @@ pub(super) struct Gateway {
     #[serde(default)]
     pub(super) certificate: Vec<Certificate>,
     pub(super) hsts: Option<Spanned<String>>,
+    pub(super) health: Option<Spanned<String>>,
+    pub(super) services: Option<Spanned<String>>,
     #[serde(default = "gateway_admin")]
     pub(super) admin: Spanned<String>,
     pub(super) default: Spanned<String>,

@@ -14,6 +14,7 @@ mod identity;
 mod markers;
 mod observing;
 mod pki;
+mod public;
 mod reload;
 mod roles;
 mod routing;

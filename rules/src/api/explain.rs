@@ -64,6 +64,9 @@ pub enum NotServed {
     /// Sessions cannot be looked up.
     #[error("the gateway answers 503: it cannot look up who calls; see `ficus status`, and its log for the reason")]
     Unidentified,
+    /// It is one of its own pages.
+    #[error("the gateway answers this itself: `[gateway]` of its ficus.toml names the path; no server behind it sees the request")]
+    Itself,
 }
 
 /// What gateways know beside the rules: how fresh the copies are, which modern sides do not answer, and whether they can
@@ -73,23 +76,31 @@ pub struct KnownToGateways {
     around: Circumstances,
     /// The cookies of sessions that cannot be looked up.
     unread: BTreeSet<String>,
+    /// The paths that gateways answer by themselves.
+    answers: BTreeSet<String>,
 }
 
 impl KnownToGateways {
     /// As the gateways of a status have it.
     pub fn of(status: Status) -> KnownToGateways {
-        let (mut down, mut unread) = (BTreeSet::new(), BTreeSet::new());
+        let (mut down, mut unread, mut answers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for gateway in status.gateways.into_iter().filter(|gateway| gateway.live) {
             down.extend(gateway.modern_down);
             unread.extend(gateway.sessions_unread);
+            answers.extend(gateway.answers);
         }
-        KnownToGateways { around: Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }, unread }
+        KnownToGateways { around: Circumstances { freshness: status.freshness, modern_down: down.into_iter().collect() }, unread, answers }
+    }
+
+    /// What is known of gateways that nobody asks: the paths that they answer by themselves.
+    pub fn configured(answers: impl IntoIterator<Item = String>) -> KnownToGateways {
+        KnownToGateways { answers: answers.into_iter().collect(), ..KnownToGateways::default() }
     }
 
     /// The decision, and the caller as gateways see it: whom they cannot look up they do not know.
     ///
     /// # Errors
-    /// [`NotServed::Unidentified`].
+    /// [`NotServed::Itself`], [`NotServed::Unidentified`].
     pub fn decide(
         &self,
         snapshot: &Snapshot,
@@ -97,6 +108,9 @@ impl KnownToGateways {
         caller: Caller,
         now: Timestamp,
     ) -> Result<(Decision, Caller), NotServed> {
+        if self.answers.contains(question.path()) {
+            return Err(NotServed::Itself);
+        }
         let session = |name: &String| question.cookie(name).is_some_and(|cookie| cookie.len() >= 8);
         if self.unread.is_empty() || (caller.user.is_none() && !self.unread.iter().any(session)) {
             return Ok((decide::decide(snapshot, question, &caller, &self.around, now), caller));
@@ -167,6 +181,17 @@ mod tests {
         let explained = ask("get", "/courses/?page=2").unwrap();
         assert_eq!((explained.decision.side, explained.decision.because, explained.phase), (Side::Legacy, Because::NoRoute, None));
         assert_eq!((explained.generation, explained.new_here), (7, false));
+    }
+
+    #[test]
+    fn what_a_gateway_answers_by_itself_is_told() {
+        let known = KnownToGateways::configured(["/health".to_owned()]);
+        let ask = |target: &str| {
+            let request = ExplainRequest { method: "GET".into(), target: target.into(), ..ExplainRequest::default() };
+            request.explain(&Snapshot::default(), &known, Timestamp(0)).map(|explained| explained.decision.side)
+        };
+        assert_eq!(ask("/health?deep=1"), Err(NotServed::Itself));
+        assert_eq!(ask("/healthy"), Ok(Side::Legacy));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn lint(documents: &Documents, known: &Known, report: &Report) {
         upstreams(capability, known, report);
         flags(capability, documents, report);
         completeness(capability, report);
+        answered(capability, known, report);
     }
     for capability in &documents.capabilities {
         dependencies(capability, &named, documents, report);
@@ -63,6 +64,14 @@ fn flags(capability: &CapabilityDocument, documents: &Documents, report: &Report
             let hint = if hint.is_empty() { format!("there are no flags: add `[flag.{}]` to {FLAGS_FILE}", flag.value) } else { hint };
             report.error(&flag.at, format!("there is no flag `{}` in {FLAGS_FILE}", flag.value), hint);
         }
+    }
+}
+
+/// A route that says just such a path is a mistake; one that takes it among others is not.
+fn answered(capability: &CapabilityDocument, known: &Known, report: &Report) {
+    for route in capability.routes.iter().filter(|route| known.answered.contains(&route.route.path)) {
+        let message = format!("no request reaches this route: the gateway answers `{}` itself", route.route.path);
+        report.error(&route.at, message, "remove it, or name another path in `[gateway]` of ficus.toml");
     }
 }
 

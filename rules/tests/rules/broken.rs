@@ -261,6 +261,18 @@ fn every_broken_section_is_refused_at_its_line() {
 }
 
 #[test]
+fn a_route_that_no_request_reaches_because_the_gateway_answers_itself_is_refused() {
+    let known = Known { answered: vec!["/users/health".to_owned()], ..Known::default() };
+    let taken = |path: &str| {
+        let text = FINE.replace("[[step]]", &format!("[[route]]\npath = \"{path}\"\n[[step]]"));
+        load(&[RuleFile { name: "users.toml".to_owned(), text }], &known).map_err(|complaints| complaints[0].to_string())
+    };
+    assert!(taken("/users/healthy").is_ok(), "beside `/users/{{*rest}}`, which takes it among others");
+    let why = taken("/users/health").unwrap_err();
+    assert!(why.starts_with("users.toml:9:1: error: ") && why.contains("the gateway answers `/users/health` itself"), "{why}");
+}
+
+#[test]
 fn a_broken_head_is_refused() {
     let route = "[[route]]\npath = \"/a\"\n";
     for (head, fragment) in [

@@ -83,7 +83,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 28] = [
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 53] = [
+const FAULTS: [(&str, &str, &str); 54] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -131,6 +131,7 @@ const FAULTS: [(&str, &str, &str); 53] = [
     ("flags", "default = false", "default = \"off\""),
     ("flags", "default = false", "percentage = \"ten\""),
     ("ficus", "listen = [\"127.0.0.1:8080\"]", "listen = []"),
+    ("ficus", "default = \"monolith\"", "default = \"monolith\"\nhealth = \"health?deep\""),
     ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\ndns = \"school.internal:80\""),
     ("ficus", "address = \"127.0.0.1:8000\"", "health = \"/health/\""),
     ("ficus", "address = \"127.0.0.1:8000\"", "address = \"127.0.0.1:8000\"\nbalance = \"random\""),
