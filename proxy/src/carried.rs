@@ -23,7 +23,7 @@ use crate::identity::Login;
 use crate::metrics::UnderWay;
 use crate::observe;
 use crate::plugins::Met;
-use crate::shadow::Capture;
+use crate::shadow::{Capture, Rehearsal};
 use crate::spans::{self, Span, Trace};
 use crate::traffic::CapabilityCounters;
 use crate::upstream::{Clock, Lease, Place};
@@ -108,6 +108,8 @@ pub(crate) struct Carried {
     pub(crate) broken_off: Option<Refusal>,
     /// A copy of the answer for comparison.
     pub(crate) capture: Option<Capture>,
+    /// A copy of a write, for modern to rehearse.
+    pub(crate) rehearsal: Rehearsal,
     /// Bytes of its body in this attempt.
     pub(crate) came: u64,
     /// Held for its end.
@@ -193,6 +195,7 @@ impl Carried {
             met_in: None,
             broken_off: None,
             capture: None,
+            rehearsal: Rehearsal::default(),
             came: 0,
             _under_way: (UnderWay::begin(), under_way),
         }
@@ -246,6 +249,7 @@ impl Carried {
         if let Some(met) = &mut self.met {
             met.begin_attempt();
         }
+        self.rehearsal.begin_attempt();
         // Of a try before this one nothing came.
         observe::end_try(self, true);
         self.timings = Timings {

@@ -257,6 +257,7 @@ impl ProxyHttp for Carrier {
             // the second one would be taken for the beginning of the next request on that connection.
             *body = None;
         }
+        self.0.shadow.copy(carried, body.as_ref(), end);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use ficus_rules::migration::Phase;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::{Request, header};
-use http_body_util::Empty;
+use http_body_util::Full;
 
 use crate::gateway::Inner;
 use crate::transport::{self, Asker};
@@ -107,6 +107,6 @@ async fn is_well(client: &Asker, upstream: &str, instance: &Instance, path: Opti
     };
     let host = if transport::unix(authority).is_some() { "localhost" } else { authority };
     let request = Request::get(path).header(header::HOST, host).header(header::USER_AGENT, "ficus");
-    let Ok(request) = request.body(Empty::new()) else { return false };
+    let Ok(request) = request.body(Full::default()) else { return false };
     client.ask(upstream, authority, request).await.is_ok_and(|answer| !answer.status().is_server_error())
 }

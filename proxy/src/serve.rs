@@ -46,8 +46,8 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     let sockets = gateway.listeners.take().ok_or(Error::RunTwice)?;
     let carrying = runtime("ficus-gateway", gateway.config.threads.max(1))?;
     let mirroring = runtime("ficus-shadow", 1)?;
-    if let Some(jobs) = gateway.shadow.jobs() {
-        mirroring.spawn(mirror::run(gateway.clone(), jobs));
+    if let Some(tasks) = gateway.shadow.tasks() {
+        mirroring.spawn(mirror::run(gateway.clone(), tasks));
     }
     mirroring.spawn(probe::run(gateway.clone()));
     mirroring.spawn(watch(gateway.clone()));

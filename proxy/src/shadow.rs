@@ -1,13 +1,14 @@
-//! The copy of a read's answer that is compared with the other side's. Taken while the answer passes, bounded in size
-//! and in sum; what does not fit is counted as dropped. The comparison itself happens elsewhere: [`mirror`].
+//! The copy of an answer that is compared with the other side's, and of a write that is to be rehearsed there. Taken while they
+//! pass, bounded in size and in sum; what does not fit is counted as dropped. The comparison itself happens elsewhere: [`mirror`].
 
 mod coding;
 pub(crate) mod differences;
 pub(crate) mod mirror;
+mod rehearsal;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use ficus_rules::parity::{Answer, COMPARED, read_cookie};
@@ -21,6 +22,8 @@ use crate::carried::Carried;
 use crate::metrics::metrics;
 use crate::traffic::CapabilityCounters;
 
+pub(crate) use rehearsal::Rehearsal;
+
 /// The largest body that is compared.
 pub(crate) const LARGEST: usize = 256 * 1024;
 /// All bodies that are kept at once.
@@ -33,8 +36,10 @@ pub(crate) struct Shadow {
     kept: Arc<AtomicUsize>,
     /// Cookies that only legacy gives, or that are our own: they are not compared.
     own_cookies: Vec<String>,
-    queue: mpsc::Sender<mirror::Job>,
-    jobs: std::sync::Mutex<Option<mpsc::Receiver<mirror::Job>>>,
+    queue: mpsc::Sender<mirror::Task>,
+    tasks: Mutex<Option<mpsc::Receiver<mirror::Task>>>,
+    /// Capabilities whose modern side did not say that it took a write back.
+    distrusted: Mutex<BTreeSet<String>>,
     /// What was found.
     pub(crate) differences: differences::Ring,
 }
@@ -45,9 +50,14 @@ pub(crate) struct Capture {
     head: Answer,
     /// How the body is coded.
     coding: String,
-    body: BytesMut,
+    body: Copied,
+}
+
+/// A body that passes, as long as it fits.
+pub(crate) struct Copied {
+    bytes: BytesMut,
     budget: Budget,
-    /// It cannot be compared.
+    /// It is of no use.
     spoilt: Option<Dropped>,
 }
 
@@ -64,8 +74,12 @@ pub(crate) enum Dropped {
     Coding,
     /// The request has a body, which the mirror does not keep.
     RequestBody,
-    /// The answer changes faster than both sides can be asked.
+    /// The answer changes faster than both sides can be asked, or a write had perhaps arrived before it was rehearsed.
     Unsettled,
+    /// Legacy refused a write, perhaps for its CSRF token alone, which only it has looked at.
+    LegacyRefused,
+    /// Modern does not say that it took a write back.
+    NotRehearsed,
 }
 
 /// A share of the sum; given back when dropped.
@@ -77,29 +91,41 @@ struct Budget {
 impl Shadow {
     /// `own_cookies` are those by which the monolith knows sessions and forms.
     pub(crate) fn new(own_cookies: Vec<String>) -> Shadow {
-        let (queue, jobs) = mpsc::channel(QUEUED);
-        let jobs = std::sync::Mutex::new(Some(jobs));
-        Shadow { kept: Arc::default(), own_cookies, queue, jobs, differences: differences::Ring::default() }
+        let (queue, tasks) = mpsc::channel(QUEUED);
+        let tasks = Mutex::new(Some(tasks));
+        Shadow { kept: Arc::default(), own_cookies, queue, tasks, distrusted: Mutex::default(), differences: differences::Ring::default() }
     }
 
     /// The end of the queue, for the mirror; only the first caller gets it.
-    pub(crate) fn jobs(&self) -> Option<mpsc::Receiver<mirror::Job>> {
-        self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    pub(crate) fn tasks(&self) -> Option<mpsc::Receiver<mirror::Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The modern side of a capability gets no writes any more, as long as this process runs.
+    fn distrust(&self, capability: &str) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(capability.to_owned());
+    }
+
+    fn distrusts(&self, capability: &str) -> bool {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(capability)
     }
 
     /// Begins a copy of an answer, if this request is to be mirrored.
     pub(crate) fn begin(&self, carried: &Carried, answer: &ResponseHeader) -> Option<Capture> {
         let counters = carried.counters.as_deref().filter(|_| carried.decided(|decision| decision.shadow))?;
         let mirrored = !carried.fell_back && !carried.streams && answer.status.as_u16() != 101;
-        if !mirrored || !is_chosen(counters, carried.serving().shadow) {
+        let write = carried.decided(|decision| decision.write);
+        let chosen = || match write {
+            true => carried.rehearsal.waits(),
+            false => is_chosen(counters, carried.serving().shadow),
+        };
+        if !mirrored || !chosen() {
             return None;
         }
         Some(Capture {
             head: self.head(answer.status.as_u16(), &answer.headers),
             coding: joined(&answer.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default(),
-            body: BytesMut::new(),
-            budget: Budget { kept: self.kept.clone(), mine: 0 },
-            spoilt: has_body(carried).then_some(Dropped::RequestBody),
+            body: Copied { spoilt: (!write && has_body(carried)).then_some(Dropped::RequestBody), ..Copied::new(&self.kept) },
         })
     }
 
@@ -115,11 +141,16 @@ impl Shadow {
         let (Some(capture), Some(counters), Some(answered)) = (carried.capture.take(), carried.counters.clone(), carried.answered) else {
             return;
         };
-        if let Some(why) = capture.spoilt {
+        if let Some(waits) = carried.rehearsal.end() {
+            // One that has gone has said why.
+            let _ = waits.send((capture, answered));
+            return;
+        }
+        if let Some(why) = capture.body.spoilt {
             return dropped(&counters, why);
         }
-        let job = mirror::Job::of(carried, counters.clone(), capture, answered);
-        if self.queue.try_send(job).is_err() {
+        let job = mirror::Job::of(carried, counters.clone());
+        if self.queue.try_send(mirror::Task::Compare(job, capture, answered)).is_err() {
             dropped(&counters, Dropped::QueueFull);
         }
     }
@@ -164,8 +195,16 @@ pub(crate) fn dropped(counters: &CapabilityCounters, why: Dropped) {
 
 impl Dropped {
     /// All reasons.
-    pub(crate) const ALL: [Dropped; 6] =
-        [Dropped::TooLarge, Dropped::NoRoom, Dropped::QueueFull, Dropped::Coding, Dropped::RequestBody, Dropped::Unsettled];
+    pub(crate) const ALL: [Dropped; 8] = [
+        Dropped::TooLarge,
+        Dropped::NoRoom,
+        Dropped::QueueFull,
+        Dropped::Coding,
+        Dropped::RequestBody,
+        Dropped::Unsettled,
+        Dropped::LegacyRefused,
+        Dropped::NotRehearsed,
+    ];
 
     /// The word for labels.
     pub(crate) fn as_str(self) -> &'static str {
@@ -176,6 +215,8 @@ impl Dropped {
             Dropped::Coding => "coding",
             Dropped::RequestBody => "request_body",
             Dropped::Unsettled => "unsettled",
+            Dropped::LegacyRefused => "legacy_refused",
+            Dropped::NotRehearsed => "not_rehearsed",
         }
     }
 }
@@ -183,26 +224,39 @@ impl Dropped {
 impl Capture {
     /// Takes a piece of the body.
     pub(crate) fn take(&mut self, piece: &Bytes) {
+        self.body.take(piece);
+    }
+
+    /// The answer, its body unpacked.
+    fn answer(&self) -> Result<Answer, Dropped> {
+        match self.body.spoilt {
+            Some(why) => Err(why),
+            None => Ok(Answer { body: coding::undo(&self.coding, &self.body.bytes)?, ..self.head.clone() }),
+        }
+    }
+}
+
+impl Copied {
+    fn new(kept: &Arc<AtomicUsize>) -> Copied {
+        Copied { bytes: BytesMut::new(), budget: Budget { kept: kept.clone(), mine: 0 }, spoilt: None }
+    }
+
+    fn take(&mut self, piece: &Bytes) {
         if self.spoilt.is_some() {
             return;
         }
-        if self.body.len() + piece.len() > LARGEST {
+        if self.bytes.len() + piece.len() > LARGEST {
             self.spoil(Dropped::TooLarge);
         } else if self.budget.more(piece.len()) {
-            self.body.extend_from_slice(piece);
+            self.bytes.extend_from_slice(piece);
         } else {
             self.spoil(Dropped::NoRoom);
         }
     }
 
-    /// The answer, its body unpacked.
-    fn answer(&self) -> Result<Answer, Dropped> {
-        Ok(Answer { body: coding::undo(&self.coding, &self.body)?, ..self.head.clone() })
-    }
-
     fn spoil(&mut self, why: Dropped) {
         self.spoilt = Some(why);
-        self.body = BytesMut::new();
+        self.bytes = BytesMut::new();
         self.budget.give_back();
     }
 }
@@ -232,11 +286,10 @@ pub(crate) fn is_fresh(through: Option<Timestamp>, answered: Timestamp) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use bytes::{Bytes, BytesMut};
+    use bytes::Bytes;
     use ficus_rules::Share;
-    use ficus_rules::parity::Answer;
 
-    use super::{ALL, Budget, Capture, Dropped, LARGEST, Shadow, is_chosen};
+    use super::{ALL, Copied, Dropped, LARGEST, Shadow, is_chosen};
     use crate::traffic::Counters;
 
     #[test]
@@ -252,21 +305,15 @@ mod tests {
     #[test]
     fn what_is_too_large_is_let_go_of() {
         let shadow = Shadow::new(Vec::new());
-        let capture = || Capture {
-            head: Answer::default(),
-            coding: String::new(),
-            body: BytesMut::new(),
-            budget: Budget { kept: shadow.kept.clone(), mine: 0 },
-            spoilt: None,
-        };
+        let copied = || Copied::new(&shadow.kept);
         let kept = || shadow.kept.load(std::sync::atomic::Ordering::Relaxed);
         let whole = Bytes::from(vec![0; LARGEST]);
-        let mut large = capture();
+        let mut large = copied();
         large.take(&whole);
         assert_eq!((large.spoilt, kept()), (None, LARGEST));
         large.take(&Bytes::from_static(b"x"));
         assert_eq!((large.spoilt, kept()), (Some(Dropped::TooLarge), 0));
-        let mut many: Vec<Capture> = (0..=ALL / LARGEST).map(|_| capture()).collect();
+        let mut many: Vec<Copied> = (0..=ALL / LARGEST).map(|_| copied()).collect();
         many.iter_mut().for_each(|one| one.take(&whole));
         let spoilt: Vec<_> = many.iter().filter_map(|one| one.spoilt).collect();
         assert_eq!((spoilt.as_slice(), kept()), (&[Dropped::NoRoom][..], ALL));

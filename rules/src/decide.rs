@@ -88,7 +88,7 @@ pub struct Decision {
     pub write: bool,
     /// Whether it is forwarded now.
     pub admission: Admission,
-    /// A copy of it goes to the other side.
+    /// A copy of it goes to the other side; of a write, to be rehearsed.
     pub shadow: bool,
     /// A failure of modern is answered by legacy.
     pub fallback: bool,
@@ -255,8 +255,9 @@ pub fn decide_matched(
         Side::Legacy => None,
         Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched.params)),
     };
-    let mirrors = !write && route.shadow && route.pin.is_none();
-    let shadow = mirrors && side == Side::Legacy && serving.owner == Side::Legacy && serving.shadow.millionths() > 0;
+    let mirrors = route.shadow && route.pin.is_none() && side == Side::Legacy && serving.owner == Side::Legacy;
+    let rehearses = route.dry_run && admission == Admission::Forward && asking.copy_is_caught_up();
+    let shadow = mirrors && serving.shadow.millionths() > 0 && (!write || rehearses);
     let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched.params));
     Decision {
         capability: Some(matched.capability.clone()),
@@ -405,6 +406,11 @@ impl Asking<'_> {
                 Phase::Reverting | Phase::Reverted => false,
                 _ => true,
             }
+    }
+
+    /// A write can be rehearsed on the copy: it has what its caller wrote before.
+    fn copy_is_caught_up(&self) -> bool {
+        !self.wrote_ahead() && !self.copy_is_behind()
     }
 
     /// The caller wrote at a time that the other copy is not known to have reached. A marker of an older epoch says

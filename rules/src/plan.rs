@@ -117,8 +117,10 @@ pub struct Route {
     pub require: Option<Require>,
     /// Reads that fail on the modern side are answered by legacy (default true).
     pub fallback: bool,
-    /// Reads may be shadowed (default true).
+    /// Reads may be shadowed (default true); writes too, where modern rehearses them.
     pub shadow: bool,
+    /// Modern carries a write out and takes it back where it is asked to, and says so: its writes may be shadowed.
+    pub dry_run: bool,
     /// Answers of modern to reads that legacy gives instead, by status, where `fallback` is on.
     pub fallback_on: Vec<u16>,
     /// How long an upstream may take to begin its answer, or pause within it; unset: the gateway's default.

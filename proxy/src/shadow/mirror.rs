@@ -1,11 +1,13 @@
 //! The mirror: asks modern what legacy was asked, by the same method, and compares. Own client, own runtime, a few at a
-//! time.
+//! time. Of writes, which are asked once: [`rehearse`].
 //!
 //! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
 //! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
 //! itself and modern with neither, and the same once more a moment later, the difference counts. Where legacy does not agree
 //! with itself, twice at the same place, that place is noise and left out; a route that is known for it costs one more
 //! question to legacy from then on. What will not stand still otherwise is dropped.
+
+mod rehearse;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +20,10 @@ use ficus_rules::parity::{Answer, Difference, Leniency, Noise, compare};
 use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
 use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use tokio::sync::{Semaphore, mpsc};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Capture, Dropped, LARGEST, coding, dropped, is_fresh, joined};
+use super::{Capture, Copied, Dropped, LARGEST, coding, dropped, is_fresh, joined};
 use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::forward::{self, Peer};
@@ -45,7 +47,15 @@ const APART: Duration = Duration::from_millis(100);
 /// Routes whose noise is remembered.
 const NOISY_ROUTES: usize = 1024;
 
-/// A read that legacy answered.
+/// What there is to do.
+pub(crate) enum Task {
+    /// Legacy has answered a read, at a time.
+    Compare(Job, Capture, Timestamp),
+    /// Legacy is asked to carry a write out, with a body; its answer will come.
+    Rehearse(Job, Copied, oneshot::Receiver<(Capture, Timestamp)>),
+}
+
+/// A request that legacy was sent.
 pub(crate) struct Job {
     asked: Asked,
     peer: Peer,
@@ -63,8 +73,11 @@ pub(crate) struct Job {
     leniency: Leniency,
     target: String,
     modern_target: String,
-    answer: Capture,
-    answered: Timestamp,
+    /// It is a write, for modern to take back.
+    rehearses: bool,
+    /// Legacy looks at its CSRF token.
+    csrf: bool,
+    at: Timestamp,
 }
 
 /// What became of it.
@@ -90,7 +103,7 @@ impl From<Dropped> for Failure {
 
 impl Job {
     /// What the mirror needs of a request.
-    pub(crate) fn of(carried: &Carried, counters: Arc<CapabilityCounters>, answer: Capture, answered: Timestamp) -> Job {
+    pub(crate) fn of(carried: &Carried, counters: Arc<CapabilityCounters>) -> Job {
         let rules = &carried.snapshot.rules.capabilities[&counters.name];
         let path = &carried.asked.path;
         let mirrored = carried.decision.as_ref().and_then(|decision| decision.mirror_path.as_deref());
@@ -118,22 +131,23 @@ impl Job {
             peer: carried.peer.clone(),
             request_id: carried.request_id.clone(),
             trace: carried.trace,
+            rehearses: carried.decided(|decision| decision.write),
+            csrf: carried.route().is_some_and(|route| route.csrf),
+            at: Timestamp::from(SystemTime::now()),
             counters,
-            answer,
-            answered,
         }
     }
 }
 
 /// Works the queue off until it is closed.
-pub(crate) async fn run(gateway: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
+pub(crate) async fn run(gateway: Arc<Inner>, mut tasks: mpsc::Receiver<Task>) {
     let mirror = Arc::new(Mirror { client: Asker::new(gateway.clone(), true), gateway, noise: Mutex::default() });
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    while let Some(job) = jobs.recv().await {
+    while let Some(task) = tasks.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let mirror = mirror.clone();
         tokio::spawn(async move {
-            mirror.judge(job).await;
+            mirror.judge(task).await;
             drop(permit);
         });
     }
@@ -147,12 +161,22 @@ struct Mirror {
 }
 
 impl Mirror {
-    async fn judge(&self, job: Job) {
+    async fn judge(&self, task: Task) {
+        let (job, verdict) = match task {
+            Task::Compare(job, answer, answered) => {
+                let verdict = self.verdict(&job, answer, answered).await;
+                (job, verdict)
+            }
+            Task::Rehearse(job, body, legacy) => {
+                let verdict = self.rehearse(&job, body, legacy).await;
+                (job, verdict)
+            }
+        };
         let count = |counter: &AtomicU64, verdict: &str| {
             counter.fetch_add(1, Ordering::Relaxed);
             metrics().shadow.with_label_values(&[&*job.counters.name, verdict]).inc();
         };
-        match self.verdict(&job).await {
+        match verdict {
             Ok(Verdict::Same) => count(&job.counters.shadow.same, "same"),
             Ok(Verdict::Different(legacy, modern, differences)) => {
                 // First the sample: whoever sees the count finds it.
@@ -164,11 +188,12 @@ impl Mirror {
         }
     }
 
-    async fn verdict(&self, job: &Job) -> Result<Verdict, Failure> {
+    async fn verdict(&self, job: &Job, answer: Capture, answered: Timestamp) -> Result<Verdict, Failure> {
         let compare = |legacy: &Answer, modern: &Answer, noise: &Noise| compare(&job.asked.method, legacy, modern, &job.leniency, noise);
         let none = Noise::default();
-        let first = job.answer.answer()?;
-        self.wait_until_fresh(job, job.answered).await;
+        let first = answer.answer()?;
+        drop(answer);
+        self.wait_until_fresh(job, answered).await;
         let modern = self.ask(job, Side::Modern).await?;
         if compare(&first, &modern, &none).is_empty() {
             return Ok(Verdict::Same);
@@ -266,9 +291,14 @@ impl Mirror {
     }
 
     async fn ask_once(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
+        self.asked(job, side, Bytes::new()).await.map(|(_, answer)| answer)
+    }
+
+    /// Asks a side once: the headers of its answer, and what of it is compared.
+    async fn asked(&self, job: &Job, side: Side, body: Bytes) -> Result<(HeaderMap, Answer), Failure> {
         let upstream = if side == Side::Legacy { &job.legacy } else { &job.modern };
         let lease = self.gateway.upstreams.lease(upstream).ok_or(Failure::NoAnswer)?;
-        let request = self.request(job, side).ok_or(Failure::NoAnswer)?;
+        let request = self.request(job, side, body).ok_or(Failure::NoAnswer)?;
         let asked = async {
             let (answered, body) =
                 self.client.ask(upstream, lease.instance().authority(), request).await.map_err(|_| Failure::NoAnswer)?.into_parts();
@@ -279,27 +309,32 @@ impl Mirror {
             // Nobody was asked to pack it, but some do anyway.
             let coding = joined(&answered.headers, header::CONTENT_ENCODING.as_str()).unwrap_or_default();
             let body = coding::undo(&coding, &body?.to_bytes())?;
-            Ok(Answer { body, ..self.gateway.shadow.head(answered.status.as_u16(), &answered.headers) })
+            let answer = Answer { body, ..self.gateway.shadow.head(answered.status.as_u16(), &answered.headers) };
+            Ok((answered.headers, answer))
         };
         tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or(Err(Failure::NoAnswer))
     }
 
-    fn request(&self, job: &Job, side: Side) -> Option<Request<Empty<Bytes>>> {
+    fn request(&self, job: &Job, side: Side, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let (upstream, target) = match side {
             Side::Legacy => (&job.legacy, &job.target),
             Side::Modern => (&job.modern, &job.modern_target),
         };
         let request = Request::builder().method(job.asked.method.as_str()).uri(target);
-        let mut request = request.body(Empty::new()).ok()?;
+        let mut request = request.body(Full::new(body)).ok()?;
         *request.headers_mut() = self.headers(job, side, upstream);
         Some(request)
     }
 
     fn headers(&self, job: &Job, side: Side, upstream: &str) -> HeaderMap {
         let mut headers = job.headers.clone();
-        // The mirror wants the whole answer as it is, whatever the client had of it already.
-        for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
+        // The mirror wants the whole answer as it is, whatever the client had of it already; what a write is made under stays.
+        let had = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].into_iter().filter(|_| !job.rehearses);
+        for name in had.chain([header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING]) {
             headers.remove(name);
+        }
+        if job.rehearses {
+            headers.insert(rehearse::DRY_RUN, HeaderValue::from_static("1"));
         }
         if let Ok(id) = HeaderValue::from_str(&job.request_id) {
             headers.insert("x-request-id", id);
@@ -328,7 +363,7 @@ impl Mirror {
         tracing::debug!(capability = job.counters.name, path = job.asked.path, count = differences.len(), "answers differ");
         self.gateway.shadow.differences.add(DifferenceSample {
             capability: job.counters.name.clone(),
-            at: job.answered,
+            at: job.at,
             method: job.asked.method.clone(),
             path: job.asked.path.clone(),
             legacy_status,
@@ -338,7 +373,7 @@ impl Mirror {
     }
 }
 
-/// The headers without those that speak of one connection (RFC 9110, 7.6.1), or of a body that the copy does not have.
+/// The headers without those that speak of one connection (RFC 9110, 7.6.1), or of a body's length, which a copy has anew.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let listed = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
     let listed: Vec<String> = listed.map(|name| name.trim().to_ascii_lowercase()).collect();

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, header};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::client::legacy::Client;
@@ -22,7 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::unix;
 use crate::gateway::Inner;
 
-type Body = Empty<Bytes>;
+type Body = Full<Bytes>;
 
 /// The addresses of Unix sockets, by the names that stand for them in URIs.
 type Sockets = Arc<Mutex<HashMap<String, String>>>;

@@ -15,6 +15,7 @@ mod markers;
 mod observing;
 mod pki;
 mod public;
+mod rehearsals;
 mod reload;
 mod roles;
 mod routing;

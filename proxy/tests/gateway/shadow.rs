@@ -10,15 +10,15 @@ use tokio::net::TcpListener;
 
 use super::support::{Origin, World, eventually, full, now, ramping};
 
-fn shadowing() -> Serving {
+pub fn shadowing() -> Serving {
     Serving { shadow: Share::ALL, ..ramping(0) }
 }
 
-fn counts(same: u64, different: u64, dropped: u64, failed: u64) -> ShadowCounts {
+pub fn counts(same: u64, different: u64, dropped: u64, failed: u64) -> ShadowCounts {
     ShadowCounts { same, different, dropped, failed }
 }
 
-async fn settled(world: &World, expected: ShadowCounts) {
+pub async fn settled(world: &World, expected: ShadowCounts) {
     eventually(&format!("{expected:?}"), || world.users().shadow == expected).await;
 }
 
@@ -173,8 +173,8 @@ async fn cookies_are_compared_by_name_and_attributes_but_for_those_of_sessions()
     assert_eq!((&*told.path, &*told.legacy, &*told.modern), ("cookie:theme", "set; Path=/", "set; Path=/; Secure"));
 }
 
-/// Reads that were dropped for a reason, in this process.
-fn dropped_because(reason: &str) -> f64 {
+/// Copies that were dropped for a reason, in this process.
+pub fn dropped_because(reason: &str) -> f64 {
     let families = prometheus::gather();
     let dropped = families.iter().filter(|family| family.name() == "ficus_shadow_dropped_total").flat_map(|family| family.get_metric());
     let because = dropped.filter(|metric| metric.get_label().iter().any(|label| label.value() == reason));

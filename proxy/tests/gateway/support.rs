@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,22 @@ fallback = false
 path = "/admin/users/{*rest}"
 pin = "legacy"
 writes_tables = true
+
+[[route]]
+path = "/rehearsed/slow/{milliseconds}"
+modern_path = "/thing"
+csrf = false
+dry_run = true
+
+[[route]]
+path = "/rehearsed/quick/"
+modern_path = "/slow/300"
+csrf = false
+dry_run = true
+
+[[route]]
+path = "/rehearsed/forms/{*rest}"
+dry_run = true
 
 [cohort]
 by = ["user", "cookie:sessionid", "anonymous"]
@@ -105,6 +121,10 @@ pub struct State {
     pub thing: Mutex<String>,
     /// What `/thing` says before that, once each.
     pub first: Mutex<std::collections::VecDeque<&'static str>>,
+    /// It takes writes back where it is asked to, and says so.
+    pub rehearses: AtomicBool,
+    /// The status of `/thing`, unless 0.
+    pub status: std::sync::atomic::AtomicU16,
     /// Headers of `/thing`.
     pub headers: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -201,7 +221,9 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
         let response = Response::builder().status(101).header("upgrade", "websocket").header("connection", "upgrade");
         return Ok(response.body(full("")).unwrap());
     }
+    let asked = head.headers.get("x-ficus-dry-run").filter(|_| state.rehearses.load(Ordering::Relaxed));
     let response = Response::builder().header("x-origin", state.name);
+    let response = asked.into_iter().fold(response, |response, asked| response.header("x-ficus-dry-run", asked));
     if path.contains("/status/") {
         let status = u16::try_from(number("/status/")).unwrap();
         return Ok(response.status(status).body(full("{}")).unwrap());
@@ -227,7 +249,8 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
         let thing = first.map_or_else(|| state.thing.lock().unwrap().clone(), str::to_owned);
         let headers = state.headers.lock().unwrap().clone();
         let json = headers.into_iter().fold(json, |json, (name, value)| json.header(name, value));
-        return Ok(json.body(full(thing)).unwrap());
+        let status = state.status.load(Ordering::Relaxed);
+        return Ok(json.status(if status == 0 { 200 } else { status }).body(full(thing)).unwrap());
     }
     if let Some((_, coding)) = path.split_once("/packed/") {
         let thing = state.thing.lock().unwrap().clone();

@@ -9,6 +9,7 @@ use super::source::Located;
 use super::traffic;
 use super::words::{is_token, list, suggest};
 use crate::Side;
+use crate::decide::is_safe;
 use crate::plan::{Condition, Route};
 use crate::require::Require;
 use crate::route::Pattern;
@@ -29,7 +30,8 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     let flag = section.string("flag");
     let csrf = section.boolean("csrf").is_none_or(|flag| flag.value);
     let require = section.table("require", "require = { role = [\"teacher\"] }").and_then(require);
-    let shadow = section.boolean("shadow").is_none_or(|flag| flag.value);
+    let shadow = section.boolean("shadow");
+    let dry_run = section.boolean("dry_run").filter(|flag| flag.value);
     let traffic = traffic::read(&mut section, &methods, pin == Some(Side::Legacy));
     let plugins = plugins::read(&mut section, "[route.plugins]");
 
@@ -43,6 +45,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
     if let (Some(_), Some(flag)) = (pin, &flag) {
         report.error(&flag.at, "a pinned route never looks at its flag", "remove `flag`, or the pin");
     }
+    shadowing(&section, &methods, pin.is_some(), shadow.as_ref(), dry_run.as_ref());
     if writes_tables && pin.is_none() {
         section.error("`writes_tables` is only for pinned routes: all others follow the owner", "remove it, or add `pin`");
     }
@@ -62,7 +65,8 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         csrf,
         require,
         fallback: traffic.fallback,
-        shadow,
+        shadow: shadow.is_none_or(|flag| flag.value),
+        dry_run: dry_run.is_some(),
         fallback_on: traffic.fallback_on,
         timeout: traffic.timeout,
         deadlines: traffic.deadlines,
@@ -70,6 +74,30 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         plugins: None,
     };
     Some(RouteDocument { at, pattern: pattern?, flag, route, plugins })
+}
+
+/// What is asked for, and can never be.
+fn shadowing(section: &Fields<'_>, methods: &[String], pinned: bool, shadow: Option<&Located<bool>>, dry_run: Option<&Located<bool>>) {
+    let report = section.text.report;
+    let (mut reads, mut writes) = (methods.is_empty(), methods.is_empty());
+    for method in methods {
+        reads |= is_safe(method);
+        writes |= !is_safe(method);
+    }
+    if let Some(shadow) = shadow.filter(|flag| flag.value && !reads && dry_run.is_none()) {
+        let hint = "write `dry_run = true` once the new service carries such writes out and takes them back, or remove `shadow`";
+        report.error(&shadow.at, "a write that is made twice is made twice: none of this route may be shadowed", hint);
+    }
+    let Some(dry_run) = dry_run else { return };
+    if !writes {
+        report.error(&dry_run.at, "a route of reads alone has nothing to rehearse", "remove `dry_run`");
+    }
+    if pinned {
+        report.error(&dry_run.at, "nothing of a pinned route is shadowed", "remove `dry_run`, or the pin");
+    }
+    if shadow.is_some_and(|flag| !flag.value) {
+        report.error(&dry_run.at, "`dry_run` beside `shadow = false`", "remove one of them");
+    }
 }
 
 /// `require`: roles, or any user.

@@ -64,6 +64,11 @@ const BODIES: &[(&str, &str)] = &[
     ("[[route]]\npath = \"/a\"\nfallback = false\nfallback_on = [404] #!", "beside `fallback = false`"),
     ("[[route]]\npath = \"/a\"\npin = \"legacy\"\nfallback_on = [404] #!", "never falls back"),
     ("[[route]]\npath = \"/a\"\nmethods = [\"POST\", \"PUT\"]\nfallback_on = [404] #!", "a write is never sent to legacy"),
+    ("[[route]]\npath = \"/a\"\nmethods = [\"POST\"]\nshadow = true #!", "is made twice"),
+    ("[[route]]\npath = \"/a\"\nmethods = [\"GET\"]\ndry_run = true #!", "nothing to rehearse"),
+    ("[[route]]\npath = \"/a\"\npin = \"legacy\"\ndry_run = true #!", "nothing of a pinned route"),
+    ("[[route]]\npath = \"/a\"\nshadow = false\ndry_run = true #!", "beside `shadow = false`"),
+    ("[[route]]\npath = \"/a\"\ndry_run = 1 #!", "`dry_run` is 1, not true or false"),
     ("[[route]]\npath = \"/a\"\ncache = { by_default = \"1m\" } #!", "has no `at_most`"),
     ("[[route]]\npath = \"/a\"\ncache = { at_most = \"0s\" } #!", "keeps nothing"),
     ("[[route]]\npath = \"/a\"\ncache = { at_most = \"1m\", by_default = \"2m\" } #!", "`by_default` is longer"),
@@ -264,7 +269,7 @@ fn every_broken_section_is_refused_at_its_line() {
 fn a_route_that_no_request_reaches_because_the_gateway_answers_itself_is_refused() {
     let known = Known { answered: vec!["/users/health".to_owned()], ..Known::default() };
     let taken = |path: &str| {
-        let text = FINE.replace("[[step]]", &format!("[[route]]\npath = \"{path}\"\n[[step]]"));
+        let text = FINE.replacen("[[step]]", &format!("[[route]]\npath = \"{path}\"\n[[step]]"), 1);
         load(&[RuleFile { name: "users.toml".to_owned(), text }], &known).map_err(|complaints| complaints[0].to_string())
     };
     assert!(taken("/users/healthy").is_ok(), "beside `/users/{{*rest}}`, which takes it among others");

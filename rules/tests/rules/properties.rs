@@ -50,7 +50,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
     (servings(), servings()).prop_map(|(users, courses)| {
         let tenant = [("x-tenant".to_owned(), Condition::Equals("a".to_owned()))].into();
         let users_routes = vec![
-            Route { modern_path: Some("/people/{rest}".to_owned()), ..route("/users/{*rest}") },
+            Route { modern_path: Some("/people/{rest}".to_owned()), dry_run: true, ..route("/users/{*rest}") },
             Route { headers: tenant, pin: Some(Side::Modern), ..route("/users/{id}/photo/") },
             Route { pin: Some(Side::Legacy), ..route("/login/") },
             Route { pin: Some(Side::Legacy), writes_tables: true, ..route("/admin/{*rest}") },
@@ -133,11 +133,14 @@ proptest! {
         prop_assert!(decision.write || decision.admission == Admission::Forward, "a read is never held");
         prop_assert!(!(decision.write && serving.fenced && !pinned) || decision.admission == Admission::Hold, "the fence holds");
         prop_assert!(!decision.fallback || (!decision.write && decision.side == Side::Modern), "only reads on modern fall back");
-        prop_assert!(!decision.shadow || (!decision.write && decision.side == Side::Legacy));
+        prop_assert!(!decision.shadow || (decision.side == Side::Legacy && serving.owner == Side::Legacy));
+        let rehearsable = decision.route.as_deref() == Some("test.toml:/users/{*rest}") && decision.admission == Admission::Forward;
+        prop_assert!(!decision.shadow || !decision.write || rehearsable, "a write is shadowed where modern rehearses it alone");
         let ahead = caller.markers.iter().any(|m| {
             let fresh = around.freshness.get(name).filter(|f| f.epoch == serving.epoch);
             &m.capability == name && m.epoch == serving.epoch && fresh.is_none_or(|f| f.through <= m.at)
         });
         prop_assert!(pinned || !ahead || decision.side == serving.owner, "a session reads what it wrote");
+        prop_assert!(!decision.shadow || !decision.write || !ahead, "a rehearsal knows what its caller wrote");
     }
 }

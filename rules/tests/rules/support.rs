@@ -56,6 +56,7 @@ pub fn route(path: &str) -> Route {
         require: None,
         fallback: true,
         shadow: true,
+        dry_run: false,
         fallback_on: Vec::new(),
         timeout: None,
         plugins: None,

@@ -15,10 +15,10 @@ use super::Directory;
 use super::kills::{PATIENCE, settle_with, until_both_stream, walk_in, wish_until_accepted};
 
 /// A process that took the write lock of a file, and lets go when it ends.
-struct Holder(Child);
+pub(super) struct Holder(Child);
 
 impl Holder {
-    fn begin(database: &str) -> Result<Holder> {
+    pub(super) fn begin(database: &str) -> Result<Holder> {
         let path = database.strip_prefix("sqlite://").context("a file")?;
         let script = "import sqlite3, sys\n\
             db = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)\n\
@@ -35,7 +35,7 @@ impl Holder {
         Ok(holder)
     }
 
-    fn end(mut self) -> Result<()> {
+    pub(super) fn end(mut self) -> Result<()> {
         drop(self.0.stdin.take());
         ensure!(self.0.wait()?.success(), "the holder fails");
         Ok(())

@@ -132,7 +132,7 @@ async fn a_forged_journal_is_told(desk: &Desk<'_>) -> Result<()> {
 const PLANTED: &str = "Planted";
 
 /// Writes past the fence and the log, as no application does: the stream will not mend it.
-async fn plant(world: &World, user: i64) -> Result<()> {
+pub(super) async fn plant(world: &World, user: i64) -> Result<()> {
     let mut modern = modern(world).await?;
     let refused = sqlx::query("UPDATE users SET given_name = ? WHERE legacy_id = ?").bind(PLANTED).bind(user).execute(&mut modern).await;
     ensure!(refused.is_err_and(|why| why.to_string().contains("is fenced")), "the fence lets an application write");
@@ -150,7 +150,7 @@ async fn given_name(world: &World, user: i64) -> Result<String> {
     Ok(query.fetch_one(&mut modern(world).await?).await?.get(0))
 }
 
-async fn modern(world: &World) -> Result<AnyConnection> {
+pub(super) async fn modern(world: &World) -> Result<AnyConnection> {
     sqlx::any::install_default_drivers();
     AnyConnectOptions::from_str(world.service_database())?.connect().await.context("the service's database")
 }

@@ -23,6 +23,7 @@ mod page;
 mod postgres;
 mod process;
 mod progress;
+mod rehearsals;
 mod reload;
 mod school;
 mod streaming;

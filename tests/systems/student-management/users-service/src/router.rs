@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,7 +18,10 @@ use crate::error::Error;
 use crate::identity::Caller;
 use crate::pages::{manage, profile};
 use crate::paths;
+use crate::store::rehearsal::rehearsed;
 
+/// Whoever sends this wants no write to last; the answer says that none has. The gateway lets nobody else send it.
+const DRY_RUN: HeaderName = HeaderName::from_static("x-ficus-dry-run");
 /// Of a JSON body or a form.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -57,17 +60,21 @@ async fn not_found(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     }
 }
 
-/// Round every request: a span, a line when it is done, a 500 instead of a panic.
+/// Round every request: a span, a line when it is done, a 500 instead of a panic, and no write that lasts if it is a rehearsal.
 async fn edge(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", method = %request.method(), path = request.uri().path());
     async move {
         let began = Instant::now();
-        let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        let rehearses = request.headers().contains_key(DRY_RUN);
+        let mut response = match AssertUnwindSafe(rehearsed(rehearses, next.run(request))).catch_unwind().await {
             Ok(response) => response,
             Err(_) => Error::internal("serving a request", "a handler panicked").into_response(),
         };
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if rehearses {
+            headers.insert(DRY_RUN, HeaderValue::from_static("1"));
+        }
         let elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(status = response.status().as_u16(), elapsed_us, "answered");
         response

@@ -2,8 +2,8 @@
 
 use crate::store::{Database, is_sqlite};
 
-const SQLITE: &str = include_str!("schema.sql");
-const POSTGRES: &str = include_str!("schema_postgres.sql");
+pub(crate) const SQLITE: &str = include_str!("schema.sql");
+pub(crate) const POSTGRES: &str = include_str!("schema_postgres.sql");
 
 /// Makes the tables that are not there yet. May run at any time, also beside another process.
 pub async fn apply(database: &Database) -> Result<(), sqlx::Error> {

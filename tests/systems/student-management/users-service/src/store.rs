@@ -5,8 +5,10 @@
 pub mod notes;
 pub mod photos;
 pub mod profiles;
+pub(crate) mod rehearsal;
 pub mod users;
 
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Transaction};
 /// another process, such as the sync agent, so that it does not hide it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: u32 = 8;
+const REHEARSALS: u32 = 4;
 const POSTGRES_WRITERS: u32 = 8;
 const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON";
 /// A write that a lock holds up for longer is refused, and may be tried again.
@@ -36,11 +39,16 @@ pub struct Address(String);
 pub struct Database {
     readers: AnyPool,
     writer: AnyPool,
+    /// Their own: on PostgreSQL a statement that was prepared before would not notice the copies before the tables.
+    rehearsals: AnyPool,
     begin: &'static str,
 }
 
-/// A transaction that writes. SQLite's holds the write lock from its beginning.
-pub type Write = Transaction<'static, Any>;
+/// A transaction that writes. SQLite's holds the write lock from its beginning. A rehearsal's never leaves anything.
+pub struct Write {
+    transaction: Transaction<'static, Any>,
+    rehearses: bool,
+}
 
 impl Address {
     /// As it was given.
@@ -90,8 +98,9 @@ impl Database {
                 .after_connect(move |connection, _| Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) }))
         };
         let writer = pool().max_connections(writers).connect_with(options.clone()).await?;
-        let readers = pool().max_connections(READERS).connect_lazy_with(options);
-        Ok(Self { readers, writer, begin })
+        let readers = pool().max_connections(READERS).connect_lazy_with(options.clone());
+        let rehearsals = pool().max_connections(REHEARSALS).connect_lazy_with(options);
+        Ok(Self { readers, writer, rehearsals, begin })
     }
 
     /// For statements that only read.
@@ -99,15 +108,46 @@ impl Database {
         self.readers.acquire().await
     }
 
-    /// Begins a write. Dropped without a commit, it is rolled back.
+    /// Begins a write. Dropped without a commit, it is rolled back. While a request only rehearses, it is so anyway.
     pub async fn write(&self) -> Result<Write, sqlx::Error> {
-        self.writer.begin_with(self.begin).await
+        if !rehearsal::is_on() {
+            return Ok(Write { transaction: self.writer.begin_with(self.begin).await?, rehearses: false });
+        }
+        // Its writes are to copies of its own: it waits for no writer, and none for it.
+        let mut transaction = self.rehearsals.begin().await?;
+        rehearsal::set_the_stage(&mut transaction).await?;
+        Ok(Write { transaction, rehearses: true })
     }
 
     /// Waits for the connections in use and closes all.
     pub async fn close(&self) {
         self.writer.close().await;
+        self.rehearsals.close().await;
         self.readers.close().await;
+    }
+}
+
+impl Write {
+    /// Makes it last, unless it is a rehearsal.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.rehearses {
+            true => self.transaction.rollback().await,
+            false => self.transaction.commit().await,
+        }
+    }
+}
+
+impl Deref for Write {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
     }
 }
 

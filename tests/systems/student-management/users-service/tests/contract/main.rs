@@ -6,5 +6,6 @@ mod bed;
 mod notes;
 mod pages;
 mod photos;
+mod rehearsals;
 mod storage;
 mod users;
