@@ -1,0 +1,237 @@
+//! The steps of the rule file, forward and back, and what is looked after between them.
+
+use super::*;
+
+#[test]
+fn a_draft_waits_for_an_operator() {
+    let draft = state(Phase::Draft, 0);
+    let seen = Observation::default();
+    assert_eq!(tick(&draft, &seen, later(9_999)).state, draft);
+    assert_eq!(desired::orders(&draft, &plan()), None);
+    let begun = wish(&draft, &seen, Wish::Advance);
+    assert_eq!((begun.state.phase, begun.journal[0].kind.as_str()), (Phase::Backfilling, "phase"));
+    let held = wish(&draft, &seen, Wish::Hold("holidays".into())).state;
+    assert_eq!(refusal(wish(&held, &seen, Wish::Advance)), "held: holidays");
+}
+
+#[test]
+fn a_backfill_ends_when_everything_runs() {
+    let copying = state(Phase::Backfilling, 0);
+    assert!(tick(&copying, &Observation::default(), NOW).journal.is_empty(), "nobody has reported");
+    let spoil: [fn(&mut CapabilityReport); 5] = [
+        |r| r.backfill.complete = false,
+        |r| r.forward.live = false,
+        |r| r.reverse.live = false,
+        |r| r.fenced.modern = false,
+        |r| r.trouble = Some("disk full".into()),
+    ];
+    for spoil in spoil {
+        let mut seen = good(Side::Legacy, NOW);
+        spoil(report(&mut seen));
+        assert_eq!(tick(&copying, &seen, NOW).state, copying);
+        assert!(!waiting_for(&copying, &plan(), &seen, NOW).is_empty());
+    }
+    // Also one that has been silent for long: it needs no validity to forward what it takes for a draft.
+    let mut seen = good(Side::Legacy, NOW);
+    seen.gateways.push(GatewaySeen { name: "gw-2".into(), counts_until: NOW, generation: 8, ..GatewaySeen::default() });
+    for plan in [plan(), Capability { tables: vec![], ..plan() }] {
+        assert_eq!(advance(&copying, &plan, &seen, &Event::Tick, NOW).state, copying);
+        assert!(waiting_for(&copying, &plan, &seen, NOW).iter().any(|waiting| waiting.text.contains("gateway gw-2 to hear")));
+    }
+    let streaming = tick(&copying, &good(Side::Legacy, NOW), NOW).state;
+    assert_eq!((streaming.phase, streaming.verify.map(|v| v.scope)), (Phase::Streaming, Some(VerifyScope::Full)));
+}
+
+#[test]
+fn steps_follow_each_other_after_their_hold() {
+    let mut seen = good(Side::Legacy, NOW);
+    let streaming = state(Phase::Streaming, 0);
+    let shadowing = tick(&streaming, &seen, NOW).state;
+    assert_eq!((shadowing.phase, desired::serving(&shadowing, &plan()).shadow), (Phase::Shadowing, percent(100)));
+    assert_eq!(tick(&shadowing, &seen, later(59)).state.phase, Phase::Shadowing);
+    seen.agent.as_mut().expect("there is an agent").at = later(60);
+    let ramping = tick(&shadowing, &seen, later(60)).state;
+    assert_eq!((ramping.phase, ramping.step), (Phase::Ramping, 1));
+    assert_eq!(desired::serving(&ramping, &plan()).reads, percent(5));
+    assert_eq!(desired::serving(&ramping, &plan()).shadow, percent(100));
+    let skipped = wish(&ramping, &seen, Wish::Advance).state;
+    assert_eq!((skipped.step, desired::serving(&skipped, &plan()).reads), (2, percent(100)));
+}
+
+#[test]
+fn what_cannot_be_judged_waits() {
+    let shadowing = state(Phase::Shadowing, 0);
+    let mut seen = good(Side::Legacy, later(61));
+    seen.traffic.shadow = ShadowCounts { same: 3, ..ShadowCounts::default() };
+    assert_eq!(tick(&shadowing, &seen, later(61)).state.phase, Phase::Shadowing);
+    let waits = waiting_for(&shadowing, &plan(), &seen, later(61));
+    assert_eq!(waits[0].text, "gate shadow: inconclusive (3 of 10 comparisons)");
+    assert_eq!(wish(&shadowing, &seen, Wish::Advance).state.phase, Phase::Ramping, "an operator may skip that");
+    seen.agent = None;
+    assert_eq!(tick(&shadowing, &seen, later(61)).state.phase, Phase::Shadowing, "a silent agent is an error, not a failure");
+}
+
+#[test]
+fn a_failing_gate_takes_all_reads_back_and_holds() {
+    let ramping = state(Phase::Ramping, 2);
+    let mut seen = good(Side::Legacy, NOW);
+    seen.traffic.step.modern.errors = 50;
+    let back = tick(&ramping, &seen, NOW).state;
+    assert_eq!((back.phase, back.holds.contains("gate:errors")), (Phase::Streaming, true));
+    assert_eq!(desired::serving(&back, &plan()).reads, Share::NONE);
+    assert_eq!(tick(&back, &good(Side::Legacy, NOW), NOW).state.phase, Phase::Streaming, "held");
+    let released = wish(&back, &seen, Wish::Release(Some("gate:errors".into()))).state;
+    assert_eq!(tick(&released, &good(Side::Legacy, NOW), NOW).state.phase, Phase::Shadowing, "the steps begin anew");
+}
+
+#[test]
+fn a_copy_that_is_gone_takes_all_reads_back_and_is_made_anew_when_released() {
+    let spoil: [fn(&mut CapabilityReport); 2] = [
+        |r| r.backfill.complete = false,
+        |r| {
+            let trouble = Some("the copy is gone".into());
+            *r = CapabilityReport { trouble, ..CapabilityReport::default() };
+        },
+    ];
+    for phase in [Phase::Streaming, Phase::Shadowing, Phase::Ramping] {
+        for spoil in spoil {
+            let mut seen = good(Side::Legacy, NOW);
+            spoil(report(&mut seen));
+            report(&mut seen).verified = Some(verified(0, 0, NOW));
+            let back = tick(&state(phase, 1), &seen, NOW);
+            assert_eq!((back.state.phase, back.journal[0].kind.as_str()), (Phase::Streaming, "stepped_back"), "{phase:?}");
+            assert!(back.state.holds.contains("copy"));
+            assert!(tick(&back.state, &seen, NOW).journal.is_empty(), "said once");
+            let orders = |state: &State| desired::orders(state, &plan()).expect("it is synchronised");
+            assert!(!orders(&back.state).may_copy);
+            for release in [Some("copy".to_owned()), None] {
+                let anew = wish(&back.state, &seen, Wish::Release(release)).state;
+                assert_eq!((anew.phase, anew.holds.is_empty(), orders(&anew).may_copy), (Phase::Backfilling, true, true));
+                assert_eq!(tick(&anew, &good(Side::Legacy, NOW), NOW).state.phase, Phase::Streaming);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_has_only_just_begun_does_not_know_the_copy() {
+    let ramping = state(Phase::Ramping, 1);
+    let mut fresh = good(Side::Legacy, NOW);
+    let verified = report(&mut fresh).verified.take();
+    *report(&mut fresh) = CapabilityReport { verified, ..CapabilityReport::default() };
+    assert_eq!(tick(&ramping, &fresh, NOW).state.phase, Phase::Ramping);
+    let mut late = good(Side::Legacy, NOW);
+    report(&mut late).backfill.complete = false;
+    late.agent.as_mut().expect("there is an agent").generation = 8;
+    assert_eq!(tick(&ramping, &late, NOW).state.phase, Phase::Ramping, "older orders");
+}
+
+#[test]
+fn a_lag_that_nobody_knows_for_long_takes_all_reads_back() {
+    let ramping = state(Phase::Ramping, 1);
+    let mut seen = good(Side::Legacy, later(11));
+    seen.traffic.lag_beyond_since = Some(later(2));
+    report(&mut seen).forward.live = false;
+    assert_eq!(tick(&ramping, &seen, later(11)).state.phase, Phase::Ramping);
+    seen.traffic.lag_beyond_since = Some(later(1));
+    let back = tick(&ramping, &seen, later(11)).state;
+    assert_eq!((back.phase, back.holds.contains("gate:lag")), (Phase::Streaming, true));
+    seen.agent = None;
+    assert_eq!(tick(&ramping, &seen, later(11)).state.phase, Phase::Streaming, "a silent agent too");
+}
+
+#[test]
+fn rows_that_are_set_aside_keep_it_where_it_is() {
+    let mut seen = good(Side::Legacy, later(3600));
+    report(&mut seen).quarantined = 2;
+    for phase in [Phase::Streaming, Phase::Shadowing, Phase::Ramping] {
+        let here = state(phase, 0);
+        assert_eq!(tick(&here, &seen, later(3600)).state, State { judged: tick(&here, &seen, later(3600)).state.judged, ..here.clone() });
+        let waits = waiting_for(&here, &plan(), &seen, later(3600));
+        assert!(waits.iter().any(|w| w.text.starts_with("2 rows are quarantined")), "{waits:?}");
+        assert!(advance(&here, &plan(), &seen, &Event::Wish(Wish::Advance), later(3600)).refused.is_some());
+    }
+}
+
+#[test]
+fn an_approval_is_waited_for() {
+    let ramping = state(Phase::Ramping, 2);
+    let seen = good(Side::Legacy, later(3600));
+    assert_eq!(tick(&ramping, &seen, later(3600)).state.switch, None);
+    assert_eq!(waiting_for(&ramping, &plan(), &seen, later(3600))[0].text, "step 4 waits for approval: `ficus release`");
+    let released = wish(&ramping, &seen, Wish::Release(None)).state;
+    let fencing = tick(&released, &seen, later(3600)).state;
+    assert_eq!((fencing.phase, fencing.switch.map(|s| s.stage)), (Phase::Fencing, Some(Stage::Fence)));
+}
+
+#[test]
+fn errors_while_soaking_go_back_by_themselves() {
+    let mut seen = good(Side::Modern, NOW);
+    seen.traffic.recent.modern.errors = 60;
+    let back = tick(&state(Phase::Soaking, 4), &seen, NOW).state;
+    assert_eq!((back.phase, back.holds.contains("gate:errors")), (Phase::Reverting, true));
+    seen.gateways[0].legacy_down = true;
+    let blocked = tick(&state(Phase::Soaking, 4), &seen, NOW);
+    assert_eq!((blocked.state.phase, blocked.state.holds.contains("gate:errors")), (Phase::Soaking, true), "there is nobody to go back to");
+    assert!(blocked.journal[0].text.ends_with("not open yet: monolith does not answer gateway gw-1"), "{}", blocked.journal[0].text);
+    let typed = wish(&state(Phase::Soaking, 4), &seen, Wish::Revert);
+    assert_eq!(typed.state.phase, Phase::Reverting, "an operator knows why");
+    assert!(typed.journal[0].text.ends_with("beware: monolith does not answer gateway gw-1"), "{}", typed.journal[0].text);
+    seen.gateways[0].legacy_down = false;
+    assert_eq!(tick(&blocked.state, &seen, NOW).state.phase, Phase::Reverting, "it is there again");
+    report(&mut seen).reverse.live = false;
+    let stuck = tick(&state(Phase::Soaking, 4), &seen, NOW).state;
+    assert_eq!((stuck.phase, stuck.holds.contains("gate:errors")), (Phase::Soaking, true), "rows would be lost");
+    assert!(tick(&stuck, &seen, NOW).journal.is_empty(), "said once");
+}
+
+#[test]
+fn retiring_waits_for_the_soak_and_for_those_who_join() {
+    let soaking = state(Phase::Soaking, 4);
+    let mut seen = good(Side::Modern, NOW);
+    assert!(refusal(wish(&soaking, &seen, Wish::Retire)).contains("24h left"));
+    let soaked = State { since: Timestamp(NOW.0 - 86_400_000), ..soaking };
+    seen.joined.insert("courses".into(), Phase::Ramping);
+    assert!(refusal(wish(&soaked, &seen, Wish::Retire)).contains("courses"));
+    seen.joined.insert("courses".into(), Phase::Soaking);
+    let retired = wish(&soaked, &seen, Wish::Retire).state;
+    assert_eq!(retired.phase, Phase::Retired);
+    let orders = desired::orders(&retired, &plan()).expect("there is something to remove");
+    assert_eq!((orders.sync, orders.fenced), (crate::wire::SyncOrder::Remove, Fences::default()));
+    assert!(refusal(wish(&retired, &seen, Wish::Revert)).contains("retired"));
+}
+
+#[test]
+fn verifications_are_repeated_before_they_are_stale() {
+    let mut state = state(Phase::Streaming, 0);
+    state.holds.insert("operator".into());
+    let mut seen = good(Side::Legacy, NOW);
+    assert_eq!(tick(&state, &seen, NOW).state.verify, None);
+    seen.agent.as_mut().expect("there is an agent").at = later(150);
+    let ordered = tick(&state, &seen, later(150)).state.verify.expect("half of its age");
+    assert_eq!((ordered.scope, ordered.token), (VerifyScope::Changed, 1));
+    let wished = wish(&state, &seen, Wish::Repair).state;
+    report(&mut seen).repaired = Some(RepairReport { token: wished.repair.expect("a wish"), done: true, rows: 3 });
+    let done = tick(&wished, &seen, later(150));
+    assert_eq!((done.state.repair, done.journal[0].kind.as_str()), (None, "repaired"));
+    assert_eq!(done.state.verify.map(|v| v.scope), Some(VerifyScope::Full), "every row is compared again");
+}
+
+#[test]
+fn a_capability_without_tables_needs_no_agent() {
+    let plan = Capability { tables: vec![], ..plan() };
+    let mut seen = good(Side::Legacy, NOW);
+    seen.agent = None;
+    let mut state = state(Phase::Backfilling, 0);
+    for _ in 0..4 {
+        state = advance(&state, &plan, &seen, &Event::Tick, NOW).state;
+    }
+    assert_eq!(state.phase, Phase::Shadowing);
+    state = advance(&state, &plan, &seen, &Event::Wish(Wish::Cutover), NOW).state;
+    for _ in 0..8 {
+        state = advance(&state, &plan, &seen, &Event::Tick, NOW).state;
+    }
+    assert_eq!((state.phase, state.owner), (Phase::Soaking, Side::Modern));
+    assert_eq!(desired::orders(&state, &plan), None);
+    assert!(waiting_for(&state, &plan, &seen, NOW).iter().any(|w| w.kind == WaitingKind::Time));
+}

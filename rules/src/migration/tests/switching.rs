@@ -1,0 +1,230 @@
+//! The stages of a switch, and what ends them, takes them back or lets them wait.
+
+use super::*;
+
+#[test]
+fn a_cutover_goes_through_every_stage_and_flips_once() {
+    let mut state = switching(Stage::Fence, Side::Modern);
+    let mut seen = good(Side::Legacy, NOW);
+    let mut stages = Vec::new();
+    while let Some(running) = state.switch.clone() {
+        stages.push(running.stage);
+        assert_eq!(desired::serving(&state, &plan()).fenced, running.stage != Stage::Release);
+        assert_eq!(state.owner == Side::Modern, running.stage.is_decided());
+        obey(&state, &mut seen);
+        let outcome = tick(&state, &seen, NOW.plus(Duration::from_millis(42)));
+        if running.stage == Stage::Sequences {
+            let flipped = &outcome.journal[0];
+            assert_eq!((flipped.kind.as_str(), &flipped.detail["position"]), ("flipped", &serde_json::json!("4711")));
+            assert_eq!(flipped.detail["verified"]["tables"][0]["legacy_root"], "aa");
+        }
+        state = outcome.state;
+    }
+    assert_eq!(stages, Stage::ALL[..8]);
+    assert_eq!((state.phase, state.owner, state.epoch, state.step), (Phase::Soaking, Side::Modern, 1, 4));
+    assert_eq!(state.last_pause_ms, Some(42));
+    let orders = desired::orders(&state, &plan()).expect("it is synchronised");
+    assert_eq!(orders.fenced, Fences { legacy: true, modern: false });
+}
+
+/// What keeps each stage from ending.
+#[test]
+fn no_stage_ends_before_its_condition_holds() {
+    let spoil: [(Stage, Spoil); 8] = [
+        (Stage::Fence, |s| s.gateways[0].generation = 8),
+        (Stage::Drain, |s| s.gateways[0].inflight_writes = 1),
+        (Stage::FenceDatabase, |s| report(s).fenced.legacy = false),
+        (Stage::CatchUp, |s| report(s).end.as_mut().expect("an end").reached = false),
+        (Stage::Verify, |s| report(s).verified.as_mut().expect("an answer").done = false),
+        (Stage::Sequences, |s| report(s).sequences_raised = None),
+        (Stage::Open, |s| report(s).fenced.modern = true),
+        (Stage::Release, |s| s.gateways[0].generation = 8),
+    ];
+    for to in [Side::Modern, Side::Legacy] {
+        for (stage, spoil) in spoil {
+            if to == Side::Legacy && matches!(stage, Stage::FenceDatabase | Stage::Open) {
+                continue;
+            }
+            let state = switching(stage, to);
+            let mut seen = good(state.owner, NOW);
+            obey(&state, &mut seen);
+            assert_ne!(tick(&state, &seen, NOW).state, state, "{stage:?} ends");
+            spoil(&mut seen);
+            assert_eq!(tick(&state, &seen, NOW).state, state, "{stage:?} waits");
+            assert!(!waiting_for(&state, &plan(), &seen, NOW).is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_an_older_wish_or_older_orders_counts_for_nothing() {
+    for stage in [Stage::CatchUp, Stage::Verify, Stage::Sequences] {
+        let state = switching(stage, Side::Modern);
+        let mut seen = good(state.owner, NOW);
+        obey(
+            &State {
+                token: state.token - 1,
+                verify: state.verify.map(|v| crate::wire::Verify { token: v.token - 1, ..v }),
+                ..state.clone()
+            },
+            &mut seen,
+        );
+        assert_eq!(tick(&state, &seen, NOW).state, state, "{stage:?}: an older token");
+        obey(&state, &mut seen);
+        seen.agent.as_mut().expect("there is an agent").generation = 8;
+        assert_eq!(tick(&state, &seen, NOW).state, state, "{stage:?}: older orders");
+    }
+}
+
+#[test]
+fn every_stage_before_the_flip_can_be_aborted() {
+    for to in [Side::Modern, Side::Legacy] {
+        for stage in Stage::ALL.into_iter().take(6) {
+            let state = switching(stage, to);
+            let aborts: [(&str, Outcome); 3] = [
+                ("operator", wish(&state, &good(state.owner, NOW), Wish::Abort)),
+                ("deadline", tick(&state, &good(state.owner, NOW), later(10))),
+                ("trouble", {
+                    let mut seen = good(state.owner, NOW);
+                    report(&mut seen).trouble = Some("disk full".into());
+                    tick(&state, &seen, NOW)
+                }),
+            ];
+            for (why, outcome) in aborts {
+                let mut after = outcome.state;
+                assert_eq!(outcome.journal[0].kind, "aborted", "{stage:?} {why}");
+                assert_eq!(after.owner, state.owner);
+                if stage.fences_owner() {
+                    assert_eq!(after.switch.as_ref().map(|s| s.stage), Some(Stage::Lift));
+                    assert!(desired::serving(&after, &plan()).fenced, "the gateways wait for the database");
+                    let orders = desired::orders(&after, &plan()).expect("it is synchronised");
+                    assert!(!orders.fenced.of(after.owner) && orders.fenced.of(after.owner.other()));
+                    let mut seen = good(after.owner, NOW);
+                    report(&mut seen).fenced = Fences { legacy: true, modern: true };
+                    assert_eq!(tick(&after, &seen, NOW).state, after, "the database is not open");
+                    after = tick(&after, &good(after.owner, NOW), NOW).state;
+                }
+                let home = if to == Side::Modern { Phase::Ramping } else { Phase::Soaking };
+                assert_eq!((after.phase, after.switch.is_none(), after.holds.len()), (home, true, 1), "{stage:?} {why}");
+                assert!(!desired::serving(&after, &plan()).fenced);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_the_flip_there_is_only_forward() {
+    for stage in [Stage::Open, Stage::Release] {
+        let state = switching(stage, Side::Modern);
+        let mut seen = good(Side::Modern, NOW);
+        assert!(refusal(wish(&state, &seen, Wish::Abort)).contains("only forward"));
+        report(&mut seen).trouble = Some("disk full".into());
+        seen.gateways[0].generation = 8;
+        assert_eq!(tick(&state, &seen, later(9_999)).state, state, "neither trouble nor a deadline");
+    }
+}
+
+#[test]
+fn drift_aborts_a_switch() {
+    let state = switching(Stage::Verify, Side::Modern);
+    let mut seen = good(Side::Legacy, NOW);
+    obey(&state, &mut seen);
+    report(&mut seen).verified = Some(verified(state.verify.expect("a wish").token, 2, NOW));
+    let after = tick(&state, &seen, NOW).state;
+    assert_eq!(after.switch.map(|s| s.stage), Some(Stage::Lift));
+    assert_eq!(after.holds.into_iter().collect::<Vec<_>>(), ["cutover: 2 rows differ"]);
+}
+
+#[test]
+fn an_abort_waits_for_the_owners_database_as_long_as_it_is_known_to_be_fenced() {
+    let running = switching(Stage::CatchUp, Side::Modern);
+    let lifting = wish(&running, &good(Side::Legacy, NOW), Wish::Abort).state;
+    assert_eq!(lifting.switch.as_ref().map(|s| s.stage), Some(Stage::Lift));
+    let mut seen = good(Side::Legacy, later(600));
+    report(&mut seen).fenced = Fences { legacy: true, modern: true };
+    for silent in [false, true] {
+        if silent {
+            seen.agent.as_mut().expect("there is an agent").at = NOW;
+        }
+        assert_eq!(tick(&lifting, &seen, later(600)).state, lifting, "silent: {silent}");
+        let waits = waiting_for(&lifting, &plan(), &seen, later(600));
+        assert!(waits.iter().any(|w| w.text.starts_with("legacy's database is still fenced")), "{waits:?}");
+    }
+    report(&mut seen).fenced.legacy = false;
+    assert_eq!(tick(&lifting, &seen, later(600)).state.phase, Phase::Ramping, "silent, and open when it was last heard of");
+    seen.agent = None;
+    assert_eq!(tick(&lifting, &seen, later(4)).state, lifting);
+    assert_eq!(tick(&lifting, &seen, later(5)).state.phase, Phase::Ramping, "nobody has ever said");
+}
+
+#[test]
+fn an_abort_does_not_take_a_fresh_agents_silence_about_fences_for_open_ones() {
+    let running = switching(Stage::CatchUp, Side::Modern);
+    let lifting = wish(&running, &good(Side::Legacy, NOW), Wish::Abort).state;
+    let mut seen = good(Side::Legacy, NOW);
+    *report(&mut seen) = CapabilityReport::default();
+    assert_eq!(tick(&lifting, &seen, NOW).state, lifting, "it has not looked yet");
+    seen = good(Side::Legacy, NOW);
+    assert_eq!(tick(&lifting, &seen, NOW).state.phase, Phase::Ramping, "it has, and legacy is open");
+}
+
+#[test]
+fn a_cutover_is_aborted_when_modern_goes_down_and_a_revert_is_not() {
+    for stage in Stage::ALL.into_iter().take(8) {
+        for to in Side::BOTH {
+            let state = switching(stage, to);
+            let mut seen = good(state.owner, NOW);
+            seen.gateways[0].modern_down = true;
+            let outcome = tick(&state, &seen, NOW);
+            let aborts = outcome.journal.first().is_some_and(|line| line.kind == "aborted");
+            assert_eq!(aborts, to == Side::Modern && !stage.is_decided(), "{stage:?} to {to}");
+            if aborts {
+                assert!(outcome.state.holds.contains("cutover: users-service does not answer gateway gw-1"), "{:?}", outcome.state.holds);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transaction_that_grows_old_behind_the_fence_is_named_by_the_abort() {
+    let state = switching(Stage::FenceDatabase, Side::Modern);
+    let mut seen = good(Side::Legacy, later(9));
+    report(&mut seen).busy = Some("pid 4711 has a transaction open".into());
+    assert_eq!(tick(&state, &seen, later(9)).state, state, "it may still end in time");
+    seen.agent.as_mut().expect("there is an agent").at = later(10);
+    let aborted = tick(&state, &seen, later(10));
+    assert!(aborted.journal[0].text.contains("pid 4711"), "{:?}", aborted.journal);
+    report(&mut seen).fenced = Fences { legacy: true, modern: true };
+    assert_eq!(tick(&state, &seen, later(9)).state.switch.map(|s| s.stage), Some(Stage::CatchUp), "the fence has not waited for it");
+}
+
+#[test]
+fn a_revert_ends_with_legacy_and_the_steps_begin_anew() {
+    let state = switching(Stage::Release, Side::Legacy);
+    assert_eq!((state.owner, state.epoch), (Side::Legacy, 1));
+    let reverted = tick(&state, &good(Side::Legacy, NOW), NOW).state;
+    assert_eq!(reverted.phase, Phase::Reverted);
+    let seen = good(Side::Legacy, NOW);
+    assert_eq!(tick(&reverted, &seen, later(5)).state.phase, Phase::Reverted, "not by itself");
+    assert_eq!(wish(&reverted, &seen, Wish::Advance).state.phase, Phase::Streaming);
+    assert_eq!(wish(&reverted, &seen, Wish::Cutover).state.phase, Phase::Fencing);
+}
+
+#[test]
+fn wishes_during_a_switch_are_refused_but_for_abort_hold_and_release() {
+    let state = switching(Stage::Drain, Side::Modern);
+    let seen = good(Side::Legacy, NOW);
+    for wished in [Wish::Advance, Wish::Cutover, Wish::Retire, Wish::Verify, Wish::Repair] {
+        assert_eq!(refusal(wish(&state, &seen, wished)), "a cutover (stage drain) is under way");
+    }
+    assert_eq!(wish(&state, &seen, Wish::Hold("x".into())).state.holds.len(), 1);
+    assert_eq!(wish(&state, &seen, Wish::Revert).journal[0].kind, "aborted");
+    assert!(refusal(wish(&super::State::draft("users", NOW), &seen, Wish::Abort)).contains("no cutover"));
+    assert!(refusal(wish(&super::State::draft("users", NOW), &seen, Wish::Release(None))).contains("nothing is held"));
+}
+
+#[test]
+fn a_gateway_that_missed_a_fence_gets_no_validity() {
+    let state = switching(Stage::Drain, Side::Modern);
+    assert!(state.lets_forward(9) && !state.lets_forward(8));
+}

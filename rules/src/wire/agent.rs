@@ -1,0 +1,163 @@
+//! What an agent reports: how far each capability is copied, streamed, fenced and compared. An answer to a wish carries the
+//! wish's token. Whose report counts is for [`crate::roster`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fences;
+use crate::{Side, Timestamp};
+
+/// What an agent does. Body of `POST /api/v1/agents/report`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// Its name.
+    pub agent: String,
+    /// When its process started, in milliseconds since 1970: of two of one name, the later one counts.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// Counts its reports: one that was on its way for longer than a later one says how things were.
+    #[serde(default)]
+    pub serial: u64,
+    /// The generation of the orders that it works by.
+    pub generation: u64,
+    /// By capability.
+    pub capabilities: BTreeMap<String, CapabilityReport>,
+}
+
+/// What an agent sees of one capability.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityReport {
+    /// The epoch that it works under.
+    pub epoch: u64,
+    /// The generation of the last orders whose fences it has seen to: of what came since, it may still be carrying out something
+    /// older. `None`: an agent of a release that does not say.
+    #[serde(default)]
+    pub generation: Option<u64>,
+    /// The initial copy.
+    pub backfill: Backfill,
+    /// Legacy to modern.
+    pub forward: StreamReport,
+    /// Modern to legacy.
+    pub reverse: StreamReport,
+    /// The fences that hold in the databases.
+    pub fenced: Fences,
+    /// Answer to the last `mark_end`.
+    pub end: Option<EndReport>,
+    /// Answer to the last `verify`.
+    pub verified: Option<VerifyReport>,
+    /// Token of the last `raise_sequences` that is done.
+    pub sequences_raised: Option<u64>,
+    /// Answer to the last `repair`.
+    pub repaired: Option<RepairReport>,
+    /// Rows set aside because they could not be applied.
+    pub quarantined: u64,
+    /// All that was ordered removed is gone.
+    pub removed: bool,
+    /// Why the capability stands still, with what to do.
+    pub trouble: Option<String>,
+    /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
+    #[serde(default)]
+    pub busy: Option<String>,
+}
+
+impl CapabilityReport {
+    /// The stream that leaves `owner`.
+    pub fn stream_from(&self, owner: Side) -> &StreamReport {
+        match owner {
+            Side::Legacy => &self.forward,
+            Side::Modern => &self.reverse,
+        }
+    }
+}
+
+/// Progress of the initial copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backfill {
+    /// Rows copied.
+    pub done: u64,
+    /// Rows to copy, as counted at the start.
+    pub total: u64,
+    /// Everything is copied.
+    pub complete: bool,
+}
+
+/// One direction's stream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// It runs.
+    pub live: bool,
+    /// The position that is applied, as the engine writes it.
+    pub applied: Option<String>,
+    /// Entries in the source's log that are not applied.
+    pub lag_entries: u64,
+    /// Age of the oldest change that is not applied, in seconds.
+    pub lag_seconds: f64,
+    /// Everything that was committed in the source at this time is applied.
+    pub through: Timestamp,
+    /// Rows applied since the agent started.
+    pub rows: u64,
+}
+
+/// Answer to [`super::MarkEnd`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndReport {
+    /// Of the wish.
+    pub token: u64,
+    /// The end that was read.
+    pub position: String,
+    /// Everything up to it is applied on the other side.
+    pub reached: bool,
+}
+
+/// Answer to [`super::Verify`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Of the wish.
+    pub token: u64,
+    /// It is finished; the rest is only then final.
+    pub done: bool,
+    /// When it finished.
+    pub at: Timestamp,
+    /// By table pair.
+    pub tables: Vec<TableVerified>,
+}
+
+impl VerifyReport {
+    /// Rows that differ, over all tables.
+    pub fn drift_rows(&self) -> u64 {
+        self.tables.iter().map(|t| t.drift_rows).sum()
+    }
+}
+
+/// The comparison of one table pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableVerified {
+    /// Legacy table.
+    pub legacy: String,
+    /// Modern table.
+    pub modern: String,
+    /// Rows on legacy that were looked at.
+    pub legacy_rows: u64,
+    /// Rows on modern that were looked at.
+    pub modern_rows: u64,
+    /// Rows that are missing on one side or differ, after rechecks.
+    pub drift_rows: u64,
+    /// Hash over the canonical rows of legacy, mapped to the shape of modern (hexadecimal).
+    pub legacy_root: String,
+    /// Hash over the canonical rows of modern (hexadecimal).
+    pub modern_root: String,
+    /// Up to ten keys that differ, as `id=42: email`; never values.
+    pub samples: Vec<String>,
+}
+
+/// Answer to a wish for repair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// Of the wish.
+    pub token: u64,
+    /// It is finished.
+    pub done: bool,
+    /// Rows written or removed.
+    pub rows: u64,
+}
