@@ -46,7 +46,7 @@ soak: packages-test python-test debug ## The long runs: every crash point 20 tim
 simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
 	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever
 
-mutations: packages ## Switch each guard of a switch off in a copy, and say which the simulation notices: not yet all (half an hour)
+mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice (minutes)
 	$(CARGO) test --package ficus-rules --test mutations -- --include-ignored --nocapture
 
 monolith-tests: python

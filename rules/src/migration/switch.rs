@@ -267,8 +267,9 @@ fn agent_says(
     what: &str,
     holds: impl Fn(&CapabilityReport) -> bool,
 ) -> Vec<Waiting> {
+    // That it is there, and works by the newest orders, is asked there.
     let missing = waiting::agent(plan, seen, now);
-    if !missing.is_empty() || seen.obedient_agent(now).is_some_and(holds) {
+    if !missing.is_empty() || seen.live_agent(now).is_some_and(|agent| holds(&agent.report)) {
         return missing;
     }
     vec![Waiting::new(WaitingKind::Agent, what)]

@@ -54,6 +54,13 @@ pub(super) enum Task {
     Verify,
 }
 
+impl Task {
+    /// It lags where streams are slow: what it does is behind everything that was written before.
+    pub(super) fn lags(self) -> bool {
+        matches!(self, Task::Forward | Task::Reverse | Task::MarkEnd)
+    }
+}
+
 impl Agent {
     pub(super) const ALL: [Task; 8] =
         [Task::FenceLegacy, Task::FenceModern, Task::Copy, Task::Forward, Task::Reverse, Task::MarkEnd, Task::RaiseAndRepair, Task::Verify];

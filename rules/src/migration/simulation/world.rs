@@ -12,6 +12,7 @@ use super::{CAPABILITIES, Published, name_of};
 use crate::Side;
 use crate::lease::{BELIEVED, Said};
 use crate::migration::advance::{Event, Wish};
+use crate::migration::observation::Limits;
 use crate::migration::{Phase, Stage, State, tests};
 use crate::plan::StepAction;
 use crate::wire::AgentReport;
@@ -46,6 +47,12 @@ pub(super) struct World {
     happens: [bool; MISFORTUNES.end - MISFORTUNES.start],
     /// Messages overtake each other, and agents do things in any order; but not always.
     disorder: bool,
+    /// Streams lag: one moves one time of so many that it could.
+    slow: usize,
+    /// Some messages take a way that is longer by up to so many milliseconds.
+    detour: usize,
+    /// On it until, and sent when.
+    detours: Vec<(u64, (u64, Message))>,
     friendly: bool,
     calm: bool,
     pub(super) stages: BTreeMap<Stage, usize>,
@@ -59,6 +66,7 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut chance = Chance(seed);
         let (happens, disorder) = (std::array::from_fn(|_| chance.one_in(2)), chance.one_in(2));
+        let (slow, detour) = ([1, 1, 4, 16][chance.below(4)], [0, 0, 300, 3_000][chance.below(4)]);
         let now = 1_000_000;
         let plans = std::array::from_fn(|capability| {
             let mut plan = tests::plan();
@@ -83,6 +91,9 @@ impl World {
             orphans: Vec::new(),
             happens,
             disorder,
+            slow,
+            detour,
+            detours: Vec::new(),
             friendly: !disorder,
             calm: false,
             stages: BTreeMap::new(),
@@ -97,7 +108,12 @@ impl World {
     }
 
     fn send(&mut self, message: Message) {
-        self.messages.push((self.now, message));
+        let sent = (self.now, message);
+        if !self.calm && self.detour > 0 && self.chance.one_in(8) {
+            self.detours.push((self.now + self.chance.below(self.detour) as u64, sent));
+        } else {
+            self.messages.push(sent);
+        }
     }
 
     /// One random event, and a look at everything after it.
@@ -124,7 +140,7 @@ impl World {
             77 => self.agent_waits(),
             78 => self.now += 200 + self.chance.below(2_000) as u64,
             79 => self.cut_or_connect(gateway),
-            80 => self.orphans.extend(self.gateways[gateway].restart()),
+            80 => self.restart_gateway(gateway),
             81 if self.chance.one_in(8) => self.restart_agent(),
             82 if self.chance.one_in(3) => self.orchestrator.restart(self.now),
             83 => self.set_clock(),
@@ -144,6 +160,12 @@ impl World {
         let cut_off = self.gateways[gateway].cut_off;
         let changes = self.chance.one_in(if cut_off { 4 } else { 8 });
         self.gateways[gateway].cut_off ^= changes;
+    }
+
+    /// The first that it does is to report.
+    fn restart_gateway(&mut self, gateway: usize) {
+        self.orphans.extend(self.gateways[gateway].restart());
+        self.gateway_reports(gateway);
     }
 
     fn restart_agent(&mut self) {
@@ -254,7 +276,9 @@ impl World {
             let tasks = if self.friendly { Agent::ALL.len() } else { 2 };
             for task in 0..tasks {
                 let task = if self.friendly { task } else { self.chance.below(Agent::ALL.len()) };
-                self.agents[at].work(capability, task, &mut self.databases[capability], self.now);
+                if !Agent::ALL[task].lags() || self.chance.one_in(self.slow) {
+                    self.agents[at].work(capability, task, &mut self.databases[capability], self.now);
+                }
             }
         }
     }
@@ -272,8 +296,10 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        // What waits too long is given up by its sender.
-        self.messages.retain(|(sent, _)| self.now - sent <= BELIEVED.as_millis() as u64);
+        let now = self.now;
+        self.messages.extend(self.detours.extract_if(.., |(until, _)| *until <= now).map(|(_, sent)| sent));
+        // What waits too long is given up by its sender, whose clock may be slow.
+        self.messages.retain(|(sent, _)| now - sent <= BELIEVED.as_millis() as u64 * 9 / 10);
         let excess = self.messages.len().saturating_sub(32);
         self.messages.drain(..excess);
         for _ in 0..if self.friendly { self.messages.len() } else { 4 } {
@@ -319,7 +345,13 @@ impl World {
 
     fn reconcile(&mut self, capability: usize, event: &Event) {
         let busy = self.orchestrator.observe(capability, self.now).agent.filter(|agent| agent.report.busy.is_some());
-        let Some((before, after)) = self.orchestrator.reconcile(capability, event, self.now) else { return };
+        let moved = self.orchestrator.reconcile(capability, event, self.now);
+        if let (Event::Tick, Some(switch)) = (event, &self.orchestrator.state(capability).switch) {
+            let undecided = switch.stage < Stage::Open;
+            let held = self.orchestrator.clock.wall(self.now).since(switch.started);
+            assert!(!undecided || held < Limits::default().switch_deadline, "held for {held:?}: {switch:?}");
+        }
+        let Some((before, after)) = moved else { return };
         if before.switch.is_none() && after.switch.is_some() {
             let waits = busy.is_some_and(|agent| agent.report.epoch == before.epoch);
             assert!(!waits, "everybody's writes would be held for an old transaction");
@@ -333,6 +365,19 @@ impl World {
         if let Some(stage) = is.filter(|_| was != is) {
             *self.stages.entry(stage).or_default() += 1;
         }
+        let [owner, other] = [after.owner, after.owner.other()].map(|side| &self.databases[capability][side as usize]);
+        match (was, is) {
+            (Some(Stage::Drain), Some(Stage::FenceDatabase)) => self.nothing_is_under_way(capability),
+            (Some(Stage::FenceDatabase), Some(Stage::CatchUp)) => assert!(owner.fenced, "the log has no end: its database is open"),
+            (Some(Stage::CatchUp), Some(Stage::Verify)) => assert_eq!(other.applied, owner.log.len(), "caught up before the end"),
+            (Some(Stage::Open), Some(Stage::Release)) => assert!(!owner.fenced, "what was held is released into a fence"),
+            (Some(Stage::Lift), None) => {
+                let lifted = before.switch.as_ref().map(|switch| self.orchestrator.clock.wall(self.now).since(switch.since));
+                let given_up = lifted >= Some(Limits::default().lift);
+                assert!(given_up || !owner.fenced, "what was held is released into a fence that was not lifted");
+            }
+            _ => {}
+        }
         self.aborts += usize::from(after.aborted.is_some() && after.aborted != before.aborted);
         assert!(after.floor >= before.floor, "a floor went back");
         if after.owner == before.owner {
@@ -345,13 +390,19 @@ impl World {
             assert!(databases[before.owner as usize].fenced, "the old owner's database is open");
             assert_eq!(databases[after.owner as usize].applied, databases[before.owner as usize].log.len(), "rows would be lost");
             assert_eq!(databases[0].rows, databases[1].rows, "the sides differ");
-            for gateway in self.gateways.iter().filter(|gateway| !gateway.cut_off) {
-                let left = gateway.under_way(capability).count();
-                assert_eq!(left, 0, "flipped before {} was drained", gateway.name);
-            }
         }
         if was.is_some_and(Stage::is_decided) {
             assert!(matches!(is, None | Some(Stage::Release)) || was == is, "only forward: {was:?} to {is:?}");
+        }
+    }
+
+    /// Behind a fence that every gateway has which is reckoned with: what those had sent that were cut off for long, their
+    /// database decides about.
+    fn nothing_is_under_way(&self, capability: usize) {
+        let (seen, wall) = (self.orchestrator.observe(capability, self.now), self.orchestrator.clock.wall(self.now));
+        for counting in seen.counting(wall) {
+            let gateway = self.gateways.iter().find(|gateway| gateway.name == counting.name).expect("only these report");
+            assert_eq!(gateway.under_way(capability).count(), 0, "{} is not drained", gateway.name);
         }
     }
 
