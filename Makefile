@@ -62,7 +62,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb postgres redis sqlite chromium
+	@.ci/packages cmake python prometheus mariadb postgres redis sqlite chromium etcd
 
 python: .venv/installed ## Install the example's Python environment
 

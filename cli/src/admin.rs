@@ -26,18 +26,18 @@ impl Admin {
         let token = std::env::var("FICUS_TOKEN").ok();
         let ca = args.ca.as_ref().map(|file| Trust::only(file).map_err(BadConfiguration)).transpose()?;
         if let (Some(base), Some(token)) = (&args.admin, &token)
-            && (ca.is_some() || !base.starts_with("https:"))
+            && (ca.is_some() || !base.contains("https:"))
         {
-            return Ok(Admin { http: Http::new(base, Some(token.clone()), &ca.unwrap_or_else(Trust::public)) });
+            return Ok(Admin { http: Http::new(&listed(base), Some(token.clone()), &ca.unwrap_or_else(Trust::public)) });
         }
         let config = match (Config::load(&args.config), &args.admin) {
             (Ok(config), _) => config,
             // Whoever names the API needs no configuration beside it.
-            (Err(_), Some(base)) => return Ok(Admin { http: Http::new(base, token, &ca.unwrap_or_else(Trust::public)) }),
+            (Err(_), Some(base)) => return Ok(Admin { http: Http::new(&listed(base), token, &ca.unwrap_or_else(Trust::public)) }),
             (Err(error), None) => return Err(error),
         };
         let trust = ca.as_ref().unwrap_or(&config.admin_trust);
-        Ok(Admin { http: Http::new(&base(args, &config), token.or(config.admin_token.clone()), trust) })
+        Ok(Admin { http: Http::new(&bases(args, &config), token.or(config.admin_token.clone()), trust) })
     }
 
     /// Reads.
@@ -51,10 +51,19 @@ impl Admin {
     }
 }
 
-/// Where the admin API is.
-pub(crate) fn base(args: &crate::args::Args, config: &Config) -> String {
+/// Where the admin API is; of several orchestrators, where each of them has its own.
+pub(crate) fn bases(args: &crate::args::Args, config: &Config) -> Vec<String> {
     let scheme = if config.admin_tls.is_some() { "https" } else { "http" };
-    args.admin.clone().unwrap_or_else(|| format!("{scheme}://{}", config.admin_listen))
+    match &args.admin {
+        Some(asked) => listed(asked),
+        None if config.orchestrators.is_empty() => vec![format!("{scheme}://{}", config.admin_listen)],
+        None => config.orchestrators.clone(),
+    }
+}
+
+/// Addresses that were typed in one word, with commas between them.
+fn listed(typed: &str) -> Vec<String> {
+    typed.split(',').map(|one| one.trim().to_owned()).collect()
 }
 
 fn accept(answer: Answer) -> Result<Answer> {

@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// The process's configuration.
     #[arg(long, short, global = true, env = "FICUS_CONFIG", default_value = "ficus.toml")]
     pub(crate) config: PathBuf,
-    /// The orchestrator's admin API; by default the address in the configuration.
+    /// The orchestrator's admin API; of several orchestrators all of them, with commas between; by default those in the configuration.
     #[arg(long, global = true, env = "FICUS_ADMIN")]
     pub(crate) admin: Option<String>,
     /// The certificates (PEM) that vouch for an admin API behind https; by default those of the configuration.
@@ -154,9 +154,29 @@ pub(crate) enum Command {
         #[arg(long, requires = "verify", value_parser = crate::command::journal::head)]
         head: Option<ficus_rules::audit::Head>,
     },
+    /// Work on the orchestrator's state.
+    #[command(after_help = "Examples:\n  ficus state move --dry-run")]
+    State {
+        #[command(subcommand)]
+        what: StateWhat,
+    },
     /// Read the rule files again.
     #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]
     Reload,
+}
+
+/// What is done about the state.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateWhat {
+    /// Move the state from its file into etcd, where several orchestrators share it. Nobody may work on either.
+    #[command(
+        after_help = "Examples:\n  ficus state move --dry-run      could it be moved? changes nothing; exit 3 if not\n  ficus state move"
+    )]
+    Move {
+        /// Only look whether it could be moved.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// What is done about mappings.

@@ -11,13 +11,14 @@ mod pin;
 mod progress;
 mod quarantine;
 mod reload;
+mod state;
 mod status;
 mod wish;
 
 use anyhow::Result;
 
 use crate::admin;
-use crate::args::{Args, Command, MapWhat};
+use crate::args::{Args, Command, MapWhat, StateWhat};
 use crate::config::Config;
 use crate::{logging, run};
 
@@ -35,7 +36,7 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 fn part(args: &Args) -> Result<()> {
     logging::start();
     let config = Config::load(&args.config)?;
-    let admin = admin::base(args, &config);
+    let admin = admin::bases(args, &config);
     match args.command {
         Command::Gateway => run::gateway_alone(&config, &admin),
         Command::Agent => run::agent_alone(&config, &admin),
@@ -67,6 +68,7 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Quarantine { capability } => quarantine::execute(args, capability).await,
         Command::Journal { verify: true, head, .. } => journal::verify(args, head.as_ref()).await,
         Command::Journal { capability, limit, .. } => journal::execute(args, capability.as_deref(), *limit).await,
+        Command::State { what: StateWhat::Move { dry_run } } => state::moved(args, *dry_run).await,
         Command::Reload => reload::execute(args).await,
     }
 }

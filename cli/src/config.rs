@@ -3,6 +3,7 @@
 
 mod access;
 mod document;
+mod etcd;
 mod identity;
 mod listen;
 mod notify;
@@ -23,6 +24,10 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     /// The orchestrator's admin listener, `host:port`.
     pub(crate) admin_listen: String,
+    /// Where orchestrators are asked for; without any, there is one, at `admin_listen`.
+    pub(crate) orchestrators: Vec<String>,
+    /// Where several orchestrators keep their states.
+    pub(crate) etcd: Option<ficus_orchestrator::Etcd>,
     /// Our own token for the admin API.
     pub(crate) admin_token: Option<String>,
     /// Who may use our admin listeners.
@@ -185,6 +190,9 @@ impl Resolving<'_> {
         let admin_token = admin.token_file.as_ref().and_then(|file| self.secret(file));
         let tokens = self.tokens(admin_token.as_deref(), &admin.token);
         let (admin_tls, admin_trust) = self.tls(admin.tls.as_ref());
+        let validity = self.duration(&admin.validity);
+        let own = format!("{}://{admin_listen}", if admin_tls.is_some() { "https" } else { "http" });
+        let etcd = admin.etcd.as_ref().map(|etcd| self.etcd(etcd, &own, validity));
         let agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
@@ -212,6 +220,8 @@ impl Resolving<'_> {
         Config {
             gateway,
             admin_listen,
+            orchestrators: admin.addresses.iter().map(|one| self.url(one)).collect(),
+            etcd,
             admin_token,
             tokens,
             admin_tls,
@@ -226,7 +236,7 @@ impl Resolving<'_> {
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,
             switch_deadline,
-            validity: self.duration(&admin.validity),
+            validity,
         }
     }
 

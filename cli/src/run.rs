@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use axum::Router;
 use axum::routing::get;
-use ficus_orchestrator::{Listener, Orchestrator, Tls};
+use ficus_orchestrator::{Backend, Listener, Orchestrator, Tls};
 use ficus_proxy::{Gateway, Sockets};
 use ficus_rules::spec::Known;
 use ficus_sync_agent::Agent;
@@ -23,7 +24,11 @@ use crate::{handover, keys, link, metrics, ofrep, signals};
 const FIRST_STATE: Duration = Duration::from_secs(2);
 
 /// `ficus run`: everything in this process.
-pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
+pub(crate) fn everything(config: &Config, admin: &[String]) -> Result<()> {
+    if config.etcd.is_some() {
+        let why = "[orchestrator.etcd] is for orchestrators of a fleet: start `ficus orchestrator`, `ficus gateway` and `ficus agent`";
+        anyhow::bail!(BadConfiguration(why.to_owned()));
+    }
     let mut sockets = handover::inherited();
     let listening = handover::admin(&config.admin_listen, &mut sockets).with_context(|| taken(&config.admin_listen))?;
     let gateway = gateway(config, sockets)?;
@@ -48,7 +53,7 @@ pub(crate) fn everything(config: &Config, admin: &str) -> Result<()> {
 }
 
 /// `ficus gateway`: a gateway that follows an orchestrator elsewhere.
-pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
+pub(crate) fn gateway_alone(config: &Config, admin: &[String]) -> Result<()> {
     let program = handover::Program::remember()?;
     let mut sockets = handover::inherited();
     let listening = handover::admin(&config.gateway.admin_listen, &mut sockets).with_context(|| taken(&config.gateway.admin_listen))?;
@@ -63,14 +68,14 @@ pub(crate) fn gateway_alone(config: &Config, admin: &str) -> Result<()> {
             link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
-        info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.addresses(), orchestrator = admin, "the gateway runs");
+        info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.addresses(), orchestrators = ?admin, "the gateway runs");
         let parts = async { tokio::try_join!(serving, links).map(drop) };
         until_ended(Some(gateway.clone()), None, Some((program, admin_socket)), parts).await
     })
 }
 
 /// `ficus agent`: an agent that follows an orchestrator elsewhere.
-pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
+pub(crate) fn agent_alone(config: &Config, admin: &[String]) -> Result<()> {
     runtime()?.block_on(async {
         let agent = agent(config).await?;
         let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens));
@@ -79,7 +84,7 @@ pub(crate) fn agent_alone(config: &Config, admin: &str) -> Result<()> {
             link::agent::run(agent.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
             Ok(())
         };
-        info!(listen = config.agent_listen, orchestrator = admin, "the agent runs");
+        info!(listen = config.agent_listen, orchestrators = ?admin, "the agent runs");
         let ended = until_ended(None, None, None, async { tokio::try_join!(serving, links).map(drop) }).await;
         agent.stop().await;
         ended
@@ -201,7 +206,8 @@ async fn proxy(gateway: Option<Gateway>, mut shutdown: watch::Receiver<bool>) ->
 async fn reload(orchestrator: Option<&Orchestrator>) {
     let Some(orchestrator) = orchestrator else { return };
     match orchestrator.reload().await {
-        Ok(generation) => info!(generation, "the rules were read again"),
+        Ok(Some(generation)) => info!(generation, "the rules were read again"),
+        Ok(None) => info!("another orchestrator leads: the rules are read when this one does"),
         Err(complaints) => warn!(complaints = complaints.len(), "the rules are bad, the last good ones serve"),
     }
 }
@@ -272,7 +278,10 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
     std::fs::create_dir_all(&config.state).with_context(|| format!("cannot make {}", config.state.display()))?;
     let started = Orchestrator::start(ficus_orchestrator::Config {
         rules_dir: config.rules.clone(),
-        state: config.state.join("orchestrator.sqlite3"),
+        state: match &config.etcd {
+            Some(etcd) => Backend::Etcd(etcd.clone()),
+            None => Backend::Sqlite(state_file(config)),
+        },
         known: known(config),
         tokens: config.tokens.clone(),
         prometheus: config.prometheus.clone(),
@@ -300,6 +309,11 @@ async fn agent(config: &Config) -> Result<Agent> {
     };
     let started = Agent::start(settings);
     started.await.map_err(|error| anyhow!(error).context("cannot start the agent"))
+}
+
+/// Where one orchestrator alone keeps its state.
+pub(crate) fn state_file(config: &Config) -> PathBuf {
+    config.state.join("orchestrator.sqlite3")
 }
 
 /// What the configuration makes known to the rules.

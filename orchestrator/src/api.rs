@@ -10,6 +10,7 @@ mod operators;
 pub(crate) mod overrides;
 mod pages;
 mod read;
+pub(crate) mod standby;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +18,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
+use ficus_rules::wire::release;
 
 use crate::Shared;
 use crate::access::{Origin, Role};
@@ -52,6 +55,7 @@ pub(crate) fn calls() -> Vec<Call> {
         // Health checks tell nothing, and balancers ask them by whatever address they have.
         call(GET, "/health", None, get(read::health)),
         call(GET, "/ready", None, get(read::ready)),
+        call(GET, "/leader", None, get(read::leader)),
         call(GET, "/api/v1/openapi.json", Some(Role::Viewer), get(read::openapi)),
         call(GET, "/api/v1/status", Some(Role::Viewer), get(read::status)),
         call(GET, "/api/v1/events", Some(Role::Viewer), get(events::events)),
@@ -106,7 +110,12 @@ struct Door {
     role: Option<Role>,
 }
 
-/// Lets in who may, and notes who it is.
+/// What a caller says of itself; what is no text is no release either.
+fn said_release(request: &Request) -> Option<&str> {
+    request.headers().get(release::HEADER).map(|said| said.to_str().unwrap_or_default())
+}
+
+/// Lets in who may, and notes who it is. Gateways and agents of another release are turned away before they are misunderstood.
 async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let tokens = &door.shared.config.tokens;
     if let Some(refused) = pages::refused(&request, door.role.is_some() && tokens.is_empty()) {
@@ -117,6 +126,11 @@ async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Re
         Ok(token) => token.map(|token| token.name.clone()),
         Err(denied) => return answer::denied(&denied, role),
     };
+    if role == Role::Fleet
+        && let Err(apart) = release::neighbour(said_release(&request))
+    {
+        return answer::problem(StatusCode::UPGRADE_REQUIRED, apart.to_string());
+    }
     let from = request.extensions().get::<ConnectInfo<Caller>>().map(|info| info.0.0);
     request.extensions_mut().insert(Origin { token, from });
     next.run(request).await

@@ -8,14 +8,24 @@ use ficus_rules::spec::Known;
 
 use crate::access::Tokens;
 use crate::notification::Notifier;
+use crate::store::etcd::Etcd;
+
+/// Where states, journal and overrides are kept.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// A file of SQLite, of one orchestrator alone.
+    Sqlite(PathBuf),
+    /// etcd: of several orchestrators, one leads.
+    Etcd(Etcd),
+}
 
 /// Settings; every duration has a default.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The directory of the rule files.
     pub rules_dir: PathBuf,
-    /// The SQLite file of the states.
-    pub state: PathBuf,
+    /// Where the states are.
+    pub state: Backend,
     /// What `ficus.toml` makes known to the rules.
     pub known: Known,
     /// Who may use the admin API; none: anybody who reaches it on loopback.
@@ -43,7 +53,7 @@ impl Default for Config {
         let limits = Limits::default();
         Config {
             rules_dir: PathBuf::from("rules"),
-            state: PathBuf::from("orchestrator.sqlite3"),
+            state: Backend::Sqlite(PathBuf::from("orchestrator.sqlite3")),
             known: Known::default(),
             tokens: Tokens::default(),
             prometheus: None,

@@ -57,8 +57,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
 
-/// The clock that validities are measured by: nobody sets it.
-fn steady() -> Steady {
+/// The clock that validities and leases are measured by: nobody sets it.
+pub(crate) fn steady() -> Steady {
     static START: OnceLock<Instant> = OnceLock::new();
     Steady(u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX))
 }

@@ -13,15 +13,21 @@
 //!
 //! The reconciler takes no argument but the stored state: the path after a crash is the everyday path.
 //!
-//! Read next: `reconcile.rs`, then `store.rs`, then `api.rs`.
+//! With its states in a file, an orchestrator is alone and leads from its start to its end. With its states in etcd there may
+//! be several: one leads, for a `term` that begins like a start after a crash, the others stand by.
+//!
+//! Read next: `term.rs`, `reconcile.rs`, then `store.rs`, then `api.rs`; for several, `campaign.rs`.
 
 mod access;
 mod api;
+mod campaign;
 mod config;
 mod crash;
 mod fleet;
 mod listener;
+mod mandate;
 mod metrics;
+mod moving;
 mod notification;
 mod outgoing;
 mod probe;
@@ -30,22 +36,30 @@ mod reconcile;
 mod rulebook;
 mod status;
 mod store;
+mod term;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
+use axum::Router;
 use ficus_rules::spec::Complaint;
+use tokio::sync::watch as signal;
+use tokio::task::JoinHandle;
 
 pub use access::{Denied, Role, Token, Tokens, is_loopback};
-pub use config::Config;
+pub use config::{Backend, Config};
 pub use listener::{Caller, Listener, Stream, Tls};
+pub use moving::{Moved, NotMoved, move_state};
 pub use notification::{Format, Notifier};
 pub use outgoing::Trust;
 pub use rulebook::read as read_rules;
+pub use store::StoreError;
+pub use store::etcd::{Etcd, EtcdError};
 
-use access::Author;
-use publish::Publisher;
-use reconcile::{Command, Reconciler};
+use mandate::Mandate;
+pub(crate) use term::Shared;
+use term::Term;
 
 /// What keeps an orchestrator from starting.
 #[derive(Debug, thiserror::Error)]
@@ -64,98 +78,91 @@ pub enum Error {
 /// A running orchestrator. Clones are the same one.
 #[derive(Clone)]
 pub struct Orchestrator {
-    shared: Arc<Shared>,
+    seat: Arc<Seat>,
 }
 
-/// What the API, the watcher and the reconciler share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) store: Arc<dyn store::Store>,
-    pub(crate) fleet: fleet::Fleet,
-    pub(crate) publisher: Publisher,
-    pub(crate) commands: tokio::sync::mpsc::Sender<Command>,
-    pub(crate) wake: tokio::sync::Notify,
-    /// Counts the wishes for an abort: whoever waits to ask for a switch once more does not, after one.
-    pub(crate) aborts: std::sync::atomic::AtomicU64,
-    pub(crate) stopping: tokio::sync::watch::Sender<bool>,
-    /// One permit for each open stream of events.
-    pub(crate) streams: Arc<tokio::sync::Semaphore>,
-    /// What they look at together.
-    pub(crate) look: api::events::Look,
-    tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+/// The place of whoever leads: taken while this process does.
+pub(crate) struct Seat {
+    config: Config,
+    term: ArcSwapOption<Term>,
+    /// Where the orchestrator is reached that leads, as far as is known.
+    leader: ArcSwapOption<String>,
+    stopping: signal::Sender<bool>,
+    campaign: Mutex<Option<JoinHandle<()>>>,
 }
-
-/// Commands that wait for the reconciler; more of them make their senders wait.
-const QUEUE: usize = 64;
 
 impl Orchestrator {
-    /// Opens the store, reads the rules, and starts to reconcile.
+    /// Opens the store, reads the rules, and starts to reconcile; with etcd, as soon as it leads.
     ///
     /// # Errors
     /// [`Error::Rules`] with every complaint, unless the store holds rules that were good before: then it starts with
     /// those and says so. [`Error::Store`] when the file cannot be opened or was written by a newer version.
     pub async fn start(config: Config) -> Result<Orchestrator, Error> {
-        let store: Arc<dyn store::Store> = Arc::new(store::sqlite::SqliteStore::open(&config.state).await?);
-        let (commands, queue) = tokio::sync::mpsc::channel(QUEUE);
-        let (stopping, _) = tokio::sync::watch::channel(false);
-        let gateways = store.load().await?.gateways;
-        let shared = Arc::new(Shared {
-            fleet: fleet::Fleet::new(config.validity, gateways),
-            publisher: Publisher::default(),
-            config,
-            store,
-            commands,
-            wake: tokio::sync::Notify::new(),
-            aborts: std::sync::atomic::AtomicU64::new(0),
-            stopping,
-            streams: Arc::new(tokio::sync::Semaphore::new(api::events::STREAMS)),
-            look: api::events::Look::default(),
-            tasks: std::sync::Mutex::default(),
-        });
-        let reconciler = Reconciler::begin(Arc::clone(&shared), queue).await?;
-        let watcher = watch::begin(Arc::clone(&shared))?;
-        let tasks = vec![
-            tokio::spawn(reconciler.run()),
-            tokio::spawn(watcher),
-            tokio::spawn(probe::run(Arc::clone(&shared))),
-            tokio::spawn(notification::run(Arc::clone(&shared))),
-        ];
-        shared.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(tasks);
-        Ok(Orchestrator { shared })
+        let (stopping, _) = signal::channel(false);
+        let (term, leader, campaign) = (ArcSwapOption::empty(), ArcSwapOption::empty(), Mutex::default());
+        let seat = Arc::new(Seat { config, term, leader, stopping, campaign });
+        match &seat.config.state {
+            Backend::Sqlite(file) => {
+                let store = Arc::new(store::sqlite::SqliteStore::open(file).await?);
+                let term = Term::begin(seat.config.clone(), store, Mandate::alone()).await?;
+                seat.term.store(Some(Arc::new(term)));
+            }
+            Backend::Etcd(etcd) => {
+                let campaign = campaign::begin(Arc::clone(&seat), etcd.clone()).await?;
+                *seat.campaign.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(campaign));
+            }
+        }
+        Ok(Orchestrator { seat })
     }
 
-    /// The admin API: `/health`, `/ready` and `/api/v1/…`; and the console at `/`.
-    pub fn router(&self) -> axum::Router {
-        api::router(Arc::clone(&self.shared))
+    /// The admin API: `/health`, `/ready` and `/api/v1/…`; and the console at `/`. While another orchestrator leads, it says so.
+    pub fn router(&self) -> Router {
+        match (&self.seat.config.state, self.seat.term()) {
+            (Backend::Sqlite(_), Some(term)) => term.router(),
+            _ => api::standby::router(Arc::clone(&self.seat)),
+        }
     }
 
-    /// Hands the flags that serve, with what operators override, to `ask`.
+    /// Hands the flags that serve, with what operators override, to `ask`; while another orchestrator leads, nothing.
     pub fn with_flags(&self, ask: &mut dyn FnMut(&ficus_rules::flag::Flags, &ficus_rules::flag::FlagOverrides)) {
-        let view = self.shared.publisher.view();
-        ask(&view.rulebook.rules.flags, &view.overrides.flags);
+        if let Some(term) = self.seat.term() {
+            term.with_flags(ask);
+        }
     }
 
-    /// Reads the rules directory now. Returns the generation of the rules that serve.
+    /// Reads the rules directory now. Returns the generation of the rules that serve; `None`: another orchestrator leads, and
+    /// they are read when this one does.
     ///
     /// # Errors
     /// Every complaint; the last good rules go on serving.
-    pub async fn reload(&self) -> Result<u64, Vec<Complaint>> {
-        reconcile::reload(&self.shared, Author::default()).await
+    pub async fn reload(&self) -> Result<Option<u64>, Vec<Complaint>> {
+        match self.seat.term() {
+            Some(term) => term.reload().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Ends the long polls and the reconciler. States stay as they are; the next start goes on with them.
     pub async fn stop(self) {
-        // Not `send`: before the tasks ran for the first time nobody subscribes, and it would change nothing.
-        self.shared.stopping.send_replace(true);
-        let tasks = std::mem::take(&mut *self.shared.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for task in tasks {
-            let _ = task.await;
+        self.seat.stopping.send_replace(true);
+        let campaign = self.seat.campaign.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(campaign) = campaign {
+            let _ = campaign.await;
         }
-        self.shared.store.close().await;
+        if let Some(term) = self.seat.term.swap(None) {
+            term.stop().await;
+        }
+    }
+}
+
+impl Seat {
+    /// The term that runs, if this process leads, and is sure of it.
+    pub(crate) fn term(&self) -> Option<Arc<Term>> {
+        self.term.load_full().filter(|term| term.holds())
     }
 }
 
 /// Ends when the orchestrator stops.
-pub(crate) async fn stopped(stopping: &mut tokio::sync::watch::Receiver<bool>) {
+pub(crate) async fn stopped(stopping: &mut signal::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }

@@ -79,6 +79,8 @@ static AGENT_AGE: LazyLock<GaugeVec> = LazyLock::new(|| {
 });
 static GATEWAY_AGE: LazyLock<GaugeVec> =
     LazyLock::new(|| register_gauge_vec!("ficus_gateway_report_age_seconds", "How long ago a gateway reported", &["gateway"]).expect(ONCE));
+static LEADS: LazyLock<IntGauge> =
+    LazyLock::new(|| register_int_gauge!("ficus_leads", "1 while this orchestrator leads, 0 while it stands by").expect(ONCE));
 static GENERATION: LazyLock<IntGauge> =
     LazyLock::new(|| register_int_gauge!("ficus_published_generation", "The newest published generation").expect(ONCE));
 static COMPLAINTS: LazyLock<IntGauge> = LazyLock::new(|| {
@@ -101,6 +103,22 @@ pub(crate) fn notifier(name: &str) {
     for outcome in ["delivered", "failed", "given_up"] {
         drop(NOTIFICATIONS.with_label_values(&[name, outcome]));
     }
+}
+
+/// Whether this orchestrator leads. One that does not shows nothing of what it saw when it did.
+pub(crate) fn leads(leads: bool) {
+    LEADS.set(i64::from(leads));
+    if leads {
+        return;
+    }
+    for shown in [&*PHASE, &*OWNER, &*FENCED, &*WAITING, &*VERDICT, &*HOLDS] {
+        shown.reset();
+    }
+    for shown in [&*PHASE_AGE, &*BACKFILL, &*RAMP, &*STAGE, &*AGENT_AGE, &*GATEWAY_AGE] {
+        shown.reset();
+    }
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    COMPLAINTS.set(0);
 }
 
 /// Counts what became of a notification.

@@ -20,18 +20,27 @@ use crate::listener::unread;
 /// A server that does not take the connection within this time is not there.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// No answer is longer.
+/// No answer is longer, unless a caller says so.
 const LARGEST: usize = 256 << 10;
+
+/// Nobody took the connection: nothing was sent.
+pub(crate) const UNREACHED: &str = "cannot be reached";
 
 /// Whoever calls. Clones share their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    largest: usize,
 }
 
 impl Caller {
     pub(crate) fn new(trust: &Trust) -> Caller {
-        Caller { client: Client::builder(TokioExecutor::new()).build(trust.connector()) }
+        Caller { client: Client::builder(TokioExecutor::new()).build(trust.connector()), largest: LARGEST }
+    }
+
+    /// Takes answers of so many bytes.
+    pub(crate) fn taking(self, largest: usize) -> Caller {
+        Caller { largest, ..self }
     }
 
     /// Sends JSON, or nothing, and gives back what is answered. Sets no deadline.
@@ -50,11 +59,10 @@ impl Caller {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).map_err(|_| "its address is none")?;
-        let failed =
-            |error: hyper_util::client::legacy::Error| if error.is_connect() { "cannot be reached" } else { "the connection failed" };
+        let failed = |error: hyper_util::client::legacy::Error| if error.is_connect() { UNREACHED } else { "the connection failed" };
         let answer = self.client.request(request).await.map_err(failed)?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|_| "its answer broke off, or is too long")?;
+        let body = Limited::new(answer.into_body(), self.largest).collect().await.map_err(|_| "its answer broke off, or is too long")?;
         Ok((status, body.to_bytes()))
     }
 }

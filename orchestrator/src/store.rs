@@ -1,10 +1,13 @@
-//! Where states, journal, overrides and samples of differences are kept. A port: SQLite here; another backend passes the same contract test.
+//! Where states, journal, overrides and samples of differences are kept. A port: SQLite for one orchestrator, etcd for
+//! several; both pass the same contract test.
 //!
 //! The law for every backend: what a call answered `Ok` to survives a crash of the machine. Calls may come concurrently.
 //! Every change that is published takes a new generation from one counter that never goes back, in the same transaction.
 
 #[cfg(test)]
 mod contract;
+pub(crate) mod etcd;
+pub(crate) mod everything;
 pub(crate) mod sqlite;
 
 use std::collections::BTreeMap;
@@ -37,6 +40,25 @@ pub enum StoreError {
     /// A newer version wrote it.
     #[error("the state database is of format {0}, newer than this program")]
     Newer(i64),
+    /// It is somewhere else by now.
+    #[error("this state has moved to {0}: name [orchestrator.etcd] in ficus.toml")]
+    Moved(String),
+    /// A move into etcd did not come to its end.
+    #[error("a state is only half in etcd: end its move with `ficus state move`, where it comes from")]
+    HalfMoved,
+    /// etcd does not answer, or refuses. A write may have been done all the same.
+    #[error("the state in etcd: {0}")]
+    Etcd(#[from] etcd::EtcdError),
+    /// Somebody else leads by now: nothing was written, and nothing will be.
+    #[error("another orchestrator leads by now, this one may write nothing")]
+    Deposed,
+}
+
+impl StoreError {
+    /// Whether it is about who may, not about what failed.
+    pub fn is_a_refusal(&self) -> bool {
+        matches!(self, StoreError::Taken(_) | StoreError::Moved(_) | StoreError::Newer(_) | StoreError::Deposed)
+    }
 }
 
 /// A state and the generations at which it was last published.

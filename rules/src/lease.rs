@@ -8,10 +8,14 @@
 //! The promise: once [`Leases::raise_floor`] has answered `true`, no gateway that decides by an older generation forwards
 //! a write, as long as clocks of gateways and orchestrator run equally fast within [`MARGIN`] in a validity.
 
+mod mandate;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::Steady;
+
+pub use mandate::Mandate;
 
 /// A validity counts from the departure of the report that it answers, which is earlier than its receipt here; and clocks
 /// do not run equally fast. For so much longer it is reckoned with.

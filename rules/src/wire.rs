@@ -7,6 +7,7 @@ mod agent;
 mod gateway;
 mod orders;
 mod quarantine;
+pub mod release;
 
 use std::collections::BTreeMap;
 

@@ -83,6 +83,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// A ledger whose tokens no other group has.
+    pub fn of_group(group: u32) -> Ledger {
+        Ledger { tokens: Arc::new(AtomicU64::new(u64::from(group) * 1_000_000)), ..Ledger::default() }
+    }
+
     /// A token that nobody had before.
     pub fn token(&self, prefix: &str) -> String {
         format!("{prefix}-{}", self.tokens.fetch_add(1, Ordering::Relaxed))

@@ -13,8 +13,10 @@
 
 pub mod audit;
 pub mod bare;
+pub mod cable;
 pub mod caller;
 pub mod demo;
+pub mod fleet;
 pub mod http;
 pub mod ledger;
 pub mod load;

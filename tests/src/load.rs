@@ -46,18 +46,27 @@ impl Load {
     /// # Errors
     /// Somebody cannot log in.
     pub async fn start(http: &Http, shape: Shape) -> Result<Load> {
-        let ledger = Ledger::default();
+        Load::start_as(http, shape, 0).await
+    }
+
+    /// The same with other people: those of group 1 share no record and no token with those of group 0.
+    ///
+    /// # Errors
+    /// Somebody cannot log in.
+    pub async fn start_as(http: &Http, shape: Shape, group: u32) -> Result<Load> {
+        let ledger = Ledger::of_group(group);
+        let (people, admins) = (shape.people * group, shape.admins * group);
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = Vec::new();
-        for number in 0..shape.people {
+        for number in people..people + shape.people {
             let name = if number % 4 == 0 { format!("staff{}", number / 4 + 1) } else { format!("student{}", number + 1) };
             callers.push((Caller::log_in(http.clone(), &name, PASSWORD).await?, false));
         }
-        for number in 0..shape.admins {
+        for number in admins..admins + shape.admins {
             callers.push((Caller::log_in(http.clone(), &format!("admin{}", number + 1), PASSWORD).await?, true));
         }
         let tasks = callers.into_iter().enumerate().map(|(seed, (caller, admin))| {
-            let person = script::Person::new(caller, ledger.clone(), seed as u64, admin);
+            let person = script::Person::new(caller, ledger.clone(), u64::from(people) + seed as u64, admin);
             let stop = Arc::clone(&stop);
             tokio::spawn(go_on(person, stop, shape.pause))
         });

@@ -2,6 +2,7 @@
 
 mod access;
 mod cache;
+mod etcd;
 mod identity;
 mod limits;
 mod listen;
@@ -18,6 +19,7 @@ use toml::Spanned;
 
 pub(super) use access::{Tls, Token};
 pub(super) use cache::Cache;
+pub(super) use etcd::Etcd;
 pub(super) use identity::{Ask, Django, Flask, Identity, Jwt, Users};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
@@ -97,6 +99,8 @@ pub(super) struct Redis {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Orchestrator {
     pub(super) listen: Spanned<String>,
+    pub(super) addresses: Vec<Spanned<String>>,
+    pub(super) etcd: Option<Etcd>,
     pub(super) token_file: Option<Spanned<PathBuf>>,
     pub(super) token: BTreeMap<Spanned<String>, Token>,
     pub(super) tls: Option<Tls>,
@@ -112,6 +116,8 @@ impl Default for Orchestrator {
     fn default() -> Self {
         Orchestrator {
             listen: unplaced("127.0.0.1:7070"),
+            addresses: Vec::new(),
+            etcd: None,
             token_file: None,
             token: BTreeMap::new(),
             tls: None,

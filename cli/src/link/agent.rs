@@ -73,7 +73,10 @@ async fn report(agent: &Agent, http: &Http, reach: &Reach) {
     loop {
         match http.send_json(Method::POST, "/api/v1/agents/report", &agent.report(), REPORT_LIMIT).await.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status.is_success() => {}
-            Ok(answer) => warn!(status = %answer.status, "a report was refused: {}", answer.detail()),
+            Ok(answer) => {
+                warn!(status = %answer.status, "a report was refused: {}", answer.detail());
+                tokio::time::sleep(AGAIN).await;
+            }
             Err(error) => reach.failed(&error),
         }
         let _ = tokio::time::timeout(BEAT, agent.changed()).await;

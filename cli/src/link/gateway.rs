@@ -68,7 +68,10 @@ async fn report(gateway: &Gateway, http: &Http, published: &Notify, known: &Noti
                 }
                 Err(error) => warn!(%error, "cannot read the answer to a report"),
             },
-            Ok(answer) => warn!(status = %answer.status, "a report was refused: {}", answer.detail()),
+            Ok(answer) => {
+                warn!(status = %answer.status, "a report was refused: {}", answer.detail());
+                tokio::time::sleep(AGAIN).await;
+            }
             Err(error) => reach.failed(&error),
         }
         // While writes are being drained, the orchestrator waits for these counts: do not let it wait for a whole beat.

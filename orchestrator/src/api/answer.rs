@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use ficus_rules::api::Problem;
+use ficus_rules::wire::release;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -51,9 +52,10 @@ pub(super) fn store_failed(failed: &StoreError) -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, failed.to_string())
 }
 
-/// No browser guesses what it is, or keeps data for the next one who sits there.
+/// No browser guesses what it is, or keeps data for the next one who sits there; and parts of Ficus see of which release it is.
 pub(super) async fn guarded(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
+    headers.insert(release::HEADER, HeaderValue::from(release::RELEASE));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer

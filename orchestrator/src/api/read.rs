@@ -27,6 +27,11 @@ pub(super) async fn ready(State(shared): State<Shares>) -> Response {
     ok(&json!({ "status": "ok", "generation": shared.publisher.generation() }))
 }
 
+/// Who stands by does not come here.
+pub(super) async fn leader() -> Response {
+    ok(&json!({ "leads": true }))
+}
+
 pub(super) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }

@@ -9,6 +9,9 @@ use ficus_rules::wire::{DifferenceSample, Overrides, PinOverride, RuleFile};
 use super::sqlite::SqliteStore;
 use super::{Change, JournalQuery, Note, Store};
 
+mod etcd;
+mod moving;
+
 #[tokio::test]
 async fn sqlite() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -19,6 +22,18 @@ async fn sqlite() {
 fn note(capability: Option<&str>, kind: &str) -> Note {
     let line = JournalLine { kind: kind.into(), text: format!("a {kind}"), detail: serde_json::json!({ "n": 1 }) };
     Note { at: Timestamp(7), capability: capability.map(Into::into), by: Some("ada".into()), line }
+}
+
+fn sample(capability: &str, at: u64) -> DifferenceSample {
+    DifferenceSample {
+        capability: capability.into(),
+        at: Timestamp(at),
+        method: "GET".into(),
+        path: "/users/7".into(),
+        legacy_status: 200,
+        modern_status: 500,
+        differences: Vec::new(),
+    }
 }
 
 async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
@@ -86,15 +101,6 @@ async fn holds(open: impl AsyncFn() -> Box<dyn Store>) {
     assert_eq!((head.id, store.journal_head().await.expect("it reads")), (4, head.clone()));
 
     // Of each capability the newest samples, and only those of who is asked about.
-    let sample = |capability: &str, at| DifferenceSample {
-        capability: capability.into(),
-        at: Timestamp(at),
-        method: "GET".into(),
-        path: "/users/7".into(),
-        legacy_status: 200,
-        modern_status: 500,
-        differences: Vec::new(),
-    };
     store.keep_samples(&[sample("users", 1), sample("notes", 2)], 3).await.expect("it writes");
     store.keep_samples(&[sample("users", 3), sample("users", 4), sample("users", 5)], 3).await.expect("it writes");
     store.close().await;

@@ -17,6 +17,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row as _, Sqlite, Transaction};
 
+use super::everything::Everything;
 use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
 
 /// The format of the tables below. 1: a journal without hashes.
@@ -39,6 +40,9 @@ const HEAD: &str = "journal_head";
 
 /// How the keys in `meta` begin under which notifiers keep how far they are.
 const NOTIFIED: &str = "notified:";
+
+/// Where `meta` keeps where the state is by now.
+const MOVED: &str = "moved";
 
 /// Entries by their ids, ascending and descending.
 const ENTRIES: [&str; 2] = [
@@ -66,10 +70,15 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Taken`] when another process has it open, and keeps it for longer than [`PATIENCE`].
     pub(crate) async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open_within(file, PATIENCE).await
+        SqliteStore::open_within(file, PATIENCE, false).await
     }
 
-    async fn open_within(file: &Path, patience: Duration) -> Result<SqliteStore, StoreError> {
+    /// Opens it to move it elsewhere, if nobody works on it; one that has been, only if `again`.
+    pub(crate) async fn open_to_move(file: &Path, again: bool) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_within(file, Duration::ZERO, again).await
+    }
+
+    async fn open_within(file: &Path, patience: Duration, also_moved: bool) -> Result<SqliteStore, StoreError> {
         let alone = alone(file, patience).await?;
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -82,8 +91,13 @@ impl SqliteStore {
             sqlx::query(table).execute(&pool).await?;
         }
         sqlx::query("INSERT OR IGNORE INTO meta (key, number) VALUES ('format', ?)").bind(FORMAT).execute(&pool).await?;
+        let moved = meta(&mut *pool.acquire().await?, MOVED).await?;
+        if let Some((_, to)) = moved.clone().filter(|_| !also_moved) {
+            return Err(StoreError::Moved(to));
+        }
         let format: i64 = sqlx::query_scalar("SELECT number FROM meta WHERE key = 'format'").fetch_one(&pool).await?;
-        if format > FORMAT {
+        // Of one that has moved, the number keeps older versions out.
+        if format > FORMAT && moved.is_none() {
             return Err(StoreError::Newer(format));
         }
         let store = SqliteStore { pool, alone };
@@ -91,6 +105,23 @@ impl SqliteStore {
             store.chain().await?;
         }
         Ok(store)
+    }
+
+    /// Everything that it holds.
+    pub(crate) async fn everything(&self) -> Result<Everything, StoreError> {
+        let generation = meta(&mut *self.pool.acquire().await?, "generation").await?.map_or(0, |(number, _)| number);
+        let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM meta ORDER BY key").fetch_all(&self.pool).await?;
+        let notifiers = keys.iter().filter_map(|key| key.strip_prefix(NOTIFIED)).map(str::to_owned).collect();
+        Everything::read(self, generation, notifiers).await
+    }
+
+    /// It is elsewhere from now on: no orchestrator begins with what stands here.
+    pub(crate) async fn has_moved(&self, to: &str) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        put_meta(&mut write, MOVED, 0, to).await?;
+        put_meta(&mut write, "format", FORMAT.unsigned_abs() + 1, "").await?;
+        write.commit().await?;
+        Ok(())
     }
 
     /// From format 1: what the journal holds is taken as it is, and linked.
@@ -368,7 +399,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("state.sqlite3");
         let first = SqliteStore::open(&file).await.expect("it opens");
-        let second = SqliteStore::open_within(&file, Duration::from_millis(120)).await;
+        let second = SqliteStore::open_within(&file, Duration::from_millis(120), false).await;
         assert!(matches!(second, Err(StoreError::Taken(_))), "the first one works on it");
         let (third, ()) = tokio::join!(SqliteStore::open(&file), async {
             tokio::time::sleep(Duration::from_millis(120)).await;

@@ -7,5 +7,6 @@ mod notifications;
 mod probes;
 mod returns;
 mod rules;
+mod several;
 mod support;
 mod way;

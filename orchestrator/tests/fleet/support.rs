@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ficus_orchestrator::{Config, Listener, Orchestrator, Role, Tokens};
+use ficus_orchestrator::{Backend, Config, Listener, Orchestrator, Role, Tokens};
 use ficus_rules::Timestamp;
 use ficus_rules::api::{CapabilityStatus, JournalEntry, Status};
 use ficus_rules::spec::Known;
@@ -98,7 +98,7 @@ impl World {
         std::fs::write(rules_dir.join("users.toml"), RULES).expect("a rule file");
         let mut config = Config {
             rules_dir,
-            state: directory.path().join("state.sqlite3"),
+            state: Backend::Sqlite(directory.path().join("state.sqlite3")),
             known: Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() },
             validity: Duration::from_secs(1),
             tick: Duration::from_millis(20),
@@ -214,6 +214,23 @@ impl Default for Http {
 }
 
 impl Http {
+    pub(crate) fn at(base: &str) -> Http {
+        let http = Http::default();
+        base.clone_into(&mut http.base.lock().expect("not poisoned"));
+        http
+    }
+
+    /// Where a call is sent on to, and what is said beside it.
+    pub(crate) async fn redirected(&self, path: &str) -> (String, Value) {
+        let uri = format!("{}{path}", self.base.lock().expect("not poisoned"));
+        let request = Request::builder().uri(uri).body(Full::default()).expect("a request");
+        let answer = self.client.request(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+        let location = answer.headers()["location"].to_str().expect("text").to_owned();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        (location, serde_json::from_slice(&body).expect("JSON"))
+    }
+
     pub(crate) async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Option<(StatusCode, Bytes)> {
         self.send_with(method, path, &[("content-type", "application/json")], body).await
     }

@@ -48,7 +48,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 28] = [
+const CONFIGURATION_KEYS: [(&str, &str); 29] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -62,6 +62,7 @@ const CONFIGURATION_KEYS: [(&str, &str); 28] = [
     ("[gateway.access_log]", "/properties/gateway/properties/access_log/properties"),
     ("[gateway.tracing]", "/properties/gateway/properties/tracing/properties"),
     ("[orchestrator]", "/properties/orchestrator/properties"),
+    ("[orchestrator.etcd]", "/properties/orchestrator/properties/etcd/properties"),
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
     ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),
     ("[orchestrator.notify.a]", "/properties/orchestrator/properties/notify/additionalProperties/properties"),

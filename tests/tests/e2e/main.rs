@@ -9,7 +9,10 @@ mod commands;
 mod console;
 mod demo;
 mod engines;
+#[path = "../../../orchestrator/tests/support/etcd.rs"]
+mod etcd;
 mod explain;
+mod fleet;
 mod grpc;
 mod handover;
 mod health;

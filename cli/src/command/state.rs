@@ -1,0 +1,31 @@
+//! `ficus state move`: the state of one orchestrator, from its file into the etcd of several. Works on both directly: no orchestrator may.
+
+use anyhow::{Result, anyhow, bail};
+use ficus_orchestrator::{NotMoved, move_state};
+
+use crate::args::Args;
+use crate::config::Config;
+use crate::exit::{BadConfiguration, Refused};
+use crate::run::state_file;
+
+/// Moves it, or says what would be moved.
+pub(super) async fn moved(args: &Args, dry_run: bool) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    let Some(etcd) = &config.etcd else {
+        bail!(BadConfiguration(format!("{} has no [orchestrator.etcd] to move the state to", args.config.display())));
+    };
+    let file = state_file(&config);
+    let moved = move_state(&file, etcd, dry_run).await.map_err(|why| match why {
+        NotMoved::Store(store) if !store.is_a_refusal() => anyhow!(store).context("the state was not moved"),
+        refused => anyhow!(Refused(refused.to_string())),
+    })?;
+    if args.json {
+        return super::print_json(&moved);
+    }
+    let (does, from) = (if dry_run { "would move" } else { "moved" }, file.display());
+    println!(
+        "{does} {} capabilities, {} entries of the journal, {} samples and generation {} from {from} to {}",
+        moved.capabilities, moved.journal, moved.samples, moved.generation, moved.to
+    );
+    Ok(())
+}

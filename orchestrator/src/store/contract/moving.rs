@@ -1,0 +1,121 @@
+//! A state that moves from its file into etcd: whole, once, and never while somebody works on it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ficus_rules::Timestamp;
+use ficus_rules::migration::State;
+use ficus_rules::wire::{Overrides, RuleFile};
+
+use super::etcd::server::EtcdServer;
+use super::etcd::{at, settings, won};
+use crate::mandate::Mandate;
+use crate::moving::{NotMoved, move_state};
+use crate::store::etcd::{Client, EtcdStore};
+use crate::store::everything::Everything;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Change, Store, StoreError};
+
+/// A file with something of every kind; what it holds.
+async fn filled(file: &Path) -> Everything {
+    let store = SqliteStore::open(file).await.expect("it opens");
+    let rules = vec![RuleFile { name: "users.toml".into(), text: "[capability]".into() }];
+    store.save_rules(&rules, &super::note(None, "rules")).await.expect("it writes");
+    for name in ["users", "notes"] {
+        let draft = State::draft(name, Timestamp(1));
+        let journal: Vec<_> = (0..150).map(|_| super::note(Some(name), "step")).collect();
+        let change = Change { from: 0, state: &draft, serving: true, orders: true, journal: &journal };
+        store.compare_and_swap(&change).await.expect("it writes").expect("nobody was there");
+    }
+    store.save_overrides(&Overrides::default(), &super::note(None, "pin")).await.expect("it writes");
+    store.keep_samples(&[super::sample("users", 2), super::sample("notes", 1), super::sample("users", 1)], 9).await.expect("it writes");
+    store.remember_gateway("gw/1").await.expect("it writes");
+    store.keep_notified("pager", 7).await.expect("it writes");
+    let all = store.everything().await.expect("it reads");
+    store.close().await;
+    all
+}
+
+/// What etcd holds, as whoever leads next finds it.
+async fn found(client: &Arc<Client>) -> Result<Everything, StoreError> {
+    let lead = won(client, &at(1)).await;
+    let store = EtcdStore::open(Arc::clone(client), lead, Mandate::alone()).await;
+    match store {
+        Ok(store) => {
+            let all = store.everything().await;
+            store.close().await;
+            all
+        }
+        Err(failed) => {
+            client.resign(lead).await;
+            Err(failed)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_state_moves_once_and_whole() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let (etcd, file) = (settings(&server.url()), directory.path().join("state.sqlite3"));
+    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Missing(_))));
+    assert!(!file.exists(), "asking makes none");
+    let all = filled(&file).await;
+    let client = Arc::new(Client::new(&etcd));
+
+    // Not while somebody works on either.
+    let working = SqliteStore::open(&file).await.expect("it opens");
+    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Store(StoreError::Taken(_)))));
+    working.close().await;
+    let lead = won(&client, &at(2)).await;
+    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::InUse(who)) if who == at(2).address));
+    client.resign(lead).await;
+
+    // A rehearsal changes nothing.
+    let rehearsed = move_state(&file, &etcd, true).await.expect("it could be moved");
+    assert_eq!((rehearsed.capabilities, rehearsed.journal, rehearsed.samples, rehearsed.generation), (2, 302, 3, all.generation));
+    assert!(client.found().await.expect("it reads") == crate::store::etcd::import::Found::Nothing);
+
+    assert_eq!(move_state(&file, &etcd, false).await.expect("it moves"), rehearsed);
+    let there = found(&client).await.expect("it is whole");
+    assert_eq!(there, all);
+    there.chained().expect("the chain is whole");
+    let moved = SqliteStore::open(&file).await;
+    assert!(matches!(moved.err(), Some(StoreError::Moved(to)) if to.contains("ficus/")), "nobody begins with the file");
+    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Occupied(_))));
+    let elsewhere = crate::Etcd { prefix: "other/".into(), ..etcd };
+    assert!(matches!(move_state(&file, &elsewhere, false).await, Err(NotMoved::Store(StoreError::Moved(_)))), "it has moved already");
+}
+
+/// Cut short before and after the file was marked.
+#[tokio::test]
+async fn a_move_that_was_cut_short_begins_anew() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let (etcd, file) = (settings(&server.url()), directory.path().join("state.sqlite3"));
+    let all = filled(&file).await;
+    let client = Arc::new(Client::new(&etcd));
+    for marked in [false, true] {
+        let lead = won(&client, &at(1)).await;
+        let half = EtcdStore::empty(Arc::clone(&client), lead, Mandate::alone());
+        let other = Everything { journal: all.journal[..9].to_vec(), ..all.clone() };
+        half.take_in(&other).await.expect("it writes");
+        half.close().await;
+        assert!(matches!(found(&client).await, Err(StoreError::HalfMoved)), "nobody begins with half a state");
+        if marked {
+            let source = SqliteStore::open_to_move(&file, false).await.expect("it opens");
+            source.has_moved("etcd").await.expect("it writes");
+            source.close().await;
+        }
+    }
+    move_state(&file, &etcd, false).await.expect("it moves");
+    assert_eq!(found(&client).await.expect("it is whole"), all);
+}
+
+#[tokio::test]
+async fn a_journal_that_was_tampered_with_is_not_moved() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let (etcd, file) = (settings(&server.url()), directory.path().join("state.sqlite3"));
+    filled(&file).await;
+    super::tamper(&file, "UPDATE journal SET actor = 'eve' WHERE id = 3").await;
+    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Journal(_))));
+    SqliteStore::open(&file).await.expect("it is the state, as before").close().await;
+}

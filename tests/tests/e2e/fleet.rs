@@ -1,0 +1,208 @@
+//! Several of everything: three gateways, two orchestrators on an etcd, PostgreSQL on both sides; and a leader that is killed, put to
+//! sleep, or cut off in the middle of a switch. Nobody at a gateway that lives notices, and nothing is lost or doubled.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::audit;
+use ficus_tests::fleet::{Fleet, Plan};
+use ficus_tests::http::Http;
+use ficus_tests::ledger::Ledger;
+use ficus_tests::load::{Load, Shape};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::Directory;
+use super::etcd::EtcdServer;
+use super::kills::{crash_at, until_accepted};
+use super::postgres::Server;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+const PEOPLE: Shape = Shape { people: 4, admins: 1, pause: Duration::from_millis(60) };
+/// Those through which no request may fail.
+const SPARED: usize = 2;
+/// The one that is cut off and killed.
+const HIT: usize = 2;
+
+struct World {
+    fleet: Fleet,
+    loads: Vec<Load>,
+    _etcd: EtcdServer,
+}
+
+impl World {
+    /// Everything runs, people are at work at every gateway, and the capability may be cut over.
+    async fn start(directory: &Directory) -> Result<World> {
+        let (etcd, server) = (EtcdServer::start(), Server::shared());
+        let plan = Plan {
+            gateways: 3,
+            orchestrators: 2,
+            users: 300,
+            school_database: Some(server.url(&server.database().await)),
+            service_database: Some(server.url(&server.database().await)),
+            etcd: etcd.port,
+        };
+        let fleet = Fleet::start(directory.path(), plan).await?;
+        let mut loads = Vec::new();
+        for gateway in 0..3 {
+            loads.push(Load::start_as(&fleet.http(gateway), PEOPLE, u32::try_from(gateway)?).await?);
+        }
+        fleet.operator()?.type_in(&["advance", "users"]).await?;
+        let walked = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
+        fleet.until("shadowing", PATIENCE, walked).await?;
+        Ok(World { fleet, loads, _etcd: etcd })
+    }
+
+    /// Wishes for a switch, and does something bad at the `moment`, which is given the leader; until the switch is done,
+    /// however often it is taken back and wished for anew.
+    async fn switch(&mut self, wish: &str, phase: &str, moment: impl AsyncFnOnce(&mut Fleet, usize) -> Result<()>) -> Result<()> {
+        let ready = |status: &Value| status["agent"]["forward"]["live"] == true && status["agent"]["reverse"]["live"] == true;
+        self.fleet.until("both streams", PATIENCE, ready).await?;
+        let leader = self.fleet.leader(PATIENCE).await?;
+        until_accepted(&self.fleet.operator()?, wish).await?;
+        moment(&mut self.fleet, leader).await?;
+        let begun = std::time::Instant::now();
+        loop {
+            let ended = |status: &Value| status["phase"] == phase || status["switch"].is_null();
+            let status = self.fleet.until("the switch to end", PATIENCE, ended).await?;
+            if status["phase"] == phase {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < PATIENCE, "the {wish} never came about: {status:#}");
+            let _ = self.fleet.operator()?.try_type(&[wish, "users"]).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Ends the load, and holds everything against the ledgers.
+    async fn settle(self) -> Result<Fleet> {
+        let mut ledgers = Vec::new();
+        for load in self.loads {
+            ledgers.push(load.stop().await);
+        }
+        let fleet = self.fleet;
+        let quiet = |status: &Value| {
+            let agent = &status["agent"];
+            agent["forward"]["live"] == true && agent["forward"]["lag_entries"] == 0 && agent["reverse"]["lag_entries"] == 0
+        };
+        fleet.until("the streams to be empty", PATIENCE, quiet).await?;
+        let operator = fleet.operator()?;
+        operator.type_in(&["verify", "users", "--wait", "120s"]).await?;
+        operator.type_in(&["journal", "--verify"]).await.context("the journal is one chain, whoever wrote it")?;
+        let (school, service) = fleet.databases();
+        let entries: Vec<_> = ledgers.iter().flat_map(Ledger::entries).collect();
+        let findings = audit::audit(&school, &service, &entries, &[]).await?;
+        ensure!(findings.lost.is_empty(), "lost {:?}", findings.lost);
+        ensure!(findings.doubled.is_empty(), "doubled {:?}", findings.doubled);
+        for (gateway, ledger) in ledgers.iter().enumerate() {
+            ensure!(ledger.stale_reads().is_empty(), "stale at gateway {gateway}: {:?}", ledger.stale_reads());
+            let failed = if gateway < SPARED { ledger.failures() } else { ledger.unexcused() };
+            ensure!(failed.is_empty(), "somebody at gateway {gateway} noticed: {failed:?} {:?}", ledger.samples());
+            ensure!(ledger.acknowledged() > 0, "nobody wrote at gateway {gateway}");
+            println!("gateway {gateway}: {} requests, {} acknowledged writes", ledger.requests(), ledger.acknowledged());
+        }
+        Ok(fleet)
+    }
+}
+
+/// Whether an orchestrator says itself that it leads.
+async fn says_that_it_leads(fleet: &Fleet, at: usize) -> bool {
+    let http = Http::new(&format!("http://127.0.0.1:{}", fleet.orchestrators[at].port), Duration::from_secs(5));
+    http.get("/leader").await.is_ok_and(|answer| answer.status.is_success())
+}
+
+/// A moment into a switch: of most of them it is the midst.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(rand::random_range(0..200))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_that_die_sleep_or_are_cut_off_in_a_switch_are_not_noticed() -> Result<()> {
+    let directory = Directory::new();
+    let mut world = World::start(&directory).await?;
+
+    // Killed; and started again, it stands by.
+    let killed = async |fleet: &mut Fleet, leader: usize| {
+        a_moment().await;
+        fleet.orchestrators[leader].process.kill()?;
+        let next = fleet.other_leader(Some(leader), PATIENCE).await?;
+        fleet.start_orchestrator(leader, &[])?;
+        ensure!(next != leader, "who is dead does not lead");
+        anyhow::Ok(())
+    };
+    world.switch("cutover", "soaking", killed).await.context("killed in a cutover")?;
+
+    // Asleep: when it wakes up, another one leads, and it says so at once.
+    let asleep = async |fleet: &mut Fleet, leader: usize| {
+        a_moment().await;
+        fleet.orchestrators[leader].process.signal(Signal::STOP);
+        let next = fleet.other_leader(Some(leader), PATIENCE).await;
+        fleet.orchestrators[leader].process.signal(Signal::CONT);
+        ensure!(!says_that_it_leads(fleet, leader).await, "it woke up, and believed to lead");
+        next.map(drop)
+    };
+    world.switch("revert", "reverted", asleep).await.context("asleep in a revert")?;
+
+    // Cut off from etcd: it stops by itself before the next one begins. And a gateway that nobody hears of.
+    let cut_off = async |fleet: &mut Fleet, leader: usize| {
+        a_moment().await;
+        fleet.orchestrators[leader].cables[0].cut();
+        fleet.gateways[HIT].cables.iter().for_each(|cable| cable.cut());
+        let next = fleet.other_leader(Some(leader), PATIENCE).await;
+        ensure!(!says_that_it_leads(fleet, leader).await, "two lead at once");
+        fleet.orchestrators[leader].cables[0].mend();
+        next.map(drop)
+    };
+    world.switch("cutover", "soaking", cut_off).await.context("cut off in a cutover")?;
+    world.fleet.gateways[HIT].cables.iter().for_each(|cable| cable.mend());
+
+    // A gateway dies in a switch, and comes back.
+    let gateway = async |fleet: &mut Fleet, _: usize| {
+        a_moment().await;
+        fleet.gateways[HIT].process.kill()?;
+        fleet.start_gateway(HIT)
+    };
+    world.switch("revert", "reverted", gateway).await.context("a gateway killed in a revert")?;
+
+    let fleet = world.settle().await?;
+    drop(fleet);
+    directory.passed();
+    Ok(())
+}
+
+/// The leader dies as it enters a step, at each of them, there and back; every restart is a rolling one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn leaders_that_die_at_each_step_of_a_switch() -> Result<()> {
+    let directory = Directory::new();
+    let mut world = World::start(&directory).await?;
+    for stage in ["fence", "drain", "fence_database", "catch_up", "verify", "sequences", "open", "release"] {
+        for (wish, phase) in [("cutover", "soaking"), ("revert", "reverted")] {
+            let armed = arm(&mut world.fleet, &format!("orchestrator:{stage}")).await?;
+            let died = async |fleet: &mut Fleet, leader: usize| {
+                ensure!(leader == armed, "the one that is armed leads");
+                fleet.orchestrators[leader].process.wait(PATIENCE).with_context(|| format!("{stage} was never reached"))?;
+                fleet.other_leader(Some(leader), PATIENCE).await?;
+                fleet.start_orchestrator(leader, &[])
+            };
+            world.switch(wish, phase, died).await.with_context(|| format!("a {wish}, died at {stage}"))?;
+        }
+    }
+    let fleet = world.settle().await?;
+    drop(fleet);
+    directory.passed();
+    Ok(())
+}
+
+/// Has an orchestrator lead that dies at a point, with another one standing by that does not.
+async fn arm(fleet: &mut Fleet, point: &str) -> Result<usize> {
+    let leader = fleet.leader(PATIENCE).await?;
+    let other = 1 - leader;
+    fleet.orchestrators[other].process.end(Duration::from_secs(20))?;
+    fleet.start_orchestrator(other, &crash_at(point))?;
+    ficus_tests::school::until_up(&format!("http://127.0.0.1:{}", fleet.orchestrators[other].port), "/health").await?;
+    fleet.orchestrators[leader].process.end(Duration::from_secs(20))?;
+    let next = fleet.other_leader(Some(leader), PATIENCE).await?;
+    fleet.start_orchestrator(leader, &[])?;
+    Ok(next)
+}
