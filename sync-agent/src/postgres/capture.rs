@@ -59,6 +59,7 @@ impl Endpoint {
     /// What follows a position, up to a limit, as far as it has arrived and others see it. Where the log ended at the beginning.
     async fn take_in(&self, feed: &mut Feed, after: Position, limit: usize) -> Result<u64, Error> {
         feed.drain(self, MOST_BYTES)?;
+        self.look_for_note().await?;
         let still = self.still.now();
         let log = self.look().await?;
         let end = log.end;
@@ -215,7 +216,7 @@ impl Source for Endpoint {
         let mut feed = self.feed.lock().await;
         feed.noted = feed.noted.max(last);
         feed.confirm(position.0);
-        self.move_slot(&mut feed, position.0).await
+        self.settle(&mut feed, position.0).await
     }
 
     async fn pruned(&self) -> Result<Position, Error> {
@@ -235,7 +236,7 @@ impl Source for Endpoint {
 
     async fn touch(&self, rows: &[Touched]) -> Result<(), Error> {
         // No row here has a key with a zero byte.
-        let _writing = self.still.write().await;
+        let _writing = self.unrest().await?;
         let rows: Vec<&Touched> = rows.iter().filter(|row| !matches!(&row.key, Value::Text(text) if text.contains('\0'))).collect();
         for rows in rows.chunks(1_000) {
             let mut tx = self.guarded().await?;

@@ -204,9 +204,9 @@ impl Feed {
         self.following().next().is_some_and(|transaction| transaction.torn)
     }
 
-    /// Whether all that has arrived is done with, but for what the agent writes.
-    pub(super) fn is_idle(&self) -> bool {
-        self.client.is_some() && self.ready.is_empty() && self.open.as_ref().is_none_or(|open| open.own)
+    /// Whether nothing that was read is kept, but what the agent itself writes.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.ready.is_empty() && self.open.as_ref().is_none_or(|open| open.own)
     }
 
     /// Lets go of the connection; what is known of the log stays known.

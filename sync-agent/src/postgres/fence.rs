@@ -114,7 +114,7 @@ impl Endpoint {
 
     pub(super) async fn fence_up(&self) -> Result<(), Error> {
         self.assert_intact().await?;
-        let _writing = self.still.write().await;
+        let _writing = self.unrest().await?;
         self.set_fence(CLOSING).await?;
         crash::point("fence");
         if let Err(error) = self.barrier().await {
@@ -125,7 +125,7 @@ impl Endpoint {
     }
 
     pub(super) async fn fence_down(&self) -> Result<(), Error> {
-        let _writing = self.still.write().await;
+        let _writing = self.unrest().await?;
         self.set_fence(OPEN).await
     }
 

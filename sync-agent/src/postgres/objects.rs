@@ -8,10 +8,15 @@ use sqlx::{PgConnection, Row};
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`). `pair`: what of each pair is looked at, as a digest.
+/// could not be read of it was remembered as a gap instead (`forgiven`); `rest` and `rest_turn` see `rest.rs`. `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = '_ficus.capture'::regclass AND attname = 'rest_turn') THEN
+    ALTER TABLE _ficus.capture ADD COLUMN rest bigint, ADD COLUMN rest_turn bigint;
+  END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS _ficus.gap (scope text NOT NULL, pair text NOT NULL, PRIMARY KEY (scope, pair));
 CREATE TABLE IF NOT EXISTS _ficus.pair (scope text NOT NULL, pair text NOT NULL, shape text NOT NULL, PRIMARY KEY (scope, pair));
 CREATE TABLE IF NOT EXISTS _ficus.identity (scope text NOT NULL, relation oid NOT NULL, was text NOT NULL, PRIMARY KEY (scope, relation));

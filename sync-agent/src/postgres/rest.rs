@@ -4,8 +4,14 @@
 //! It rests on what the fence rests on: whoever's turn it is, and nobody else, opens it. The log is read up to where it
 //! ended when the fence was found closed; from there on each look that finds it closed moves the position, unless this agent
 //! has switched it, or written for itself, since the look before. The slot then has no connection, and is moved now and then.
+//!
+//! That is noted for the next session, with the turn, once all before it is durable in the target; whoever switches the fence
+//! or writes takes the note back first. A note is believed by the turn after the one that made it.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use sqlx::Row as _;
 
 use super::feed::Feed;
 use super::fence::CLOSED;
@@ -16,20 +22,34 @@ use crate::error::Error;
 /// Between two moves of the slot: each reads the log anew from where the server can begin.
 pub(super) const MOVE: Duration = Duration::from_secs(10);
 
-/// Counts how often the agent has switched the fence or written what is to be captured; held while it does.
+/// How often the agent has switched the fence or written what is to be captured, and what is noted of that; held while it does.
 #[derive(Default)]
-pub(super) struct Still(tokio::sync::RwLock<u64>);
+pub(super) struct Still(tokio::sync::RwLock<Known>);
+
+/// What [`Still`] holds.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Known {
+    count: u64,
+    note: Note,
+}
+
+/// Where a session may rest from its beginning.
+#[derive(Default, Clone, Copy)]
+enum Note {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    None,
+    /// Everything up to here is durable in the target, and nothing after it is a change as long as the fence stays closed:
+    /// the turn before has said so.
+    Theirs(u64),
+    /// The same, said by this one.
+    Ours(u64),
+}
 
 impl Still {
-    /// The agent does what has to be read.
-    pub(super) async fn write(&self) -> tokio::sync::RwLockWriteGuard<'_, u64> {
-        let mut count = self.0.write().await;
-        *count += 1;
-        count
-    }
-
-    /// How often it has; `None` while it does. It does not while this is held.
-    pub(super) fn now(&self) -> Option<tokio::sync::RwLockReadGuard<'_, u64>> {
+    /// Nothing is written or switched while this is held; `None` while it is.
+    pub(super) fn now(&self) -> Option<tokio::sync::RwLockReadGuard<'_, Known>> {
         self.0.try_read().ok()
     }
 }
@@ -39,6 +59,8 @@ impl Still {
 pub(super) struct Rest {
     /// It was found closed when the log ended here, by this count of [`Still`].
     closed: Option<(u64, u64)>,
+    /// It was looked for before: what was noted says nothing of what came since.
+    looked: bool,
     /// The log is not read from here on.
     pub(super) since: Option<u64>,
     /// When the slot was moved last.
@@ -47,24 +69,27 @@ pub(super) struct Rest {
 
 impl Feed {
     /// Whether nothing after a position has to be read: then everything up to the end of the log has arrived.
-    pub(super) fn rests(&mut self, after: u64, log: &Log, still: Option<u64>) -> bool {
-        let Some(count) = still.filter(|_| log.closed) else {
+    pub(super) fn rests(&mut self, after: u64, log: &Log, known: Option<Known>) -> bool {
+        let first = !std::mem::replace(&mut self.rest.looked, true);
+        let Some(Known { count, note }) = known.filter(|_| log.closed) else {
             (self.rest.closed, self.rest.since) = (None, None);
             return false;
         };
-        let closed = match self.rest.closed {
-            Some((closed, known)) if known == count => closed,
+        let closed = match (self.rest.closed, note) {
+            (Some((closed, known)), _) if known == count => closed,
+            // What was noted is durable, whatever position the target remembers.
+            (_, Note::Theirs(noted)) if first => noted.min(after),
             _ => {
                 self.rest.since = None;
-                self.rest.closed = Some((log.end, count));
                 log.end
             }
         };
+        self.rest.closed = Some((closed, count));
         match self.rest.since {
             // It is asked for again.
             Some(since) if after < since => self.rest.since = None,
             Some(_) => self.received = log.end,
-            None if self.is_idle() && after >= closed => {
+            None if after >= closed && self.holds_nothing() => {
                 self.disconnect();
                 self.received = log.end;
                 self.rest = Rest { since: Some(after), moved: Some(Instant::now()), ..std::mem::take(&mut self.rest) };
@@ -76,20 +101,65 @@ impl Feed {
 }
 
 impl Endpoint {
-    /// Moves the slot of a log that is not read, seldom, so that the server need not keep it.
-    pub(super) async fn move_slot(&self, feed: &mut Feed, to: u64) -> Result<(), Error> {
-        let due = feed.rest.since.is_some() && feed.rest.moved.is_none_or(|moved| moved.elapsed() >= MOVE);
-        if !due {
+    /// Whoever switches the fence, or writes what is to be captured, holds this meanwhile.
+    pub(super) async fn unrest(&self) -> Result<tokio::sync::RwLockWriteGuard<'_, Known>, Error> {
+        let mut known = self.still.0.write().await;
+        known.count += 1;
+        if !matches!(known.note, Note::None) {
+            let mut tx = self.guarded().await?;
+            let forget = "UPDATE _ficus.capture SET rest = NULL WHERE scope = $1 AND rest IS NOT NULL";
+            sqlx::query(forget).bind(&self.names.scope).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            tx.commit().await.map_err(|e| self.failed(e))?;
+            known.note = Note::None;
+        }
+        Ok(known)
+    }
+
+    /// Finds out, once, what the turn before has noted.
+    pub(super) async fn look_for_note(&self) -> Result<(), Error> {
+        if self.still.now().is_some_and(|known| !matches!(known.note, Note::Unknown)) {
             return Ok(());
         }
-        feed.rest.moved = Some(Instant::now());
+        let mut known = self.still.0.write().await;
+        let query = "SELECT rest FROM _ficus.capture WHERE scope = $1 AND rest_turn = $2 - 1";
+        let query = sqlx::query(query).bind(&self.names.scope).bind(self.epoch.load(Ordering::Acquire));
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let row = query.fetch_optional(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let noted: Option<i64> = row.map(|row| row.try_get(0)).transpose().map_err(|e| self.failed(e))?.flatten();
+        // One of an earlier turn may still stand there, for nobody to believe.
+        known.note = noted.and_then(|noted| u64::try_from(noted).ok()).map_or(Note::None, Note::Theirs);
+        Ok(())
+    }
+
+    /// A log that is not read, up to where the target has everything: the next session need not read it either. Moves the slot,
+    /// seldom, so that the server need not keep it.
+    pub(super) async fn settle(&self, feed: &mut Feed, durable: u64) -> Result<(), Error> {
+        let Some(since) = feed.rest.since.filter(|since| durable >= *since) else { return Ok(()) };
+        let move_it = feed.rest.moved.is_none_or(|moved| moved.elapsed() >= MOVE);
+        let mut known = self.still.0.write().await;
+        let unnoted = !matches!(known.note, Note::Ours(at) if at >= since);
+        if !(move_it || unnoted) || feed.rest.closed.is_none_or(|(_, count)| count != known.count) {
+            return Ok(());
+        }
         // It still is our turn, and therefore has been all the time.
         let mut tx = self.guarded().await?;
-        let closed = self.fence_value(&mut tx).await? == CLOSED;
-        tx.rollback().await.map_err(|e| self.failed(e))?;
-        if !closed {
-            return Ok(());
+        if self.fence_value(&mut tx).await? != CLOSED {
+            return tx.rollback().await.map_err(|e| self.failed(e));
         }
+        let note = "UPDATE _ficus.capture SET rest = $2, rest_turn = $3 WHERE scope = $1";
+        let note = sqlx::query(note).bind(&self.names.scope).bind(i64::try_from(durable).unwrap_or(i64::MAX));
+        note.bind(self.epoch.load(Ordering::Acquire)).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        known.note = Note::Ours(durable);
+        drop(known);
+        if move_it {
+            feed.rest.moved = Some(Instant::now());
+            self.move_slot(durable).await?;
+        }
+        Ok(())
+    }
+
+    async fn move_slot(&self, to: u64) -> Result<(), Error> {
         let advance = "SELECT pg_replication_slot_advance(slot_name, '0/0'::pg_lsn + $2::numeric) FROM pg_catalog.pg_replication_slots
             WHERE slot_name = $1 AND NOT active AND confirmed_flush_lsn < '0/0'::pg_lsn + $2::numeric";
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;

@@ -16,15 +16,25 @@ struct Resting {
 impl Resting {
     async fn new() -> Resting {
         let bed = Bed::new("name text", &[]).await;
-        let side = Endpoint::new(bed.opened[1].clone(), "test", Side::Modern, &bed.plans).await.unwrap();
-        side.prepare().await.unwrap();
-        side.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+        let side = session(&bed).await;
         let app = bed.app(Side::Modern).await;
         let position = side.end_position().await.unwrap();
         side.fence(true).await.unwrap();
         let mut resting = Resting { bed, side, app, position };
         assert_eq!(resting.rest().await, [], "nobody wrote");
         resting
+    }
+
+    /// What was read is durable; then another session begins, which the target remembers nothing new for.
+    async fn session(&mut self) {
+        self.side.confirm(self.position).await.unwrap();
+        self.side = session(&self.bed).await;
+    }
+
+    /// Whether the first look finds that nothing has to be read.
+    async fn rests_at_once(&self, after: Position) -> bool {
+        let batch = self.side.read(after, 100, &[]).await.unwrap();
+        self.side.feed.lock().await.rest.since.is_some() && batch.upto == batch.end
     }
 
     /// Reads on until reading rests; the keys that came.
@@ -55,6 +65,65 @@ impl Resting {
     }
 }
 
+async fn session(bed: &Bed) -> Endpoint {
+    let side = Endpoint::new(bed.opened[1].clone(), "test", Side::Modern, &bed.plans).await.unwrap();
+    side.prepare().await.unwrap();
+    side.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+    side
+}
+
+const STRANGE: &str = "INSERT INTO \"the new\".\"Item\" VALUES (2, 'by somebody')";
+
+#[tokio::test]
+async fn the_next_session_need_not_read_it_either() {
+    let mut side = Resting::new().await;
+    let start = side.position;
+    side.session().await;
+    side.write(1).await;
+    assert!(side.rests_at_once(start).await);
+    // Nor the one after it.
+    side.session().await;
+    assert!(side.rests_at_once(start).await);
+    // But where a turn lies between, whose agent may not have known of the note.
+    side.side.confirm(side.position).await.unwrap();
+    session(&side.bed).await;
+    let fence = text(&mut side.app, "SELECT relname::text FROM pg_class WHERE relkind = 'S' AND relname LIKE 'fence%'").await.unwrap();
+    exec(&mut side.app, &format!("SELECT setval('_ficus.{fence}', 1)")).await;
+    exec(&mut side.app, STRANGE).await;
+    exec(&mut side.app, &format!("SELECT setval('_ficus.{fence}', 3)")).await;
+    side.side = session(&side.bed).await;
+    side.position = start;
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+}
+
+#[tokio::test]
+async fn the_next_session_reads_what_was_written_since_the_fence_was_opened() {
+    let mut side = Resting::new().await;
+    let start = side.position;
+    side.side.confirm(start).await.unwrap();
+    side.side.fence(false).await.unwrap();
+    exec(&mut side.app, STRANGE).await;
+    side.side.fence(true).await.unwrap();
+    side.side = session(&side.bed).await;
+    assert!(!side.rests_at_once(start).await);
+    side.side = session(&side.bed).await;
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+}
+
+#[tokio::test]
+async fn a_note_says_nothing_of_what_comes_after_the_first_look() {
+    let mut side = Resting::new().await;
+    side.session().await;
+    assert!(side.rests_at_once(side.position).await);
+    // Somebody opens the fence by hand, and closes it again.
+    let fence = text(&mut side.app, "SELECT relname::text FROM pg_class WHERE relkind = 'S' AND relname LIKE 'fence%'").await.unwrap();
+    exec(&mut side.app, &format!("SELECT setval('_ficus.{fence}', 1)")).await;
+    assert!(!side.rests_at_once(side.position).await);
+    exec(&mut side.app, STRANGE).await;
+    exec(&mut side.app, &format!("SELECT setval('_ficus.{fence}', 3)")).await;
+    assert_eq!(side.rest().await, [Value::Int(2)]);
+}
+
 #[tokio::test]
 async fn a_fenced_log_is_not_read_and_goes_on_where_it_was_opened() {
     let mut side = Resting::new().await;
@@ -69,7 +138,7 @@ async fn a_fenced_log_is_not_read_and_goes_on_where_it_was_opened() {
     }
     // WHEN it is opened, and somebody writes
     side.side.fence(false).await.unwrap();
-    exec(&mut side.app, "INSERT INTO \"the new\".\"Item\" VALUES (2, 'by somebody')").await;
+    exec(&mut side.app, STRANGE).await;
     side.write(3).await;
     side.side.fence(true).await.unwrap();
     // THEN that is found, though it is closed again by now; and what was applied is not
@@ -88,7 +157,7 @@ async fn what_was_read_before_the_rest_may_be_asked_for_again() {
     let mut side = Resting::new().await;
     side.side.fence(false).await.unwrap();
     let start = side.position;
-    exec(&mut side.app, "INSERT INTO \"the new\".\"Item\" VALUES (2, 'by somebody')").await;
+    exec(&mut side.app, STRANGE).await;
     side.side.fence(true).await.unwrap();
     assert_eq!(side.rest().await, [Value::Int(2)]);
     side.position = start;
