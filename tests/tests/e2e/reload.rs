@@ -33,7 +33,6 @@ cutover = true
     )
 }
 
-const RELOADS: u32 = 1_000;
 /// Each sends fifty requests a second where the machine lets it: a good deal more than is asked for.
 const CALLERS: u32 = 8;
 /// WebSockets that are open, and talking, all the time.
@@ -41,6 +40,16 @@ const TALKERS: u32 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
+    reload_under_load(1_000).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: `make soak`"]
+async fn ten_thousand_reloads_under_load_fail_nobody() -> Result<()> {
+    reload_under_load(10_000).await
+}
+
+async fn reload_under_load(reloads: u32) -> Result<()> {
     let directory = Directory::new();
     let (origin, a, b, chat) = (Origin::start("origin").await?, Origin::start("a").await?, Origin::start("b").await?, Chat::start().await?);
     let upstreams = [("origin", origin.port), ("a", a.port), ("b", b.port), ("chat", chat.port)];
@@ -52,7 +61,7 @@ async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
     let talkers: Vec<_> = (0..TALKERS).map(|_| tokio::spawn(talk(bare.port(), Arc::clone(&stop)))).collect();
     let admin = Http::new(&bare.admin_url(), Duration::from_secs(10));
     let started = Instant::now();
-    for reload in 0..RELOADS {
+    for reload in 0..reloads {
         let letter = if reload % 2 == 0 { "b" } else { "a" };
         let file = bare.directory.join("rules/mix.toml");
         std::fs::write(file.with_extension("new"), mix(letter))?;
@@ -72,7 +81,7 @@ async fn a_thousand_reloads_under_load_fail_nobody() -> Result<()> {
     let [by_a, by_b] = seen.map(|count| count.load(Ordering::Relaxed));
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let rate = requests as f64 / took;
-    println!("{requests} requests ({rate:.0}/s) during {RELOADS} reloads in {took:.1} s, {by_a} by a, {by_b} by b, 0 failed");
+    println!("{requests} requests ({rate:.0}/s) during {reloads} reloads in {took:.1} s, {by_a} by a, {by_b} by b, 0 failed");
     println!("echoes of each WebSocket: {echoes:?}, 0 closed");
     assert!(rate >= 200.0, "{rate:.0} requests a second");
     assert!(echoes.iter().all(|count| *count >= 50), "WebSockets that hardly spoke during the reloads: {echoes:?}");
