@@ -86,6 +86,8 @@ static GENERATION: LazyLock<IntGauge> =
 static COMPLAINTS: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("ficus_rules_complaints", "What is wrong with the rule files as they are; older ones serve").expect(ONCE)
 });
+static FLAGS_EXPIRED: LazyLock<IntGauge> =
+    LazyLock::new(|| register_int_gauge!("ficus_flags_expired", "Feature flags whose last day has come").expect(ONCE));
 static RELOAD_FAILURES: LazyLock<IntCounter> = LazyLock::new(|| {
     register_int_counter!("ficus_rules_reload_failures_total", "Rule sets that were refused; the last good one served on").expect(ONCE)
 });
@@ -222,6 +224,11 @@ pub(crate) fn generation(generation: u64) {
 /// What is wrong with the rule files as they are.
 pub(crate) fn complaints(errors: usize) {
     COMPLAINTS.set(count(errors));
+}
+
+/// Flags that somebody should look at.
+pub(crate) fn flags_expired(flags: usize) {
+    FLAGS_EXPIRED.set(count(flags));
 }
 
 /// A rule set was refused.

@@ -252,6 +252,7 @@ impl Reconciler {
             metrics::gateway(&gateway.name, gateway.reported, now);
         }
         metrics::complaints(self.view.complaints.iter().filter(|complaint| !complaint.warning).count());
+        metrics::flags_expired(self.view.rulebook.rules.flags.values().filter(|flag| flag.is_expired(now)).count());
     }
 }
 

@@ -54,9 +54,13 @@ pub(crate) fn elsewhere(carried: &mut Carried, why: Why) -> bool {
     if !carried.tried.contains(tried) {
         carried.tried.push(tried.clone());
     }
-    let may = carried.tried.len() < INSTANCES && pool.has_other(&carried.tried) && (why == Why::Connect || pool.may_repeat(now));
-    if may {
-        metrics().retries.with_label_values(&[pool.name(), why.as_str()]).inc();
+    if carried.tried.len() >= INSTANCES || !pool.has_other(&carried.tried) {
+        return false;
+    }
+    let may = why == Why::Connect || pool.may_repeat(now);
+    match may {
+        true => metrics().retries.with_label_values(&[pool.name(), why.as_str()]).inc(),
+        false => metrics().retries_refused.with_label_values(&[pool.name()]).inc(),
     }
     may
 }

@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) instances: IntGaugeVec,
     pub(crate) ejections: IntCounterVec,
     pub(crate) retries: IntCounterVec,
+    pub(crate) retries_refused: IntCounterVec,
     pub(crate) discovery_failures: IntCounterVec,
     pub(crate) plugin_answers: IntCounterVec,
     pub(crate) limits_unshared: IntCounterVec,
@@ -120,6 +121,11 @@ impl Metrics {
                 "ficus_upstream_retries_total",
                 "Requests that went on to another instance, by reason",
                 &["upstream", "reason"],
+            ),
+            retries_refused: counters(
+                "ficus_upstream_retries_refused_total",
+                "Reads that could have gone on to another instance, but for the budget",
+                &["upstream"],
             ),
             circuit: gauges(
                 "ficus_upstream_circuit",
@@ -205,7 +211,7 @@ pub(crate) fn begin_upstream(upstream: &str, states: &[&str]) {
         let _ = metrics.upstream_requests.with_label_values(&[upstream, state]);
     }
     let _ = metrics.circuit.with_label_values(&[upstream]);
-    for counter in [&metrics.ejections, &metrics.discovery_failures] {
+    for counter in [&metrics.ejections, &metrics.discovery_failures, &metrics.retries_refused] {
         let _ = counter.with_label_values(&[upstream]);
     }
 }
