@@ -10,7 +10,7 @@ MONOLITH := tests/systems/student-management/monolith
 # Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
 # processors by itself.
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench soak simulate mutations packages packages-test python python-test release debug monolith-tests clean
+.PHONY: help demo test check lint bench soak fuzz simulate mutations packages packages-test python python-test release debug monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: packages-test python release ## Measure; one JSON object a line; fails at
 
 soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 100,000 cases of every property (hours)
 	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
+
+fuzz: packages ## Anything at all into every parser of our own: FICUS_FUZZ_SECONDS=60 for each of some twenty (seed: FICUS_FUZZ_SEED)
+	FICUS_FUZZ_SECONDS=$${FICUS_FUZZ_SECONDS:-60} $(CARGO) test --workspace --lib --test rules -- --nocapture fuzz:: whatever_is_announced cookies_are_read_from a_token_is_genuine
 
 simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
 	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever

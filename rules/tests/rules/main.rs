@@ -5,6 +5,10 @@ mod comparing;
 mod csrf;
 mod deciding;
 mod examples;
+mod fuzz;
+#[path = "../support/mutator.rs"]
+mod mutator;
 mod properties;
+mod ramp;
 mod routing;
 mod support;
