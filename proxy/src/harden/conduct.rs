@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::frames::{Frame, Kind};
 use crate::config::Limits;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes that a client may send on a stream before we ask for more.
 pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 /// The same of the whole connection, before our first window update.
@@ -62,6 +65,8 @@ pub(super) struct Conduct {
     open: HashSet<u32>,
     /// There was enough on this connection, and nothing is under way since.
     over: Option<Instant>,
+    /// The stream that was begun last.
+    newest: u32,
     /// Until when waiting is accounted for.
     looked: Instant,
     /// Streams that were begun.
@@ -80,6 +85,7 @@ impl Conduct {
             idle_work: Allowance::new(1_000, 200, now),
             open: HashSet::new(),
             over: None,
+            newest: 0,
             looked: now,
             begun: 0,
         }
@@ -109,15 +115,15 @@ impl Conduct {
             Kind::Headers => {
                 self.continuations = 0;
                 self.head = (!frame.ends_headers()).then_some(now);
-                if frame.ends_stream() {
-                    // Of trailers as well.
-                    self.bodies.remove(&frame.stream);
-                } else {
-                    let begun = || Body { came: 0, waited: Duration::ZERO, window: STREAM_WINDOW.into() };
-                    self.bodies.entry(frame.stream).or_insert_with(begun);
-                }
-                if self.open.insert(frame.stream) {
+                // Streams have growing numbers (RFC 9113, 5.1.1): what is not greater are trailers, perhaps of one that has ended.
+                if frame.stream > self.newest {
+                    self.newest = frame.stream;
                     self.begun = self.begun.saturating_add(1);
+                    self.open.insert(frame.stream);
+                    self.bodies.insert(frame.stream, Body { came: 0, waited: Duration::ZERO, window: STREAM_WINDOW.into() });
+                }
+                if frame.ends_stream() {
+                    self.bodies.remove(&frame.stream);
                 }
             }
             Kind::Continuation => {
