@@ -99,12 +99,21 @@ impl Django {
         self.sessions.forget(&[cookie]);
     }
 
-    /// It was ended. What lives in the cookie alone Django itself cannot end: here it is worth nothing from now on.
+    /// It was ended. What lives in the cookie alone Django itself cannot end: here it is worth nothing from now on. What was
+    /// nobody's session has no place in that memory: strangers could push others out of it.
     pub(super) fn end(&self, cookie: &str) {
-        if self.settings.sessions == DjangoSessions::Cookie {
+        if self.settings.sessions == DjangoSessions::Cookie && self.is_somebodys(cookie) {
             self.sessions.end(cookie);
         }
         self.forget(cookie);
+    }
+
+    /// Whether a cookie is a session of a user, or one that is signed and cannot be read here.
+    fn is_somebodys(&self, cookie: &str) -> bool {
+        match read_cookie_session(cookie, &self.secrets, self.settings.session_age, Timestamp::from(SystemTime::now())) {
+            Ok(session) => session.user.is_some(),
+            Err(reason) => matches!(reason, SessionError::Serialiser),
+        }
     }
 
     /// Whether the last look-up failed.
@@ -187,5 +196,32 @@ async fn file(path: &Path) -> Result<Option<(String, Timestamp)>, Failure> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ficus_rules::Timestamp;
+    use ficus_rules::identity::django::{COOKIE_SESSION_SALT, Secrets};
+    use ficus_rules::identity::signing::dumps;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::Django;
+    use crate::config::{DjangoIdentity, DjangoSessions, SessionDatabase};
+
+    #[test]
+    fn only_what_was_somebodys_session_is_remembered_as_ended() {
+        let database = SessionDatabase::Sqlite(Box::new(SqliteConnectOptions::new()));
+        let settings = DjangoIdentity { sessions: DjangoSessions::Cookie, ..DjangoIdentity::new(database, vec!["a secret".into()]) };
+        let django = Django::new(settings).expect("a way to know callers");
+        let sign = |json: &str, key: &str| {
+            dumps(json.as_bytes(), COOKIE_SESSION_SALT, &Secrets { keys: vec![key.into()] }, Timestamp::from(SystemTime::now()))
+        };
+        let user = r#"{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"h"}"#;
+        let cookies = [sign(user, "a secret"), sign(user, "made up"), sign("{}", "a secret"), "x".to_owned()];
+        cookies.iter().for_each(|cookie| django.end(cookie));
+        assert_eq!(cookies.map(|cookie| django.sessions.is_ended(&cookie)), [true, false, false, false]);
     }
 }
