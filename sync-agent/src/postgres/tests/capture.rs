@@ -232,3 +232,30 @@ async fn a_table_gets_its_identity_back_by_an_index_of_another_schema() {
     bed.opened[1].remove("test", Side::Modern).await.unwrap();
     assert_eq!(text(&mut modern, identity).await.as_deref(), Some("i"));
 }
+
+/// What `FicusSlotGrows` looks at. The server lets the log go at its next checkpoint, not at once.
+#[tokio::test]
+async fn the_log_that_a_slot_keeps_grows_until_it_is_confirmed() {
+    let bed = Bed::new("name text", &[]).await;
+    let (mut app, mut root) = (bed.app(Side::Legacy).await, Server::shared().root(&bed.names[0]).await);
+    let mut position = bed.legacy.end_position().await.unwrap();
+    let before = bed.legacy.kept_log().await.unwrap();
+    // GIVEN an agent that is behind
+    exec(&mut app, "INSERT INTO item SELECT i, repeat(md5(i::text), 30) FROM generate_series(1, 12000) i").await;
+    let grown = bed.legacy.kept_log().await.unwrap();
+    assert!(grown > before + (8 << 20), "{before} bytes, then {grown}");
+    // WHEN it has read and confirmed everything THEN the slot keeps little again
+    let shrinks = async {
+        loop {
+            exec(&mut root, "CHECKPOINT").await;
+            exec(&mut app, "UPDATE item SET name = 'later' WHERE id = 1").await;
+            position = bed.read(position).await.upto;
+            bed.legacy.confirm(position).await.unwrap();
+            if bed.legacy.kept_log().await.unwrap() < grown / 2 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), shrinks).await.expect("the slot lets go of the log");
+}
