@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
+use ficus_rules::api::CapabilityStatus;
 use ficus_rules::migration::{Phase, Stage};
 use hyper::{Method, StatusCode};
 use serde_json::json;
@@ -48,25 +49,29 @@ async fn there_and_back_and_there_again() {
 async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
     let world = World::start(|_| {}).await;
     walk_in(&world).await;
-    spoil(&world, Stage::CatchUp, Side::Modern, true).await;
-    world.must("cutover").await;
-    world.until("catching up", |s| s.stage == Some(Stage::CatchUp)).await;
-    let deaf = &world.gateway.deaf;
-    deaf.store(true, Ordering::SeqCst);
-    // Nothing that it asked for before is under way any more.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    world.must("abort").await;
-    spoil(&world, Stage::CatchUp, Side::Modern, false).await;
-    world.until("back", |s| s.switch.is_none()).await;
+    abort_while_the_gateway_is_deaf(&world).await;
     let (status, body) = world.wish("cutover").await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(body["detail"].as_str().is_some_and(|detail| detail.contains("gateway gw-1 is at generation")), "{body}");
     let (cutover, ()) = tokio::join!(world.wish("cutover"), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        deaf.store(false, Ordering::SeqCst);
+        world.gateway.deaf.store(false, Ordering::SeqCst);
     });
     assert_eq!(cutover.0, StatusCode::OK, "{}", cutover.1);
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
+}
+
+/// A cutover is begun and taken back; of the latter the gateway hears nothing, and it stays deaf.
+async fn abort_while_the_gateway_is_deaf(world: &World) -> CapabilityStatus {
+    spoil(world, Stage::CatchUp, Side::Modern, true).await;
+    world.must("cutover").await;
+    world.until("catching up", |s| s.stage == Some(Stage::CatchUp)).await;
+    world.gateway.deaf.store(true, Ordering::SeqCst);
+    // Nothing that it asked for before is under way any more.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.must("abort").await;
+    spoil(world, Stage::CatchUp, Side::Modern, false).await;
+    world.until("back", |s| s.switch.is_none()).await
 }
 
 /// The abort finds nothing under way and says so; nothing may begin behind its back.
@@ -74,20 +79,12 @@ async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
 async fn an_abort_ends_the_wait_of_a_cutover_that_was_not_begun() {
     let world = World::start(|_| {}).await;
     walk_in(&world).await;
-    spoil(&world, Stage::CatchUp, Side::Modern, true).await;
-    world.must("cutover").await;
-    world.until("catching up", |s| s.stage == Some(Stage::CatchUp)).await;
-    let deaf = &world.gateway.deaf;
-    deaf.store(true, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    world.must("abort").await;
-    spoil(&world, Stage::CatchUp, Side::Modern, false).await;
-    let back = world.until("back", |s| s.switch.is_none()).await;
+    let back = abort_while_the_gateway_is_deaf(&world).await;
     let (cutover, ()) = tokio::join!(world.wish("cutover"), async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let (status, _) = world.wish("abort").await;
         assert_eq!(status, StatusCode::CONFLICT, "nothing is under way");
-        deaf.store(false, Ordering::SeqCst);
+        world.gateway.deaf.store(false, Ordering::SeqCst);
     });
     assert_eq!(cutover.0, StatusCode::CONFLICT, "{}", cutover.1);
     world.until("the gateway to have caught up", |s| s.waiting_for.iter().all(|w| !w.text.contains("is at generation"))).await;
