@@ -4,6 +4,7 @@
 mod alerts;
 mod documentation;
 mod grafana;
+mod kinds;
 mod manifests;
 mod phases;
 mod reference;

@@ -55,8 +55,11 @@ address = "127.0.0.1:8100"
 database = "sqlite://users.sqlite3"
 "#;
 
+/// A key that no place has.
+pub(crate) const NOBODYS: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 34] = [
+pub(crate) const PLACES: [(&str, &str); 39] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -73,18 +76,23 @@ pub(crate) const PLACES: [(&str, &str); 34] = [
     ("a plugin `request_size`", "[plugins.request_size]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `version`", "[plugins.version]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `rewrite`", "[plugins.rewrite]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `rewrite` query", "[plugins.rewrite]\nquery = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("a plugin `request_headers`", "[plugins.request_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a plugin `response_headers`", "[plugins.response_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `security_headers`", "[plugins.security_headers]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a plugin `compression`", "[plugins.compression]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[route]] deadlines", "[[route]]\npath = \"/\"\ndeadlines = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("[[route]] cache", "[[route]]\npath = \"/\"\ncache = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
+    ("[[route]] require", "[[route]]\npath = \"/\"\nrequire = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("a condition", "[[route]]\npath = \"/\"\nquery = { a = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 } }\n"),
     ("[cohort]", "[cohort]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("a claim", "[claims]\na = { qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
     ("[[step]]", "[[step]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate]", "[gate.qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     ("[gate.errors]", "[gate.errors]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.latency_p99]", "[gate.latency_p99]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.shadow]", "[gate.shadow]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
+    ("[gate.lag]", "[gate.lag]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.parity]", "[gate.parity]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.quarantine]", "[gate.quarantine]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
     ("[gate.NAME]", "[gate.own]\npromql = \"up\"\nmax = 1\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
@@ -157,6 +165,14 @@ fn the_reference_of_the_rule_language_knows_every_key() -> Result<()> {
 
 /// The keys that a place may have: the complaint about one that it may not have lists them.
 pub(crate) fn keys(text: &str) -> Result<Vec<String>> {
+    let printed = complaints(text)?;
+    let line = printed.lines().find(|line| line.contains("is not a key of")).with_context(|| format!("no complaint in {printed}"))?;
+    let listed = line.rsplit_once("(there is ").map_or("", |(_, listed)| listed);
+    Ok(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+}
+
+/// What is said of a place, with all that it needs around it.
+pub(crate) fn complaints(text: &str) -> Result<String> {
     let directory = tempfile::tempdir()?;
     write(directory.path(), "ficus.toml", CONFIGURATION)?;
     let flags = text.starts_with("[flag.");
@@ -165,10 +181,7 @@ pub(crate) fn keys(text: &str) -> Result<Vec<String>> {
         if flags { "rules/flags.toml" } else { "rules/users.toml" },
         &if flags { text.to_owned() } else { completed(text) },
     )?;
-    let (_, printed) = check(directory.path())?;
-    let line = printed.lines().find(|line| line.contains("is not a key of")).with_context(|| format!("no complaint in {printed}"))?;
-    let listed = line.rsplit_once("(there is ").map_or("", |(_, listed)| listed);
-    Ok(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+    Ok(check(directory.path())?.1)
 }
 
 /// An example with everything around it that a file needs.

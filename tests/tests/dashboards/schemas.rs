@@ -13,12 +13,13 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-const RULE_KEYS: [(&str, &str); 31] = [
+pub(crate) const RULE_KEYS: [(&str, &str); 35] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
     ("[[route]] deadlines", "/properties/route/items/properties/deadlines/properties"),
     ("[[route]] cache", "/properties/route/items/properties/cache/properties"),
+    ("[[route]] require", "/properties/route/items/properties/require/properties"),
     ("[plugins]", "/definitions/plugins/properties"),
     ("a plugin `ip`", "/definitions/plugins/properties/ip/oneOf/1/properties"),
     ("a plugin `maintenance`", "/definitions/plugins/properties/maintenance/oneOf/1/properties"),
@@ -29,7 +30,9 @@ const RULE_KEYS: [(&str, &str); 31] = [
     ("a plugin `request_size`", "/definitions/plugins/properties/request_size/oneOf/1/properties"),
     ("a plugin `version`", "/definitions/plugins/properties/version/oneOf/1/properties"),
     ("a plugin `rewrite`", "/definitions/plugins/properties/rewrite/oneOf/1/properties"),
+    ("a plugin `rewrite` query", "/definitions/plugins/properties/rewrite/oneOf/1/properties/query/properties"),
     ("a plugin `request_headers`", "/definitions/plugins/properties/request_headers/oneOf/1/properties"),
+    ("a plugin `response_headers`", "/definitions/plugins/properties/response_headers/oneOf/1/properties"),
     ("a plugin `security_headers`", "/definitions/plugins/properties/security_headers/oneOf/1/properties"),
     ("a plugin `compression`", "/definitions/plugins/properties/compression/oneOf/1/properties"),
     ("a condition", "/definitions/conditions/additionalProperties/oneOf/1/properties"),
@@ -39,6 +42,7 @@ const RULE_KEYS: [(&str, &str); 31] = [
     ("[gate.errors]", "/properties/gate/properties/errors/properties"),
     ("[gate.latency_p99]", "/properties/gate/properties/latency_p99/properties"),
     ("[gate.shadow]", "/properties/gate/properties/shadow/properties"),
+    ("[gate.lag]", "/properties/gate/properties/lag/properties"),
     ("[gate.parity]", "/properties/gate/properties/parity/properties"),
     ("[gate.quarantine]", "/properties/gate/properties/quarantine/properties"),
     ("[gate.NAME]", "/properties/gate/additionalProperties/properties"),
@@ -47,8 +51,20 @@ const RULE_KEYS: [(&str, &str); 31] = [
     ("[[test]]", "/properties/test/items/properties"),
 ];
 
+/// Where it has several forms that the parser knows as one.
+pub(crate) const FORMS: [(&str, &str); 2] = [
+    ("a column", "/properties/table/items/properties/columns/additionalProperties/oneOf"),
+    ("a claim", "/properties/claims/additionalProperties/oneOf"),
+];
+
+/// Where the schema of flags has the keys.
+pub(crate) const FLAG_KEYS: [(&str, &str); 2] = [
+    ("[flag.NAME]", "/properties/flag/additionalProperties/properties"),
+    ("[[flag.NAME.rule]]", "/properties/flag/additionalProperties/properties/rule/items/properties"),
+];
+
 /// Where the schema of `ficus.toml` has the keys of each section.
-const CONFIGURATION_KEYS: [(&str, &str); 29] = [
+pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 29] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -224,20 +240,22 @@ fn what_is_broken_both_refuse() -> Result<()> {
 #[test]
 fn the_schemas_have_the_keys_of_the_parser() -> Result<()> {
     let rules = schema("rules")?;
-    for (place, pointer) in RULE_KEYS {
+    let of_place = |place: &str| {
         let (_, text) = PLACES.iter().find(|(name, _)| *name == place).with_context(|| format!("no place is called {place}"))?;
-        same(place, &keys(text)?, &properties(&rules, pointer)?)?;
+        keys(text)
+    };
+    for (place, pointer) in RULE_KEYS {
+        same(place, &of_place(place)?, &properties(&rules, pointer)?)?;
     }
-    let of_place = |place: &str| PLACES.iter().find(|(name, _)| *name == place).map_or("", |(_, text)| text);
-    let forms = rules.pointer("/properties/table/items/properties/columns/additionalProperties/oneOf").and_then(Value::as_array);
-    let forms = forms.context("columns have no forms")?;
-    let columns: BTreeSet<String> =
-        forms.iter().filter_map(|form| form["properties"].as_object()).flat_map(|form| form.keys().cloned()).collect();
-    same("a column", &keys(of_place("a column"))?, &columns)?;
-    let flags = properties(&schema("flags")?, "/properties/flag/additionalProperties/properties")?;
-    let rules = properties(&schema("flags")?, "/properties/flag/additionalProperties/properties/rule/items/properties")?;
-    same("[[flag.NAME.rule]]", &keys(of_place("[[flag.NAME.rule]]"))?, &rules)?;
-    same("[flag.NAME]", &keys(of_place("[flag.NAME]"))?, &flags)?;
+    for (place, pointer) in FORMS {
+        let forms = rules.pointer(pointer).and_then(Value::as_array).with_context(|| format!("{place} has no forms"))?;
+        let keys = forms.iter().filter_map(|form| form["properties"].as_object()).flat_map(|form| form.keys().cloned());
+        same(place, &of_place(place)?, &keys.collect())?;
+    }
+    let flags = schema("flags")?;
+    for (place, pointer) in FLAG_KEYS {
+        same(place, &of_place(place)?, &properties(&flags, pointer)?)?;
+    }
     let configuration = schema("ficus")?;
     for (section, pointer) in CONFIGURATION_KEYS {
         same(section, &configuration_keys(section)?, &properties(&configuration, pointer)?)?;
@@ -270,7 +288,7 @@ fn properties(schema: &Value, pointer: &str) -> Result<BTreeSet<String>> {
     Ok(found.keys().cloned().collect())
 }
 
-fn schema(name: &str) -> Result<Value> {
+pub(crate) fn schema(name: &str) -> Result<Value> {
     Ok(serde_json::from_slice(&std::fs::read(file(name))?)?)
 }
 
