@@ -62,10 +62,10 @@ fn run(seed: u64, events: usize) -> World {
         if world.orchestrator.state(capability).phase != Phase::Soaking {
             world.until(capability, "a cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         }
-        world.count_refused();
+        world.count_refused(capability);
         world.until(capability, "a revert", Some(Wish::Revert), |s| s.phase == Phase::Reverted);
         world.until(capability, "a second cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
-        world.nobody_was_refused();
+        world.nobody_was_refused(capability);
         world.settle(capability);
     }
     if seed.is_multiple_of(2) {

@@ -58,8 +58,8 @@ pub(super) struct World {
     pub(super) stages: BTreeMap<Stage, usize>,
     pub(super) flips: usize,
     pub(super) aborts: usize,
-    /// Writes that the gateways sent and a fence refused: their callers saw it.
-    refused: usize,
+    /// Writes of each capability that the gateways sent and a fence refused: their callers saw it.
+    refused: [usize; CAPABILITIES],
 }
 
 impl World {
@@ -99,7 +99,7 @@ impl World {
             stages: BTreeMap::new(),
             flips: 0,
             aborts: 0,
-            refused: 0,
+            refused: [0; CAPABILITIES],
         }
     }
 
@@ -237,7 +237,7 @@ impl World {
         let (side, write) = self.gateways[gateway].inflight.swap_remove(at);
         match self.carry_out(side, write) {
             true => self.ledger.acknowledge(write),
-            false => self.refused += 1,
+            false => self.refused[write.capability] += 1,
         }
     }
 
@@ -442,13 +442,13 @@ impl World {
         }
     }
 
-    /// From here on, nobody's write may be refused by a fence.
-    pub(super) fn count_refused(&mut self) {
-        self.refused = 0;
+    /// From here on, nobody's write of a capability may be refused by a fence.
+    pub(super) fn count_refused(&mut self, capability: usize) {
+        self.refused[capability] = 0;
     }
 
-    pub(super) fn nobody_was_refused(&self) {
-        assert_eq!(self.refused, 0, "writes were sent into a fence, and their callers saw it");
+    pub(super) fn nobody_was_refused(&self, capability: usize) {
+        assert_eq!(self.refused[capability], 0, "writes were sent into a fence, and their callers saw it");
     }
 
     pub(super) fn until(&mut self, capability: usize, what: &str, wish: Option<Wish>, done: impl Fn(&State) -> bool) {
@@ -469,11 +469,13 @@ impl World {
         panic!("never: {what}; {:?}", self.orchestrator.state(capability));
     }
 
-    /// The streams come to rest, and both sides hold what was written last.
+    /// The streams come to rest, the owner's database is open, and both sides hold what was written last.
     pub(super) fn settle(&mut self, capability: usize) {
         for _ in 0..20_000 {
             let [legacy, modern] = &self.databases[capability];
-            let quiet = self.gateways.iter().all(|gateway| gateway.under_way(capability).count() == 0);
+            // An abort that was given up may have left its fence to an agent that had other troubles.
+            let open = !self.databases[capability][self.orchestrator.state(capability).owner as usize].fenced;
+            let quiet = open && self.gateways.iter().all(|gateway| gateway.under_way(capability).count() == 0);
             if quiet && modern.applied == legacy.log.len() && legacy.applied == modern.log.len() {
                 return self.ledger.settle(capability, &self.databases[capability]);
             }
