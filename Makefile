@@ -10,7 +10,7 @@ MONOLITH := tests/systems/student-management/monolith
 # Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
 # processors by itself.
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench soak fuzz simulate mutations packages packages-test python python-test release debug monolith-tests clean
+.PHONY: help demo test check lint bench bench-gateway soak fuzz simulate mutations packages packages-test python python-test release debug monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +36,13 @@ lint:
 
 bench: packages-test python release ## Measure; one JSON object a line; fails at the end if a bar is missed
 	@$(CARGO) build --release --quiet --workspace --bins --examples
-	@missed=0; for bench in examples/session_bench examples/backfill_bench examples/postgres_bench bench; do \
+	@missed=0; for bench in examples/session_bench examples/gateway_bench examples/backfill_bench examples/postgres_bench bench; do \
 		target/release/$$bench || missed=1; \
 	done; exit $$missed
+
+bench-gateway: packages release ## What carrying a request costs, beside other proxies: nginx, haproxy … on PATH, or where FICUS_PEERS says
+	@$(CARGO) build --release --quiet --workspace --bins --examples
+	@target/release/examples/gateway_bench
 
 soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 100,000 cases of every property (hours)
 	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
