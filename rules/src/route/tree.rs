@@ -105,12 +105,13 @@ impl Node {
 struct Choices<T> {
     expressions: Vec<String>,
     below: Vec<T>,
-    set: RegexSet,
+    /// All of them; `None` where there are none, which is nearly everywhere: even a set of nothing costs a compilation.
+    set: Option<RegexSet>,
 }
 
 impl<T> Default for Choices<T> {
     fn default() -> Self {
-        Choices { expressions: Vec::new(), below: Vec::new(), set: RegexSet::empty() }
+        Choices { expressions: Vec::new(), below: Vec::new(), set: None }
     }
 }
 
@@ -126,7 +127,7 @@ impl<T: Default> Choices<T> {
 
     fn seal(&mut self) -> Result<(), String> {
         if !self.expressions.is_empty() {
-            self.set = expression::set(self.expressions.iter().map(String::as_str))?;
+            self.set = Some(expression::set(self.expressions.iter().map(String::as_str))?);
         }
         Ok(())
     }
@@ -138,12 +139,10 @@ impl<T: Default> Choices<T> {
         walk: &mut Walk<'_, 'p>,
         find: impl Fn(&'n T, &mut Walk<'_, 'p>) -> Option<&'n Entry>,
     ) -> Option<&'n Entry> {
-        if self.below.is_empty() {
-            return None;
-        }
+        let set = self.set.as_ref()?;
         let mut best: Option<(&Entry, Vec<&str>)> = None;
         let depth = walk.stood_for.len();
-        for index in &self.set.matches(text.as_bytes()) {
+        for index in &set.matches(text.as_bytes()) {
             walk.stood_for.push(text);
             if let Some(found) = find(&self.below[index], walk)
                 && best.as_ref().is_none_or(|(best, _)| found.rank < best.rank)
