@@ -17,6 +17,9 @@ use crate::metrics::metrics;
 
 /// Lines that wait to be written.
 const QUEUED: usize = 8192;
+/// For how long lines are gathered after some were written: a thread that waits for each line costs the workers more than
+/// the lines do, who wake it every time.
+const GATHER: Duration = Duration::from_millis(20);
 /// How often it is looked whether the file is still the one at its path.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -92,6 +95,7 @@ fn write(mut sink: Sink, lines: &Receiver<Message>) {
         for answer in waiting {
             let _ = answer.try_send(());
         }
+        std::thread::sleep(GATHER);
     }
 }
 

@@ -101,8 +101,9 @@ async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>
     let now = Timestamp::from(SystemTime::now());
     let around = gateway.around.circumstances(Instant::now());
     let mut caller = Caller { anonymous: carried.anonymous.clone(), ..Caller::default() };
-    let as_stranger = decide_matched(snapshot, matched, &carried.asked, &caller, &around, now);
-    let Some(capability) = as_stranger.capability.as_deref() else { return Ok(as_stranger) };
+    let Some(capability) = matched.map(|matched| matched.capability.as_str()) else {
+        return Ok(decide_matched(snapshot, None, &carried.asked, &caller, &around, now));
+    };
     if carried.login.is_none() {
         carried.login = Some(gateway.callers.find(&carried.asked, &carried.peer).await);
     }
@@ -110,7 +111,9 @@ async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>
         caller.user = Some(user.id.clone());
         caller.roles.clone_from(&user.roles);
     }
-    gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
+    if gateway.recent.is_of_use() {
+        gateway.recent.recall(&gateway.names(carried), &mut carried.markers);
+    }
     caller.markers.clone_from(&carried.markers);
     if caller.anonymous.is_none() && needs_anonymous(snapshot, capability, &carried.asked, &caller) {
         carried.anonymous = Some(uuid::Uuid::new_v4().simple().to_string());

@@ -1,6 +1,6 @@
 //! What is kept of one request while it is carried: the `CTX` of pingora.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,6 +27,9 @@ use crate::shadow::{Capture, Rehearsal};
 use crate::spans::{self, Span, Trace};
 use crate::traffic::CapabilityCounters;
 use crate::upstream::{Clock, Lease, Place};
+
+/// What nothing was decided by yet.
+static UNDECIDED: LazyLock<Arc<Snapshot>> = LazyLock::new(Arc::default);
 
 /// One request on its way.
 pub(crate) struct Carried {
@@ -164,7 +167,7 @@ impl Carried {
             https: false,
             peer: Peer::default(),
             asked: Asked::default(),
-            snapshot: Arc::default(),
+            snapshot: UNDECIDED.clone(),
             decision: None,
             counters: None,
             login: None,
@@ -203,7 +206,8 @@ impl Carried {
 
     /// Gives it its names: in logs, and in traces. Once it is known where it comes from.
     pub(crate) fn name(&mut self, gateway: &Inner, peer: Peer) {
-        let new = uuid::Uuid::new_v4();
+        // Of the thread's own generator: the system's would be asked each time.
+        let new = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         self.request_id = forward::request_id(&peer, &self.asked, new);
         self.peer = peer;
         let share = gateway.spans.as_ref().map_or(Share::NONE, |spans| spans.share());

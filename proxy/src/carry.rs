@@ -150,16 +150,17 @@ impl Carrier {
 
 #[async_trait]
 impl ProxyHttp for Carrier {
-    type CTX = Carried;
+    // In a box, because pingora moves it about.
+    type CTX = Box<Carried>;
 
-    fn new_ctx(&self) -> Carried {
+    fn new_ctx(&self) -> Box<Carried> {
         // A write by HTTP/2 goes on when its connection is gone.
-        Carried::new(self.0.under_way.get().and_then(mpsc::WeakSender::upgrade))
+        Box::new(Carried::new(self.0.under_way.get().and_then(mpsc::WeakSender::upgrade)))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, carried: &mut Carried) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<bool> {
         match self.receive(session, carried).await {
             Ok(()) => match self.0.answers.find(carried, session.req_header()) {
                 Some(kept) => self.answer(session, carried, kept).await.map(|()| true),
@@ -179,7 +180,7 @@ impl ProxyHttp for Carrier {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, carried: &mut Carried) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         carried.begin_attempt();
         let mut peer = self.0.upstreams.peer(carried, &self.0.config, &self.0.transports).await;
         if peer.is_err() && fallback::go(carried, session) {
@@ -199,7 +200,7 @@ impl ProxyHttp for Carrier {
         })
     }
 
-    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Carried, mut e: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Self::CTX, mut e: Box<Error>) -> Box<Error> {
         e.set_retry(again::elsewhere(carried, Why::Connect));
         if e.retry() {
             return e;
@@ -218,7 +219,7 @@ impl ProxyHttp for Carrier {
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        carried: &mut Carried,
+        carried: &mut Self::CTX,
     ) -> Result<()> {
         carried.connected();
         if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern && !reused) {
@@ -227,11 +228,17 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Carried) -> Result<()> {
+    async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Self::CTX) -> Result<()> {
         forward::prepare(&self.0, session, carried, head)
     }
 
-    async fn request_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, carried: &mut Carried) -> Result<()> {
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        carried: &mut Self::CTX,
+    ) -> Result<()> {
         // Whatever the body, this is called, and not before the head was written.
         if let Some(held) = &mut carried.held {
             held.sent();
@@ -261,7 +268,7 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
+    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
@@ -296,7 +303,7 @@ impl ProxyHttp for Carrier {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        carried: &mut Carried,
+        carried: &mut Self::CTX,
     ) -> Result<Option<std::time::Duration>> {
         if let (Some(capture), Some(piece)) = (&mut carried.capture, body.as_ref()) {
             capture.take(piece);
@@ -311,7 +318,7 @@ impl ProxyHttp for Carrier {
         Ok(None)
     }
 
-    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Carried) -> Result<()> {
+    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
         }
@@ -339,7 +346,7 @@ impl ProxyHttp for Carrier {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        carried: &mut Carried,
+        carried: &mut Self::CTX,
     ) -> Result<Option<std::time::Duration>> {
         plugins::packed(carried, body, end);
         Ok(None)
@@ -349,7 +356,7 @@ impl ProxyHttp for Carrier {
         &self,
         _session: &mut Session,
         _trailers: &mut http::HeaderMap,
-        carried: &mut Carried,
+        carried: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         Ok(plugins::packed_rest(carried))
     }
@@ -359,7 +366,7 @@ impl ProxyHttp for Carrier {
         _peer: &HttpPeer,
         session: &mut Session,
         mut e: Box<Error>,
-        carried: &mut Carried,
+        carried: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         if carried.broken_off.is_some() {
@@ -395,7 +402,7 @@ impl ProxyHttp for Carrier {
         e
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Carried) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Self::CTX) -> FailToProxy {
         let fault = Guard::of(session).and_then(Guard::fault);
         let broken_off = carried.broken_off.take();
         let by_client = fault.is_some() || broken_off.is_some() || *e.esource() == ErrorSource::Downstream;
@@ -425,7 +432,7 @@ impl ProxyHttp for Carrier {
         FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Carried) {
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Self::CTX) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
         observe::finish(&self.0, session, carried, client_left);
         if carried.began.is_some() {
@@ -441,15 +448,15 @@ impl ProxyHttp for Carrier {
         carried.place = None;
     }
 
-    fn suppress_error_log(&self, _session: &Session, _carried: &Carried, _e: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _carried: &Self::CTX, _e: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _session: &Session, _carried: &Carried, _e: &Error, _context: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _session: &Session, _carried: &Self::CTX, _e: &Error, _context: ProxyWarnLogContext) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, carried: &Carried) -> String {
+    fn request_summary(&self, _session: &Session, carried: &Self::CTX) -> String {
         format!("{} {}, request {}", carried.asked.method, carried.asked.path, carried.request_id)
     }
 }

@@ -179,9 +179,9 @@ pub(crate) fn forwarded<E>(
     let host = kept("x-forwarded-host").or_else(|| brought.get(header::HOST).cloned());
     let port = kept("x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
     let hops = HeaderValue::from_str(&hops.join(", ")).ok().filter(|_| !hops.is_empty());
-    for (name, value) in [("for", hops), ("proto", Some(proto)), ("host", host), ("port", port)] {
-        let name = header::HeaderName::from_bytes(format!("x-forwarded-{name}").as_bytes());
-        set(name.expect("the four names are constants"), value)?;
+    let said = [("x-forwarded-for", hops), ("x-forwarded-proto", Some(proto)), ("x-forwarded-host", host), ("x-forwarded-port", port)];
+    for (name, value) in said {
+        set(header::HeaderName::from_static(name), value)?;
     }
     match &peer.certificate {
         Some(certificate) => shown(certificate, set),

@@ -1,6 +1,8 @@
 //! The gateway's metrics in the default registry of the `prometheus` crate. Registered once, however many gateways a
 //! process has; labels are bounded.
 
+mod requests;
+
 use std::sync::{Once, OnceLock};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
@@ -9,6 +11,8 @@ use crate::again::Why;
 use ficus_rules::plugin::{Kind, WhenAway};
 
 use crate::shadow::Dropped;
+
+pub(crate) use requests::{By, Requests};
 
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
 const WATCHED: [&str; 4] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner"];

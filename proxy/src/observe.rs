@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use ficus_rules::Timestamp;
 use ficus_rules::access::{AccessLine, redacted};
+use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 use pingora::proxy::Session;
 
@@ -13,7 +13,7 @@ use crate::carried::Carried;
 use crate::config::QueryTold;
 use crate::forward;
 use crate::gateway::Inner;
-use crate::metrics::metrics;
+use crate::metrics::{By, Requests, metrics};
 use crate::spans::{self, Kind, Span};
 
 /// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side.
@@ -23,16 +23,7 @@ pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, 
         carried.end_attempt(status.is_server_error());
     }
     let took = carried.started.elapsed();
-    let capability = carried.capability().unwrap_or("none").to_owned();
-    let side = side(carried);
-    let phase = phase(carried);
-    let metrics = metrics();
-    metrics.requests.with_label_values(&[&*capability, side, &*phase, class(status)]).inc();
-    metrics.duration.with_label_values(&[&*capability, side]).observe(took.as_secs_f64());
-    metrics.decisions.with_label_values(&[&*capability, because(carried)]).inc();
-    if let Some(reason) = carried.refused {
-        metrics.refusals.with_label_values(&[reason]).inc();
-    }
+    count(gateway, carried, status, took);
     if let Some(lines) = &gateway.lines {
         let at = Timestamp::from(SystemTime::now()).0.saturating_sub(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         lines.put(&line(gateway, session, carried, Timestamp(at), status, client_left));
@@ -43,6 +34,19 @@ pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, 
         let mut all = std::mem::take(&mut carried.spans);
         all.push(of_gateway);
         spans.put(all);
+    }
+}
+
+fn count(gateway: &Inner, carried: &Carried, status: StatusCode, took: Duration) {
+    let because = carried.decision.as_ref().map(|decision| decision.because);
+    let phase = carried.capability().map(|_| carried.serving().phase);
+    match (&carried.counters, carried.capability()) {
+        (Some(counters), Some(_)) => counters.requests.count(by(carried), phase, status, because, took),
+        (None, Some(capability)) => gateway.counters.of(capability).requests.count(by(carried), phase, status, because, took),
+        (_, None) => Requests::of_none().count(by(carried), phase, status, because, took),
+    }
+    if let Some(reason) = carried.refused {
+        metrics().refusals.with_label_values(&[reason]).inc();
     }
 }
 
@@ -73,7 +77,7 @@ fn line<'a>(
         path: Cow::Borrowed(&asked.path),
         query,
         status: status.as_u16(),
-        side: Cow::Borrowed(side(carried)),
+        side: Cow::Borrowed(by(carried).as_str()),
         upstream: carried.timings.last.map(|_| upstream()),
         capability: carried.capability().map(Cow::Borrowed),
         route: decision.and_then(|decision| decision.route.as_deref()).map(Cow::Borrowed),
@@ -107,7 +111,7 @@ fn span(gateway: &Inner, session: &Session, carried: &Carried, took: Duration, s
         ("http.response.status_code", spans::Value::Number(i64::from(status.as_u16()))),
         ("http.response.body.size", spans::Value::Number(i64::try_from(session.body_bytes_sent()).unwrap_or(i64::MAX))),
         ("ficus.request_id", (&*carried.request_id).into()),
-        ("ficus.side", side(carried).into()),
+        ("ficus.side", by(carried).as_str().into()),
         ("ficus.because", because(carried).into()),
         ("ficus.fallback", spans::Value::Is(carried.fell_back)),
     ];
@@ -156,28 +160,14 @@ pub(crate) fn end_try(carried: &mut Carried, failed: bool) {
     });
 }
 
-fn side(carried: &Carried) -> &'static str {
-    if carried.refused.is_some() { "gateway" } else { carried.side.as_str() }
+fn by(carried: &Carried) -> By {
+    match carried.side {
+        _ if carried.refused.is_some() => By::Gateway,
+        Side::Legacy => By::Legacy,
+        Side::Modern => By::Modern,
+    }
 }
 
 fn because(carried: &Carried) -> &'static str {
     carried.decision.as_ref().map_or("undecided", |decision| decision.because.as_str())
-}
-
-fn phase(carried: &Carried) -> String {
-    if carried.capability().is_none() {
-        return "none".to_owned();
-    }
-    // The name of a phase in metrics is the one in messages.
-    serde_json::to_value(carried.serving().phase).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
-}
-
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    }
 }

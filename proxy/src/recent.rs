@@ -2,6 +2,9 @@
 //! once gets two answers with one marker each, and keeps only the cookie of the later one; here both are found again.
 //! Bounded; a help beside the cookie, which works across gateways, and no replacement for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use ficus_rules::marker::{self, LIFETIME, Marker};
 use ficus_rules::route::Request as _;
 
@@ -15,15 +18,26 @@ const LONGEST: usize = 128;
 /// The memory.
 pub(crate) struct Recent {
     writes: moka::sync::Cache<String, Vec<Marker>>,
+    started: Instant,
+    /// Milliseconds since then until which something may be remembered.
+    until: AtomicU64,
 }
 
 impl Recent {
     pub(crate) fn new() -> Recent {
-        Recent { writes: moka::sync::Cache::builder().max_capacity(CALLERS).time_to_live(LIFETIME).build() }
+        let writes = moka::sync::Cache::builder().max_capacity(CALLERS).time_to_live(LIFETIME).build();
+        Recent { writes, started: Instant::now(), until: AtomicU64::new(0) }
+    }
+
+    /// Whether anything may be remembered: most gateways carry no writes of migrating capabilities most of the time.
+    pub(crate) fn is_of_use(&self) -> bool {
+        self.milliseconds() < self.until.load(Ordering::Acquire)
     }
 
     /// A caller wrote.
     pub(crate) fn remember(&self, callers: &[String], wrote: &Marker) {
+        let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        self.until.fetch_max(self.milliseconds().saturating_add(2 * lifetime), Ordering::AcqRel);
         for caller in callers {
             self.writes.entry_by_ref(caller.as_str()).and_upsert_with(|known| {
                 let mut markers = known.map(moka::Entry::into_value).unwrap_or_default();
@@ -31,6 +45,10 @@ impl Recent {
                 markers
             });
         }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Adds what is remembered of a caller to the markers that it brought, if it is newer.
@@ -67,9 +85,11 @@ mod tests {
     #[test]
     fn the_newest_write_of_each_capability_is_recalled_for_its_caller_alone() {
         let recent = Recent::new();
+        assert!(!recent.is_of_use());
         let marker = |capability: &str, epoch, at| Marker { capability: capability.into(), epoch, at: Timestamp(at) };
         let (one, other) = (["session:a".to_owned(), "user:1".to_owned()], ["user:1".to_owned()]);
         recent.remember(&one, &marker("users", 1, 10));
+        assert!(recent.is_of_use());
         recent.remember(&other, &marker("grades", 1, 20));
         let recalled = |callers: &[String], mut brought: Vec<Marker>| {
             recent.recall(callers, &mut brought);

@@ -1,5 +1,5 @@
 //! What is counted for each capability: traffic by side with its latency, writes in flight, shadow verdicts. Counters
-//! only grow while the process lives; the report carries them as they stand. Does not know Prometheus: `metrics` does.
+//! only grow while the process lives; the report carries them as they stand. What Prometheus is told is in `metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::wire::{GatewayCapability, LATENCY_BOUNDS_MS, ShadowCounts, Traffic};
+
+use crate::metrics::Requests;
 
 /// All capabilities that this gateway has met.
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ pub(crate) struct CapabilityCounters {
     modern: SideCounters,
     /// Mirrored requests.
     pub(crate) shadow: ShadowCounters,
+    /// The same requests, as Prometheus is told of them.
+    pub(crate) requests: Requests,
 }
 
 impl CapabilityCounters {
@@ -52,6 +56,7 @@ impl CapabilityCounters {
             legacy: SideCounters::default(),
             modern: SideCounters::default(),
             shadow: ShadowCounters::default(),
+            requests: Requests::of(name),
         }
     }
 

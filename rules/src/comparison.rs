@@ -214,7 +214,7 @@ fn sample(logged: &Logged, before: Option<&Decision>, after: Option<&Decision>) 
         target,
         route_before: before.and_then(|decision| decision.route.clone()),
         route_after: after.and_then(|decision| decision.route.clone()),
-        because_before: before.map(|decision| decision.because.clone()),
-        because_after: after.map(|decision| decision.because.clone()),
+        because_before: before.map(|decision| decision.because),
+        because_after: after.map(|decision| decision.because),
     }
 }

@@ -4,6 +4,7 @@
 mod spelled;
 mod unidentified;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -134,7 +135,7 @@ pub enum Admission {
 }
 
 /// Why a side was chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// No route matched.
@@ -164,6 +165,22 @@ pub enum Because {
 }
 
 impl Because {
+    /// All of them, as declared.
+    pub const ALL: [Because; 12] = [
+        Because::NoRoute,
+        Because::Pinned,
+        Because::Override,
+        Because::OwnerWrites,
+        Because::OwnerReads,
+        Because::InCohort,
+        Because::OutsideCohort,
+        Because::OwnWrites,
+        Because::CopyBehind,
+        Because::FlagOff,
+        Because::ModernDown,
+        Because::IdentityUnknown,
+    ];
+
     /// The word for labels and logs.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -239,7 +256,7 @@ pub fn decide_matched(
     let route = &capability.routes[matched.route];
     let untouched = Serving::untouched();
     let serving = snapshot.published.capabilities.get(&matched.capability).unwrap_or(&untouched);
-    let asking = Asking { snapshot, matched, route, serving, request, caller, around, now };
+    let asking = Asking { snapshot, matched, route, serving, request, caller, around, now, cohort: OnceCell::new() };
 
     let (side, because) = if write { asking.write_side() } else { asking.read_side() };
     let admission = match (write, route.pin) {
@@ -275,7 +292,7 @@ pub fn decide_matched(
         tracked: write && (route.pin.is_none() || route.writes_tables),
         mirror_path,
         timeout: route.timeout,
-        cohort: matches!(because, Because::InCohort | Because::OutsideCohort).then(|| asking.cohort()),
+        cohort: matches!(because, Because::InCohort | Because::OutsideCohort).then(|| asking.cohort().clone()),
         because,
     }
 }
@@ -320,6 +337,8 @@ struct Asking<'a> {
     caller: &'a Caller,
     around: &'a Circumstances,
     now: Timestamp,
+    /// Where the caller stands, once that was asked.
+    cohort: OnceCell<Cohort>,
 }
 
 impl Asking<'_> {
@@ -379,7 +398,11 @@ impl Asking<'_> {
         }
     }
 
-    fn cohort(&self) -> Cohort {
+    fn cohort(&self) -> &Cohort {
+        self.cohort.get_or_init(|| self.stand())
+    }
+
+    fn stand(&self) -> Cohort {
         let capability = &self.snapshot.rules.capabilities[&self.matched.capability];
         let unit = unit(capability, self.request, self.caller);
         let by = unit.as_deref().and_then(|unit| Some(unit.split_once(':')?.0)).unwrap_or("none").to_owned();

@@ -6,6 +6,7 @@ mod requests;
 use anyhow::{Context as _, Result, anyhow, bail};
 use ficus_rules::api::{ExplainRequest, KnownToGateways, NotServed};
 use ficus_rules::decide::{self, Admission, Caller, Decision, Snapshot, anonymous_id};
+use ficus_rules::migration::Phase;
 use ficus_rules::plugin::{self, Told};
 use ficus_rules::require::Access;
 use ficus_rules::route::{PlainRequest, Request as _, Router};
@@ -90,9 +91,7 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
     println!("side        {}", decision.side);
     println!("because     {}", decision.because.as_str());
     if let Some(name) = &decision.capability {
-        let phase = snapshot.published.capabilities.get(name).map_or("draft".into(), |serving| {
-            serde_json::to_value(serving.phase).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-        });
+        let phase = snapshot.published.capabilities.get(name).map_or(Phase::Draft, |serving| serving.phase).as_str();
         println!("capability  {name} ({phase})");
     }
     if let Some(route) = &decision.route {
