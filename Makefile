@@ -3,7 +3,7 @@
 CARGO ?= cargo
 REQUIREMENTS := tests/systems/student-management/monolith/requirements.txt
 # What only tests need: published schemas to hold our files against (Python 3.11 or newer).
-TEST_REQUIREMENTS := dashboards/grafana/requirements.txt docs/schema/requirements.txt tests/requirements.txt
+TEST_REQUIREMENTS := dashboards/grafana/requirements.txt deploy/kubernetes/requirements.txt docs/schema/requirements.txt tests/requirements.txt
 MONOLITH := tests/systems/student-management/monolith
 
 .DEFAULT_GOAL := help

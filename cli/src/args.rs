@@ -43,8 +43,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus run\n  ficus --config /etc/ficus/ficus.toml run")]
     Run,
     /// Run a gateway alone.
-    #[command(after_help = "Examples:\n  ficus gateway\n  ficus --admin http://127.0.0.1:7070 gateway")]
-    Gateway,
+    #[command(
+        after_help = "Examples:\n  ficus gateway\n  ficus --admin http://127.0.0.1:7070 gateway\n  ficus gateway --name gateway-2       one of several with the same ficus.toml"
+    )]
+    Gateway {
+        /// Its name, stable over a restart; by default that in the configuration.
+        #[arg(long, env = "FICUS_GATEWAY_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        name: Option<String>,
+    },
     /// Run a sync agent alone.
     #[command(after_help = "Examples:\n  ficus agent\n  ficus --admin http://127.0.0.1:7070 agent")]
     Agent,

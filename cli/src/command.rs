@@ -25,7 +25,7 @@ use crate::{logging, run};
 /// Does what the command line asks.
 pub(crate) fn execute(args: Args) -> Result<()> {
     match &args.command {
-        Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => part(&args),
+        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator => part(&args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(operator(&args))
@@ -35,10 +35,13 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 
 fn part(args: &Args) -> Result<()> {
     logging::start();
-    let config = Config::load(&args.config)?;
+    let mut config = Config::load(&args.config)?;
     let admin = admin::bases(args, &config);
-    match args.command {
-        Command::Gateway => run::gateway_alone(&config, &admin),
+    match &args.command {
+        Command::Gateway { name } => {
+            config.gateway.name = name.clone().unwrap_or(config.gateway.name);
+            run::gateway_alone(&config, &admin)
+        }
         Command::Agent => run::agent_alone(&config, &admin),
         Command::Orchestrator => run::orchestrator_alone(&config),
         _ => run::everything(&config, &admin),
@@ -47,7 +50,7 @@ fn part(args: &Args) -> Result<()> {
 
 async fn operator(args: &Args) -> Result<()> {
     match &args.command {
-        Command::Run | Command::Gateway | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
+        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
         Command::Init(asked) => init::execute(args, asked).await,
         Command::Check(asked) => check::execute(args, asked).await,
         Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
 use ficus_orchestrator::{Backend, Listener, Orchestrator, Tls};
 use ficus_proxy::{Gateway, Sockets};
@@ -60,8 +61,8 @@ pub(crate) fn gateway_alone(config: &Config, admin: &[String]) -> Result<()> {
     let admin_socket = listening.try_clone()?;
     let gateway = gateway(config, sockets)?;
     runtime()?.block_on(async {
-        let router =
-            Router::new().route("/health", get(|| async { "ok\n" })).merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
+        let router = Router::new().route("/health", get(|| async { "ok\n" })).merge(ready_router(&gateway));
+        let router = router.merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
         let router = router.merge(ofrep::router(&config.tokens, gateway.clone()));
         let serving = serve(Listener::over(listening, config.admin_tls.as_ref())?, config.admin_tls.as_ref(), router)?;
         let links = async {
@@ -243,9 +244,24 @@ fn keys_router(gateway: &Gateway) -> Router {
     Router::new().route("/.well-known/jwks.json", get(move || async move { axum::Json(gateway.jwks()) }))
 }
 
+/// Whether callers may be sent to a gateway: it knows a state to serve by, whoever told it.
+fn ready_router(gateway: &Gateway) -> Router {
+    let gateway = gateway.clone();
+    let answer = move || async move {
+        match tokio::time::timeout(Duration::ZERO, gateway.informed()).await {
+            Ok(()) => (StatusCode::OK, "ok\n"),
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the orchestrator has not answered yet, and there is no last good state\n"),
+        }
+    };
+    Router::new().route("/ready", get(answer))
+}
+
 fn gateway(config: &Config, sockets: Sockets) -> Result<Gateway> {
     let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.server.clone())).collect();
     let settings = &config.gateway;
+    if settings.listeners.is_empty() {
+        bail!(BadConfiguration("the gateway listens nowhere: write below [gateway] of ficus.toml listen = [\"127.0.0.1:8080\"]".into()));
+    }
     let config = ficus_proxy::Config {
         name: settings.name.clone(),
         listeners: settings.listeners.clone(),

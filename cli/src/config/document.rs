@@ -48,8 +48,7 @@ pub(super) struct Document {
 pub(super) struct Gateway {
     #[serde(default = "gateway_name")]
     pub(super) name: String,
-    #[serde(default)]
-    pub(super) listen: Vec<Spanned<String>>,
+    pub(super) listen: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) listener: Vec<Listener>,
     #[serde(default)]

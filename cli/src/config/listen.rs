@@ -6,9 +6,9 @@ use toml::Spanned;
 use super::{Resolving, document};
 
 impl Resolving<'_> {
-    /// All listeners; those of `listen` first.
+    /// All listeners; those of `listen` first. An orchestrator or an agent that runs alone needs none.
     pub(super) fn listeners(&mut self, gateway: &document::Gateway) -> Vec<Listener> {
-        let plain = gateway.listen.iter().map(|address| {
+        let plain = gateway.listen.iter().flatten().map(|address| {
             self.listening(address);
             Listener::plain(address.get_ref())
         });
@@ -16,7 +16,7 @@ impl Resolving<'_> {
         for listener in &gateway.listener {
             listeners.push(self.listener(listener, gateway));
         }
-        if listeners.is_empty() {
+        if gateway.listen.is_some() && listeners.is_empty() {
             self.fault(gateway.default.span().start, "the gateway listens nowhere: write it like listen = [\"127.0.0.1:8080\"]".into());
         }
         listeners

@@ -8,6 +8,7 @@ mod chain;
 mod commands;
 mod console;
 mod demo;
+mod deploy;
 mod engines;
 #[path = "../../../orchestrator/tests/support/etcd.rs"]
 mod etcd;

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
 import sys
 import termios
@@ -10,6 +11,8 @@ import termios
 wanted, command = sys.argv[1].encode(), sys.argv[2:]
 child, terminal = pty.fork()
 if child == 0:
+    # Whoever starts tests in the background may have had it ignored; at a terminal it is not.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     os.execvp(command[0], command)
 seen, typed = b"", False

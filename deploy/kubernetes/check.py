@@ -1,0 +1,204 @@
+"""Checks the manifests in a folder (by default its own): each object against Kubernetes' published schema, and what no schema sees:
+whether names that point at each other agree. One line for each fault; `--objects` prints all objects as JSON instead."""
+
+import json
+import pathlib
+import sys
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+VERSION = "1.33"
+COMPONENT = "app.kubernetes.io/component"
+
+# The part of the operator's ServiceMonitor (monitoring.coreos.com/v1) that is used here, closed against misspelling.
+SECRET = {
+    "type": "object",
+    "required": ["key"],
+    "properties": {"name": {"type": "string"}, "key": {"type": "string"}, "optional": {"type": "boolean"}},
+    "additionalProperties": False,
+}
+SELECTOR = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "matchExpressions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["key", "operator"],
+                "properties": {
+                    "key": {"type": "string"},
+                    "operator": {"enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
+                    "values": {"type": "array", "items": {"type": "string"}},
+                },
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+DURATION = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
+MONITOR = {
+    "type": "object",
+    "required": ["endpoints", "selector"],
+    "properties": {
+        "jobLabel": {"type": "string"},
+        "selector": SELECTOR,
+        "namespaceSelector": {"type": "object"},
+        "endpoints": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["port"],
+                "properties": {
+                    "port": {"type": "string"},
+                    "path": {"type": "string", "pattern": "^/"},
+                    "scheme": {"enum": ["http", "https"]},
+                    "interval": DURATION,
+                    "scrapeTimeout": DURATION,
+                    "authorization": {
+                        "type": "object",
+                        "properties": {"type": {"type": "string"}, "credentials": SECRET},
+                        "additionalProperties": False,
+                    },
+                },
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+
+
+def name(item):
+    return f"{item['kind']} {item['metadata']['name']}"
+
+
+def schema_faults(item):
+    if item["kind"] == "ServiceMonitor":
+        found = sorted(jsonschema.Draft7Validator(MONITOR).iter_errors(item.get("spec")), key=lambda fault: list(map(str, fault.path)))
+        return [f"{'.'.join(map(str, fault.path)) or 'spec'}: {fault.message}" for fault in found]
+    try:
+        kubernetes_validate.validate(item, VERSION, strict=True)
+    except kubernetes_validate.ValidationError as fault:
+        return [f"{'.'.join(map(str, fault.path))}: {fault.message}"]
+    return []
+
+
+def selects(selector, labels):
+    expressions = selector.get("matchExpressions", [])
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        one["key"] in labels for one in expressions if one["operator"] == "Exists"
+    )
+
+
+def workloads(items):
+    return [item for item in items if item["kind"] in ("Deployment", "StatefulSet")]
+
+
+def container_faults(item, kustomization):
+    spec = item["spec"]["template"]["spec"]
+    volumes = {volume["name"] for volume in spec["volumes"]} | {
+        claim["metadata"]["name"] for claim in item["spec"].get("volumeClaimTemplates", [])
+    }
+    maps = {one["name"] for one in kustomization["configMapGenerator"]}
+    for volume in spec["volumes"]:
+        if "configMap" in volume and volume["configMap"]["name"] not in maps:
+            yield f"no map {volume['configMap']['name']} is generated"
+    for container in spec["containers"]:
+        ports = {port["name"] for port in container["ports"]}
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        if mounted != volumes:
+            yield f"volumes {sorted(volumes)}, mounted are {sorted(mounted)}"
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if probe in container and container[probe]["httpGet"]["port"] not in ports:
+                yield f"{probe} asks a port that it has not"
+        for guard in ("startupProbe", "livenessProbe"):
+            if guard not in container:
+                yield f"no {guard}"
+        secured = container.get("securityContext", {})
+        if secured.get("allowPrivilegeEscalation") is not False or not secured.get("readOnlyRootFilesystem"):
+            yield "the container may do more than it needs"
+    if spec.get("automountServiceAccountToken") is not False:
+        yield "a token of the cluster's API is mounted"
+    if not selects(item["spec"]["selector"], item["spec"]["template"]["metadata"]["labels"]):
+        yield "its selector does not find its own pods"
+
+
+def relation_faults(items, kustomization):
+    pods = {
+        item["spec"]["template"]["metadata"]["labels"][COMPONENT]: item["spec"]["template"] for item in workloads(items)
+    }
+    services = {item["metadata"]["name"]: item for item in items if item["kind"] == "Service"}
+    accounts = {item["metadata"]["name"] for item in items if item["kind"] == "ServiceAccount"}
+    for item in workloads(items):
+        for fault in container_faults(item, kustomization):
+            yield f"{name(item)}: {fault}"
+        if item["spec"]["template"]["spec"]["serviceAccountName"] not in accounts:
+            yield f"{name(item)}: no such account"
+        if item["kind"] == "StatefulSet" and item["spec"]["serviceName"] not in services:
+            yield f"{name(item)}: no service {item['spec']['serviceName']}"
+        component = item["spec"]["template"]["metadata"]["labels"][COMPONENT]
+        budgets = [one for one in items if one["kind"] == "PodDisruptionBudget" and selects(one["spec"]["selector"], pods[component]["metadata"]["labels"])]
+        if len(budgets) != 1:
+            yield f"{name(item)}: {len(budgets)} disruption budgets"
+    for item in items:
+        if item["kind"] == "Service":
+            found = [pod for pod in pods.values() if selects({"matchLabels": item["spec"]["selector"]}, pod["metadata"]["labels"])]
+            if len(found) != 1:
+                yield f"{name(item)}: finds the pods of {len(found)} workloads"
+            offered = {port["name"] for pod in found for one in pod["spec"]["containers"] for port in one["ports"]}
+            for port in item["spec"]["ports"]:
+                if port["targetPort"] not in offered:
+                    yield f"{name(item)}: no pod offers {port['targetPort']}"
+        if item["kind"] == "ServiceMonitor":
+            found = [one for one in services.values() if selects(item["spec"]["selector"], one["metadata"].get("labels", {}))]
+            seen = {one["spec"]["selector"][COMPONENT] for one in found}
+            if seen != set(pods):
+                yield f"{name(item)}: sees {sorted(seen)} of {sorted(pods)}"
+            for one in found:
+                if item["spec"]["endpoints"][0]["port"] not in {port["name"] for port in one["spec"]["ports"]}:
+                    yield f"{name(item)}: {name(one)} has no such port"
+        if item["kind"] == "NetworkPolicy" and not any(selects(item["spec"]["podSelector"], pod["metadata"]["labels"]) for pod in pods.values()):
+            yield f"{name(item)}: it is about no pod"
+        if item["kind"] == "RoleBinding":
+            wanted = [subject["name"] for subject in item["subjects"]]
+            if not set(wanted) <= accounts or item["roleRef"]["name"] not in {one["metadata"]["name"] for one in items if one["kind"] == "Role"}:
+                yield f"{name(item)}: points at nobody"
+
+
+def read(folder):
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    items, faults = [], []
+    for file in kustomization["resources"]:
+        for item in yaml.safe_load_all((folder / file).read_text(encoding="utf-8")):
+            items.append(item)
+            faults += [f"{file}: {name(item)}: {fault}" for fault in schema_faults(item)]
+    for generator in kustomization["configMapGenerator"]:
+        for file in generator["files"]:
+            if not (folder / file.split("=")[-1]).is_file():
+                faults.append(f"kustomization.yaml: {generator['name']}: no file {file}")
+    written = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
+    if written != set(kustomization["resources"]):
+        faults.append(f"kustomization.yaml: resources are not the files that there are: {sorted(written)}")
+    return items, kustomization, faults
+
+
+def main():
+    folders = [argument for argument in sys.argv[1:] if argument != "--objects"]
+    folder = pathlib.Path(folders[0]) if folders else pathlib.Path(__file__).parent
+    items, kustomization, faults = read(folder)
+    if "--objects" in sys.argv:
+        print(json.dumps({"items": items, "kustomization": kustomization}))
+        return
+    faults = faults or list(relation_faults(items, kustomization))
+    print("\n".join(faults))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+//! The manifests of `deploy/kubernetes`: by Kubernetes' published schemas, and names that point at each other.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::school;
+
+use crate::shell::docs;
+
+/// What the check says of a folder; `None`: nothing.
+fn faults(folder: &Path) -> Result<Option<String>> {
+    let mut check = Command::new(school::python()?);
+    let ended = check.arg("-B").arg(docs().join("../deploy/kubernetes/check.py")).arg(folder).output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    Ok((!ended.status.success()).then_some(said))
+}
+
+#[test]
+fn the_manifests_are_valid_and_agree() -> Result<()> {
+    let found = faults(&docs().join("../deploy/kubernetes"))?;
+    ensure!(found.is_none(), "run `make python-test` if something is missing: {found:?}");
+    Ok(())
+}
+
+#[test]
+fn the_check_of_the_manifests_finds_what_is_wrong() -> Result<()> {
+    let faulty = [
+        ("gateway.yaml", "replicas: 3", "replicas: three", "spec.replicas"),
+        ("gateway.yaml", "maxUnavailable: 1", "maxUnavailble: 1", "maxUnavailble"),
+        (
+            "gateway.yaml",
+            "readinessProbe: {httpGet: {path: /ready, port: admin}",
+            "readinessProbe: {httpGet: {path: /ready, port: other}",
+            "asks a port",
+        ),
+        ("gateway.yaml", "targetPort: http", "targetPort: web", "no pod offers web"),
+        ("gateway.yaml", "configMap: {name: ficus-gateway}", "configMap: {name: ficus-gatewy}", "no map ficus-gatewy"),
+        ("gateway.yaml", "- {name: databases, mountPath: /run/secrets/databases, readOnly: true}", "", "mounted are"),
+        ("agent.yaml", "allowPrivilegeEscalation: false, ", "", "more than it needs"),
+        ("agent.yaml", "serviceAccountName: ficus", "serviceAccountName: nobody", "no such account"),
+        ("orchestrator.yaml", "serviceName: ficus-orchestrator", "serviceName: elsewhere", "no service elsewhere"),
+        ("rbac.yaml", "verbs: [get, update, patch]", "verbs: get", "verbs"),
+        ("rbac.yaml", "  kind: Role\n  name: ficus-rules", "  kind: Role\n  name: other", "points at nobody"),
+        ("network.yaml", "component: agent}}", "component: agents}}", "about no pod"),
+        ("monitoring.yaml", "interval: 15s", "interval: often", "often"),
+        ("monitoring.yaml", "matchLabels: {app.kubernetes.io/name: ficus}", "matchLabels: {app.kubernetes.io/name: figs}", "sees []"),
+        ("kustomization.yaml", "  - network.yaml\n", "", "are not the files"),
+        ("kustomization.yaml", "config/agent.toml", "config/agents.toml", "no file"),
+    ];
+    let source = docs().join("../deploy/kubernetes");
+    for (file, right, wrong, expected) in faulty {
+        let directory = tempfile::tempdir()?;
+        copy(&source, directory.path())?;
+        let path = directory.path().join(file);
+        let text = std::fs::read_to_string(&path)?;
+        ensure!(text.contains(right), "{file} has no {right}");
+        std::fs::write(&path, text.replacen(right, wrong, 1))?;
+        let found = faults(directory.path())?.with_context(|| format!("{wrong:?} in {file} is not found"))?;
+        ensure!(found.contains(expected), "for {wrong:?} in {file}: {found}");
+    }
+    Ok(())
+}
+
+/// Copies the folder.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_container_file_builds_what_the_manifests_start() -> Result<()> {
+    let text = std::fs::read_to_string(docs().join("../deploy/container/Containerfile"))?;
+    for line in ["cargo build --release --locked --bin ficus", "USER 10001:10001", "WORKDIR /etc/ficus", "ENTRYPOINT [\"ficus\"]"] {
+        ensure!(text.contains(line), "no `{line}`");
+    }
+    for file in ["orchestrator", "agent", "gateway"] {
+        let manifest = std::fs::read_to_string(docs().join(format!("../deploy/kubernetes/{file}.yaml")))?;
+        ensure!(manifest.contains("runAsUser: 10001"), "{file} runs as somebody else than the image's user");
+        ensure!(manifest.contains("mountPath: /etc/ficus}"), "{file} has its configuration elsewhere than the image looks");
+    }
+    Ok(())
+}
