@@ -1,6 +1,7 @@
 //! Requests and answers of the orchestrator's admin API, besides the messages of [`crate::wire`]. The orchestrator writes
 //! them, the command line reads them. Requests refuse unknown fields: a misspelt one must not be a silent default.
 
+mod ahead;
 mod detail;
 mod explain;
 
@@ -16,6 +17,7 @@ use crate::spec::Complaint;
 use crate::wire::{Backfill, CapabilityReport, DifferenceSample, Freshness, Overrides, Serving, SetAside};
 use crate::{Side, Timestamp};
 
+pub use self::ahead::{Ahead, CapabilityAhead, Gone, Part, waves};
 pub use self::detail::{CapabilityDetail, FlagStatus, RouteLine, SidePoint, StepLine, TableLine, TrafficPoint};
 pub use self::explain::{ExplainRequest, Explained, KnownToGateways, NotServed};
 

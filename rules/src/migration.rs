@@ -10,6 +10,7 @@
 //! | `checkup` | verifications and repairs between the steps |
 //! | `switch` | the stages of a cutover or revert |
 //! | `waiting` | what is missing for the next transition, in words |
+//! | `rehearsal` | the path ahead, walked in a world of its own |
 //!
 //! A switch moves the writes: `Fence → Drain → FenceDatabase → CatchUp → Verify → Sequences → Open → Release`. Up to
 //! `Sequences` everything can be taken back (`Lift`); the transition into `Open` is the point of no return.
@@ -18,12 +19,13 @@ pub mod advance;
 mod checkup;
 pub mod desired;
 pub mod observation;
+pub mod rehearsal;
 mod returning;
 #[cfg(test)]
 mod simulation;
 mod switch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod waiting;
 mod walk;
 mod wish;

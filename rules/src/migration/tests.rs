@@ -22,18 +22,18 @@ use crate::{Share, Side, Timestamp};
 /// Makes one thing bad in a world in which everything is well.
 type Spoil = fn(&mut Observation);
 
-pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000);
 
-pub(super) fn later(seconds: u64) -> Timestamp {
+pub(crate) fn later(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-pub(super) fn percent(n: u32) -> Share {
+pub(crate) fn percent(n: u32) -> Share {
     Share::from_millionths(n * 10_000)
 }
 
 /// Shadow all, reads 5 %, reads 100 %, cutover after approval, soak for a day.
-pub(super) fn plan() -> Capability {
+pub(crate) fn plan() -> Capability {
     let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve, windows: vec![] };
     let table = TableMap {
         source: "users.toml:70".into(),
@@ -80,7 +80,7 @@ pub(super) fn plan() -> Capability {
     }
 }
 
-pub(super) fn state(phase: Phase, step: usize) -> State {
+pub(crate) fn state(phase: Phase, step: usize) -> State {
     let owner = if matches!(phase, Phase::Soaking | Phase::Retired) { Side::Modern } else { Side::Legacy };
     State { phase, step, owner, ..State::draft("users", NOW) }
 }
@@ -100,7 +100,7 @@ fn verified(token: u64, drift_rows: u64, at: Timestamp) -> VerifyReport {
 }
 
 /// A world in which everything is well for a capability that `owner` owns.
-pub(super) fn good(owner: Side, now: Timestamp) -> Observation {
+pub(crate) fn good(owner: Side, now: Timestamp) -> Observation {
     let live = StreamReport { live: true, ..StreamReport::default() };
     let report = CapabilityReport {
         backfill: Backfill { done: 40, total: 40, complete: true },
@@ -126,7 +126,7 @@ pub(super) fn good(owner: Side, now: Timestamp) -> Observation {
     seen
 }
 
-pub(super) fn report(seen: &mut Observation) -> &mut CapabilityReport {
+pub(crate) fn report(seen: &mut Observation) -> &mut CapabilityReport {
     &mut seen.agent.as_mut().expect("there is an agent").report
 }
 

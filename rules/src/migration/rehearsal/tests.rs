@@ -1,0 +1,191 @@
+//! The path of the tests' own plan: shadow, reads 5 %, reads 100 %, cutover after approval, soak for a day.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::tests::{NOW, good, later, percent, plan, report, state};
+use super::*;
+use crate::Side;
+use crate::hours::Hours;
+
+fn pace() -> Pace {
+    let ms = Duration::from_millis;
+    Pace {
+        gateways: 2,
+        hear: ms(5),
+        agent: ms(10),
+        writes: ms(20),
+        lock: Duration::ZERO,
+        lag: ms(7),
+        copy: Duration::from_secs(90),
+        compare: Duration::from_secs(4),
+        recheck: ms(3),
+        reads_per_second: Some(100.0),
+        assumed: vec![],
+    }
+}
+
+fn path(from: &State, plan: &Capability, pace: &Pace) -> Rehearsal {
+    rehearse(from, plan, &good(from.owner, NOW), pace, NOW)
+}
+
+fn names(path: &Rehearsal) -> Vec<(&str, u64)> {
+    path.legs.iter().map(|leg| (leg.name.as_str(), leg.lasts_ms / 1000)).collect()
+}
+
+#[test]
+fn a_draft_sees_the_whole_path_with_its_times() {
+    let path = path(&State::draft("users", NOW), &plan(), &pace());
+    let expected = [
+        ("draft", 0),
+        ("copy", 90),
+        ("stream", 4),
+        ("shadow 100%", 60),
+        ("reads 5%", 60),
+        ("reads 100%", 60),
+        ("cutover", 0),
+        ("soak", 86_400),
+        ("retire", 0),
+    ];
+    assert_eq!(names(&path), expected);
+    assert_eq!(path.ends, None);
+    assert_eq!(path.lasts_ms.expect("it ends") / 1000, 90 + 4 + 180 + 86_400);
+    let needs =
+        |name: &str| path.legs.iter().find(|leg| leg.name == name).map(|leg| leg.needs.iter().map(|w| w.text.clone()).collect::<Vec<_>>());
+    assert_eq!(needs("copy"), Some(vec!["`ficus advance` to begin".to_owned()]));
+    assert_eq!(needs("cutover"), Some(vec!["step 4 waits for approval: `ficus release`".to_owned()]));
+    assert_eq!(needs("retire"), Some(vec!["`ficus retire` when legacy's part may end".to_owned()]));
+    assert_eq!(path.legs[4].gates, ["lag", "parity", "errors (10 requests on modern)"]);
+}
+
+#[test]
+fn the_pause_is_what_was_measured() {
+    let from = State { released: true, ..state(Phase::Ramping, 2) };
+    let pause = |pace: &Pace| path(&from, &plan(), pace).switch.expect("a switch").pause_ms;
+    let stages = path(&from, &plan(), &pace()).switch.expect("a switch").stages;
+    let of = |stage| stages.iter().find(|(one, _)| *one == stage).map(|(_, ms)| *ms);
+    assert_eq!((of(Stage::Fence), of(Stage::Drain)), (Some(5), Some(20)), "{stages:?}");
+    assert_eq!((of(Stage::FenceDatabase), of(Stage::CatchUp), of(Stage::Verify)), (Some(10), Some(17), Some(13)), "{stages:?}");
+    assert_eq!((of(Stage::Sequences), of(Stage::Open), of(Stage::Release)), (Some(10), Some(10), Some(5)), "{stages:?}");
+    assert_eq!(pause(&pace()), stages.iter().map(|(_, ms)| ms).sum::<u64>());
+    for (slower, by) in [
+        (Pace { lag: Duration::from_millis(1_007), ..pace() }, 1_000),
+        (Pace { writes: Duration::from_millis(520), ..pace() }, 500),
+        (Pace { lock: Duration::from_millis(300), ..pace() }, 300),
+        (Pace { recheck: Duration::from_millis(43), ..pace() }, 40),
+    ] {
+        assert_eq!(pause(&slower), pause(&pace()) + by, "{slower:?}");
+    }
+}
+
+#[test]
+fn a_switch_that_would_be_taken_back_says_why() {
+    let from = State { released: true, ..state(Phase::Ramping, 2) };
+    let path = path(&from, &plan(), &Pace { writes: Duration::from_secs(60), ..pace() });
+    let switch = path.switch.expect("a switch");
+    assert_eq!(switch.pause_ms, 10_000);
+    let why = switch.taken_back.expect("it would be taken back");
+    assert!(why.contains("the deadline has passed") && why.contains("writes under way"), "{why}");
+    assert!(path.ends.expect("it leads no further").contains("taken back"));
+    assert_eq!(path.lasts_ms, None);
+}
+
+#[test]
+fn a_step_lasts_until_its_gates_have_seen_enough() {
+    let mut plan = plan();
+    plan.gates.errors.as_mut().expect("a gate").min_requests = 1_000;
+    let lasts = |rate| {
+        let path = path(&state(Phase::Streaming, 0), &plan, &Pace { reads_per_second: rate, ..pace() });
+        path.legs.iter().find(|leg| leg.name == "reads 5%").map(|leg| leg.lasts_ms / 1000)
+    };
+    assert_eq!(lasts(None), Some(60), "as long as the rules say");
+    assert_eq!(lasts(Some(100.0)), Some(200), "a thousand at five a second");
+    assert_eq!(lasts(Some(0.0)), Some(60), "nothing is known");
+}
+
+#[test]
+fn an_hour_is_waited_for() {
+    let mut plan = plan();
+    plan.steps[3].windows = vec![Hours::parse("mon-thu 09:00-16:00 UTC").expect("hours")];
+    let from = State { released: true, ..state(Phase::Ramping, 2) };
+    // NOW is Monday the 12th of January 1970, 13:46; Friday at noon there is no cutover before Monday.
+    let friday = NOW.plus(Duration::from_secs(4 * 86_400));
+    let from = State { since: friday, ..from };
+    let path = rehearse(&from, &plan, &good(Side::Legacy, friday), &pace(), friday);
+    let cutover = path.legs.iter().find(|leg| leg.name == "cutover").expect("a cutover");
+    let at = friday.plus(Duration::from_millis(cutover.begins_ms));
+    assert!(plan.steps[3].windows[0].contain(at), "{}", at.rfc3339());
+    assert!(at.since(friday) > Duration::from_secs(2 * 86_400) && at.since(friday) < Duration::from_secs(3 * 86_400), "{}", at.rfc3339());
+    assert_eq!(cutover.needs.iter().map(|need| need.kind).collect::<Vec<_>>(), [WaitingKind::Window]);
+}
+
+#[test]
+fn what_stands_in_the_way_now_is_told_apart() {
+    let from = State { holds: ["exam week".to_owned()].into(), ..state(Phase::Shadowing, 0) };
+    let mut seen = good(Side::Legacy, NOW);
+    report(&mut seen).quarantined = 3;
+    let path = rehearse(&from, &plan(), &seen, &pace(), NOW);
+    let kinds: Vec<_> = path.in_the_way.iter().map(|waiting| waiting.kind).collect();
+    assert!(kinds.contains(&WaitingKind::Hold) && kinds.contains(&WaitingKind::Agent), "{:?}", path.in_the_way);
+    assert_eq!(names(&path).last(), Some(&("retire", 0)), "the path behind it is seen all the same");
+}
+
+#[test]
+fn a_capability_without_tables_needs_no_agent() {
+    let plan = Capability { tables: vec![], ..plan() };
+    let path = path(&State::draft("users", NOW), &plan, &pace());
+    assert_eq!(names(&path).last(), Some(&("retire", 0)), "{path:?}");
+    assert_eq!(path.switch.expect("a switch").pause_ms, 5 + 20 + 5);
+}
+
+#[test]
+fn a_switch_under_way_is_walked_on() {
+    let running = super::super::Switch {
+        to: Side::Modern,
+        stage: Stage::Drain,
+        since: NOW,
+        started: NOW,
+        deadline: later(10),
+        from_phase: Phase::Ramping,
+    };
+    let from = State { phase: Phase::Draining, switch: Some(running), ..state(Phase::Ramping, 2) };
+    let path = path(&from, &plan(), &pace());
+    assert_eq!(names(&path), [("cutover", 0), ("soak", 86_400), ("retire", 0)]);
+}
+
+proptest! {
+    /// Whatever the steps and the pace: the path ends, begins where the capability is, and its parts follow each other.
+    #[test]
+    fn every_path_ends(
+        steps in proptest::collection::vec((0u8..4, 0u64..200_000, any::<bool>()), 0..6),
+        phase in 0usize..6,
+        times in proptest::array::uniform7(0u64..30_000),
+        rate in proptest::option::of(0.0f64..1_000.0),
+    ) {
+        let step = |(kind, hold, approve): &(u8, u64, bool)| {
+            let action = match kind {
+                0 => StepAction::Shadow(percent(50)),
+                1 => StepAction::Reads(percent(5)),
+                2 => StepAction::Cutover,
+                _ => StepAction::Soak(Duration::from_secs(*hold)),
+            };
+            crate::plan::Step { source: String::new(), action, hold: Duration::from_secs(*hold), approve: *approve, windows: vec![] }
+        };
+        let plan = Capability { steps: steps.iter().map(step).collect(), ..plan() };
+        let phase = [Phase::Draft, Phase::Backfilling, Phase::Streaming, Phase::Soaking, Phase::Reverted, Phase::Retired][phase];
+        let ms = |at: usize| Duration::from_millis(times[at]);
+        let pace = Pace {
+            gateways: 1, hear: ms(0), agent: ms(1), writes: ms(2), lock: ms(3), lag: ms(4), copy: ms(5), compare: ms(6), recheck: ms(0), reads_per_second: rate,
+            assumed: vec![],
+        };
+        let path = path(&state(phase, 0), &plan, &pace);
+        prop_assert!(path.ends.as_ref().is_none_or(|why| why.contains("taken back")), "{path:?}");
+        let mut at = 0;
+        for leg in &path.legs {
+            prop_assert_eq!(leg.begins_ms, at);
+            at += leg.lasts_ms;
+        }
+        prop_assert_eq!(path.lasts_ms.unwrap_or(at), at);
+    }
+}
