@@ -29,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   ficus check                        are the rules sound? (exit 64 if not)
   ficus run                          gateway, agent and orchestrator in one process
   ficus status --watch               what happens, live
+  ficus plan                         what lies ahead, and how long it takes
   ficus advance users                begin, or skip the rest of a step's hold
   ficus cutover users                move the writes
   ficus revert users                 and back, keeping every write
@@ -88,6 +89,17 @@ pub(crate) enum Command {
         /// Refresh until interrupted.
         #[arg(long, short)]
         watch: bool,
+    },
+    /// Show the path ahead: steps, how long they last, what they need, how much of the monolith is gone.
+    #[command(
+        after_help = "Examples:\n  ficus plan\n  ficus plan users --dry-run       how long a cutover would hold the writes now, and why\n  ficus plan --json | jq '.capabilities[] | {name, lasts_ms: .path.lasts_ms}'\n\nNothing is moved. Times are those of the rules and of what was measured; what was not is marked as assumed."
+    )]
+    Plan {
+        /// Only this capability.
+        capability: Option<String>,
+        /// Also rehearse the next switch, stage by stage, by what is measured now.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Begin a capability, or skip the rest of its step's hold.
     #[command(after_help = "Examples:\n  ficus advance users")]

@@ -8,6 +8,7 @@ mod init;
 pub(crate) mod journal;
 mod map;
 mod pin;
+mod plan;
 mod progress;
 mod quarantine;
 mod reload;
@@ -56,6 +57,7 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,
         Command::Explain(asked) => explain::execute(args, asked).await,
         Command::Status { capability, watch } => status::execute(args, capability.as_deref(), *watch).await,
+        Command::Plan { capability, dry_run } => plan::execute(args, capability.as_deref(), *dry_run).await,
         Command::Advance(wish) => wish::execute(args, "advance", wish).await,
         Command::Hold(wish) => wish::execute(args, "hold", wish).await,
         Command::Release(wish) => wish::execute(args, "release", wish).await,

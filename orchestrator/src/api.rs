@@ -1,6 +1,7 @@
 //! The admin API: JSON over HTTP, and the console's files. Messages of gateways and agents are `ficus_rules::wire`, those of
 //! operators `ficus_rules::api`. Every refusal is a `Problem` with a sentence.
 
+mod ahead;
 mod answer;
 mod console;
 mod detail;
@@ -58,6 +59,7 @@ pub(crate) fn calls() -> Vec<Call> {
         call(GET, "/leader", None, get(read::leader)),
         call(GET, "/api/v1/openapi.json", Some(Role::Viewer), get(read::openapi)),
         call(GET, "/api/v1/status", Some(Role::Viewer), get(read::status)),
+        call(GET, "/api/v1/plan", Some(Role::Viewer), get(ahead::plan)),
         call(GET, "/api/v1/events", Some(Role::Viewer), get(events::events)),
         call(GET, "/api/v1/capabilities/{name}", Some(Role::Viewer), get(detail::capability)),
         call(GET, "/api/v1/capabilities/{name}/traffic", Some(Role::Viewer), get(detail::traffic)),

@@ -83,10 +83,11 @@ pub fn rehearse(state: &State, plan: &Capability, seen: &Observation, pace: &Pac
     };
     let ends = walked.walk();
     let lasts_ms = ends.is_none().then(|| walked.world.now.since(now).as_millis() as u64);
-    let passes =
-        |waiting: &Waiting| matches!(waiting.kind, WaitingKind::Wish | WaitingKind::Time | WaitingKind::Window | WaitingKind::Gate);
     let mut in_the_way = waiting_for(state, plan, seen, now);
-    in_the_way.retain(|waiting| !passes(waiting) && !(state.phase == Phase::Backfilling && waiting.text.starts_with("backfill")));
+    // The copy's rows are on their way; the rest of these passes, or is asked of somebody in the path itself.
+    let passes = |kind| matches!(kind, WaitingKind::Wish | WaitingKind::Time | WaitingKind::Window | WaitingKind::Gate);
+    let is_copying = |waiting: &Waiting| state.phase == Phase::Backfilling && waiting.text.starts_with("backfill");
+    in_the_way.retain(|waiting| !passes(waiting.kind) && !is_copying(waiting));
     Rehearsal { in_the_way, legs: walked.legs.finish(walked.world.now), lasts_ms, switch: walked.switch, ends }
 }
 
@@ -206,7 +207,7 @@ impl Walk<'_> {
 }
 
 /// How long a step must last until gates with this many requests have seen them: at so many reads a second, a share of them.
-fn sample(requests: u64, reads_per_second: f64, share: crate::Share) -> Duration {
-    let rate = reads_per_second * f64::from(share.millionths()) / 1e6;
+fn sample(requests: u64, requests_per_second: f64, share: crate::Share) -> Duration {
+    let rate = requests_per_second * f64::from(share.millionths()) / 1e6;
     if rate > 0.0 { Duration::from_secs_f64((requests as f64 / rate).min(1e9)) } else { Duration::ZERO }
 }

@@ -1,6 +1,7 @@
 //! End to end: real binaries, a real Django, real databases. Each test has a world of its own.
 
 mod aborts;
+mod ahead;
 mod apart;
 mod breakage;
 mod busy;

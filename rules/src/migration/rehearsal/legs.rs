@@ -109,7 +109,7 @@ pub(super) fn with_samples(plan: &Capability, pace: &Pace) -> Capability {
     plan.gates = Gates { lag: gates.lag, parity: gates.parity, ..Gates::default() };
     // Compared once on the way in; that it is compared again and again moves nothing.
     plan.gates.parity.max_age = std::time::Duration::from_secs(u64::from(u32::MAX));
-    let Some(rate) = pace.reads_per_second else { return plan };
+    let Some(rate) = pace.requests_per_second else { return plan };
     for step in &mut plan.steps {
         let needed = |requests: Option<u64>, share: Share| requests.map_or_else(Default::default, |requests| sample(requests, rate, share));
         let wanted = match step.action {

@@ -31,8 +31,8 @@ pub struct Pace {
     pub compare: Duration,
     /// Until the rows that changed lately are compared.
     pub recheck: Duration,
-    /// Reads of the capability, by both sides; `None`: not known.
-    pub reads_per_second: Option<f64>,
+    /// Requests of the capability, answered by either side; `None`: not known.
+    pub requests_per_second: Option<f64>,
     /// Which of these were not measured, by their names.
     pub assumed: Vec<String>,
 }
@@ -45,7 +45,7 @@ const RECHECK: Duration = Duration::from_millis(20);
 
 impl Pace {
     /// What is known of a capability. `journal`: its newest entries, oldest first.
-    pub fn of(state: &State, seen: &Observation, journal: &[JournalEntry], reads_per_second: Option<f64>, now: Timestamp) -> Pace {
+    pub fn of(state: &State, seen: &Observation, journal: &[JournalEntry], requests_per_second: Option<f64>, now: Timestamp) -> Pace {
         let mut assumed = Vec::new();
         let mut known = |name: &str, measured: Option<Duration>, otherwise: Duration| {
             measured.unwrap_or_else(|| {
@@ -73,7 +73,7 @@ impl Pace {
             compare: known("compare", compared(journal), Duration::ZERO),
             recheck: known("recheck", lasted(Stage::Verify).map(|all| all.saturating_sub(agent)), RECHECK),
             agent,
-            reads_per_second,
+            requests_per_second,
             assumed,
         }
     }

@@ -21,7 +21,7 @@ fn pace() -> Pace {
         copy: Duration::from_secs(90),
         compare: Duration::from_secs(4),
         recheck: ms(3),
-        reads_per_second: Some(100.0),
+        requests_per_second: Some(100.0),
         assumed: vec![],
     }
 }
@@ -96,7 +96,7 @@ fn a_step_lasts_until_its_gates_have_seen_enough() {
     let mut plan = plan();
     plan.gates.errors.as_mut().expect("a gate").min_requests = 1_000;
     let lasts = |rate| {
-        let path = path(&state(Phase::Streaming, 0), &plan, &Pace { reads_per_second: rate, ..pace() });
+        let path = path(&state(Phase::Streaming, 0), &plan, &Pace { requests_per_second: rate, ..pace() });
         path.legs.iter().find(|leg| leg.name == "reads 5%").map(|leg| leg.lasts_ms / 1000)
     };
     assert_eq!(lasts(None), Some(60), "as long as the rules say");
@@ -176,7 +176,7 @@ proptest! {
         let phase = [Phase::Draft, Phase::Backfilling, Phase::Streaming, Phase::Soaking, Phase::Reverted, Phase::Retired][phase];
         let ms = |at: usize| Duration::from_millis(times[at]);
         let pace = Pace {
-            gateways: 1, hear: ms(0), agent: ms(1), writes: ms(2), lock: ms(3), lag: ms(4), copy: ms(5), compare: ms(6), recheck: ms(0), reads_per_second: rate,
+            gateways: 1, hear: ms(0), agent: ms(1), writes: ms(2), lock: ms(3), lag: ms(4), copy: ms(5), compare: ms(6), recheck: ms(0), requests_per_second: rate,
             assumed: vec![],
         };
         let path = path(&state(phase, 0), &plan, &pace);

@@ -1,0 +1,124 @@
+//! `ficus plan`: the path ahead of every capability, and how much of the monolith is gone. Moves nothing.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use comfy_table::{ContentArrangement, Table, presets};
+use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
+use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
+use indicatif::HumanDuration;
+
+use crate::admin::Admin;
+use crate::args::Args;
+
+/// Columns of a terminal that a page takes at most.
+const WIDTH: u16 = 100;
+
+/// Prints it.
+pub(crate) async fn execute(args: &Args, capability: Option<&str>, dry_run: bool) -> Result<()> {
+    let mut ahead: Ahead = Admin::new(args)?.get("/api/v1/plan").await?;
+    if let Some(name) = capability {
+        ahead.capabilities.retain(|one| one.name == name);
+        if ahead.capabilities.is_empty() {
+            bail!("no capability is called `{name}`, or it is retired: nothing lies ahead of it");
+        }
+    }
+    if args.json {
+        return super::print_json(&ahead);
+    }
+    if capability.is_none() {
+        println!("{}\n", gone(&ahead.gone));
+    }
+    for one in &ahead.capabilities {
+        print!("{}", paragraph(one));
+        if dry_run {
+            print!("{}", rehearsed(one));
+        }
+        println!("");
+    }
+    if ahead.capabilities.is_empty() {
+        println!("nothing lies ahead: every capability is retired, or there is none yet");
+    }
+    Ok(())
+}
+
+fn gone(gone: &Gone) -> String {
+    let part = |part: Part, what: &str| format!("{} of {} {what}", part.moved, part.of);
+    let share = (gone.requests.moved * 100).checked_div(gone.requests.of);
+    let requests = share.map_or_else(String::new, |share| format!(", {share}% of the last minutes' requests"));
+    format!(
+        "gone from the monolith: {}, {}, {}{requests}",
+        part(gone.capabilities, "capabilities"),
+        part(gone.routes, "routes"),
+        part(gone.tables, "tables")
+    )
+}
+
+fn paragraph(one: &CapabilityAhead) -> String {
+    let path = &one.path;
+    let joins = if one.depends_on.is_empty() { String::new() } else { format!(", joins tables of {}", one.depends_on.join(", ")) };
+    let end = match (path.lasts_ms, &path.ends) {
+        (Some(ms), _) => format!("may retire in {} at the earliest", span(ms)),
+        (None, Some(why)) => format!("ends early: {why}"),
+        (None, None) => String::new(),
+    };
+    let mut text = format!("{} (wave {}{joins}): {}; {end}\n", one.name, one.wave, one.phase.as_str());
+    for waiting in &path.in_the_way {
+        text.push_str(&format!("  in the way: {}\n", waiting.text));
+    }
+    text + &table(&path.legs)
+}
+
+fn table(legs: &[Leg]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(WIDTH).set_header(["STEP", "IN", "LASTS", "NEEDS", "GATES"]);
+    for leg in legs {
+        let begins = if leg.begins_ms == 0 { "now".to_owned() } else { span(leg.begins_ms) };
+        let lasts = if leg.name == "draft" || leg.name == "retire" { "-".to_owned() } else { span(leg.lasts_ms) };
+        let or_dash = |texts: Vec<&str>| if texts.is_empty() { "-".to_owned() } else { texts.join("; ") };
+        let needs = or_dash(leg.needs.iter().map(|need| need.text.as_str()).collect());
+        table.add_row([leg.name.clone(), begins, lasts, needs, or_dash(leg.gates.iter().map(String::as_str).collect())]);
+    }
+    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+}
+
+/// The next switch, stage by stage, and what that was reckoned from.
+fn rehearsed(one: &CapabilityAhead) -> String {
+    let Some(SwitchForeseen { pause_ms, stages, taken_back }) = &one.path.switch else {
+        return "  rehearsed: no switch lies ahead\n".to_owned();
+    };
+    let outcome = match taken_back {
+        Some(why) => format!("would be taken back after {}: {why}", span(*pause_ms)),
+        None => format!("would hold the writes for {}", span(*pause_ms)),
+    };
+    let stages: Vec<String> = stages.iter().map(|(stage, ms)| format!("{} {}", stage.as_str(), span(*ms))).collect();
+    let pace = &one.pace;
+    let marked = |name: &str, time: Duration| {
+        let word = if pace.assumed.iter().any(|assumed| assumed == name) { " (assumed)" } else { "" };
+        format!("{name} {}{word}", span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    };
+    let from = [
+        marked("hear", pace.hear),
+        marked("agent", pace.agent),
+        marked("writes", pace.writes),
+        marked("lock", pace.lock),
+        marked("lag", pace.lag),
+        marked("recheck", pace.recheck),
+    ];
+    format!(
+        "  rehearsed: the next switch {outcome}\n    {}\n    from: {} gateways, {}\n",
+        stages.join(", "),
+        pace.gateways,
+        from.join(", ")
+    )
+}
+
+/// Short, and never a second wrong where seconds matter.
+fn span(ms: u64) -> String {
+    match ms {
+        ..1_000 => format!("{ms}ms"),
+        1_000..120_000 => format!("{:.1}s", ms as f64 / 1_000.0),
+        _ => HumanDuration(Duration::from_millis(ms)).to_string(),
+    }
+}

@@ -1,0 +1,69 @@
+//! What lies ahead: every capability's path, rehearsed by what is seen of it now.
+
+use axum::extract::State;
+use axum::response::Response;
+use ficus_rules::Timestamp;
+use ficus_rules::api::{Ahead, CapabilityAhead, Gone, waves};
+use ficus_rules::migration::Phase;
+use ficus_rules::migration::rehearsal::{Pace, rehearse};
+use ficus_rules::plan::Capability;
+
+use super::Shares;
+use super::answer::{ok, store_failed};
+use crate::fleet::now;
+use crate::publish::View;
+use crate::store::{JournalQuery, StoreError, Stored};
+
+/// The newest entries that are looked through for the last switch.
+const ENTRIES: u32 = 1_000;
+
+pub(super) async fn plan(State(shared): State<Shares>) -> Response {
+    match ahead(&shared, now()).await {
+        Ok(ahead) => ok(&ahead),
+        Err(failed) => store_failed(&failed),
+    }
+}
+
+async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
+    let view = shared.publisher.view();
+    let waves = waves(&view.rulebook.rules);
+    let mut gone = Gone::of(view.capabilities().map(|(plan, stored)| (plan, &stored.state)));
+    let mut capabilities = Vec::new();
+    for (plan, stored) in view.capabilities() {
+        let curve = shared.fleet.curve(&plan.name);
+        let modern: u64 = curve.iter().map(|point| point.modern.requests).sum();
+        let all = modern + curve.iter().map(|point| point.legacy.requests).sum::<u64>();
+        gone.requests.moved += modern;
+        gone.requests.of += all;
+        let seconds: f64 = curve.iter().map(|point| point.seconds).sum();
+        if stored.state.phase != Phase::Retired {
+            let wave = waves.get(plan.name.as_str()).copied().unwrap_or(1);
+            let rate = (seconds > 0.0).then(|| all as f64 / seconds);
+            capabilities.push(one(shared, &view, plan, stored, (wave, rate), now).await?);
+        }
+    }
+    capabilities.sort_by_key(|one| one.wave);
+    Ok(Ahead { at: now, gone, capabilities })
+}
+
+async fn one(
+    shared: &Shares,
+    view: &View,
+    plan: &Capability,
+    stored: &Stored,
+    (wave, requests_per_second): (u32, Option<f64>),
+    now: Timestamp,
+) -> Result<CapabilityAhead, StoreError> {
+    let seen = shared.fleet.observe(plan, stored, view, shared.config.limits(), now);
+    let journal = shared.store.journal(&JournalQuery { capability: Some(plan.name.clone()), after: None, limit: ENTRIES }).await?;
+    let pace = Pace::of(&stored.state, &seen, &journal, requests_per_second, now);
+    Ok(CapabilityAhead {
+        name: plan.name.clone(),
+        phase: stored.state.phase,
+        since: stored.state.since,
+        wave,
+        depends_on: plan.depends_on.clone(),
+        path: rehearse(&stored.state, plan, &seen, &pace, now),
+        pace,
+    })
+}

@@ -1,0 +1,69 @@
+//! `ficus plan`: the path ahead, and a cutover that goes as it was rehearsed.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::operator::Operator;
+use ficus_tests::world::{Plan, World};
+use serde_json::Value;
+
+use super::Directory;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn path(operator: &Operator) -> Result<Value> {
+    let ahead: Value = serde_json::from_str(&operator.type_in(&["plan", "--json"]).await?)?;
+    ensure!(ahead["capabilities"][0]["name"] == "users", "{ahead}");
+    Ok(ahead)
+}
+
+fn legs(ahead: &Value) -> Vec<String> {
+    let legs = ahead["capabilities"][0]["path"]["legs"].as_array().cloned().unwrap_or_default();
+    legs.iter().map(|leg| leg["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()> {
+    let directory = Directory::new();
+    let world = World::start(directory.path(), Plan::default()).await?;
+    let operator = world.operator()?;
+    // WHEN nothing has begun, THEN all of it lies ahead, and nothing is gone
+    let ahead = path(&operator).await?;
+    let first = legs(&ahead);
+    ensure!(first.first().is_some_and(|leg| leg == "draft") && first.last().is_some_and(|leg| leg == "retire"), "{first:?}");
+    ensure!(ahead["gone"]["capabilities"] == serde_json::json!({ "moved": 0, "of": 1 }), "{}", ahead["gone"]);
+    let page = operator.type_in(&["plan"]).await?;
+    ensure!(page.contains("`ficus advance` to begin") && page.lines().all(|line| line.chars().count() <= 100), "{page}");
+
+    operator.type_in(&["advance", "users"]).await?;
+    operator.until_phase("users", "shadowing", PATIENCE).await?;
+    ensure!(!legs(&path(&operator).await?).contains(&"copy".to_owned()), "the copy lies behind");
+    operator.type_in(&["hold", "users", "--reason", "exam week"]).await?;
+    let page = operator.type_in(&["plan", "users", "--dry-run"]).await?;
+    ensure!(page.contains("in the way: held: exam week") && page.contains("hear 10ms (assumed)"), "{page}");
+    operator.type_in(&["release", "users", "--reason", "exam week"]).await?;
+
+    // WHEN it has moved once, and back, THEN the next pause is foreseen from what was measured
+    operator.type_in(&["cutover", "users", "--wait", "30s"]).await?;
+    let ahead = path(&operator).await?;
+    ensure!(
+        ahead["gone"]["capabilities"]["moved"] == 1 && ahead["gone"]["tables"]["moved"] == ahead["gone"]["tables"]["of"],
+        "{}",
+        ahead["gone"]
+    );
+    ensure!(legs(&ahead) == ["soak", "retire"], "{:?}", legs(&ahead));
+    operator.type_in(&["revert", "users", "--wait", "30s"]).await?;
+    let ahead = path(&operator).await?;
+    let foreseen = ahead["capabilities"][0]["path"]["switch"]["pause_ms"].as_u64().context("a pause is foreseen")?;
+    let assumed = ahead["capabilities"][0]["pace"]["assumed"].to_string();
+    ensure!(!assumed.contains("hear") && !assumed.contains("recheck"), "measured at the last switch: {assumed}");
+    operator.type_in(&["cutover", "users", "--wait", "30s"]).await?;
+    let happened = operator.status("users").await?["last_pause_ms"].as_u64().context("a pause")?;
+    // Of the same size: a busy machine may be several times slower from one moment to the next.
+    let similar = |one: u64, other: u64| one <= other * 20 + 200;
+    ensure!(similar(foreseen, happened) && similar(happened, foreseen), "foreseen {foreseen} ms, happened {happened} ms");
+    println!("foreseen {foreseen} ms, happened {happened} ms");
+    drop(world);
+    directory.passed();
+    Ok(())
+}
