@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::migration::Phase;
 use crate::{Share, Side, Timestamp};
 
-pub use self::agent::{AgentReport, Backfill, CapabilityReport, EndReport, RepairReport, StreamReport, TableVerified, VerifyReport};
+pub use self::agent::{
+    AgentReport, Backfill, CapabilityReport, EndReport, RepairReport, Strays, StreamReport, TableVerified, VerifyReport,
+};
 pub use self::gateway::{
     DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts, Traffic,
 };

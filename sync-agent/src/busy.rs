@@ -1,6 +1,7 @@
 //! Looks whether somebody's old open transaction would keep the fence of the owner's database waiting, so that a switch
 //! can be refused before anybody's writes are held for it. Which transactions these are is the engines' business
-//! ([`Database::busy`]); here are the cadence, and the words. On its way it asks what both logs keep for the agent.
+//! ([`Database::busy`]); here are the cadence, and the words. On its way it asks what both logs keep for the agent, and whom the
+//! fences refused.
 //!
 //! [`Database::busy`]: crate::port::Database::busy
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
+use ficus_rules::wire::Strays;
 use tokio::sync::watch;
 
 use crate::agent::Ordered;
@@ -63,6 +65,7 @@ impl Lookout {
                 tracing::debug!(capability = %self.state.capability, %error, "cannot look for open transactions");
                 Busy::Free
             });
+            self.look_for_strays().await;
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
             self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
             tokio::time::sleep(pause).await;
@@ -71,6 +74,23 @@ impl Lookout {
 }
 
 impl Lookout {
+    /// Tells whom the fences refused.
+    async fn look_for_strays(&self) {
+        let mut strays = Vec::new();
+        for (side, database) in [(Side::Legacy, &self.legacy), (Side::Modern, &self.modern)] {
+            match database.refused().await {
+                Ok(Some(refused)) => {
+                    let counter = metrics::STRAYS.with_label_values(&[self.state.capability.as_str(), side.as_str()]);
+                    counter.inc_by(refused.statements.saturating_sub(counter.get()));
+                    strays.push(Strays { side, refused: refused.statements, writers: refused.writers });
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(capability = %self.state.capability, %error, "cannot see whom the fence refused"),
+            }
+        }
+        self.state.note(|report| report.strays = strays);
+    }
+
     /// Shows how much of both logs is kept for the agent.
     async fn measure(&self) {
         for (direction, source) in [(Direction::Forward, &self.legacy), (Direction::Reverse, &self.modern)] {

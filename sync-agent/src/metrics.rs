@@ -51,6 +51,12 @@ pub(crate) static KEPT_LOG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(opts, &["capability", "direction"]))
 });
 
+/// Statements that a fence refused.
+pub(crate) static STRAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_stray_writes_total", "Statements of strangers that the fence in a database refused");
+    registered(IntCounterVec::new(opts, &["capability", "side"]))
+});
+
 /// Rows that differ, as of the last verification.
 pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_drift_rows", "Rows that differed between the sides at the last verification");

@@ -367,6 +367,20 @@ pub trait Database: Source + Sink {
     /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
+
+    /// Who was refused by the fence. `None`: the engine cannot tell, because a refused statement leaves nothing behind in it.
+    async fn refused(&self) -> Result<Option<Refused>, Error> {
+        Ok(None)
+    }
+}
+
+/// Whom a fence refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Statements, since the fence was made.
+    pub statements: u64,
+    /// Sessions that are still there, in words.
+    pub writers: Vec<String>,
 }
 
 /// An opened database, before anything is compiled for it.

@@ -36,6 +36,7 @@ mod schema;
 mod slot;
 mod snapshot;
 mod sql;
+mod strays;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

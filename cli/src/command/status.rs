@@ -147,6 +147,12 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     if !facts.is_empty() {
         let _ = writeln!(text, "  {}", facts.join(", "));
     }
+    for strays in capability.agent.iter().flat_map(|agent| &agent.strays).filter(|strays| strays.refused > 0) {
+        let _ = writeln!(text, "  {} writes past the gateway were refused by the {} database", strays.refused, strays.side);
+        for writer in &strays.writers {
+            let _ = writeln!(text, "    {writer}");
+        }
+    }
     if let Some(trouble) = &capability.trouble {
         let _ = writeln!(text, "  trouble: {trouble}");
     }

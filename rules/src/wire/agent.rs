@@ -59,6 +59,9 @@ pub struct CapabilityReport {
     /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
     #[serde(default)]
     pub busy: Option<String>,
+    /// Who was refused by a fenced database, of the sides whose engines tell.
+    #[serde(default)]
+    pub strays: Vec<Strays>,
 }
 
 impl CapabilityReport {
@@ -69,6 +72,17 @@ impl CapabilityReport {
             Side::Modern => &self.reverse,
         }
     }
+}
+
+/// Writers that a fence in a database refused: they do not come through the gateway, or by a route that is no capability's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strays {
+    /// Whose database.
+    pub side: Side,
+    /// Statements that were refused since the fence was made.
+    pub refused: u64,
+    /// Sessions that were refused and are still there, in words: role, application, address, last statement without values.
+    pub writers: Vec<String>,
 }
 
 /// Progress of the initial copy.

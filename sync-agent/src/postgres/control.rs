@@ -14,7 +14,7 @@ use super::parts::Pair;
 use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, Refused, Shared, Wanted};
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.
@@ -95,6 +95,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.old_writers().await
+    }
+
+    async fn refused(&self) -> Result<Option<Refused>, Error> {
+        self.strays().await.map(Some)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 
+use super::objects::REFUSED;
 use super::schema::Table;
 use super::{Endpoint, sql};
 use crate::crash;
@@ -69,7 +70,8 @@ impl Endpoint {
         (trigger, create)
     }
 
-    /// Makes the sequence and the function.
+    /// Makes the sequences and the function. What a refused statement did is undone, but for the number that it took of a sequence
+    /// and the lock of its session: by these it is counted, and known again ([`super::strays`]).
     pub(super) async fn create_fence(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sequence = format!("_ficus.{}", sql::name(&self.names.fence));
         if sqlx::query("SELECT to_regclass($1)::text")
@@ -81,13 +83,17 @@ impl Endpoint {
         {
             sql::run(connection, &format!("CREATE SEQUENCE {sequence}; SELECT setval({}, {OPEN})", sql::text(&sequence))).await?;
         }
+        let strays = format!("_ficus.{}", sql::name(&self.names.strays));
+        sql::run(connection, &format!("CREATE SEQUENCE IF NOT EXISTS {strays}")).await?;
         let why = format!(
             " refuses writes: its capability ({}) is fenced, because it moves or has moved to the other side; write through the gateway",
             self.names.scope
         );
         let body = format!(
-            "BEGIN IF pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass) > {OPEN} THEN RAISE EXCEPTION USING MESSAGE = 'ficus: table ' || TG_TABLE_NAME || {}; END IF; RETURN NULL; END",
+            "BEGIN IF pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass) > {OPEN} THEN PERFORM pg_catalog.nextval({}::pg_catalog.regclass); PERFORM pg_catalog.pg_advisory_lock_shared({REFUSED}, {}); RAISE EXCEPTION USING MESSAGE = 'ficus: table ' || TG_TABLE_NAME || {}; END IF; RETURN NULL; END",
             sql::text(&sequence),
+            sql::text(&strays),
+            self.names.refused,
             sql::text(&why)
         );
         let create = format!(

@@ -28,6 +28,9 @@ INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::t
 /// Where the loop mark stands, and where the agent asks itself to look at rows.
 pub(super) const CAPTURED: [&str; 2] = ["_ficus.checkpoint", "_ficus.touch"];
 
+/// The first of both keys of what sessions that a fence refused lock.
+pub(super) const REFUSED: i32 = 26218;
+
 /// The key under which whoever changes the schema `_ficus` waits for the other.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(26217, 7)";
 
@@ -45,6 +48,10 @@ pub(super) struct Names {
     pub(super) publication: String,
     /// The sequence that says whether the fence is up, and the function of its triggers, without the schema.
     pub(super) fence: String,
+    /// The sequence that counts whom it refused, without the schema.
+    pub(super) strays: String,
+    /// What a session that was refused locks, for itself alone, so that it is known again.
+    pub(super) refused: i32,
 }
 
 impl Names {
@@ -59,6 +66,8 @@ impl Names {
             slot: format!("ficus_{database}_{digest}"),
             publication: format!("ficus_{digest}"),
             fence: format!("fence_{digest}"),
+            strays: format!("strays_{digest}"),
+            refused: Sha256::digest(scope.as_bytes()).iter().take(4).fold(0, |number, byte| (number << 8) | i32::from(*byte)),
             scope,
         })
     }
@@ -93,7 +102,9 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     }
     identities_back(connection, names).await?;
     sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(&names.fence))).await?;
-    sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(&names.fence))).await?;
+    for sequence in [&names.fence, &names.strays] {
+        sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(sequence))).await?;
+    }
     for table in ["capture", "gap", "pair", "identity", "touch"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }

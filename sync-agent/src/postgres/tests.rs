@@ -20,7 +20,7 @@ use super::Server as Opened;
 use crate::apply::Applier;
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
-use crate::port::{Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Shared, Wanted};
+use crate::port::{Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Refused, Shared, Wanted};
 
 /// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
 pub(super) struct Bed {

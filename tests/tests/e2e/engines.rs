@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ficus_tests::load::{Load, Shape};
+use ficus_tests::operator::Operator;
 use ficus_tests::world::{Plan, World};
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 
 use super::kills::{crash_at, crashed, settle, walk_in, wish_until_accepted};
 use super::postgres::Server;
@@ -34,6 +37,7 @@ async fn users_move_from_postgresql_to_postgresql_and_back_and_again() -> Result
 
 async fn over_and_back_and_over(plan: Plan, what: &str) -> Result<()> {
     let directory = Directory::new();
+    let school = plan.school_database.clone();
     let world = World::start(directory.path(), plan).await?;
     let load = Load::start(&world.http(), PEOPLE).await?;
     let operator = world.operator()?;
@@ -43,9 +47,28 @@ async fn over_and_back_and_over(plan: Plan, what: &str) -> Result<()> {
         wish_until_accepted(&world, wish).await?;
         operator.until_phase("users", phase, kills::PATIENCE).await.with_context(|| format!("after {wish}"))?;
     }
-    settle(&world, load.stop().await, what).await?;
+    let ledger = load.stop().await;
+    if let Some(school) = school {
+        a_writer_past_the_gateway_is_named(&operator, &school).await?;
+    }
+    settle(&world, ledger, what).await?;
     drop(world);
     directory.passed();
+    Ok(())
+}
+
+/// While the new service owns, a job that writes to the monolith's database is refused, and `ficus status` says whose it is.
+async fn a_writer_past_the_gateway_is_named(operator: &Operator, school: &str) -> Result<()> {
+    let mut job = PgConnection::connect(school).await?;
+    sqlx::raw_sql("SET application_name = 'nightly-import'").execute(&mut job).await?;
+    let refused = sqlx::raw_sql("UPDATE accounts_customuser SET first_name = 'Overwritten'").execute(&mut job).await;
+    let refused = refused.err().context("the write passed the fence")?.to_string();
+    ensure!(refused.contains("ficus: table accounts_customuser refuses writes"), "{refused}");
+    let told = |status: &Value| status["agent"]["strays"].to_string().contains("application `nightly-import`");
+    operator.until("users", "the stray writer is named", kills::PATIENCE, told).await?;
+    let page = operator.type_in(&["status", "users"]).await?;
+    ensure!(page.contains("past the gateway were refused by the legacy database") && page.contains("nightly-import"), "{page}");
+    ensure!(!page.contains("Overwritten"), "a value is shown: {page}");
     Ok(())
 }
 

@@ -75,3 +75,32 @@ async fn the_fence_stops_triggers_of_the_application_as_well() {
     exec(&mut app, "UPDATE item SET kept = 'stamp'").await;
     assert_eq!(number(&mut app, "SELECT count(*) FROM item WHERE name = 'stamped'").await, 2);
 }
+
+#[tokio::test]
+async fn whom_the_fence_refused_is_counted_and_named() {
+    let bed = Bed::new("name text, kept text", &["kept"]).await;
+    let (mut stray, mut other) = (bed.app(Side::Legacy).await, bed.app(Side::Legacy).await);
+    exec(&mut stray, "SET application_name = 'nightly-import'; INSERT INTO item VALUES (1, 'a', 'k')").await;
+    assert_eq!(bed.legacy.refused().await.unwrap(), Some(Refused::default()), "nobody yet");
+    bed.legacy.fence(true).await.unwrap();
+    // WHEN somebody is refused twice, once inside a transaction that is undone, and somebody else writes what may be written
+    assert!(attempt(&mut stray, "UPDATE item SET name = 'secret'").await.is_err());
+    exec(&mut stray, "BEGIN").await;
+    assert!(attempt(&mut stray, "DELETE FROM item").await.is_err());
+    exec(&mut stray, "ROLLBACK").await;
+    exec(&mut other, "UPDATE item SET kept = 'login'").await;
+    // THEN both are counted, and the one is named, without values
+    let refused = bed.legacy.refused().await.unwrap().unwrap();
+    assert_eq!(refused.statements, 2);
+    let [who] = &*refused.writers else { panic!("{:?}", refused.writers) };
+    assert!(who.contains("application `nightly-import`") && who.contains("role `"), "{who}");
+    assert!(!who.contains("secret"), "{who}");
+    assert_eq!(bed.modern.refused().await.unwrap(), Some(Refused::default()), "the other side is told apart");
+    // WHEN it has gone, THEN the count stays
+    drop(stray);
+    while !bed.legacy.refused().await.unwrap().unwrap().writers.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bed.legacy.fence(false).await.unwrap();
+    assert_eq!(bed.legacy.refused().await.unwrap().unwrap().statements, 2);
+}
