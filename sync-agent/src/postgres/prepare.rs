@@ -14,9 +14,10 @@ use crate::port::{Wanted, accept};
 /// How long a look at the catalogs is good for while nothing hints at a change.
 const GOOD: Duration = Duration::from_millis(250);
 
-/// How often locks are asked for, each time for [`LOCKS`], before the tables are said to be busy.
-const ATTEMPTS: u32 = 5;
-const LOCKS: &str = "SET LOCAL lock_timeout = '2s'";
+/// How often locks are asked for, each time for [`LOCKS`], before the tables are said to be busy. Well below the second after which
+/// PostgreSQL looks for deadlocks, and ends whichever transaction it looks from: that must not be the application's.
+const ATTEMPTS: u32 = 40;
+const LOCKS: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// What capture rested on when it was last seen complete.
 pub(super) struct Seen {
@@ -44,7 +45,7 @@ impl Endpoint {
                 }
                 Err(error) if sql::code(&error) == Some("55P03") => {
                     return Err(Error::Refused(format!(
-                        "{}: the capability's tables are locked by others for longer than {ATTEMPTS} attempts of 2 s; look who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE relation IS NOT NULL) ORDER BY xact_start",
+                        "{}: the capability's tables are locked by others for longer than {ATTEMPTS} attempts of 200 ms; look who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE relation IS NOT NULL) ORDER BY xact_start",
                         self.server.label
                     )));
                 }
