@@ -3,6 +3,8 @@
 
 mod overrides;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -54,6 +56,8 @@ pub(crate) struct Reconciler {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Command>,
     view: View,
+    /// A write failed: it may have been done all the same, and what is written is read before anything else.
+    unsure: bool,
 }
 
 enum Step {
@@ -79,7 +83,7 @@ impl Reconciler {
             ..View::default()
         };
         let last_good = loaded.rules.map(|files| (files, loaded.rules_generation, loaded.rules_published));
-        let mut reconciler = Reconciler { shared, queue, view };
+        let mut reconciler = Reconciler { shared, queue, view, unsure: false };
         reconciler.first_rules(last_good).await?;
         Ok(reconciler)
     }
@@ -118,6 +122,12 @@ impl Reconciler {
     }
 
     async fn reconcile(&mut self) {
+        if self.unsure
+            && let Err(failed) = self.take_over().await
+        {
+            warn!(error = %failed, "what is written cannot be read, it is tried again");
+            return;
+        }
         let names: Vec<String> = self.view.capabilities().map(|(plan, _)| plan.name.clone()).collect();
         for name in &names {
             for _ in 0..MOST_TRANSITIONS {
@@ -125,6 +135,7 @@ impl Reconciler {
                     Ok(Step::Moved) => {}
                     Ok(_) => break,
                     Err(failed) => {
+                        self.unsure = true;
                         error!(capability = name, error = %failed, "a transition could not be written, it is tried again");
                         break;
                     }
@@ -147,6 +158,7 @@ impl Reconciler {
         for _ in 0..MOST_TRANSITIONS {
             let before = self.version(capability)?;
             let step = self.step(capability, &event, Some(&by), reason.as_deref()).await;
+            self.unsure |= step.is_err();
             match step.map_err(|failed| Refusal::Failed(failed.to_string()))? {
                 Step::Refused(why) => {
                     info!(capability, by = by.name(), why, "a wish is refused");
@@ -206,6 +218,7 @@ impl Reconciler {
             journal: &journal,
         };
         let Some(written) = self.shared.store.compare_and_swap(&change).await? else {
+            warn!(capability = %plan.name, "somebody else wrote its state, what is written is taken over");
             return self.take_over().await;
         };
         crash::after_write(before, &written.state);
@@ -225,14 +238,20 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Another process wrote: its states count.
+    /// What is written counts: another process wrote, or a write of this one whose answer was lost.
     async fn take_over(&mut self) -> Result<(), StoreError> {
-        warn!("another orchestrator writes to this store, its states are taken over");
         let loaded = self.shared.store.load().await?;
         for stored in loaded.states.values() {
             self.shared.fleet.restore_floor(&stored.state.capability, stored.state.floor);
         }
         self.view.states = loaded.states;
+        (self.view.overrides, self.view.overrides_generation) = (loaded.overrides, loaded.overrides_generation);
+        if loaded.rules_generation != self.view.rulebook.generation
+            && let Some(files) = loaded.rules
+        {
+            self.take_written(files, loaded.rules_generation, loaded.rules_published);
+        }
+        self.unsure = false;
         self.publish();
         Ok(())
     }

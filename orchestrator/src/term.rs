@@ -21,7 +21,7 @@ const QUEUE: usize = 64;
 
 /// One term.
 pub(crate) struct Term {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     router: Router,
     mandate: Mandate,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,

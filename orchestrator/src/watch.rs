@@ -56,7 +56,9 @@ async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut cha
         let stands = standing(&view);
         // What was refused because of where a capability was may be fine where it is now.
         let elsewhere = !view.complaints.is_empty() && stands != judged_by;
-        if files != view.attempted || elsewhere {
+        // Good ones that could not be written: there is no file to blame, and none will change.
+        let unwritten = view.complaints.iter().any(|complaint| complaint.file.is_empty());
+        if files != view.attempted || elsewhere || unwritten {
             // Complaints are logged and kept by the reconciler; a directory that cannot be read is one.
             let _ = reconcile::reload(&shared, Author::default()).await;
             judged_by = stands;

@@ -57,7 +57,9 @@ impl Reconciler {
     }
 
     async fn save(&mut self, overrides: Overrides, note: Note) -> Result<(), StoreError> {
-        self.view.overrides_generation = self.shared.store.save_overrides(&overrides, &note).await?;
+        let saved = self.shared.store.save_overrides(&overrides, &note).await;
+        self.unsure |= saved.is_err();
+        self.view.overrides_generation = saved?;
         self.view.overrides = overrides;
         self.publish();
         Ok(())

@@ -91,7 +91,9 @@ impl Reconciler {
         let line =
             JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
         let note = Note::by(by, fleet::now(), None, line);
-        let (generation, published) = self.shared.store.save_rules(&files, &note).await?;
+        let saved = self.shared.store.save_rules(&files, &note).await;
+        self.unsure |= saved.is_err();
+        let (generation, published) = saved?;
         for stored in self.view.states.values_mut() {
             (stored.serving_generation, stored.orders_generation) = (published, published);
         }
@@ -102,6 +104,16 @@ impl Reconciler {
         self.view.rulebook = Arc::new(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published });
         self.view.complaints.clear();
         Ok(())
+    }
+
+    /// Rules that were written, and of which this process does not know it.
+    pub(super) fn take_written(&mut self, files: Vec<RuleFile>, generation: u64, published: u64) {
+        match rulebook::check(&files, &self.shared.config.known, &self.view.states, &self.view.rulebook.rules) {
+            Ok(checked) => {
+                self.view.rulebook = Arc::new(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published });
+            }
+            Err(complaints) => warn!(complaints = complaints.len(), generation, "rules that are written are bad here, others serve"),
+        }
     }
 
     /// Capabilities that the rules name for the first time begin as drafts.

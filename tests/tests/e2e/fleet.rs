@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Directory;
 use super::etcd::EtcdServer;
-use super::kills::{crash_at, until_accepted};
+use super::kills::{crash_at, settle, until_accepted, walk_in};
 use super::postgres::Server;
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -27,13 +27,12 @@ const HIT: usize = 2;
 struct World {
     fleet: Fleet,
     loads: Vec<Load>,
-    _etcd: EtcdServer,
 }
 
 impl World {
-    /// Everything runs, people are at work at every gateway, and the capability may be cut over.
-    async fn start(directory: &Directory) -> Result<World> {
-        let (etcd, server) = (EtcdServer::start(), Server::shared());
+    /// Everything runs, the capability may be cut over, and people are at work at every gateway.
+    async fn start(directory: &Directory, etcd: &EtcdServer) -> Result<World> {
+        let server = Server::shared();
         let plan = Plan {
             gateways: 3,
             orchestrators: 2,
@@ -43,14 +42,14 @@ impl World {
             etcd: etcd.port,
         };
         let fleet = Fleet::start(directory.path(), plan).await?;
+        fleet.operator()?.type_in(&["advance", "users"]).await?;
+        let walked = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
+        fleet.until("shadowing", PATIENCE, walked).await?;
         let mut loads = Vec::new();
         for gateway in 0..3 {
             loads.push(Load::start_as(&fleet.http(gateway), PEOPLE, u32::try_from(gateway)?).await?);
         }
-        fleet.operator()?.type_in(&["advance", "users"]).await?;
-        let walked = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
-        fleet.until("shadowing", PATIENCE, walked).await?;
-        Ok(World { fleet, loads, _etcd: etcd })
+        Ok(World { fleet, loads })
     }
 
     /// Wishes for a switch, and does something bad at the `moment`, which is given the leader; until the switch is done,
@@ -118,8 +117,8 @@ async fn a_moment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaders_that_die_sleep_or_are_cut_off_in_a_switch_are_not_noticed() -> Result<()> {
-    let directory = Directory::new();
-    let mut world = World::start(&directory).await?;
+    let (directory, mut etcd) = (Directory::new(), EtcdServer::start());
+    let mut world = World::start(&directory, &etcd).await?;
 
     // Killed; and started again, it stands by.
     let killed = async |fleet: &mut Fleet, leader: usize| {
@@ -164,18 +163,77 @@ async fn leaders_that_die_sleep_or_are_cut_off_in_a_switch_are_not_noticed() -> 
     };
     world.switch("revert", "reverted", gateway).await.context("a gateway killed in a revert")?;
 
+    // etcd is away for longer than a lease: nobody leads, and whoever does next goes on.
+    let no_etcd = async |fleet: &mut Fleet, leader: usize| {
+        a_moment().await;
+        etcd.kill();
+        while says_that_it_leads(fleet, leader).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        etcd.start_again();
+        fleet.leader(PATIENCE).await.map(drop)
+    };
+    world.switch("cutover", "soaking", no_etcd).await.context("without etcd in a cutover")?;
+
     let fleet = world.settle().await?;
     drop(fleet);
     directory.passed();
     Ok(())
 }
 
+/// One orchestrator becomes several: its state moves while gateways and agent go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_moves_from_its_file_into_etcd() -> Result<()> {
+    let (directory, etcd) = (Directory::new(), EtcdServer::start());
+    let mut world = ficus_tests::world::World::start(directory.path(), apart()).await?;
+    let load = Load::start(&world.http(), PEOPLE).await?;
+    let operator = world.operator()?;
+    operator.type_in(&["advance", "users"]).await?;
+    walk_in(&world).await?;
+    let missing = operator.try_type(&["state", "move"]).await?;
+    ensure!(missing.code == 64 && missing.err.contains("[orchestrator.etcd]"), "{missing:?}");
+
+    let file = world.directory.join("ficus.toml");
+    let configured = std::fs::read_to_string(&file)?;
+    std::fs::write(&file, format!("{configured}\n[orchestrator.etcd]\nendpoints = [\"{}\"]\n", etcd.url()))?;
+    let refused = operator.try_type(&["state", "move"]).await?;
+    ensure!(refused.code == 3 && refused.err.contains("another orchestrator works on"), "{refused:?}");
+    world.ficus.end(Duration::from_secs(20))?;
+    let rehearsed = operator.type_in(&["state", "move", "--dry-run"]).await?;
+    ensure!(rehearsed.starts_with("would move 1 capabilities"), "{rehearsed}");
+    let moved = operator.type_in(&["state", "move"]).await?;
+    ensure!(moved.starts_with("moved 1 capabilities"), "{moved}");
+    world.restart_orchestrator().await?;
+
+    let there = operator.until("users", "the phase that it was in", PATIENCE, |status| status["phase"] != "draft").await?;
+    ensure!(there["phase"] == "shadowing" || there["phase"] == "ramping", "{there:#}");
+    until_accepted(&operator, "cutover").await?;
+    operator.until_phase("users", "soaking", PATIENCE).await?;
+    operator.type_in(&["journal", "--verify"]).await?;
+
+    // Whoever starts with the file again is told where its state is.
+    world.ficus.end(Duration::from_secs(20))?;
+    std::fs::write(&file, &configured)?;
+    let old = operator.try_type(&["orchestrator"]).await?;
+    ensure!(old.code != 0 && old.err.contains("has moved to"), "{old:?}");
+    std::fs::write(&file, format!("{configured}\n[orchestrator.etcd]\nendpoints = [\"{}\"]\n", etcd.url()))?;
+    world.restart_orchestrator().await?;
+    settle(&world, load.stop().await, "the move of the state").await?;
+    drop(world);
+    directory.passed();
+    Ok(())
+}
+
+fn apart() -> ficus_tests::world::Plan {
+    ficus_tests::world::Plan { apart: true, ..ficus_tests::world::Plan::default() }
+}
+
 /// The leader dies as it enters a step, at each of them, there and back; every restart is a rolling one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: part of `make soak`"]
 async fn leaders_that_die_at_each_step_of_a_switch() -> Result<()> {
-    let directory = Directory::new();
-    let mut world = World::start(&directory).await?;
+    let (directory, etcd) = (Directory::new(), EtcdServer::start());
+    let mut world = World::start(&directory, &etcd).await?;
     for stage in ["fence", "drain", "fence_database", "catch_up", "verify", "sequences", "open", "release"] {
         for (wish, phase) in [("cutover", "soaking"), ("revert", "reverted")] {
             let armed = arm(&mut world.fleet, &format!("orchestrator:{stage}")).await?;
