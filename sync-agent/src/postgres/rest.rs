@@ -171,3 +171,38 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::visible::Snapshot;
+    use super::{Feed, Known, Log, Note};
+
+    fn looks(feed: &mut Feed, after: u64, end: u64, closed: bool, note: Note) -> bool {
+        let log = Log { end, flushed: end, seen: Snapshot::parse("1:1:").expect("a snapshot"), closed };
+        feed.rests(after, &log, Some(Known { count: 0, note }))
+    }
+
+    #[test]
+    fn a_log_is_read_up_to_where_it_ended_when_the_fence_was_found_closed() {
+        let mut feed = Feed::default();
+        assert!(!looks(&mut feed, 40, 100, true, Note::None));
+        assert!(!looks(&mut feed, 99, 150, true, Note::None));
+        assert!(looks(&mut feed, 100, 200, true, Note::None) && feed.received == 200);
+        assert!(!looks(&mut feed, 200, 300, false, Note::None), "it is open");
+        assert!(!looks(&mut feed, 200, 400, true, Note::None), "what came up to here may be anybody's");
+        assert!(looks(&mut feed, 400, 500, true, Note::None));
+    }
+
+    #[test]
+    fn a_note_is_good_for_the_first_look() {
+        let mut feed = Feed::default();
+        assert!(looks(&mut feed, 40, 100, true, Note::Theirs(90)));
+        assert!(!looks(&mut feed, 100, 200, false, Note::Theirs(90)), "it is open");
+        assert!(!looks(&mut feed, 100, 300, true, Note::Theirs(90)), "what came since may be anybody's");
+        let mut late = Feed::default();
+        assert!(!looks(&mut late, 40, 100, false, Note::Theirs(90)));
+        assert!(!looks(&mut late, 40, 100, true, Note::Theirs(90)), "it was open at the first look");
+        let mut own = Feed::default();
+        assert!(!looks(&mut own, 40, 100, true, Note::Ours(90)), "this turn has read since");
+    }
+}

@@ -30,7 +30,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// The server's spelling: `oldest:next:running,running`.
-    fn parse(text: &str) -> Option<Snapshot> {
+    pub(super) fn parse(text: &str) -> Option<Snapshot> {
         let mut parts = text.splitn(3, ':');
         let (oldest, next) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let running = parts.next()?.split(',').filter(|xid| !xid.is_empty());
