@@ -59,3 +59,17 @@ async fn many_at_once_are_counted_exactly() {
     assert_eq!(all.iter().filter(|got| got.status == 200).count(), 50);
     assert_eq!(all.iter().filter(|got| got.status == 429).count(), 150);
 }
+
+/// What no route matches meets no plugins. A route for all the rest, which stays where it is, does.
+#[tokio::test]
+async fn the_rest_of_the_site_meets_plugins_by_a_route_for_all_of_it() {
+    let world = World::start().await;
+    let limit = "[plugins.rate_limit]\nquotas = [\"1/h\"]\n";
+    serve(&world, &format!("{limit}[[route]]\npath = \"/a/\"\n"), "", ramping(100));
+    assert_eq!((world.get("/").await.status, world.get("/").await.status), (200, 200));
+    serve(&world, &format!("{limit}[[route]]\npath = \"/{{*rest}}\"\npin = \"legacy\"\n"), "", ramping(100));
+    let first = world.post("/anywhere/else/").await;
+    assert_eq!((first.status, first.side()), (200, "legacy"));
+    assert_eq!(world.get("/").await.status, 429, "also the root");
+    assert!(world.modern.seen("").is_empty());
+}

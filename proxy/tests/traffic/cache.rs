@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ficus_proxy::Upstream;
 use ficus_rules::Timestamp;
 use ficus_rules::wire::{Freshness, ReportAnswer};
 
 use super::rules::publish;
-use super::support::{Got, World, full, now, ramping, soaking};
+use super::support::{Got, Origin, World, full, now, ramping, soaking};
 
 const ROUTES: &str = r#"
 [[route]]
@@ -101,6 +102,39 @@ async fn what_an_answer_says_decides() {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     world.ask("/kept/thing", &[]).await;
     assert_eq!(world.asked("/kept/thing"), 2);
+}
+
+/// What legacy answers in modern's place is legacy's, for this once: nobody gets it as modern's later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fallback_answers_is_not_kept() {
+    let says = |origin: &Origin, thing: &str, status: u16| {
+        *origin.state.thing.lock().unwrap() = thing.to_owned();
+        *origin.state.headers.lock().unwrap() = GOOD.to_vec();
+        origin.state.status.store(status, std::sync::atomic::Ordering::Relaxed);
+    };
+    let world = World::start().await;
+    publish(&world, ROUTES, ramping(100));
+    says(&world.legacy, "old", 0);
+    for status in [404, 503] {
+        says(&world.modern, "no", status);
+        let fallen = world.ask("/said/thing", &[]).await;
+        assert_eq!((fallen.status, fallen.side(), &fallen.body[..]), (200, "legacy", &b"old"[..]));
+    }
+    assert_eq!(world.legacy.seen("/said/thing").len(), 2, "each time anew");
+    says(&world.modern, "new", 0);
+    for hit in ["", "ficus; hit"] {
+        let read = world.ask("/said/thing", &[]).await;
+        assert_eq!((read.side(), &read.body[..], read.header("cache-status")), ("modern", &b"new"[..], hit));
+    }
+
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at("127.0.0.1:9")))).await;
+    publish(&world, ROUTES, ramping(100));
+    says(&world.legacy, "old", 0);
+    for _ in 0..2 {
+        let fallen = world.ask("/kept/thing", &[]).await;
+        assert_eq!((fallen.side(), &fallen.body[..], fallen.header("cache-status")), ("legacy", &b"old"[..], ""));
+    }
+    assert_eq!(world.legacy.seen("/kept/thing").len(), 2, "modern was tried again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
