@@ -119,6 +119,25 @@ fn between(from: IpAddr, from_port: u16, to: IpAddr, to_port: u16) -> Said {
 #[cfg(test)]
 mod tests {
     use super::{Said, understand};
+    use crate::mutator::fuzz;
+
+    #[test]
+    fn whatever_is_announced_is_read_in_one_way() {
+        let text = b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 443\r\nGET / HTTP/1.1\r\n";
+        let six = b"PROXY TCP6 ::1 2001:db8::1 1 65535\r\n";
+        let mut two = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        two.extend([192, 0, 2, 1, 10, 0, 0, 1, 0xdc, 0x04, 0x01, 0xbb]);
+        let dictionary: [&[u8]; 6] = [b"PROXY ", b"UNKNOWN", b"\r\n", b"\xff\xff", b"\x20", b" "];
+        fuzz("announcement", &[text, six, &two], &dictionary, |input| match understand(input) {
+            Ok(Some((said, length))) => {
+                assert!(length <= input.len(), "more is read than there is");
+                assert_eq!(understand(&input[..length]), Ok(Some((said, length))), "what follows changes nothing");
+                (matches!(said, Said::Itself), true)
+            }
+            Ok(None) => (false, false),
+            Err(_) => (true, false),
+        });
+    }
 
     #[test]
     fn an_announcement_is_read_whole_and_leaves_what_follows() {

@@ -123,6 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn cookies_are_read_from_anything_that_can_be_a_header() {
+        let corpus: [&[u8]; 3] = [b"sessionid=abc; csrftoken=d=e", b"=; ;;a", b"name=J\xf6rg; sessionid=\"x\""];
+        crate::mutator::fuzz("cookies", &corpus, &[b";", b"=", b"; ", b"\"", b"sessionid="], |input| {
+            let mut head = RequestHeader::build("GET", b"/a", None).expect("a head");
+            let Ok(line) = http::HeaderValue::from_bytes(input) else { return 0 };
+            head.append_header("cookie", line).expect("a header");
+            let asked = Asked::read(&head, "/a".to_owned());
+            let kept: usize = asked.cookies.iter().map(|cookie| cookie.pair.len()).sum();
+            assert!(kept <= input.len() && asked.cookies.iter().all(|cookie| !cookie.pair.contains(&b';')), "a cookie of nobody's");
+            1 + asked.cookies.len().min(5)
+        });
+    }
+
+    #[test]
     fn a_strange_byte_in_one_cookie_leaves_the_others_alone() {
         let mut head = RequestHeader::build("GET", b"/a", None).expect("a head");
         head.append_header("cookie", &b"name=J\xf6rg; sessionid=abc; \xff; lone"[..]).expect("a header");

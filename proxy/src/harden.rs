@@ -11,6 +11,8 @@ mod clock;
 mod conduct;
 mod fault;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod head;
 mod multiplexed;

@@ -42,6 +42,9 @@ mod identity;
 mod legacy;
 mod listen;
 mod metrics;
+#[cfg(test)]
+#[path = "../../rules/tests/support/mutator.rs"]
+mod mutator;
 mod observe;
 mod plugins;
 mod probe;

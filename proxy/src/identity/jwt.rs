@@ -153,6 +153,41 @@ mod tests {
     use super::super::memory::Found;
     use super::Jwt;
     use crate::config::{JwtIdentity, JwtKeys};
+    use crate::mutator::fuzz;
+
+    #[test]
+    fn a_token_is_genuine_or_nobodys_and_claims_may_be_anything() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let settings = JwtIdentity {
+            role_claim: Some("roles".to_owned()),
+            ..JwtIdentity::new(vec![Algorithm::HS256], JwtKeys::Secret(b"the secret".to_vec()))
+        };
+        let jwt = Jwt::new(settings).expect("a way to know callers");
+        let sign = |claims: &super::Claims| {
+            let key = jsonwebtoken::EncodingKey::from_secret(b"the secret");
+            jsonwebtoken::encode(&jsonwebtoken::Header::new(Algorithm::HS256), claims, &key).expect("a token")
+        };
+        let user = |token: &str| match runtime.block_on(jwt.find(token)) {
+            Found::Session { user, .. } => user.map(|user| (user.id.clone(), user.roles.len())),
+            _ => None,
+        };
+        let claims = br#"{"sub": "7", "exp": 99999999999, "roles": ["a", ["b"], 1, null], "nbf": 0}"#;
+        let genuine = sign(&serde_json::from_slice(claims).expect("claims"));
+        assert_eq!(user(&genuine), Some(("7".to_owned(), 2)));
+        fuzz("token", &[genuine.as_bytes(), b"a.b.c"], &[b".", b"eyJ", b"=", b"-"], |input| {
+            let token = String::from_utf8_lossy(input);
+            let known = user(&token);
+            assert!(known.is_none() || token.rsplit_once('.').map(|(body, _)| body) == genuine.rsplit_once('.').map(|(body, _)| body));
+            known.is_some()
+        });
+        let dictionary: [&[u8]; 8] = [b"\"sub\":", b"\"exp\":", b"1e400", b"-1", b"null", b"[[[", b"{}", b"18446744073709551616"];
+        fuzz("claims", &[claims, b"{}", br#"{"sub": 7, "exp": 99999999999}"#], &dictionary, |input| {
+            let Ok(claims) = serde_json::from_slice::<super::Claims>(input) else { return None };
+            let known = user(&sign(&claims));
+            assert!(known.as_ref().is_none_or(|(id, _)| !id.is_empty()), "a user without an id");
+            Some(known.map(|(_, roles)| roles.min(4)))
+        });
+    }
 
     proptest! {
         #[test]
