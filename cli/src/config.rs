@@ -214,7 +214,7 @@ impl Resolving<'_> {
             redis: gateway.redis.as_ref().map(|redis| self.redis(redis)),
             cache: gateway.cache.resolve(&mut self.faults),
             access_log: gateway.access_log.as_ref().and_then(|log| self.resolved(log.resolve(&self.directory))),
-            tracing: gateway.tracing.as_ref().and_then(|tracing| self.resolved(tracing.resolve())),
+            tracing: gateway.tracing.as_ref().and_then(|tracing| self.resolved(tracing.resolve(&self.directory))),
         };
         let identity = self.identity(document.identity, &upstreams);
         Config {

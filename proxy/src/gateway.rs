@@ -144,7 +144,7 @@ impl Gateway {
             plugins: plugins::Shared::new(config.redis.clone()),
             shadow: Shadow::new(config.identity.own_cookies()),
             lines: config.access_log.as_ref().map(Lines::open).transpose()?,
-            spans: config.tracing.clone().map(Spans::new),
+            spans: config.tracing.clone().map(Spans::new).transpose()?,
             incarnation: uuid::Uuid::new_v4().to_string(),
             started: Timestamp::from(SystemTime::now()).0,
             reports: AtomicU64::new(0),

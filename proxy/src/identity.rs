@@ -35,6 +35,7 @@ use crate::config::{DjangoIdentity, FlaskIdentity, Identity as Settings};
 use crate::forward::Peer;
 
 pub(crate) use self::login::{By, Identity, Login, User};
+pub(crate) use self::outgoing::connector;
 
 /// Whether sessions, users and keys can be read with a configuration: asks for some that need not exist. Reads only.
 ///

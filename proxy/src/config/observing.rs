@@ -38,8 +38,12 @@ pub enum QueryTold {
 /// Where traces go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracing {
-    /// The collector, `host:port`, plain HTTP.
+    /// The collector, `host:port`.
     pub address: String,
+    /// It is spoken to by TLS.
+    pub https: bool,
+    /// Who may have signed its certificate; public authorities, unless set.
+    pub authority: Option<PathBuf>,
     /// The path there: `/v1/traces`.
     pub path: String,
     /// The share of the traces that begin here which is recorded. Those of callers are recorded if they say so.

@@ -27,32 +27,12 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Http {
-    /// Trusts whoever a public authority vouches for, or only whoever the certificates in this file do.
+    /// As [`connector`] trusts.
     ///
     /// # Errors
     /// A sentence: the file holds no certificate.
     pub(super) fn new(authority: Option<&Path>) -> Result<Http, String> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(file) = authority {
-            roots = RootCertStore::empty();
-            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
-            if roots.add_parsable_certificates(read).0 == 0 {
-                return Err(format!("{} holds no certificate in PEM", file.display()));
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider knows the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT));
-        tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp);
-        Ok(Http(Client::builder(TokioExecutor::new()).build(connector)))
+        Ok(Http(Client::builder(TokioExecutor::new()).build(connector(authority)?)))
     }
 
     /// Asks, and reads the whole answer.
@@ -64,4 +44,31 @@ impl Http {
         };
         tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err("no answer in time".into()))
     }
+}
+
+/// Makes connections, and trusts whoever a public authority vouches for, or only whoever the certificates in this file do.
+///
+/// # Errors
+/// A sentence: the file holds no certificate.
+pub(crate) fn connector(authority: Option<&Path>) -> Result<HttpsConnector<HttpConnector>, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(file) = authority {
+        roots = RootCertStore::empty();
+        let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
+        if roots.add_parsable_certificates(read).0 == 0 {
+            return Err(format!("{} holds no certificate in PEM", file.display()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.enforce_http(false);
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(tcp))
 }

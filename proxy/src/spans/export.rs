@@ -6,13 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 
 use super::{Span, otlp};
+use crate::Error;
 use crate::config::Tracing;
+use crate::identity::connector;
 use crate::metrics::metrics;
 
 /// Spans that wait.
@@ -30,13 +33,18 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Spans {
     queue: mpsc::Sender<Vec<Span>>,
     waiting: std::sync::Mutex<Option<mpsc::Receiver<Vec<Span>>>>,
+    client: Collector,
     config: Tracing,
 }
 
+type Collector = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 impl Spans {
-    pub(crate) fn new(config: Tracing) -> Spans {
+    pub(crate) fn new(config: Tracing) -> Result<Spans, Error> {
         let (queue, waiting) = mpsc::channel(QUEUED);
-        Spans { queue, waiting: std::sync::Mutex::new(Some(waiting)), config }
+        let connector = connector(config.authority.as_deref()).map_err(Error::Certificate)?;
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Spans { queue, waiting: std::sync::Mutex::new(Some(waiting)), client, config })
     }
 
     /// The share of the traces that begin here which is recorded.
@@ -56,7 +64,6 @@ impl Spans {
     pub(crate) async fn run(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(mut waiting) = waiting else { return };
-        let client = Client::builder(TokioExecutor::new()).build_http();
         let mut failing = false;
         while let Some(mut batch) = waiting.recv().await {
             let gathered = tokio::time::Instant::now() + GATHERED_FOR;
@@ -66,10 +73,10 @@ impl Spans {
                 batch.extend(more);
             }
             let body = Bytes::from(otlp::encode(&self.config.service, &batch));
-            let sent = match self.send(&client, body.clone()).await {
+            let sent = match self.send(body.clone()).await {
                 Err(Refused { again: true, .. }) => {
                     tokio::time::sleep(AGAIN).await;
-                    self.send(&client, body).await
+                    self.send(body).await
                 }
                 sent => sent,
             };
@@ -86,13 +93,15 @@ impl Spans {
         }
     }
 
-    async fn send(&self, client: &Client<HttpConnector, Full<Bytes>>, body: Bytes) -> Result<(), Refused> {
-        let request = Request::post(format!("http://{}{}", self.config.address, self.config.path))
+    async fn send(&self, body: Bytes) -> Result<(), Refused> {
+        let scheme = if self.config.https { "https" } else { "http" };
+        let request = Request::post(format!("{scheme}://{}{}", self.config.address, self.config.path))
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(Full::new(body));
         let Ok(request) = request else { return Err(Refused { why: "its address is none".to_owned(), again: false }) };
         let unreachable = |why: &str| Refused { why: why.to_owned(), again: true };
-        let answered = tokio::time::timeout(ANSWER_WITHIN, client.request(request)).await.map_err(|_| unreachable("no answer in time"))?;
+        let answered =
+            tokio::time::timeout(ANSWER_WITHIN, self.client.request(request)).await.map_err(|_| unreachable("no answer in time"))?;
         let status = answered.map_err(|_| unreachable("it cannot be reached"))?.status();
         // OTLP/HTTP: these four may be tried again, others not.
         let again = [429, 502, 503, 504].iter().any(|code| status == StatusCode::from_u16(*code).unwrap_or(StatusCode::OK));

@@ -15,7 +15,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::support::{World, eventually, full, now, ramping};
+use super::pki::Authority;
+use super::support::{Origin, World, eventually, full, now, ramping};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -147,6 +148,8 @@ impl Collector {
     fn told(&self, sample: u32) -> impl FnOnce(&mut Config) + use<> {
         let tracing = Tracing {
             address: format!("127.0.0.1:{}", self.port),
+            https: false,
+            authority: None,
             path: "/v1/traces".into(),
             sample: Share::from_millionths(sample),
             service: "gateway-of-a-test".into(),
@@ -277,4 +280,33 @@ async fn a_collector_that_fails_costs_spans_and_no_request() {
     let so_far = collector.spans().len();
     assert_eq!(world.get("/page").await.status, 200);
     eventually("the next ones are taken", || collector.spans().len() > so_far).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_is_spoken_to_by_tls_and_must_be_who_it_should_be() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let shown = authority.sign("collector", &["127.0.0.1"]);
+    let collector = Origin::speaking("collector", Some(authority.server(&shown, b"http/1.1", false)), false).await;
+    for (trusted, arrives) in [(&stranger, false), (&authority, true)] {
+        let world = World::with(|config| {
+            config.tracing = Some(Tracing {
+                address: collector.address.to_string(),
+                https: true,
+                authority: Some(trusted.file("ca.pem")),
+                path: "/v1/traces".into(),
+                sample: Share::ALL,
+                service: "gateway-of-a-test".into(),
+            });
+        })
+        .await;
+        world.serve(ramping(100));
+        world.get("/api/v1/users/7").await;
+        if arrives {
+            eventually("spans arrive", || collector.seen("/v1/traces").iter().any(|seen| seen.size > 100)).await;
+        } else {
+            // It is tried twice, a second apart, and a second after the first span.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert!(collector.seen("").is_empty(), "spans went to somebody whom nobody vouches for");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `[gateway.access_log]` and `[gateway.tracing]`: what the gateway tells of its requests, and where.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ficus_proxy::{AccessLog, AccessLogTarget, QueryTold, Tracing};
 use ficus_rules::Share;
@@ -23,6 +23,7 @@ pub(in crate::config) struct AccessLogDocument {
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct TracingDocument {
     endpoint: Spanned<String>,
+    ca_file: Option<PathBuf>,
     sample: Option<Spanned<String>>,
     service: Option<String>,
 }
@@ -58,20 +59,21 @@ impl AccessLogDocument {
 }
 
 impl TracingDocument {
-    /// What the gateway is told.
+    /// What the gateway is told; files are relative to `directory`.
     ///
     /// # Errors
     /// All faults, with their places.
-    pub(in crate::config) fn resolve(&self) -> Result<Tracing, Faults> {
+    pub(in crate::config) fn resolve(&self, directory: &Path) -> Result<Tracing, Faults> {
         let mut faults = Faults::new();
         let endpoint = self.endpoint.get_ref();
-        let rest = endpoint.strip_prefix("http://");
+        let https = endpoint.starts_with("https://");
+        let rest = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
         let (address, path) = rest.map_or((endpoint.as_str(), ""), |rest| rest.split_at(rest.find('/').unwrap_or(rest.len())));
         let port = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         let plain = address.bytes().chain(path.bytes()).all(|byte| byte.is_ascii_graphic() && byte != b'@');
         if rest.is_none() || !port || !plain {
             // Never the whole: it may hold a password.
-            let what = "`endpoint` is a collector's address without https: write it like \"http://127.0.0.1:4318\"";
+            let what = "`endpoint` is a collector's address with its port: write it like \"http://127.0.0.1:4318\"";
             faults.push((self.endpoint.span().start, what.to_owned()));
         }
         let sample = self.sample.as_ref().map_or(Ok(Share::from_millionths(10_000)), |sample| {
@@ -84,6 +86,10 @@ impl TracingDocument {
         });
         let path = if path.trim_matches('/').is_empty() { TRACES } else { path };
         let service = self.service.clone().unwrap_or_else(|| "ficus-gateway".to_owned());
-        if faults.is_empty() { Ok(Tracing { address: address.to_owned(), path: path.to_owned(), sample, service }) } else { Err(faults) }
+        let authority = self.ca_file.as_ref().map(|file| directory.join(file));
+        match faults.is_empty() {
+            true => Ok(Tracing { address: address.to_owned(), https, authority, path: path.to_owned(), sample, service }),
+            false => Err(faults),
+        }
     }
 }
