@@ -4,6 +4,7 @@
 mod announced;
 mod asking;
 mod bodies;
+mod ciphered;
 mod csrf;
 mod failures;
 mod fence;
