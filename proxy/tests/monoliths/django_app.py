@@ -1,5 +1,6 @@
 """A real Django with its own log-in, Django REST framework's tokens, and the session engine that is named. Prints its port."""
 
+import hmac
 import os
 import sys
 import threading
@@ -34,7 +35,7 @@ from django.contrib.auth import authenticate, login, logout, update_session_auth
 from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
-from django.http import JsonResponse  # noqa: E402
+from django.http import HttpResponseForbidden, JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 from rest_framework.authtoken.models import Token  # noqa: E402
@@ -62,7 +63,23 @@ def password(request):
     return JsonResponse({})
 
 
-urlpatterns = [path("auth/login", log_in), path("auth/leave", log_out), path("auth/password", password)]
+@csrf_exempt
+def who(request):
+    if not hmac.compare_digest(request.headers.get("X-Ficus-Key", ""), "the-key"):
+        return HttpResponseForbidden()
+    if request.method == "DELETE":
+        logout(request)
+    known = {"id": request.user.pk, "username": request.user.get_username()}
+    return JsonResponse({"user": known if request.user.is_authenticated else None})
+
+
+def me(request):
+    return JsonResponse({"user": request.user.pk})
+
+
+urlpatterns = [
+    path("auth/login", log_in), path("auth/leave", log_out), path("auth/password", password), path("auth/me", me), path("ficus/who/", who),
+]
 
 call_command("migrate", verbosity=0)
 User.objects.create_user("ada", password="pass-of-ada")
