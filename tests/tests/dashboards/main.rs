@@ -12,3 +12,4 @@ mod reference;
 mod runbooks;
 mod schemas;
 mod shell;
+mod units;
