@@ -31,13 +31,13 @@ pub(crate) struct Refusal {
     /// Seconds after which trying again makes sense.
     pub(crate) retry_after: Option<u32>,
     /// Where to ask instead.
-    pub(crate) location: Option<String>,
+    pub(crate) location: Option<Box<str>>,
     /// Headers beside the usual ones.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// HTML instead of the usual page.
     pub(crate) page: Option<Arc<str>>,
     /// JSON instead of either.
-    pub(crate) told: Option<serde_json::Value>,
+    pub(crate) told: Option<Box<serde_json::Value>>,
 }
 
 impl Refusal {
@@ -48,7 +48,7 @@ impl Refusal {
 
     /// A redirect.
     pub(crate) fn elsewhere(status: StatusCode, reason: &'static str, location: String) -> Refusal {
-        Refusal { location: Some(location), ..Refusal::new(status, reason, "this is served elsewhere") }
+        Refusal { location: Some(location.into()), ..Refusal::new(status, reason, "this is served elsewhere") }
     }
 
     /// 503: try again in a moment.
@@ -76,7 +76,7 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
         head.insert_header("retry-after", seconds)?;
     }
     if let Some(location) = &refusal.location {
-        head.insert_header("location", location.as_str())?;
+        head.insert_header("location", &**location)?;
     }
     if refusal.status == StatusCode::UNAUTHORIZED {
         // A challenge must be there (RFC 9110, 11.6.1); browsers open no window for this one.

@@ -46,7 +46,7 @@ pub(crate) fn answer(gateway: &Inner, asked: &Asked) -> Option<Refusal> {
         true => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "starting"})),
         false => (StatusCode::OK, all(gateway)),
     };
-    Some(Refusal { told: Some(told), ..Refusal::new(status, "public", "") })
+    Some(Refusal { told: Some(Box::new(told)), ..Refusal::new(status, "public", "") })
 }
 
 /// `{"status": "ok", "services": {"users": "up"}}`: by what probes and requests saw lately of the side that owns.
