@@ -255,3 +255,25 @@ impl Callers {
         self.flask.as_ref().map(Flask::settings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+    use pingora::http::RequestHeader;
+
+    use super::{By, Callers, Identity, Settings};
+    use crate::asked::Asked;
+    use crate::config::{JwtIdentity, JwtKeys};
+    use crate::forward::Peer;
+
+    #[tokio::test]
+    async fn a_token_of_an_issuer_that_is_not_known_decides_alone() {
+        let issuer = Some("https://id.test".to_owned());
+        let jwt = JwtIdentity { issuer, ..JwtIdentity::new(vec![Algorithm::HS256], JwtKeys::Secret(b"the secret".to_vec())) };
+        let callers = Callers::new(&Settings { issuers: vec![jwt], ..Settings::default() }).expect("ways to know callers");
+        let mut head = RequestHeader::build("GET", b"/", None).expect("a head");
+        head.append_header("authorization", "Bearer e30.e30.e30").expect("a header");
+        let login = callers.find(&Asked::read(&head, "/".to_owned()), &Peer::default()).await;
+        assert!(login.by == By::Header && matches!(login.identity, Identity::Stranger), "{login:?}");
+    }
+}

@@ -270,6 +270,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_judged_once() {
+        let settings = Upstream {
+            ejection: Ejection { failures: 2, ..Ejection::default() },
+            ..Upstream::of(Instances::Fixed(weighted(&["a:1", "b:1"])))
+        };
+        let (pool, now) = (Arc::new(Pool::new("users", &settings)), Instant::now());
+        let mut lease = pool.pick(None, &["b:1".into()], now).expect("a");
+        lease.failed(now);
+        lease.failed(now);
+        assert!((0..2).any(|_| picked(&pool, &[], now).as_deref() == Some("a:1")), "one failure is not two");
+        pool.pick(None, &["b:1".into()], now).expect("a").failed(now);
+        assert!((0..4).all(|_| picked(&pool, &[], now).as_deref() == Some("b:1")));
+    }
+
+    #[test]
     fn those_that_stay_keep_what_is_known_of_them_and_those_that_go_keep_what_they_have() {
         let (pool, now) = (pool(&["a:1", "b:1"]), Instant::now());
         let mut leaving = pool.pick(None, &["b:1".into()], now).expect("a");

@@ -76,8 +76,10 @@ mod tests {
     async fn so_many_have_a_place_so_many_wait_and_the_rest_is_turned_away() {
         let room = Room::new(&Bulkhead { requests: 1, queue: 1, wait: Duration::from_secs(1) });
         let place = room.enter().await.expect("a place");
-        let (second, third) = tokio::join!(room.enter(), room.enter());
-        assert!(second.is_none() && third.is_none(), "one waited in vain, for the other there was no room");
+        let began = tokio::time::Instant::now();
+        let (second, (third, after)) = tokio::join!(room.enter(), async { (room.enter().await, began.elapsed()) });
+        assert!(second.is_none() && began.elapsed() >= Duration::from_secs(1), "it waited in vain");
+        assert!(third.is_none() && after.is_zero(), "for the other there was no room");
         assert_eq!(room.waiting(), 0);
         let (next, ()) = tokio::join!(room.enter(), async {
             tokio::time::sleep(Duration::from_millis(500)).await;

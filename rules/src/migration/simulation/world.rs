@@ -66,7 +66,7 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut chance = Chance(seed);
         let (happens, disorder) = (std::array::from_fn(|_| chance.one_in(2)), chance.one_in(2));
-        let (slow, detour) = ([1, 1, 4, 16][chance.below(4)], [0, 0, 300, 3_000][chance.below(4)]);
+        let (slow, detour) = ([1, 1, 4, 8][chance.below(4)], [0, 0, 300, 3_000][chance.below(4)]);
         let now = 1_000_000;
         let plans = std::array::from_fn(|capability| {
             let mut plan = tests::plan();
