@@ -36,21 +36,48 @@ impl Bare {
     /// # Errors
     /// It does not come up.
     pub async fn start_with(directory: &Path, upstreams: &[(&str, u16)], rules: &[(&str, &str)], more: &str) -> Result<Bare> {
+        Bare::begin(directory, upstreams, rules, more, &[]).await
+    }
+
+    /// Starts it with an environment, and an admin API that asks for the token in `secrets/admin`, which must be there.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_guarded(
+        directory: &Path,
+        upstreams: &[(&str, u16)],
+        rules: &[(&str, &str)],
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Bare> {
+        let more = format!("{more}\n[orchestrator]\ntoken_file = \"secrets/admin\"\n");
+        Bare::begin(directory, upstreams, rules, &more, environment).await
+    }
+
+    async fn begin(
+        directory: &Path,
+        upstreams: &[(&str, u16)],
+        rules: &[(&str, &str)],
+        more: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Bare> {
         std::fs::create_dir_all(directory.join("rules"))?;
         let directory = directory.canonicalize()?;
         let (gateway, admin) = (free_port()?, free_port()?);
         let default = upstreams.first().map_or("", |(name, _)| name);
         let mut config = format!("[gateway]\nlisten = [\"127.0.0.1:{gateway}\"]\ndefault = \"{default}\"\nexpose_side = true\n\n");
-        config.push_str(&format!("[orchestrator]\nlisten = \"127.0.0.1:{admin}\"\n"));
+        let listen = format!("[orchestrator]\nlisten = \"127.0.0.1:{admin}\"\n");
+        let more =
+            if more.contains("[orchestrator]\n") { more.replacen("[orchestrator]\n", &listen, 1) } else { format!("{listen}{more}") };
         for (name, port) in upstreams {
             config.push_str(&format!("\n[upstream.{name}]\naddress = \"127.0.0.1:{port}\"\n"));
         }
-        config.push_str(more);
+        config.push_str(&more);
         std::fs::write(directory.join("ficus.toml"), config)?;
         for (name, text) in rules {
             std::fs::write(directory.join("rules").join(name), text)?;
         }
-        let ficus = start_ficus(&directory)?;
+        let ficus = start_ficus(&directory, environment)?;
         let bare = Bare { directory, ficus, gateway, admin };
         school::until_up(&bare.admin_url(), "/ready").await?;
         bare.until_listening().await?;
@@ -96,9 +123,9 @@ impl Bare {
     }
 }
 
-fn start_ficus(directory: &Path) -> Result<Process> {
+fn start_ficus(directory: &Path, environment: &[(&str, &str)]) -> Result<Process> {
     std::fs::create_dir_all(directory.join("logs"))?;
     let mut command = Command::new(school::binary("ficus")?);
-    command.args(["--config", "ficus.toml", "run"]).current_dir(directory);
+    command.args(["--config", "ficus.toml", "run"]).current_dir(directory).envs(environment.iter().copied());
     Process::start("ficus", &mut command, &directory.join("logs/ficus.log"))
 }

@@ -31,6 +31,7 @@ mod progress;
 mod rehearsals;
 mod reload;
 mod school;
+mod secrets;
 mod streaming;
 mod tls;
 mod websockets;
