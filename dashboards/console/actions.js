@@ -88,14 +88,15 @@ export function unpin({ capability, user }) {
 }
 
 /** Overrides a flag, or lets it follow its file again. */
-export function flag(name, on) {
-  if (on === null) {
+export function flag(name, to) {
+  if (to === null) {
     return confirm({ title: `Clear the override: ${name}`, text: "The flag follows its file again.", button: "Clear", fields: [REASON], done: `${name} follows its file`,
       action: ({ by, reason }) => ask("DELETE", `/flags/${encodeURIComponent(name)}`, { by, reason }) });
   }
-  const word = on ? "on" : "off";
-  return confirm({ title: `Turn ${word}: ${name}`, text: `The flag is ${word} for everybody, whatever the file says.`, button: `Turn ${word}`, fields: [LASTING, REASON], done: `${name} is ${word}`,
-    action: ({ by, reason, lasts }) => ask("PUT", `/flags/${encodeURIComponent(name)}`, { on, for_seconds: lasts ? Number(lasts) : null, by, reason }) });
+  const word = to.variant ?? (to.on ? "on" : "off");
+  const button = to.variant === undefined ? `Turn ${word}` : `Give ${word}`;
+  return confirm({ title: `${button}: ${name}`, text: `The flag is ${word} for everybody, whatever the file says.`, button, fields: [LASTING, REASON], done: `${name} is ${word}`,
+    action: ({ by, reason, lasts }) => ask("PUT", `/flags/${encodeURIComponent(name)}`, { ...to, for_seconds: lasts ? Number(lasts) : null, by, reason }) });
 }
 
 const wished = (name, wish, body) => ask("POST", `/capabilities/${encodeURIComponent(name)}/${wish}`, body);

@@ -21,9 +21,15 @@ function list(flags) {
     h("div", {}, h("h3", {}, one.name), h("p", { class: "note" }, one.description),
       h("p", {}, `File: ${inFile(one)}`), one.overridden && h("p", { class: "over" }, `Overridden: ${one.overridden.variant ?? (one.overridden.on ? "on" : "off")} (${one.overridden.note})`, ends(one.overridden))),
     h("div", { class: "actions", role: "group", "aria-label": `Actions for ${one.name}` },
-      h("button", { type: "button", "aria-label": `Turn ${one.name} on`, onclick: () => flag(one.name, true) }, "On"),
-      h("button", { type: "button", "aria-label": `Turn ${one.name} off`, onclick: () => flag(one.name, false) }, "Off"),
+      choices(one),
       one.overridden && h("button", { type: "button", "aria-label": `Clear the override of ${one.name}`, onclick: () => flag(one.name, null) }, "Clear")))));
+}
+
+/** A flag is turned on or off; of one with variants, everybody gets one of them. */
+function choices({ name, variants }) {
+  const names = Object.keys(variants);
+  if (names.length) return names.map((variant) => h("button", { type: "button", "aria-label": `Give everybody ${variant} of ${name}`, onclick: () => flag(name, { variant }) }, variant));
+  return [true, false].map((on) => h("button", { type: "button", "aria-label": `Turn ${name} ${on ? "on" : "off"}`, onclick: () => flag(name, { on }) }, on ? "On" : "Off"));
 }
 
 function inFile({ killed, default: on, percentage, variants, default_variant: variant }) {

@@ -201,6 +201,11 @@ def overrides(browser, hand):
         hand.send()
         browser.sees(seen)
     browser.until(lambda: "Overridden" not in browser.page.inner_text("main"), "the flag to follow its file")
+    assert browser.page.locator("button[aria-label='Turn page-size on']").count() == 0, "it is neither on nor off"
+    hand.press("button[aria-label='Give everybody large of page-size']")
+    hand.write("dialog #field-reason", "incident 8")
+    hand.send()
+    browser.sees("Overridden: large")
     browser.in_every_light("flags")
     hand.press("button[aria-label='Remove the pin of users']")
     hand.write("dialog #field-reason", "it is over")
@@ -347,7 +352,8 @@ def told(browser):
 
 
 def by_mouse(browser, hand):
-    (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n')
+    (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n'
+                                          '[flag.page-size]\ndescription = "Rows of a page"\nvariants = { small = 20, large = 100 }\ndefault = "small"\n')
     rules = WORLD / "rules/users.toml"
     rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
     moved_little(browser)
