@@ -100,6 +100,9 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
     if let Some(path) = &decision.upstream_path {
         println!("rewritten   {path}");
     }
+    if let Some(deadlines) = deadlines(snapshot, decision) {
+        println!("deadlines   {deadlines}");
+    }
     let admission = match decision.admission {
         Admission::Forward => "forwarded",
         Admission::Hold => "held until the fence opens",
@@ -119,6 +122,21 @@ fn print(snapshot: &Snapshot, decision: &Decision) {
         }
     }
     println!("generation  {}", snapshot.published.generation);
+}
+
+/// How long the route gives its requests, where it says so.
+fn deadlines(snapshot: &Snapshot, decision: &Decision) -> Option<String> {
+    let capability = snapshot.rules.capabilities.get(decision.capability.as_ref()?)?;
+    let route = capability.routes.get(decision.route_index?)?;
+    let all = [
+        ("answer", route.timeout),
+        ("connect", route.deadlines.connect),
+        ("first byte", route.deadlines.first_byte),
+        ("idle", route.deadlines.idle),
+        ("total", route.deadlines.total),
+    ];
+    let told: Vec<String> = all.into_iter().filter_map(|(name, time)| Some(format!("{name} {:?}", time?))).collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 fn print_plugins(plugins: &[Told]) {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod sessions;
+mod told;
 mod unusual;
 
 use std::time::Duration;
