@@ -41,7 +41,9 @@ export function confirm({ title, text, button, danger = false, fields = [], done
       if (!(error instanceof Refused)) throw error;
       problem.replaceChildren(...coded(error.message));
     } finally {
+      // A button that is disabled loses the focus: whoever typed Enter goes on from it.
       go.disabled = false;
+      if (dialog.open) go.focus();
     }
   } },
     h("h2", { id: "dialog-title" }, title), text ? h("p", { id: "dialog-text" }, text) : null, asked.map(field), problem,

@@ -95,14 +95,13 @@ function arrived(status) {
   }
 }
 
-/** Steps are said aloud. */
+/** Steps are said aloud: all of those that came at once, for a second sentence would take the first one's place. */
 function tell(before, now) {
-  for (const [name, one] of Object.entries(now.capabilities)) {
+  const moved = Object.entries(now.capabilities).filter(([name, one]) => {
     const was = before.capabilities[name];
-    if (was && (was.phase !== one.phase || was.step !== one.step)) {
-      say(`${name}: ${words(one.phase)}${one.step ? `, step ${one.step} of ${one.steps}` : ""}`);
-    }
-  }
+    return was && (was.phase !== one.phase || was.step !== one.step);
+  });
+  if (moved.length) say(moved.map(([name, one]) => `${name}: ${words(one.phase)}${one.step ? `, step ${one.step} of ${one.steps}` : ""}`).join("; "));
 }
 
 /** What the page needs besides the status. */

@@ -274,8 +274,8 @@ async fn a_collector_that_fails_costs_spans_and_no_request() {
     let before = refused();
     *collector.status.lock().unwrap() = 503;
     assert_eq!(world.get("/page").await.status, 200);
-    eventually("it was tried twice and dropped", || refused() > before).await;
-    assert_eq!(collector.bodies.lock().unwrap().len(), 2);
+    // Another test of this process may have been refused as well: the count alone does not tell.
+    eventually("it was tried twice and dropped", || refused() > before && collector.bodies.lock().unwrap().len() == 2).await;
     *collector.status.lock().unwrap() = 200;
     let so_far = collector.spans().len();
     assert_eq!(world.get("/page").await.status, 200);

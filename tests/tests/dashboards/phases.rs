@@ -137,6 +137,12 @@ async fn no_query_is_empty_in_any_phase() -> Result<()> {
 async fn walk(world: &World, watch: &mut Watch) -> Result<()> {
     let operator = world.operator()?;
     let waits = |status: &Value| status["waiting_for"].to_string().contains("waits for approval");
+    // What has been so for longer than a mark looks back is no news.
+    let deadline = Instant::now() + PATIENCE;
+    while !watch.prometheus.query("ficus_owner offset 15s").await?.iter().any(Series::is_drawn) {
+        ensure!(Instant::now() < deadline, "who owns is not scraped");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     operator.type_in(&["advance", "users"]).await?;
     let since = SystemTime::now();
     operator.until_phase("users", "streaming", PATIENCE).await?;
@@ -216,7 +222,8 @@ impl Watch {
     /// Lets a phase last for a while, then asks everything of this while.
     async fn look(&mut self, phase: Seen, since: SystemTime) -> Result<()> {
         tokio::time::sleep(LOOK).await;
-        let seconds = since.elapsed()?.as_secs() + 1;
+        // Growth is seen from the scrape before it: a second, and as much again for one that is late.
+        let seconds = since.elapsed()?.as_secs() + 3;
         for Expression { dashboard, panel, text, instant } in expressions()? {
             let asked = filled_in(&text, seconds);
             let answer = match instant {

@@ -49,6 +49,7 @@ def refused(browser, hand, action, sentence):
         hand.write("dialog #field-by", "somebody")
     hand.send()
     browser.until(lambda: sentence in browser.page.inner_text("dialog"), f"{sentence!r} for {action}")
+    assert browser.page.evaluate("document.activeElement.type") == "submit", "the focus is lost after a refusal"
     browser.in_every_light(f"refused-{action}-{HAND}")
     browser.page.keyboard.press("Escape")
     browser.page.wait_for_selector("dialog", state="detached")
