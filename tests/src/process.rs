@@ -80,6 +80,18 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// It has ended; the error has how, and the end of its log.
+    pub fn alive(&mut self) -> Result<()> {
+        let Some(status) = self.ended() else { return Ok(()) };
+        let log = self.log();
+        let lines = log.lines().collect::<Vec<_>>();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+        bail!("{} ended ({status}); the end of {}:\n{tail}", self.name, self.log.display())
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Errors

@@ -204,16 +204,33 @@ pub fn start_service(database: &str, port: u16, jwks: &str, log: &Path) -> Resul
 /// Waits until a URL answers with success.
 ///
 /// # Errors
-/// It does not within half a minute.
+/// It does not within [`PATIENCE`]; the error has what it answered last.
 pub async fn until_up(base: &str, path: &str) -> Result<()> {
+    until_up_while(base, path, || Ok(())).await
+}
+
+/// How long a process may take to answer: a machine that is busy with other tests takes its time to start one.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The same, for as long as `alive` has no objection.
+///
+/// # Errors
+/// The objection, or as [`until_up`].
+pub async fn until_up_while(base: &str, path: &str, mut alive: impl FnMut() -> Result<()>) -> Result<()> {
     let http = Http::new(base, Duration::from_secs(2));
-    for _ in 0..600 {
-        if http.get(path).await.is_ok_and(|answer| answer.status.is_success()) {
-            return Ok(());
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let last = match http.get(path).await {
+            Ok(answer) if answer.status.is_success() => return Ok(()),
+            Ok(answer) => format!("it answered {}", answer.status),
+            Err(error) => format!("{error:#}"),
+        };
+        alive()?;
+        if tokio::time::Instant::now() > deadline {
+            bail!("{base}{path} did not come up within {PATIENCE:?}: {last}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    bail!("{base}{path} did not come up within 30 s")
 }
 
 #[cfg(test)]

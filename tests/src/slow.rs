@@ -42,7 +42,7 @@ impl SlowWrite {
         // The load writes too, but not in ten looks on end.
         let admin = Http::new(&world.admin_url(), Duration::from_secs(5));
         let mut seen = 0;
-        for _ in 0..300 {
+        for _ in 0..2_000 {
             let status = admin.get("/api/v1/status").await?.json()?;
             let counted = status["gateways"][0]["inflight_writes"].as_u64() > Some(0);
             seen = if counted { seen + 1 } else { 0 };

@@ -124,7 +124,7 @@ impl World {
                 Some(start_part(&directory, "agent", &plan.environment)?),
             ),
         };
-        let world = World { directory, ficus, gateway, agent, service, monolith, ports, school_database, service_database, plan };
+        let mut world = World { directory, ficus, gateway, agent, service, monolith, ports, school_database, service_database, plan };
         world.until_up().await?;
         Ok(world)
     }
@@ -171,15 +171,32 @@ impl World {
     /// It does not come up.
     pub async fn restart_monolith(&mut self) -> Result<()> {
         self.monolith = school::start_monolith(&self.school_database, self.ports.monolith, &self.directory.join("logs/monolith.log"))?;
-        school::until_up(&self.monolith_url(), "/health/").await
+        let base = self.monolith_url();
+        school::until_up_while(&base, "/health/", || self.monolith.alive()).await
     }
 
-    async fn until_up(&self) -> Result<()> {
-        let logs = || format!("see {}", self.directory.join("logs").display());
-        school::until_up(&self.monolith_url(), "/health/").await.with_context(logs)?;
-        school::until_up(&format!("http://127.0.0.1:{}", self.ports.service), "/users/health/").await.with_context(logs)?;
-        school::until_up(&self.admin_url(), "/health").await.with_context(logs)?;
-        school::until_up(&self.gateway_url(), "/health/").await.with_context(logs)
+    async fn until_up(&mut self) -> Result<()> {
+        self.until_monolith().await?;
+        let service = format!("http://127.0.0.1:{}", self.ports.service);
+        let (admin, gateway) = (self.admin_url(), self.gateway_url());
+        school::until_up_while(&service, "/users/health/", || self.service.alive()).await?;
+        school::until_up_while(&admin, "/health", || self.ficus.alive()).await?;
+        let front = self.gateway.as_mut().unwrap_or(&mut self.ficus);
+        school::until_up_while(&gateway, "/health/", || front.alive()).await
+    }
+
+    /// Until the monolith answers. Its port was free a moment ago; if somebody else had it when gunicorn wanted it, gunicorn
+    /// gives up after seconds and is started once more.
+    async fn until_monolith(&mut self) -> Result<()> {
+        let base = self.monolith_url();
+        let monolith = &mut self.monolith;
+        match school::until_up_while(&base, "/health/", || monolith.alive()).await {
+            Err(error) if monolith.ended().is_some() && monolith.log().contains("Connection in use") => {
+                eprintln!("the monolith is started once more: {error:#}");
+                self.restart_monolith().await
+            }
+            answer => answer,
+        }
     }
 
     /// What the world was made of.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn path(operator: &Operator) -> Result<Value> {
     let ahead: Value = serde_json::from_str(&operator.type_in(&["plan", "--json"]).await?)?;

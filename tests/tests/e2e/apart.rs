@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_without_an_orchestrator_serves_by_what_it_knew() -> Result<()> {

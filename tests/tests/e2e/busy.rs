@@ -126,7 +126,7 @@ async fn traffic_alone_never_stops_a_switch() -> Result<()> {
 
 /// Other reasons pass by themselves; this one there must not be.
 async fn granted_in_spite_of_traffic(world: &World, wish: &str) -> Result<()> {
-    for _ in 0..300 {
+    for _ in 0..1_200 {
         let printed = world.operator()?.try_type(&[wish, "users"]).await?;
         ensure!(!printed.err.contains("write lock"), "{wish}: {printed:?}");
         if printed.code == 0 {

@@ -19,7 +19,7 @@ use sqlx::{AnyConnection, ConnectOptions as _, Row as _};
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Who types.
 const OPERATOR: &str = "registrar";
 const EXAMS: &str = "exam week";

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Ports of the manifests, and those that stand for them here.
 struct Ports(BTreeMap<&'static str, u16>);

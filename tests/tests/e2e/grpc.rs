@@ -32,7 +32,7 @@ async fn all_kinds_of_calls_pass_with_their_trailers() -> Result<()> {
     school::until_up(&format!("http://127.0.0.1:{admin}"), "/ready").await?;
     let began = Instant::now();
     while !serving.log().contains("serving") || std::net::TcpStream::connect(("127.0.0.1", gateway)).is_err() {
-        ensure!(began.elapsed() < Duration::from_secs(30), "they do not come up:\n{}\n{}", serving.log(), ficus.log());
+        ensure!(began.elapsed() < Duration::from_secs(120), "they do not come up:\n{}\n{}", serving.log(), ficus.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut call = Command::new(school::python()?);

@@ -225,7 +225,7 @@ pub(super) fn soak_no_longer(world: &World) -> Result<()> {
 /// Neither database has a table, trigger or index of Ficus.
 pub(super) async fn until_nothing_is_left(world: &World) -> Result<()> {
     let mut left = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..2_400 {
         left.clear();
         for database in [world.school_database().url(), world.service_database().to_owned()] {
             left.extend(objects_of_ficus(&database).await?);
@@ -235,7 +235,7 @@ pub(super) async fn until_nothing_is_left(world: &World) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    anyhow::bail!("still there after 15 s: {left:?}")
+    anyhow::bail!("still there after two minutes: {left:?}")
 }
 
 /// Tables, triggers and indexes of Ficus in a database.
@@ -350,7 +350,7 @@ pub(super) async fn wish_until_accepted(world: &World, wish: &str) -> Result<()>
 /// A switch is refused while a gateway is a moment behind.
 pub(super) async fn until_accepted(operator: &Operator, wish: &str) -> Result<()> {
     let mut last = String::new();
-    for _ in 0..300 {
+    for _ in 0..1_200 {
         let printed = operator.try_type(&[wish, "users"]).await?;
         if printed.code == 0 || !printed.err.contains("refused") {
             return Ok(());
@@ -358,7 +358,7 @@ pub(super) async fn until_accepted(operator: &Operator, wish: &str) -> Result<()
         last = printed.err;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("{wish} was refused for 30 s: {last}")
+    anyhow::bail!("{wish} was refused for two minutes: {last}")
 }
 
 pub(super) async fn crashed(world: &mut World, point: &str) -> Result<()> {

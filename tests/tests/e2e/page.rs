@@ -49,11 +49,11 @@ async fn the_status_that_is_watched_is_drawn_on_a_terminal_and_fits_a_hundred_co
     let mut watching = Process::start("ficus status --watch", &mut command, &directory.path().join("terminal.log"))?;
     let started = Instant::now();
     while !watching.log().contains("CAPABILITY") {
-        ensure!(started.elapsed() < Duration::from_secs(30) && watching.ended().is_none(), "nothing is drawn:\n{}", watching.log());
+        ensure!(started.elapsed() < Duration::from_secs(120) && watching.ended().is_none(), "nothing is drawn:\n{}", watching.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     operator.type_in(&["hold", LONG, "--reason", REASON]).await?;
-    let drawn = tokio::task::spawn_blocking(move || watching.wait(Duration::from_secs(30)).map(|_| watching.log())).await??;
+    let drawn = tokio::task::spawn_blocking(move || watching.wait(Duration::from_secs(120)).map(|_| watching.log())).await??;
     // THEN it was drawn over itself, no line is too long, nothing was cut off, and Ctrl-C ended it
     ensure!(drawn.contains("ended with -2"), "{drawn:?}");
     ensure!(drawn.matches("\u{1b}[1;1H").count() >= 3 && drawn.contains("\u{1b}[J"), "it is not drawn over itself: {drawn:?}");

@@ -17,7 +17,7 @@ use super::Directory;
 use super::busy::Holder;
 use super::commands::{modern, plant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Longer than a rehearsal takes, also on a busy machine.
 const HELD: Duration = Duration::from_secs(2);
 /// What a rehearsal that stored something would leave. The copies of rows come by the sync, and take no numbers.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Directory;
 use super::kills::{objects_of_ficus, soak_no_longer, until_accepted, until_nothing_is_left};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_school_works_on_both_sides_and_back() -> Result<()> {

@@ -24,7 +24,7 @@ const PLANTED: &str = "planted-";
 const OURS: [&str; 2] = ["ficus.toml", "secrets"];
 /// How often everything is sent.
 const ROUNDS: usize = 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const USERS: &str = r#"[capability]
 name = "users"

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Directory;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_by_https_is_led_and_checked_as_one() -> Result<()> {

@@ -12,7 +12,7 @@ use ficus_tests::world::World;
 use rustix::process::Signal;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How the orchestrator hears of an edit. Its watch sees every one of them; a signal and a request are there to be quicker.
 #[derive(Debug, Clone, Copy)]
