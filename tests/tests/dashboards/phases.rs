@@ -66,7 +66,6 @@ const UNUSED: &[(&str, &str)] = &[
     ("ficus_access_lines_dropped_total", "of a log that is off unless asked for: for whoever runs its pipeline"),
     ("ficus_spans_exported_total", "of traces, which are off unless asked for"),
     ("ficus_spans_dropped_total", "of traces, which are off unless asked for"),
-    ("ficus_leads", "1 where there is one orchestrator; of several, `ficus status` and `/leader` tell which"),
 ];
 
 /// Metrics that are asked for and that this world has no occasion to export, and why.
