@@ -15,7 +15,8 @@ use crate::port::{Engine, Position, Shared};
 /// As when a capability starts: a database that cannot be reached or captured, a table or column that is missing.
 pub async fn prepare(capability: &str, resolved: &Resolved) -> Result<(), Error> {
     let legacy = open(&resolved.legacy_url, &resolved.legacy).await?;
-    legacy.remove(capability, Side::Legacy).await?;
+    // Whatever was ordered here before.
+    legacy.remove(capability, Side::Legacy, u64::MAX).await?;
     let prepared = side(capability, resolved, legacy.as_ref()).await?.prepare().await;
     legacy.close().await;
     prepared

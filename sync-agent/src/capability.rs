@@ -21,13 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Ordered>, mut stop: watch::Receiver<bool>) {
     let mut pause = PAUSE;
     while !*stop.borrow() {
-        let (ordered, generation) = {
+        let (ordered, generation, epoch) = {
             let wish = orders.borrow_and_update();
-            (wish.sync, wish.generation)
+            (wish.sync, wish.generation, wish.epoch)
         };
         let ended = match ordered {
             SyncOrder::Run => context.session(&mut orders, &mut stop).await,
-            SyncOrder::Remove => remove(&context, generation).await,
+            SyncOrder::Remove => remove(&context, generation, epoch).await,
         };
         let after = match ended {
             Ok(()) => After::of(ordered, orders.borrow().sync),
@@ -79,13 +79,13 @@ impl After {
     }
 }
 
-async fn remove(context: &Context, generation: u64) -> Result<(), Error> {
+async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Error> {
     let resolved = &context.resolved;
     for (side, url, name) in
         [(Side::Legacy, &resolved.legacy_url, &resolved.legacy), (Side::Modern, &resolved.modern_url, &resolved.modern)]
     {
         let engine = open(url, &format!("{name} ({side})")).await?;
-        let removed = engine.remove(&context.state.capability, side).await;
+        let removed = engine.remove(&context.state.capability, side, epoch).await;
         engine.close().await;
         removed?;
     }

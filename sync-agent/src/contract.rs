@@ -52,6 +52,16 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     assert_eq!(rows, 2);
     assert_eq!(source.read(position, 10, &[]).await.expect("reads").entries, 0);
 
+    // Orders grow old.
+    for database in [source, sink] {
+        for epoch in [0, 1, 1, 2] {
+            database.obey(epoch).await.expect("newer, or the same");
+        }
+        assert!(matches!(database.obey(1).await, Err(Error::Outdated { ordered: 1, known: 2, .. })));
+        database.prepare().await.expect("prepares again");
+        assert!(matches!(database.obey(0).await, Err(Error::Outdated { ordered: 0, known: 2, .. })), "it is forgotten by no start");
+    }
+
     // Whoever claims last has the turn.
     let id = source.id().await.expect("an id");
     let first = sink.claim(&id, None).await.expect("a turn");
@@ -159,8 +169,10 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     assert_eq!(seen, (9..13).map(Value::Int).collect::<Vec<_>>());
 
     for (engine, side) in [(bed.engine(Side::Legacy), Side::Legacy), (bed.engine(Side::Modern), Side::Modern)] {
-        engine.remove("contract", side).await.expect("removes");
-        engine.remove("contract", side).await.expect("removes twice");
+        // Orders that are older than those that were carried out do nothing, not even this.
+        assert!(matches!(engine.remove("contract", side, 1).await, Err(Error::Outdated { ordered: 1, known: 2, .. })));
+        engine.remove("contract", side, 2).await.expect("removes");
+        engine.remove("contract", side, 0).await.expect("removes twice: it is as new");
     }
     assert!(apply(vec![thing(1, "late")], Effort::Plain, batch.upto).await.is_err());
 }

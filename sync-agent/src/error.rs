@@ -18,6 +18,18 @@ pub enum Error {
     /// Another agent has taken the capability over.
     #[error("another agent has taken over this capability; stop one of the two, or restart this one to take it back")]
     Superseded,
+    /// The orders that arrived are older than what has been carried out: whoever gave them is behind, or forgot.
+    #[error(
+        "{database}: orders of epoch {ordered} arrived, and orders of epoch {known} have been carried out here; nothing is done until newer ones arrive. An orchestrator that was cut off answers so for a moment; one whose state was put back from an old copy for ever: give it the newest copy"
+    )]
+    Outdated {
+        /// Which, in words.
+        database: String,
+        /// The epoch of the orders.
+        ordered: u64,
+        /// The newest that was carried out.
+        known: u64,
+    },
     /// Tables or triggers are not as they were; the session starts over and looks again.
     #[error("the schema changed under the agent")]
     SchemaChanged,
@@ -32,4 +44,11 @@ pub enum Error {
     /// A task of the agent ended in a panic.
     #[error("a task of the agent ended unexpectedly: {0}")]
     Task(String),
+}
+
+impl Error {
+    /// Orders of an epoch, where the newest that was carried out is known.
+    pub(crate) fn unless_newest(database: &str, ordered: u64, known: u64) -> Result<(), Error> {
+        if ordered < known { Err(Error::Outdated { database: database.to_owned(), ordered, known }) } else { Ok(()) }
+    }
 }

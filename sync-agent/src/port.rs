@@ -358,6 +358,12 @@ pub trait Database: Source + Sink {
     /// Identifies the database: another one after a restore from elsewhere.
     async fn id(&self) -> Result<String, Error>;
 
+    /// Remembers that orders of an epoch are carried out here from now on. Durable.
+    ///
+    /// # Errors
+    /// [`Error::Outdated`]: orders of a later epoch were.
+    async fn obey(&self, epoch: u64) -> Result<(), Error>;
+
     /// Refuses every writer but the agent, or stops refusing. Durable; no schema change.
     async fn fence(&self, on: bool) -> Result<(), Error>;
 
@@ -400,8 +406,11 @@ pub trait Engine: Send + Sync {
     /// One side of a capability's plans in it.
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error>;
 
-    /// Takes everything of a capability out again. Idempotent; works on a database that never had it.
-    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error>;
+    /// Takes everything of a capability out again, by orders of an epoch. Idempotent; works on a database that never had it.
+    ///
+    /// # Errors
+    /// [`Error::Outdated`]: orders of a later epoch were carried out.
+    async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error>;
 
     /// Closes its connections.
     async fn close(&self);

@@ -56,6 +56,8 @@ struct Session<'a> {
     gaps: bool,
     verifying: Option<Verifying>,
     repairing: Option<u64>,
+    /// The epoch that both databases know to be carried out.
+    obeyed: Option<u64>,
 }
 
 /// A verification under way, or finished.
@@ -118,6 +120,7 @@ impl Context {
             gaps: false,
             verifying: None,
             repairing: None,
+            obeyed: None,
         };
         let ended = session.run(orders, stop).await;
         session.end().await;
@@ -130,10 +133,16 @@ impl Session<'_> {
         self.state().forget_end();
         self.legacy.prepare().await?;
         self.modern.prepare().await?;
+        // Before anything is taken from an agent that may have newer orders, and again when it can do nothing more: between
+        // the two it may have carried them out.
+        let epoch = orders.borrow().epoch;
+        self.obey(epoch).await?;
         let forward = self.claim(Side::Modern).await?;
         let reverse = self.claim(Side::Legacy).await?;
+        self.obeyed = None;
         self.note_fences().await?;
         let wish = orders.borrow_and_update().clone();
+        self.obey(wish.epoch).await?;
         self.fence(&wish).await?;
         match (forward.position, reverse.position, forward.backfilled) {
             (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
@@ -302,8 +311,19 @@ impl Session<'_> {
         });
     }
 
+    /// From here on, no agent carries out orders of an earlier epoch.
+    async fn obey(&mut self, epoch: u64) -> Result<(), Error> {
+        if self.obeyed != Some(epoch) {
+            self.legacy.obey(epoch).await?;
+            self.modern.obey(epoch).await?;
+            self.obeyed = Some(epoch);
+        }
+        Ok(())
+    }
+
     /// What is wished, as far as it is not so already.
     async fn carry_out(&mut self, wish: &Ordered) -> Result<(), Error> {
+        self.obey(wish.epoch).await?;
         self.state().note(|report| {
             if report.epoch != wish.epoch {
                 // It was said of another owner.

@@ -98,6 +98,37 @@ async fn of_two_agents_the_later_one_works() {
     second.stop().await;
 }
 
+/// An orchestrator that was cut off answers an agent that has just been started: its orders are of before the cutover.
+#[tokio::test]
+async fn orders_of_before_a_cutover_are_not_carried_out() {
+    let mut world = World::new().await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let before = world.orders.clone();
+    world.switch(&agent, Side::Modern).await;
+    let after = std::mem::replace(&mut world.orders, before);
+    agent.stop().await;
+    // GIVEN an agent that knows nothing but these
+    let late = world.agent().await;
+    let seen = until(&late, "a refusal", |report| report.trouble.is_some()).await;
+    // THEN it says so, and modern takes writes as before
+    let trouble = seen.trouble.unwrap();
+    assert!(trouble.contains("orders of epoch 1 arrived, and orders of epoch 2 have been carried out"), "{trouble}");
+    assert_eq!(seen.generation, Some(0), "nothing of them is seen to");
+    exec(&mut world.app(Side::Modern).await, "UPDATE users SET is_active = is_active").await;
+    // NOR is anything taken out, if that is what they ask for
+    world.orders.capabilities.get_mut("users").unwrap().sync = ficus_rules::wire::SyncOrder::Remove;
+    world.orders.generation += 1;
+    late.order(world.orders.clone());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!report(&late).removed);
+    // WHEN the newest arrive, THEN it works by them
+    late.order(ficus_rules::wire::Orders { generation: after.generation + 10, ..after.clone() });
+    let seen = until(&late, "that it streams", |report| report.forward.live && report.reverse.live && report.trouble.is_none()).await;
+    assert!(seen.fenced.legacy && !seen.fenced.modern, "{seen:?}");
+    late.stop().await;
+}
+
 #[tokio::test]
 async fn whoever_holds_the_write_lock_is_told_and_whoever_only_writes_is_not() {
     let world = World::new().await;

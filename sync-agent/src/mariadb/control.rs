@@ -104,6 +104,13 @@ impl Database for Endpoint {
         Ok(id)
     }
 
+    async fn obey(&self, epoch: u64) -> Result<(), Error> {
+        let mut conn = self.server.lease().await?;
+        let known = objects::obey(&mut conn, &self.scope, epoch).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Error::unless_newest(self.server.label(), epoch, known)
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         let mut conn = self.guarded().await?;
         self.intact(&mut conn).await?;
@@ -162,8 +169,10 @@ impl Engine for Server {
         Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
     }
 
-    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+    async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
         let mut conn = self.lease().await?;
+        let known = objects::obeyed(&mut conn, &scope(capability, side)).await.map_err(|e| self.failed(e))?;
+        Error::unless_newest(self.label(), epoch, known)?;
         objects::remove(&mut conn, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.failed(e))?;
         crash::point("remove");
         conn.done();

@@ -9,7 +9,7 @@ use super::triggers;
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 /// Name and columns. Statements that name them are known in the binary log by that.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
     ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
     ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
@@ -30,6 +30,7 @@ const TABLES: [(&str, &str); 8] = [
         "`stream` VARCHAR(190) PRIMARY KEY, `source_id` VARCHAR(190) NOT NULL, `position` BIGINT UNSIGNED, `epoch` BIGINT NOT NULL, \
          `backfilled` TINYINT NOT NULL DEFAULT 0, `writes` BIGINT NOT NULL DEFAULT 0",
     ),
+    ("_ficus_orders", "`scope` VARCHAR(190) PRIMARY KEY, `epoch` BIGINT UNSIGNED NOT NULL"),
     (
         "_ficus_touch",
         "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT NOT NULL",
@@ -63,6 +64,23 @@ async fn existing(conn: &mut Conn) -> Result<Vec<String>, mysql_async::Error> {
     conn.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE '\\_ficus\\_%'").await
 }
 
+/// Raises the epoch whose orders are carried out; the highest there is. Where it is that already, nothing is written.
+pub(super) async fn obey(conn: &mut Conn, scope: &str, epoch: u64) -> Result<u64, mysql_async::Error> {
+    if obeyed(conn, scope).await? < epoch {
+        let raise = "INSERT INTO `_ficus_orders` VALUES (?, ?) ON DUPLICATE KEY UPDATE `epoch` = greatest(`epoch`, VALUES(`epoch`))";
+        conn.exec_drop(raise, (scope, epoch)).await?;
+    }
+    obeyed(conn, scope).await
+}
+
+/// The highest epoch whose orders were carried out here; 0: none that is known.
+pub(super) async fn obeyed(conn: &mut Conn, scope: &str) -> Result<u64, mysql_async::Error> {
+    if !existing(conn).await?.iter().any(|table| table == "_ficus_orders") {
+        return Ok(0);
+    }
+    Ok(conn.exec_first("SELECT `epoch` FROM `_ficus_orders` WHERE `scope` = ?", (scope,)).await?.unwrap_or(0))
+}
+
 /// Takes away what belongs to a scope, and the tables themselves with the last one.
 pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result<(), mysql_async::Error> {
     for trigger in triggers::existing(conn, scope).await? {
@@ -75,6 +93,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
         ("_ficus_pair", "scope", scope),
         ("_ficus_source", "scope", scope),
         ("_ficus_touch", "scope", scope),
+        ("_ficus_orders", "scope", scope),
         ("_ficus_checkpoint", "stream", stream),
         ("_ficus_quarantine", "stream", stream),
         ("_ficus_fence", "scope", scope),

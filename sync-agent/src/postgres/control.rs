@@ -85,6 +85,12 @@ impl Database for Endpoint {
         sqlx::query(query).fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
     }
 
+    async fn obey(&self, epoch: u64) -> Result<(), Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let known = objects::obey(&mut connection, &self.names, epoch).await.map_err(|e| self.failed(e))?;
+        Error::unless_newest(&self.server.label, epoch, known)
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         if on { self.fence_up().await } else { self.fence_down().await }
     }
@@ -126,9 +132,11 @@ impl Engine for Server {
         Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
     }
 
-    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+    async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
         let mut connection = self.pool.acquire().await.map_err(|e| self.failed(e))?;
         let names = Names::of(&mut connection, capability, side).await.map_err(|e| self.failed(e))?;
+        let known = objects::obeyed(&mut connection, &names).await.map_err(|e| self.failed(e))?;
+        Error::unless_newest(&self.label, epoch, known)?;
         drop(connection);
         // First what would keep the server's log from being forgotten.
         slot::drop_slot(self, &names).await?;

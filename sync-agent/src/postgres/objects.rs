@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS _ficus.gap (scope text NOT NULL, pair text NOT NULL, 
 CREATE TABLE IF NOT EXISTS _ficus.pair (scope text NOT NULL, pair text NOT NULL, shape text NOT NULL, PRIMARY KEY (scope, pair));
 CREATE TABLE IF NOT EXISTS _ficus.identity (scope text NOT NULL, relation oid NOT NULL, was text NOT NULL, PRIMARY KEY (scope, relation));
 CREATE TABLE IF NOT EXISTS _ficus.checkpoint (stream text PRIMARY KEY, source_id text NOT NULL, position bigint, epoch bigint NOT NULL, backfilled boolean NOT NULL DEFAULT false);
+CREATE TABLE IF NOT EXISTS _ficus.orders (scope text PRIMARY KEY, epoch bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
@@ -87,6 +88,25 @@ pub(super) async fn create(connection: &mut PgConnection, names: &Names) -> Resu
     Ok(())
 }
 
+/// Raises the epoch whose orders are carried out; the highest there is.
+pub(super) async fn obey(connection: &mut PgConnection, names: &Names, epoch: u64) -> Result<u64, sqlx::Error> {
+    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
+    let raise = "INSERT INTO _ficus.orders AS o VALUES ($1, $2) ON CONFLICT (scope) DO UPDATE SET epoch = excluded.epoch WHERE o.epoch < excluded.epoch";
+    sqlx::query(raise).bind(&names.scope).bind(epoch).execute(&mut *connection).await?;
+    obeyed(connection, names).await
+}
+
+/// The highest epoch whose orders were carried out here; 0: none that is known.
+pub(super) async fn obeyed(connection: &mut PgConnection, names: &Names) -> Result<u64, sqlx::Error> {
+    let there = sqlx::query("SELECT 1 WHERE to_regclass('_ficus.orders') IS NOT NULL").fetch_optional(&mut *connection).await?;
+    if there.is_none() {
+        return Ok(0);
+    }
+    let known = sqlx::query("SELECT epoch FROM _ficus.orders WHERE scope = $1").bind(&names.scope).fetch_optional(connection).await?;
+    let known = known.map(|row| row.try_get::<i64, _>(0)).transpose()?;
+    Ok(known.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0))
+}
+
 /// Takes away what belongs to a scope, and the schema itself with the last one.
 pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
     sql::run(connection, LOCK).await?;
@@ -105,7 +125,7 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     for sequence in [&names.fence, &names.strays] {
         sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(sequence))).await?;
     }
-    for table in ["capture", "gap", "pair", "identity", "touch"] {
+    for table in ["capture", "gap", "pair", "identity", "touch", "orders"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
     for table in ["checkpoint", "quarantine"] {

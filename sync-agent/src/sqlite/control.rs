@@ -55,6 +55,13 @@ impl Database for Endpoint {
         }
     }
 
+    async fn obey(&self, epoch: u64) -> Result<(), Error> {
+        let mut tx = self.file.begin().await?;
+        let known = objects::obey(&mut tx, &self.scope, epoch).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        Error::unless_newest(&self.file.label, epoch, known)
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         self.intact(&mut tx).await?;
@@ -97,8 +104,10 @@ impl Engine for File {
         Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
     }
 
-    async fn remove(&self, capability: &str, side: Side) -> Result<(), Error> {
+    async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        let known = objects::obeyed(&mut tx, &scope(capability, side)).await.map_err(|e| self.failed(e))?;
+        Error::unless_newest(&self.label, epoch, known)?;
         objects::remove(&mut tx, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.failed(e))?;
         crash::point("remove");
         tx.commit().await.map_err(|e| self.failed(e))

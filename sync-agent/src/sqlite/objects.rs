@@ -6,18 +6,27 @@ use sqlx::SqliteConnection;
 use super::{sql, triggers};
 
 /// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
     "CREATE TABLE IF NOT EXISTS \"_ficus_pruned\" (\"scope\" TEXT PRIMARY KEY, \"seq\" INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_orders\" (\"scope\" TEXT PRIMARY KEY, \"epoch\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_checkpoint\" (\"stream\" TEXT PRIMARY KEY, \"source_id\" TEXT NOT NULL, \"position\" INTEGER, \"epoch\" INTEGER NOT NULL, \"backfilled\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_quarantine\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"source_row\" TEXT, \"target_row\" TEXT, \"reason\" TEXT NOT NULL, \"at\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"pair\", \"key\"))",
 ];
 
-const NAMES: [&str; 7] =
-    ["_ficus_context", "_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_checkpoint", "_ficus_quarantine"];
+const NAMES: [&str; 8] = [
+    "_ficus_context",
+    "_ficus_log",
+    "_ficus_fence",
+    "_ficus_gap",
+    "_ficus_pruned",
+    "_ficus_orders",
+    "_ficus_checkpoint",
+    "_ficus_quarantine",
+];
 
 /// Makes what is missing, inside the caller's transaction.
 pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Result<(), sqlx::Error> {
@@ -27,6 +36,26 @@ pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Re
     sql::run(connection, "INSERT OR IGNORE INTO \"_ficus_context\" VALUES (1, NULL, lower(hex(randomblob(16))))").await?;
     sql::run_with(connection, "INSERT OR IGNORE INTO \"_ficus_fence\" (\"scope\") VALUES (?1)", &[text(scope)]).await?;
     Ok(())
+}
+
+/// Raises the epoch whose orders are carried out; the highest there is.
+pub(super) async fn obey(connection: &mut SqliteConnection, scope: &str, epoch: u64) -> Result<u64, sqlx::Error> {
+    let raise = "INSERT INTO \"_ficus_orders\" VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"epoch\" = max(\"epoch\", ?2)";
+    let epoch = Value::Int(i64::try_from(epoch).unwrap_or(i64::MAX));
+    sql::run_with(connection, raise, &[text(scope), epoch]).await?;
+    obeyed(connection, scope).await
+}
+
+/// The highest epoch whose orders were carried out here; 0: none that is known.
+pub(super) async fn obeyed(connection: &mut SqliteConnection, scope: &str) -> Result<u64, sqlx::Error> {
+    let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_ficus_orders'";
+    if sql::one(connection, exists, &[]).await?.is_none() {
+        return Ok(0);
+    }
+    match sql::one(connection, "SELECT \"epoch\" FROM \"_ficus_orders\" WHERE \"scope\" = ?1", &[text(scope)]).await? {
+        Some(Value::Int(epoch)) => Ok(u64::try_from(epoch).unwrap_or(0)),
+        _ => Ok(0),
+    }
 }
 
 /// Takes away what belongs to a scope, and the tables themselves with the last one.
@@ -42,7 +71,7 @@ pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, strea
     if sql::one(connection, exists, &[]).await?.is_none() {
         return Ok(());
     }
-    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned"] {
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders"] {
         sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
     }
     for table in ["_ficus_checkpoint", "_ficus_quarantine"] {

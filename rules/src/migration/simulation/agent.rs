@@ -108,12 +108,21 @@ impl Agent {
         if memory.report.generation.is_none() {
             memory.report.generation = Some(0);
         }
-        if !memory.superseded && !memory.work(&orders, task, databases, wall) {
-            memory.superseded = true;
-            memory.report.trouble = Some("another agent has taken over".to_owned());
+        if memory.superseded {
+            return;
+        }
+        match memory.work(&orders, task, databases, wall) {
+            Worked::Done => {}
+            // Newer orders come; nothing of these is carried out.
+            Worked::Outdated => return,
+            Worked::Superseded => {
+                memory.superseded = true;
+                memory.report.trouble = Some("another agent has taken over".to_owned());
+                return;
+            }
         }
         let fences = Fences { legacy: databases[0].fenced, modern: databases[1].fenced };
-        if !memory.superseded && fences == orders.fenced {
+        if fences == orders.fenced {
             memory.report.generation = Some(generation);
         }
     }
@@ -135,14 +144,34 @@ impl Agent {
     }
 }
 
+/// What came of a task.
+enum Worked {
+    Done,
+    /// It is another agent's turn.
+    Superseded,
+    /// Newer orders than these have been carried out.
+    Outdated,
+}
+
+impl Worked {
+    fn of_turn(mine: bool) -> Worked {
+        if mine { Worked::Done } else { Worked::Superseded }
+    }
+}
+
 impl Memory {
-    /// One thing that the orders ask for; `false`: it is another agent's turn.
-    fn work(&mut self, orders: &CapabilityOrders, task: Task, databases: &mut [Database; 2], wall: crate::Timestamp) -> bool {
+    /// One thing that the orders ask for.
+    fn work(&mut self, orders: &CapabilityOrders, task: Task, databases: &mut [Database; 2], wall: crate::Timestamp) -> Worked {
         let claim = |databases: &mut [Database; 2]| {
             databases.iter_mut().for_each(|database| database.turn += 1);
             [databases[0].turn, databases[1].turn]
         };
         let turns = *self.turns.get_or_insert_with(|| claim(databases));
+        // An orchestrator that is behind ordered it.
+        if databases.iter().any(|database| database.epoch > orders.epoch) {
+            return Worked::Outdated;
+        }
+        databases.iter_mut().for_each(|database| database.epoch = orders.epoch);
         self.report.epoch = orders.epoch;
         let [legacy, modern] = databases;
         let mine = turns == [legacy.turn, modern.turn];
@@ -150,21 +179,21 @@ impl Memory {
             (legacy.fenced, modern.fenced) = (false, false);
             self.report =
                 CapabilityReport { epoch: orders.epoch, generation: self.report.generation, removed: true, ..CapabilityReport::default() };
-            return true;
+            return Worked::Done;
         }
         self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied };
         match task {
             Task::FenceLegacy if mine => legacy.fenced = orders.fenced.legacy,
             Task::FenceModern if mine => modern.fenced = orders.fenced.modern,
-            Task::FenceLegacy | Task::FenceModern => return false,
+            Task::FenceLegacy | Task::FenceModern => return Worked::Superseded,
             // Under the snapshot of the log's end; the fence of the copy stands before its first row.
             Task::Copy if mine && orders.may_copy && modern.fenced && !modern.copied => {
                 modern.rows.clone_from(&legacy.rows);
                 (modern.applied, legacy.applied, modern.copied) = (legacy.log.len(), modern.log.len(), true);
             }
             Task::Copy => {}
-            Task::Forward if modern.copied => return modern.apply(turns[1], &legacy.log, 6),
-            Task::Reverse if modern.copied => return legacy.apply(turns[0], &modern.log, 6),
+            Task::Forward if modern.copied => return Worked::of_turn(modern.apply(turns[1], &legacy.log, 6)),
+            Task::Reverse if modern.copied => return Worked::of_turn(legacy.apply(turns[0], &modern.log, 6)),
             Task::Forward | Task::Reverse => {}
             Task::MarkEnd => {
                 let known = |token| self.end.is_some_and(|(known, ..)| known == token);
@@ -196,7 +225,7 @@ impl Memory {
             }
         }
         self.report.fenced = Fences { legacy: legacy.fenced, modern: modern.fenced };
-        true
+        Worked::Done
     }
 
     fn said(&self, [legacy, modern]: &[Database; 2]) -> CapabilityReport {

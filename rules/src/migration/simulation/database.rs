@@ -25,6 +25,8 @@ pub(super) struct Database {
     pub(super) applied: usize,
     /// Whose turn it is to apply, written with the checkpoint.
     pub(super) turn: u64,
+    /// The newest epoch whose orders were carried out here.
+    pub(super) epoch: u64,
     /// The initial copy is complete.
     pub(super) copied: bool,
 }

@@ -224,12 +224,12 @@ async fn a_table_gets_its_identity_back_by_an_index_of_another_schema() {
     let bed = Bed::new("name text NOT NULL", &[]).await;
     let mut modern = bed.app(Side::Modern).await;
     exec(&mut modern, "CREATE UNIQUE INDEX \"By name\" ON \"the new\".\"Item\" (name)").await;
-    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    bed.opened[1].remove("test", Side::Modern, 0).await.unwrap();
     exec(&mut modern, "ALTER TABLE \"the new\".\"Item\" REPLICA IDENTITY USING INDEX \"By name\"").await;
     bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap().prepare().await.unwrap();
     let identity = "SELECT relreplident::text FROM pg_class WHERE relname = 'Item'";
     assert_eq!(text(&mut modern, identity).await.as_deref(), Some("f"));
-    bed.opened[1].remove("test", Side::Modern).await.unwrap();
+    bed.opened[1].remove("test", Side::Modern, 0).await.unwrap();
     assert_eq!(text(&mut modern, identity).await.as_deref(), Some("i"));
 }
 
