@@ -34,6 +34,7 @@ mod refusal;
 mod schema;
 mod snapshot;
 mod source;
+mod strays;
 mod triggers;
 mod url;
 mod value;

@@ -169,6 +169,76 @@ async fn a_fence_refuses_strangers_and_lets_kept_columns_pass() {
 }
 
 #[tokio::test]
+async fn whom_the_fence_refused_is_counted_and_named() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    // The same capability in another database of the server.
+    let other = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=3 {
+        legacy.writer(id).await;
+    }
+    let (blind, elsewhere) = (world.agent().await, other.agent().await);
+    streaming(&blind).await;
+    streaming(&elsewhere).await;
+    let nobody = |report: &CapabilityReport| {
+        let told: Vec<_> = report.strays.iter().map(|stray| (stray.refused, stray.writers.len())).collect();
+        told == [(0, 0), (0, 0)]
+    };
+    until(&blind, "nobody", nobody).await;
+    world.fence_and_drain(&blind, Side::Legacy).await;
+    // WHEN somebody is refused: alone, in a transaction that is undone, in one that goes on, in the midst of many rows, with locked tables
+    for refused in [
+        "INSERT INTO book (title, writer_id, price) VALUES ('secret', 1, 1), ('x', 1, 1)",
+        "START TRANSACTION; UPDATE writer SET name = 'secret' WHERE id > 1",
+        "ROLLBACK; START TRANSACTION; UPDATE writer SET last_login = '2026-05-05 00:00:00'; DELETE FROM book",
+        "COMMIT; LOCK TABLES book WRITE; UPDATE book SET title = 'secret'",
+    ] {
+        let error = legacy.attempt(refused).await.unwrap_err();
+        assert!(error.contains("ficus: "), "{refused}: {error}");
+    }
+    legacy.exec("UNLOCK TABLES").await;
+    // THEN all four are counted; an account that does not see others names nobody
+    let refused = |count: u64| {
+        move |report: &CapabilityReport| report.strays.iter().any(|stray| (stray.side, stray.refused) == (Side::Legacy, count))
+    };
+    let seen = until(&blind, "counted", refused(4)).await;
+    assert!(seen.strays.iter().all(|stray| stray.writers.is_empty()), "{:?}", seen.strays);
+    assert_eq!(
+        legacy.number("SELECT count(*) FROM writer WHERE last_login IS NOT NULL").await,
+        3,
+        "the rest of a transaction is its owner's to keep"
+    );
+    blind.stop().await;
+    // AND one that does names the session while it is there, without values; somebody who may write is not named
+    let mut root = server.root("mysql").await;
+    mariadb::exec(&mut root, &format!("GRANT PROCESS ON *.* TO '{}'@'%'", mariadb::AGENT)).await;
+    let agent = world.agent().await;
+    world.order(&agent, |orders, _| orders.fenced.legacy = true);
+    let id = legacy.number("SELECT connection_id()").await;
+    let mut allowed = world.app(Side::Legacy).await;
+    allowed.exec("UPDATE writer SET last_login = '2026-06-06 00:00:00'").await;
+    let named = |report: &CapabilityReport| report.strays.iter().any(|stray| !stray.writers.is_empty());
+    let seen = until(&agent, "named", named).await;
+    let [who] = &*seen.strays[0].writers else { panic!("{:?}", seen.strays) };
+    assert!(who.starts_with(&format!("connection {id}, account `root`, from ")) && !who.contains("secret"), "{who}");
+    assert_eq!(seen.strays[1].refused, 0, "the other side is told apart");
+    drop(legacy);
+    let gone = until(&agent, "gone", |report| report.strays.iter().all(|stray| stray.writers.is_empty())).await;
+    assert!(refused(4)(&gone), "the count stays: {:?}", gone.strays);
+    // AND the other database knows nothing of it
+    until(&elsewhere, "nobody", nobody).await;
+    // WHEN it is open again, THEN writes pass, arrive, and are not counted
+    world.open(&agent).await;
+    allowed.exec("UPDATE book SET title = 'again'").await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert!(refused(4)(&report(&agent)), "{:?}", report(&agent).strays);
+    agent.stop().await;
+    elsewhere.stop().await;
+}
+
+#[tokio::test]
 async fn a_fence_waits_for_whoever_has_written_already() {
     let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
     let mut legacy = world.app(Side::Legacy).await;

@@ -17,7 +17,7 @@ use super::schema::Counter;
 use super::{Endpoint, Server, catalog, checks, objects, schema, scope, stream};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, Refused, Shared, Wanted};
 
 impl Endpoint {
     /// Who this database is, once [`crate::port::Source::prepare`] has made sure that it knows.
@@ -84,7 +84,7 @@ impl Endpoint {
 }
 
 /// The number that is given out next.
-async fn next(conn: &mut Conn, table: &str, counter: Counter) -> Result<i64, mysql_async::Error> {
+pub(super) async fn next(conn: &mut Conn, table: &str, counter: Counter) -> Result<i64, mysql_async::Error> {
     let number: Option<Option<i64>> = match counter {
         Counter::AutoIncrement => {
             let query = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND BINARY TABLE_NAME = ?";
@@ -139,6 +139,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.old_writers().await
+    }
+
+    async fn refused(&self) -> Result<Option<Refused>, Error> {
+        self.strays().await.map(Some)
     }
 }
 

@@ -3,6 +3,7 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use super::parts::name;
 use super::triggers;
 
 /// What is compared byte by byte, and keeps its rows apart by it.
@@ -47,10 +48,15 @@ const TABLES: [(&str, &str); 9] = [
 /// Makes what is missing. DDL: every statement is a transaction of its own.
 pub(super) async fn create(conn: &mut Conn, scope: &str) -> Result<(), mysql_async::Error> {
     let there = existing(conn).await?;
-    for (name, columns) in TABLES {
-        if !there.iter().any(|table| table == name) {
-            conn.query_drop(format!("CREATE TABLE IF NOT EXISTS `{name}` ({columns}) {STORED}")).await?;
+    for (table, columns) in TABLES {
+        if !there.iter().any(|known| known == table) {
+            conn.query_drop(format!("CREATE TABLE IF NOT EXISTS `{table}` ({columns}) {STORED}")).await?;
         }
+    }
+    let strays = triggers::strays(scope);
+    if !there.contains(&strays) {
+        let columns = "`id` BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY";
+        conn.query_drop(format!("CREATE TABLE IF NOT EXISTS {} ({columns}) {STORED}", name(&strays))).await?;
     }
     let id = uuid::Uuid::new_v4().simple().to_string();
     conn.exec_drop("INSERT IGNORE INTO `_ficus_context` VALUES (1, ?)", (id,)).await?;
@@ -84,10 +90,11 @@ pub(super) async fn obeyed(conn: &mut Conn, scope: &str) -> Result<u64, mysql_as
 /// Takes away what belongs to a scope, and the tables themselves with the last one.
 pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result<(), mysql_async::Error> {
     for trigger in triggers::existing(conn, scope).await? {
-        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger.name))).await?;
+        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await?;
     }
     let there = existing(conn).await?;
     let has = |name: &str| there.iter().any(|table| table == name);
+    conn.query_drop(format!("DROP TABLE IF EXISTS {}", name(&triggers::strays(scope)))).await?;
     for (table, column, value) in [
         ("_ficus_gap", "scope", scope),
         ("_ficus_pair", "scope", scope),
@@ -104,8 +111,8 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
     }
     let others = has("_ficus_fence") && conn.query_first::<u8, _>("SELECT 1 FROM `_ficus_fence` LIMIT 1").await?.is_some();
     if !others {
-        for (name, _) in TABLES {
-            conn.query_drop(format!("DROP TABLE IF EXISTS `{name}`")).await?;
+        for (table, _) in TABLES {
+            conn.query_drop(format!("DROP TABLE IF EXISTS `{table}`")).await?;
         }
     }
     Ok(())

@@ -6,6 +6,9 @@
 //! writes that row, and therefore waits for everybody who passed before, and nobody passes after: it is switch and barrier
 //! in one. The agent's sessions have said whose they are (`@_ficus_agent`) and read nothing.
 //!
+//! What a refused statement did is undone, but for the number that a row of it took and the lock of its session: by these it is
+//! counted, and known again ([`super::strays`]). No sequence gives that number: nobody could log statements as text then.
+//!
 //! `TRUNCATE` and other DDL fire no trigger: those are seen in the log.
 
 use ficus_rules::mapping::{Kind, Shape};
@@ -40,14 +43,27 @@ fn prefix(scope: &str) -> String {
     format!("_ficus_{}_", digest(scope))
 }
 
+/// The table whose AUTO_INCREMENT numbers refused statements, and which stays empty.
+pub(super) fn strays(scope: &str) -> String {
+    format!("{}strays", prefix(scope))
+}
+
+/// What the name of a lock that a refused session takes begins with; its connection's number follows. Such locks are the
+/// server's: databases are told apart by their marks.
+pub(super) fn lock(scope: &str, mark: &str) -> String {
+    format!("{}{}_", prefix(scope), digest(mark))
+}
+
 /// All triggers on one table. `scope` names capability and side.
 pub(super) fn all(scope: &str, mark: &str, table: &Table, shapes: &[&Shape]) -> Vec<Trigger> {
     let Some(shape) = shapes.first() else { return Vec::new() };
     let name_of = |kind: &str| format!("{}{}_{kind}", prefix(scope), digest(&shape.table));
+    let count =
+        format!("INSERT INTO {} VALUES (); DO GET_LOCK(concat({}, connection_id()), 0); ", name(&strays(scope)), text(&lock(scope, mark)),);
     let refuse = format!(
         "IF NOT (@_ficus_agent <=> {}) THEN BEGIN DECLARE fenced INT DEFAULT 0; \
          SELECT f.`fenced` INTO fenced FROM `_ficus_fence` AS f WHERE f.`scope` = {} LOCK IN SHARE MODE; \
-         IF fenced = 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {}; END IF; END; END IF",
+         IF fenced = 1 THEN {count}SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {}; END IF; END; END IF",
         text(mark),
         text(scope),
         text(&message(&shape.table, scope)),

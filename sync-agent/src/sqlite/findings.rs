@@ -22,6 +22,11 @@ pub(super) async fn find(file: &File, wanted: &Wanted) -> Result<Vec<Finding>, E
         let means = "whoever reads keeps others from writing: the application meets a locked database";
         found.push(Finding::warning("journal_mode", format!("the journal mode is {mode}"), means).mend("PRAGMA journal_mode = WAL;"));
     }
+    let means = "who writes past the gateway while a fence is up sees the error, and nobody else does: it is neither counted nor named";
+    found.push(
+        Finding::note("strays_unseen", "SQLite keeps nothing of a statement that a trigger refuses", means)
+            .then("look into the logs of cron jobs, task queues and shells that write to the file"),
+    );
     for name in wanted.names() {
         let trigger =
             "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 AND substr(name, 1, 7) <> '_ficus_' ORDER BY name";

@@ -97,6 +97,14 @@ async fn what_is_wrong_with_a_file_is_told_and_mended() {
 }
 
 #[tokio::test]
+async fn that_nobody_sees_whom_a_fence_refuses_is_told() {
+    let seen = report(&Pair::new().await).await;
+    for side in [Legacy, Modern] {
+        assert!(find(&seen, side, "strays_unseen", "").is_some_and(|found| found.severity == Note), "{:#?}", seen.findings);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_is_refused() {
     let bed = Pair::new().await;
     let seen = look_at(format!("{}?mode=ro", bed.url(Legacy)), bed.url(Modern)).await;

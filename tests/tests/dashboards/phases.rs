@@ -73,7 +73,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("ficus_certificate_expires_timestamp_seconds", "it speaks no TLS: proxy/tests/gateway/tls.rs looks at it"),
     ("ficus_certificate_unread", "likewise"),
     ("ficus_notifications_total", "it has no notifiers: orchestrator/tests/fleet/notifications.rs looks at them"),
-    ("ficus_stray_writes_total", "its databases cannot tell: the agent's tests on PostgreSQL look at it"),
+    ("ficus_stray_writes_total", "its databases cannot tell: the agent's tests on PostgreSQL and MariaDB look at it"),
     ("ficus_admin_certificate_expires_timestamp_seconds", "likewise: cli/src/metrics.rs looks at it"),
 ];
 

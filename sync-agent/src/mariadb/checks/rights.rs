@@ -37,8 +37,9 @@ pub(super) async fn find(server: &Server, conn: &mut Conn) -> Result<Vec<Finding
         found.push(finding.mend(format!("GRANT {rights} ON {}.* TO {whom};", crate::mariadb::parts::name(database))));
     }
     if !may(&grants, "PROCESS", None) {
-        let means = "who holds up a cutover cannot be named, and the cutover is not refused for it beforehand";
-        let finding = Finding::note("account_blind", "the account does not see what transactions of others are open", means);
+        let means =
+            "who holds up a cutover cannot be named, and the cutover is not refused for it beforehand; nor can whom a fence refuses";
+        let finding = Finding::note("account_blind", "the account does not see what others do on the server", means);
         found.push(finding.mend(format!("GRANT PROCESS ON *.* TO {whom};")));
     }
     let trusted: Option<bool> =
