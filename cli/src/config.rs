@@ -9,6 +9,7 @@ mod listen;
 mod notify;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) agent_poll: Duration,
     /// Rows that the agent applies in one transaction at most.
     pub(crate) agent_batch: usize,
+    pub(crate) agent_copy: Option<u64>,
     /// A cutover that takes longer is aborted.
     pub(crate) switch_deadline: Duration,
     /// A gateway that hears nothing for this long refuses writes of migrating capabilities.
@@ -235,6 +237,7 @@ impl Resolving<'_> {
             agent_listen: self.address(&agent.listen),
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,
+            agent_copy: agent.copy_rows_per_second.map(NonZeroU64::get),
             switch_deadline,
             validity,
         }

@@ -321,6 +321,7 @@ async fn agent(config: &Config) -> Result<Agent> {
         known_upstreams: known(config).upstreams,
         poll: config.agent_poll,
         batch_rows: config.agent_batch,
+        copy_rows_per_second: config.agent_copy,
         ..ficus_sync_agent::Config::new(&format!("{}-agent", config.gateway.name), databases)
     };
     let started = Agent::start(settings);

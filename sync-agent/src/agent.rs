@@ -32,13 +32,22 @@ pub struct Config {
     pub poll: Duration,
     /// Rows of a backfill batch, and log entries of a stream batch at most (default 2,000).
     pub batch_rows: usize,
+    /// Rows that the initial copy of a capability takes from its source in a second at most (default: as fast as it goes).
+    pub copy_rows_per_second: Option<u64>,
 }
 
 impl Config {
     /// A configuration with the defaults.
     pub fn new(name: &str, databases: BTreeMap<String, String>) -> Config {
         let known_upstreams = databases.keys().cloned().collect();
-        Config { name: name.to_owned(), databases, known_upstreams, poll: Duration::from_millis(10), batch_rows: 2_000 }
+        Config {
+            name: name.to_owned(),
+            databases,
+            known_upstreams,
+            poll: Duration::from_millis(10),
+            batch_rows: 2_000,
+            copy_rows_per_second: None,
+        }
     }
 }
 

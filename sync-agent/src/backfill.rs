@@ -1,15 +1,27 @@
-//! The initial copy: one exact snapshot of legacy, mapped, into emptied modern tables. Memory stays bounded by a few
-//! batches. Interrupted before its end, it begins anew: what it had copied is removed first.
+//! The initial copy: an exact snapshot of legacy, mapped, into emptied modern tables. Memory stays bounded by a few
+//! batches, which are bounded in bytes.
+//!
+//! Interrupted before its end, it goes on behind the last row that it wrote: with every batch the target remembers up to
+//! which key a pair is there. The snapshot is gone by then, and the rest comes from another one, of a later moment; but the
+//! stream begins where the *first* one stood. So whatever changed in between, in rows that had been copied or not, is in the
+//! log after that position, and is as it should be once the log has been followed past the second snapshot. Until then a row
+//! may be older than its neighbours; nobody reads from modern before the stream has caught up. Under another plan, or when
+//! nothing is remembered, the copy begins anew: what there was of it is removed first.
+
+mod pace;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ficus_rules::mapping::Plan;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use self::pace::Pace;
 use crate::apply::rejected;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Direction, Effort, Load, Piece, Position, Rejected, Shared};
+use crate::port::{Applied, Changes, Copied, Direction, Effort, Left, Load, Piece, Position, Rejected, Shared};
 use crate::state::State;
 
 /// Batches that one transaction of the copy takes (under a tenth of a second): each commit writes the pages that keys in
@@ -24,59 +36,119 @@ pub(crate) struct Backfill {
     pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) state: Arc<State>,
     pub(crate) batch_rows: usize,
+    /// Rows in a second at most.
+    pub(crate) most: Option<u64>,
 }
 
 impl Backfill {
-    /// Copies everything. The positions at which the forward and the reverse stream begin.
-    pub(crate) async fn run(self) -> Result<(Position, Position), Error> {
+    /// Copies everything, or what is left of it when a copy began at a position already. The positions at which the forward
+    /// and the reverse stream begin.
+    pub(crate) async fn run(self, begun: Option<Position>) -> Result<(Position, Position), Error> {
         self.state.update(|report| report.backfill = ficus_rules::wire::Backfill::default());
-        let gaps = (self.legacy.gaps().await?, self.modern.gaps().await?);
-        self.modern.empty().await?;
+        let (begun, mut copied) = match (begun, self.known().await?) {
+            (Some(begun), Some(copied)) => (Some(begun), copied),
+            _ => {
+                self.modern.empty().await?;
+                let nothing = |plan: &Plan| Copied { pair: plan.pair.clone(), plan: digest(plan), rows: 0, left: Left::All };
+                (None, self.plans.iter().map(nothing).collect())
+            }
+        };
+        let gaps = self.modern.gaps().await?;
+        let before: u64 = copied.iter().map(|copied| copied.rows).sum();
+        let mut pace = Pace::new(self.most, Instant::now());
         // Three stages, so that neither database waits for the mapping. Dropped with this task, the last receiver ends the
         // mapping, and that ends the snapshot.
-        let (sender, pieces) = mpsc::channel(1);
-        let (legacy, batch_rows) = (Arc::clone(&self.legacy), self.batch_rows * BATCHES);
-        let snapshot = tokio::spawn(async move { legacy.snapshot(batch_rows, sender).await });
-        let (sender, mut mapped) = mpsc::channel(1);
-        let mapping = tokio::spawn(map(self.clone(), pieces, sender));
-        while let Some(batch) = mapped.recv().await {
-            self.load(batch).await?;
+        let (sender, mut pieces) = mpsc::channel(1);
+        let (legacy, batch_rows) = (Arc::clone(&self.legacy), pace.piece(self.batch_rows * BATCHES));
+        let left: Vec<Left> = copied.iter().map(|copied| copied.left.clone()).collect();
+        let snapshot = tokio::spawn(async move { legacy.snapshot(&left, batch_rows, sender).await });
+        let mut forward = begun;
+        if let Some(Piece::Begins(position, total)) = pieces.recv().await {
+            let position = self.begin(begun, position, &copied).await?;
+            forward = Some(position);
+            self.state.update(|report| (report.backfill.done, report.backfill.total) = (before, before + total));
+            let (sender, mut mapped) = mpsc::channel(1);
+            let mapping = tokio::spawn(map(self.clone(), pieces, sender));
+            while let Some(batch) = mapped.recv().await {
+                self.load(batch, position, &mut copied, &mut pace).await?;
+            }
+            // Only a mapping that came to its end has handed over everything.
+            mapping.await.map_err(|error| Error::Task(error.to_string()))?;
         }
-        // Only a mapping that came to its end has handed over everything.
-        mapping.await.map_err(|error| Error::Task(error.to_string()))?;
-        let forward = snapshot.await.map_err(|error| Error::Task(error.to_string()))??;
+        snapshot.await.map_err(|error| Error::Task(error.to_string()))??;
+        let Some(forward) = forward else { return Err(Error::Task("a snapshot without a beginning".to_owned())) };
         let reverse = self.modern.end_position().await?;
         crash::point("backfill_complete");
+        copied.iter_mut().for_each(|copied| copied.left = Left::Nothing);
+        self.modern.note_copied(&copied).await?;
         self.legacy.begin_at(reverse, true).await?;
         self.modern.begin_at(forward, true).await?;
-        self.legacy.close_gaps(&gaps.0).await?;
-        self.modern.close_gaps(&gaps.1).await?;
+        self.modern.close_gaps(&gaps).await?;
         self.state.update(|report| report.backfill.complete = true);
         Ok((forward, reverse))
     }
 
-    async fn load(&self, Mapped { read, load, aside }: Mapped) -> Result<(), Error> {
+    /// What is remembered of a copy of these pairs by these plans, if anything was copied.
+    async fn known(&self) -> Result<Option<Vec<Copied>>, Error> {
+        let known = self.modern.copied().await?;
+        let of = |plan: &Plan| known.iter().find(|copied| copied.pair == plan.pair && copied.plan == digest(plan)).cloned();
+        let known: Option<Vec<Copied>> = self.plans.iter().map(of).collect();
+        Ok(known.filter(|known| known.iter().any(|copied| copied.left != Left::All)))
+    }
+
+    /// Makes durable where the stream will begin, unless that is known from the beginning of this copy.
+    async fn begin(&self, begun: Option<Position>, position: Position, copied: &[Copied]) -> Result<Position, Error> {
+        if let Some(begun) = begun {
+            tracing::info!(capability = %self.state.capability, "the initial copy goes on where it was");
+            self.modern.begin_at(begun, false).await?;
+            return Ok(begun);
+        }
+        // What was not captured before the position is in the snapshot; what will not be from now on is a gap.
+        let gaps = self.legacy.gaps().await?;
+        self.modern.begin_at(position, false).await?;
+        self.modern.note_copied(copied).await?;
+        self.legacy.close_gaps(&gaps).await?;
+        Ok(position)
+    }
+
+    async fn load(&self, batch: Mapped, position: Position, copied: &mut [Copied], pace: &mut Pace) -> Result<(), Error> {
+        let Mapped { read, through, mut load, aside } = batch;
         let plan = &self.plans[load.pair];
-        let refused = self.modern.load(load).await?;
         if !aside.is_empty() {
             let nothing = vec![Changes::default(); self.plans.len()];
-            let Applied::Done { .. } = self.modern.apply(&nothing, Position::default(), Effort::Isolated, &aside).await? else {
+            let Applied::Done { .. } = self.modern.apply(&nothing, position, Effort::Isolated, &aside).await? else {
                 return Err(Error::Task("nothing was refused".to_owned()));
             };
         }
+        let copied = &mut copied[load.pair];
+        (copied.rows, copied.left) = (copied.rows + read, through);
+        load.copied = Some(copied.clone());
+        let refused = self.modern.load(load).await?;
         for Rejected { reason, .. } in aside.iter().chain(&refused) {
             tracing::warn!(capability = %plan.capability, table = %plan.pair, %reason, "row set aside");
         }
         crash::point("backfill_batch");
-        self.state.update(|report| report.backfill.done += read);
+        let pause = pace.after(read, Instant::now());
+        self.state.update(|report| {
+            report.backfill.done += read;
+            report.backfill.rows_per_second = pace.rate();
+        });
+        tokio::time::sleep(pause).await;
         Ok(())
     }
+}
+
+/// What stands for a plan: rows that another one wrote are other rows.
+fn digest(plan: &Plan) -> String {
+    Sha256::digest(format!("{plan:?}").as_bytes()).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A batch in the shape of modern.
 struct Mapped {
     /// Rows that it was made of.
     read: u64,
+    /// What is left once it is written.
+    through: Left,
     load: Load,
     /// What has no counterpart.
     aside: Vec<Rejected>,
@@ -85,13 +157,9 @@ struct Mapped {
 /// Maps until the snapshot ends, or nobody takes what is mapped.
 async fn map(copy: Backfill, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::Sender<Mapped>) {
     while let Some(piece) = pieces.recv().await {
-        let (pair, rows) = match piece {
-            Piece::Total(total) => {
-                copy.state.update(|report| report.backfill.total = total);
-                continue;
-            }
-            Piece::Rows(pair, rows) => (pair, rows),
-        };
+        let Piece::Rows(pair, rows) = piece else { continue };
+        let Some(last) = rows.last() else { continue };
+        let through = Left::After(last.key.clone());
         let plan = &copy.plans[pair];
         let (mut mapped, mut aside) = (Vec::with_capacity(rows.len()), Vec::new());
         let read = rows.len() as u64;
@@ -101,7 +169,7 @@ async fn map(copy: Backfill, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::S
                 Err((row, error)) => aside.push(rejected(plan, Direction::Forward, pair, &row, &error)),
             }
         }
-        let batch = Mapped { read, load: copy.modern.ready(pair, mapped), aside };
+        let batch = Mapped { read, through, load: copy.modern.ready(pair, mapped), aside };
         if batches.send(batch).await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use ficus_rules::mapping::{ColumnMap, ColumnSource, Plan, Row, TableMap, Value, 
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::port::{Applied, Changes, Effort, Engine, KeyRange, Piece, Position, Shared};
+use crate::port::{Applied, Changes, Copied, Effort, Engine, KeyRange, Left, Load, Piece, Position, Shared};
 use crate::quarantine::{Image, Kept};
 
 /// Legacy has `item (id, name UNIQUE, kept)`, modern `things (id text key, legacy_id UNIQUE, title UNIQUE)`.
@@ -20,6 +20,42 @@ pub(crate) trait Bed: Send + Sync {
     fn forgets(&self) -> bool {
         true
     }
+}
+
+/// The position of a snapshot, and the keys of its rows.
+async fn snapshot(source: &Shared, left: &[Left]) -> (Position, Vec<Value>) {
+    let (sender, mut pieces) = mpsc::channel(8);
+    source.snapshot(left, 100, sender).await.expect("a snapshot");
+    let Some(Piece::Begins(position, total)) = pieces.recv().await else { panic!("it begins") };
+    let mut keys = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        let Piece::Rows(_, rows) = piece else { panic!("it begins once") };
+        keys.extend(rows.into_iter().map(|row| row.key));
+    }
+    assert_eq!(total, keys.len() as u64);
+    (position, keys)
+}
+
+/// What was copied is remembered with the rows, refused or not, and forgotten with them.
+async fn copies(bed: &dyn Bed, sink: &Shared) {
+    let plan = &plans(bed).await[0];
+    let thing = |id: i64, name: &str| plan.forward(&Row { key: Value::Int(id), values: vec![Value::Text(name.into())] }).expect("maps");
+    let noted = |rows, left| Copied { pair: "item".to_owned(), plan: "a plan".to_owned(), rows, left };
+    sink.note_copied(&[noted(0, Left::All)]).await.expect("notes");
+    assert_eq!(sink.copied().await.expect("asks"), [noted(0, Left::All)]);
+    for (rows, copied, refused) in [
+        (vec![thing(1, "one"), thing(2, "two")], noted(2, Left::After(Value::Int(2))), 0),
+        (vec![thing(3, "three"), thing(4, "two")], noted(4, Left::After(Value::Text("4".to_owned()))), 1),
+        (Vec::new(), noted(4, Left::Nothing), 0),
+    ] {
+        let load = Load { copied: Some(copied.clone()), ..sink.ready(0, rows) };
+        assert_eq!(sink.load(load).await.expect("loads").len(), refused);
+        assert_eq!(sink.copied().await.expect("asks"), [copied]);
+    }
+    assert_eq!(sink.chunk(0, &KeyRange::default(), 10).await.expect("a chunk").len(), 3);
+    sink.empty().await.expect("empties");
+    assert_eq!(sink.copied().await.expect("asks"), []);
+    assert_eq!(sink.chunk(0, &KeyRange::default(), 10).await.expect("a chunk").len(), 0);
 }
 
 pub(crate) async fn holds(bed: &dyn Bed) {
@@ -43,13 +79,11 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     source.close_gaps(&[0]).await.expect("closes");
 
     // A snapshot is exact: what is in it is not in the log after it.
-    let (sender, mut pieces) = mpsc::channel(8);
-    let position = source.snapshot(100, sender).await.expect("a snapshot");
-    let mut rows = 0;
-    while let Some(piece) = pieces.recv().await {
-        rows += if let Piece::Rows(_, piece) = piece { piece.len() } else { 0 };
-    }
-    assert_eq!(rows, 2);
+    let (position, keys) = snapshot(source, &[]).await;
+    assert_eq!(keys, [Value::Int(1), Value::Int(2)]);
+    // One that goes on has what is left, and says how much that is.
+    assert_eq!(snapshot(source, &[Left::After(Value::Int(1))]).await.1, [Value::Int(2)]);
+    assert_eq!(snapshot(source, &[Left::Nothing]).await.1, []);
     assert_eq!(source.read(position, 10, &[]).await.expect("reads").entries, 0);
 
     // Orders grow old.
@@ -68,6 +102,7 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     assert_eq!((first.position, first.backfilled), (None, false));
     assert!(matches!(sink.claim("another database", None).await, Err(Error::Refused(_))));
     sink.claim(&id, None).await.expect("a turn");
+    copies(bed, sink).await;
     sink.begin_at(position, true).await.expect("begins");
     let quiet = sink.end_position().await.expect("an end");
 

@@ -15,7 +15,8 @@
 //!
 //! Before anything, [`preflight`] looks whether it could go well, and creates nothing.
 //!
-//! Before the first change, [`backfill`] copies everything in one exact snapshot; afterwards [`verify`] compares both
+//! Before the first change, [`backfill`] copies everything from an exact snapshot, and goes on where it was if it was broken
+//! off; afterwards [`verify`] compares both
 //! sides while writes go on, and repairs by pretending that the owner's rows were touched.
 //!
 //! Read next: `port.rs` (what a database must be able to do), `capability.rs` (one capability from start to end).

@@ -159,13 +159,63 @@ pub struct Checkpoint {
     pub turn: i64,
 }
 
+/// A piece of a snapshot ends where it holds so many bytes of texts and blobs: photos are not as small as notes.
+pub(crate) const PIECE_BYTES: usize = 4 << 20;
+
 /// One piece of a snapshot.
 #[derive(Debug)]
 pub enum Piece {
-    /// Sent first: rows in all.
-    Total(u64),
-    /// Some rows of a pair.
+    /// Sent first: the moment that the snapshot shows, and how many rows come.
+    Begins(Position, u64),
+    /// Some rows of a pair, by key.
     Rows(usize, Vec<Row>),
+}
+
+/// What of a pair is still to be read by a snapshot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Left {
+    /// Everything.
+    #[default]
+    All,
+    /// What follows a key.
+    After(Value),
+    /// Nothing.
+    Nothing,
+}
+
+/// What a target remembers of the copy of a pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Copied {
+    /// The pair's name.
+    pub pair: String,
+    /// By which plan; for nobody but the copy to read.
+    pub plan: String,
+    /// Rows that were taken in.
+    pub rows: u64,
+    /// The rest.
+    pub left: Left,
+}
+
+impl Copied {
+    /// What is left as a column keeps it: a key as JSON; nothing at all is everything.
+    pub(crate) fn text_of_left(&self) -> Option<String> {
+        match &self.left {
+            Left::All => None,
+            // A key is a number or a text: its JSON cannot fail.
+            Left::After(key) => serde_json::to_string(key).ok(),
+            Left::Nothing => Some(String::new()),
+        }
+    }
+
+    /// From what the columns keep. What cannot be read is copied again.
+    pub(crate) fn read(pair: String, plan: String, rows: u64, left: Option<&str>) -> Copied {
+        let left = match left {
+            None => Left::All,
+            Some("") => Left::Nothing,
+            Some(key) => serde_json::from_str(key).map_or(Left::All, Left::After),
+        };
+        Copied { pair, plan, rows, left }
+    }
 }
 
 /// Rows of the initial copy, on their way into a table.
@@ -177,6 +227,8 @@ pub struct Load {
     pub rows: Vec<Row>,
     /// The same as the sink sends them, where it can tell ahead of time.
     pub wire: Option<Vec<Vec<u8>>>,
+    /// What is to be remembered with them, in the same transaction.
+    pub copied: Option<Copied>,
 }
 
 /// Bounds of a walk by key: `after` is outside, `through` inside.
@@ -220,8 +272,9 @@ pub trait Source: Reader {
     /// These pairs have been compared since.
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
 
-    /// All rows and the position that they stand for, exactly; parents first. Ends when the receiver is gone.
-    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error>;
+    /// The rows that are left, of each pair by key, as of one position, exactly; parents first. A pair that is not named
+    /// has everything left. Ends when the receiver is gone.
+    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error>;
 
     /// Whether anything may have been committed since the last call; `false` promises that [`Source::read`] would find
     /// nothing that was committed before the call. Cheap: it is asked every few milliseconds.
@@ -304,13 +357,19 @@ pub trait Sink: Reader {
 
     /// Gets rows of the initial copy ready while those before them are being written. Asks no database.
     fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
-        Load { pair, rows, wire: None }
+        Load { pair, rows, wire: None, copied: None }
     }
 
-    /// Writes rows of the initial copy.
+    /// Writes rows of the initial copy, and what is to be remembered with them, in one transaction.
     async fn load(&self, load: Load) -> Result<Vec<Rejected>, Error>;
 
-    /// Removes the rows of all pairs, in small transactions, and forgets the checkpoint.
+    /// What is remembered of the copy, by pair.
+    async fn copied(&self) -> Result<Vec<Copied>, Error>;
+
+    /// Remembers it; what is known of other pairs stays.
+    async fn note_copied(&self, copied: &[Copied]) -> Result<(), Error>;
+
+    /// Removes the rows of all pairs, in small transactions, and forgets the checkpoint and what was copied.
     async fn empty(&self) -> Result<(), Error>;
 
     /// Sets the position, and says whether the initial copy is complete.

@@ -146,7 +146,7 @@ impl Session<'_> {
         self.fence(&wish).await?;
         match (forward.position, reverse.position, forward.backfilled) {
             (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
-            _ if wish.owner == Side::Legacy && wish.may_copy => self.backfill(),
+            (begun, ..) if wish.owner == Side::Legacy && wish.may_copy => self.backfill(begun),
             _ if wish.owner == Side::Legacy => {
                 return Err(Error::Refused(format!(
                     "the copy is gone: {} has none that was completed (its database was replaced or emptied?), and reads may still go there; put the database back, or revert the capability and begin a new backfill",
@@ -216,15 +216,16 @@ impl Session<'_> {
         Ok(checkpoint)
     }
 
-    fn backfill(&mut self) {
+    fn backfill(&mut self, begun: Option<Position>) {
         let backfill = Backfill {
             legacy: Arc::clone(&self.legacy),
             modern: Arc::clone(&self.modern),
             plans: Arc::clone(&self.plans),
             state: Arc::clone(&self.context.state),
             batch_rows: self.context.config.batch_rows,
+            most: self.context.config.copy_rows_per_second,
         };
-        self.tasks.spawn(async move { backfill.run().await.map(|(forward, reverse)| Done::Backfilled(forward, reverse)) });
+        self.tasks.spawn(async move { backfill.run(begun).await.map(|(forward, reverse)| Done::Backfilled(forward, reverse)) });
     }
 
     /// Starts both streams, and the comparison of what capture may have missed.

@@ -60,7 +60,7 @@ async fn random_work_survives_agents_that_die() {
 }
 
 #[tokio::test]
-async fn a_backfill_that_died_begins_anew() {
+async fn a_backfill_that_died_goes_on() {
     let mut world = World::new().await;
     let mut legacy = world.app(Side::Legacy).await;
     for id in 1..=800 {

@@ -130,7 +130,11 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     }
     let mut facts = Vec::new();
     if let Some(backfill) = capability.backfill.as_ref().filter(|backfill| !backfill.complete) {
-        facts.push(format!("copied {} of {} rows", backfill.done, backfill.total));
+        let mut fact = format!("copied {} of {} rows", backfill.done, backfill.total);
+        if let Some(left) = backfill.seconds_left() {
+            let _ = write!(fact, ", {:.0} rows/s, {left:.0} s left", backfill.rows_per_second);
+        }
+        facts.push(fact);
     }
     if let Some(lag) = capability.lag_seconds {
         facts.push(format!("lag {lag:.3} s"));

@@ -12,6 +12,7 @@ mod transport;
 mod upstream;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -137,11 +138,12 @@ pub(super) struct Agent {
     pub(super) listen: Spanned<String>,
     pub(super) poll: Spanned<String>,
     pub(super) batch_rows: usize,
+    pub(super) copy_rows_per_second: Option<NonZeroU64>,
 }
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent { listen: unplaced("127.0.0.1:7072"), poll: unplaced("10ms"), batch_rows: 2_000 }
+        Agent { listen: unplaced("127.0.0.1:7072"), poll: unplaced("10ms"), batch_rows: 2_000, copy_rows_per_second: None }
     }
 }
 

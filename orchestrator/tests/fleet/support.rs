@@ -346,7 +346,7 @@ impl Agent {
         let mut state = self.state.lock().expect("not poisoned");
         let live = StreamReport { live: orders.sync == SyncOrder::Run, through: now, ..StreamReport::default() };
         state.epoch = orders.epoch;
-        state.backfill = Backfill { done: 40, total: 40, complete: true };
+        state.backfill = Backfill { done: 40, total: 40, complete: true, ..Backfill::default() };
         (state.forward, state.reverse) = (live.clone(), live);
         state.removed = orders.sync == SyncOrder::Remove;
         if !refuses("fence of legacy") {

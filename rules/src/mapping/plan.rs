@@ -71,6 +71,18 @@ pub struct Row {
     pub values: Vec<Value>,
 }
 
+impl Row {
+    /// Bytes of its texts and blobs.
+    pub fn bytes(&self) -> usize {
+        let of = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.values.iter().map(of).sum()
+    }
+}
+
 /// Why a row has no counterpart. Names columns, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {

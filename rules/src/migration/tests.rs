@@ -103,7 +103,7 @@ fn verified(token: u64, drift_rows: u64, at: Timestamp) -> VerifyReport {
 pub(crate) fn good(owner: Side, now: Timestamp) -> Observation {
     let live = StreamReport { live: true, ..StreamReport::default() };
     let report = CapabilityReport {
-        backfill: Backfill { done: 40, total: 40, complete: true },
+        backfill: Backfill { done: 40, total: 40, complete: true, ..Backfill::default() },
         forward: live.clone(),
         reverse: live,
         fenced: Fences { legacy: owner == Side::Modern, modern: owner == Side::Legacy },

@@ -86,14 +86,25 @@ pub struct Strays {
 }
 
 /// Progress of the initial copy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backfill {
-    /// Rows copied.
+    /// Rows copied, those of a copy that this one goes on with included.
     pub done: u64,
     /// Rows to copy, as counted at the start.
     pub total: u64,
     /// Everything is copied.
     pub complete: bool,
+    /// How fast it goes, of late.
+    #[serde(default)]
+    pub rows_per_second: f64,
+}
+
+impl Backfill {
+    /// How many seconds the rest takes at this rate; none while there is no rate.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let left = self.total.saturating_sub(self.done) as f64;
+        (self.rows_per_second > 0.0).then(|| left / self.rows_per_second)
+    }
 }
 
 /// One direction's stream.

@@ -21,7 +21,7 @@ use super::{Endpoint, Pair, refusal};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Position, Rejected, Sink, Touched};
 use crate::quarantine::{self, Image, Kept};
 use crate::verify;
 
@@ -227,7 +227,7 @@ impl Endpoint {
         Ok(Some(Applied::Done { rejected, quarantined }))
     }
 
-    async fn load_once(&self, pair: usize, rows: &[Row]) -> Result<Vec<Rejected>, Ended> {
+    async fn load_once(&self, pair: usize, rows: &[Row], copied: Option<&Copied>) -> Result<Vec<Rejected>, Ended> {
         let mut conn = self.marked(None).await?;
         let mut changes = vec![Changes::default(); self.pairs.len()];
         let rejected = match self.pairs[pair].upsert(&mut conn, rows).await {
@@ -245,8 +245,18 @@ impl Endpoint {
             let quarantined = self.quarantine(&mut conn, &changes, &rejected.iter().collect::<Vec<_>>()).await?;
             self.quarantined.store(quarantined, Ordering::Release);
         }
+        self.note_in(&mut conn, copied).await?;
         self.commit(conn).await.map_err(Ended::Error)?;
         Ok(rejected)
+    }
+
+    /// Remembers in the caller's transaction what was copied.
+    async fn note_in(&self, conn: &mut Conn, copied: impl IntoIterator<Item = &Copied>) -> Result<(), mysql_async::Error> {
+        let note = "REPLACE INTO `_ficus_copied` (`stream`, `pair`, `plan`, `rows`, `rest`) VALUES (?, ?, ?, ?, ?)";
+        for copied in copied {
+            conn.exec_drop(note, (self.stream(), &copied.pair, &copied.plan, copied.rows, copied.text_of_left())).await?;
+        }
+        Ok(())
     }
 
     async fn empty_some(&self, pair: &Pair) -> Result<u64, Ended> {
@@ -409,11 +419,11 @@ impl Sink for Endpoint {
         }
     }
 
-    async fn load(&self, Load { pair, rows, .. }: Load) -> Result<Vec<Rejected>, Error> {
+    async fn load(&self, Load { pair, rows, copied, .. }: Load) -> Result<Vec<Rejected>, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.load_once(pair, &rows).await {
+            match self.load_once(pair, &rows, copied.as_ref()).await {
                 Ok(rejected) => return Ok(rejected),
                 Err(Ended::Other(error)) if tries < TRIES && refusal::is_passing(&error) => {}
                 Err(ended) => return Err(self.ended(ended)),
@@ -421,11 +431,26 @@ impl Sink for Endpoint {
         }
     }
 
+    async fn copied(&self) -> Result<Vec<Copied>, Error> {
+        let mut conn = self.server.lease().await?;
+        let query = "SELECT `pair`, `plan`, `rows`, `rest` FROM `_ficus_copied` WHERE `stream` = ?";
+        let found: Vec<(String, String, u64, Option<String>)> = conn.exec(query, (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(found.into_iter().map(|(pair, plan, rows, left)| Copied::read(pair, plan, rows, left.as_deref())).collect())
+    }
+
+    async fn note_copied(&self, copied: &[Copied]) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        self.note_in(&mut conn, copied).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await
+    }
+
     async fn empty(&self) -> Result<(), Error> {
         let mut conn = self.guarded().await?;
         let forget = "UPDATE `_ficus_checkpoint` SET `position` = NULL, `backfilled` = 0 WHERE `stream` = ?";
         conn.exec_drop(forget, (self.stream(),)).await.map_err(|e| self.failed(e))?;
         conn.exec_drop("DELETE FROM `_ficus_quarantine` WHERE `stream` = ?", (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        conn.exec_drop("DELETE FROM `_ficus_copied` WHERE `stream` = ?", (self.stream(),)).await.map_err(|e| self.failed(e))?;
         self.commit(conn).await?;
         self.quarantined.store(0, Ordering::Release);
         for pair in self.pairs.iter().rev() {

@@ -10,7 +10,7 @@ use super::triggers;
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 /// Name and columns. Statements that name them are known in the binary log by that.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
     ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
     ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
@@ -35,6 +35,11 @@ const TABLES: [(&str, &str); 9] = [
     (
         "_ficus_touch",
         "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT NOT NULL",
+    ),
+    (
+        "_ficus_copied",
+        "`stream` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `plan` TEXT NOT NULL, `rows` BIGINT UNSIGNED NOT NULL, \
+         `rest` TEXT, PRIMARY KEY (`stream`, `pair`)",
     ),
     (
         // A key may be longer than an index takes: `digest` is its SHA-256.
@@ -103,6 +108,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
         ("_ficus_orders", "scope", scope),
         ("_ficus_checkpoint", "stream", stream),
         ("_ficus_quarantine", "stream", stream),
+        ("_ficus_copied", "stream", stream),
         ("_ficus_fence", "scope", scope),
     ] {
         if has(table) {

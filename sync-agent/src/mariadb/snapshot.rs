@@ -1,6 +1,7 @@
 //! The exact snapshot. On MariaDB a transaction with a consistent snapshot knows the place in the binary log that it stands
 //! for (`binlog_snapshot_file`, `binlog_snapshot_position`), without any lock. MySQL has no such thing: there the tables are
-//! locked for reading while the transaction begins.
+//! locked for reading while the transaction begins. Rows come by their key, so that a copy that was broken off can go on
+//! behind the last one.
 
 use ficus_rules::mapping::Row;
 use futures::StreamExt;
@@ -12,21 +13,24 @@ use super::follow::{end_of_log, place};
 use super::parts::name;
 use super::{Endpoint, Pair};
 use crate::error::Error;
-use crate::port::{Piece, Position};
+use crate::port::{Left, PIECE_BYTES, Piece, Position};
 
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 impl Endpoint {
-    pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
+    pub(super) async fn read_snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
         let mut conn = self.server.fresh().await?;
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.map_err(|e| self.failed(e))?;
         let position = if self.server.is_mariadb() { self.begin(&mut conn).await? } else { self.begin_locked(&mut conn).await? };
-        self.note(position, position).await?;
-        if self.copy(&mut conn, batch_rows, &pieces).await.map_err(|e| self.failed(e))? {
+        if left.iter().all(|left| *left == Left::All) {
+            // A copy that goes on has its changes read from where it began.
+            self.note(position, position).await?;
+        }
+        if self.copy(&mut conn, position, left, batch_rows, &pieces).await.map_err(|e| self.failed(e))? {
             conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
         }
         drop(conn.disconnect().await);
-        Ok(position)
+        Ok(())
     }
 
     /// Begins a transaction that sees one moment. Its position.
@@ -54,16 +58,26 @@ impl Endpoint {
     }
 
     /// Whether everything was read; not, when the receiver is gone.
-    async fn copy(&self, conn: &mut Conn, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<bool, mysql_async::Error> {
+    async fn copy(
+        &self,
+        conn: &mut Conn,
+        position: Position,
+        left: &[Left],
+        batch_rows: usize,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<bool, mysql_async::Error> {
+        let left = |index: usize| left.get(index).unwrap_or(&Left::All);
         let mut total = 0;
-        for pair in self.pairs.iter() {
-            total += conn.query_first::<u64, _>(format!("SELECT count(*) FROM ({}) AS k", pair.sql.keys)).await?.unwrap_or(0);
+        for (index, pair) in self.pairs.iter().enumerate() {
+            let Some((condition, arguments)) = condition(pair, left(index)) else { continue };
+            let count = format!("SELECT count(*) FROM ({}{condition}) AS k", pair.sql.keys);
+            total += conn.exec_first::<u64, _, _>(count, arguments).await?.unwrap_or(0);
         }
-        if pieces.send(Piece::Total(total)).await.is_err() {
+        if pieces.send(Piece::Begins(position, total)).await.is_err() {
             return Ok(false);
         }
         for (index, pair) in self.pairs.iter().enumerate() {
-            if !copy_pair(conn, index, pair, batch_rows, pieces).await? {
+            if !copy_pair(conn, (index, pair), left(index), batch_rows, pieces).await? {
                 return Ok(false);
             }
         }
@@ -71,19 +85,33 @@ impl Endpoint {
     }
 }
 
+/// What narrows a pair down to the rows that are left; none when there are none.
+fn condition(pair: &Pair, left: &Left) -> Option<(String, Vec<mysql_async::Value>)> {
+    match left {
+        Left::Nothing => None,
+        Left::After(key) => Some((format!(" AND t.{} > ?", name(&pair.shape.key)), vec![pair.key.argument(key)])),
+        Left::All => Some((String::new(), Vec::new())),
+    }
+}
+
 async fn copy_pair(
     conn: &mut Conn,
-    index: usize,
-    pair: &Pair,
+    (index, pair): (usize, &Pair),
+    left: &Left,
     batch_rows: usize,
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<bool, mysql_async::Error> {
-    let query = format!("{} AND t.{key} IS NOT NULL ORDER BY t.{key}", pair.sql.select, key = name(&pair.shape.key));
-    let mut found = conn.exec_stream::<mysql_async::Row, _, _>(query, ()).await?;
+    let Some((condition, arguments)) = condition(pair, left) else { return Ok(true) };
+    let query = format!("{} AND t.{key} IS NOT NULL{condition} ORDER BY t.{key}", pair.sql.select, key = name(&pair.shape.key));
+    let mut found = conn.exec_stream::<mysql_async::Row, _, _>(query, arguments).await?;
     let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
+    let mut bytes = 0;
     while let Some(row) = found.next().await {
-        rows.push(pair.row(row?));
-        if rows.len() >= batch_rows {
+        let row = pair.row(row?);
+        bytes += row.bytes();
+        rows.push(row);
+        if rows.len() >= batch_rows || bytes >= PIECE_BYTES {
+            bytes = 0;
             let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
             if pieces.send(Piece::Rows(index, full)).await.is_err() {
                 return Ok(false);

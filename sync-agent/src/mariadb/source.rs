@@ -18,7 +18,7 @@ use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
 use super::{Endpoint, objects, schema, triggers};
 use crate::error::Error;
-use crate::port::{Batch, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched};
 
 /// How long nothing of the log may arrive while it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -261,8 +261,8 @@ impl Source for Endpoint {
         self.commit(conn).await
     }
 
-    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
-        self.read_snapshot(batch_rows, pieces).await
+    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+        self.read_snapshot(left, batch_rows, pieces).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use ficus_rules::Side;
 use ficus_rules::mapping::Row;
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, Transaction};
 
 use super::long::Long;
 use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Effort, InParts, Load, Position, Rejected, Sink};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Position, Rejected, Sink};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -137,7 +137,7 @@ impl Endpoint {
     }
 
     /// Loads lines straight into the table; `false`: something refused them, and nothing was written.
-    async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>) -> Result<bool, Error> {
+    async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>, copied: Option<&Copied>) -> Result<bool, Error> {
         let mut tx = self.marked(None, "").await?;
         match send(&mut tx, &self.pairs[pair].sql.copy_in, lines).await.map_err(Failure::from) {
             Ok(()) => {}
@@ -147,12 +147,25 @@ impl Endpoint {
                 return Ok(false);
             }
         }
+        self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
         // What is deferred to the commit is a refusal as well.
         match tx.commit().await {
             Ok(()) => Ok(true),
             Err(error) if sql::blame(&error).is_some() => Ok(false),
             Err(error) => Err(self.failed(error)),
         }
+    }
+
+    /// Remembers in the caller's transaction what was copied.
+    async fn note_in(&self, tx: &mut PgConnection, copied: impl IntoIterator<Item = &Copied>) -> Result<(), sqlx::Error> {
+        let note = "INSERT INTO _ficus.copied (stream, pair, plan, rows, rest) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (stream, pair) DO UPDATE SET plan = excluded.plan, rows = excluded.rows, rest = excluded.rest";
+        for copied in copied {
+            let rows = i64::try_from(copied.rows).unwrap_or(i64::MAX);
+            let note = sqlx::query(note).bind(&self.names.stream).bind(&copied.pair).bind(&copied.plan);
+            note.bind(rows).bind(copied.text_of_left()).execute(&mut *tx).await?;
+        }
+        Ok(())
     }
 }
 
@@ -247,12 +260,12 @@ impl Sink for Endpoint {
     fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
         // What cannot be written is found when they are written one by one.
         let wire = self.lines(pair, rows.iter()).ok();
-        Load { pair, rows, wire }
+        Load { pair, rows, wire, copied: None }
     }
 
-    async fn load(&self, Load { pair, rows, wire }: Load) -> Result<Vec<Rejected>, Error> {
+    async fn load(&self, Load { pair, rows, wire, copied }: Load) -> Result<Vec<Rejected>, Error> {
         if let Some(lines) = wire
-            && (rows.is_empty() || self.load_plain(pair, lines).await?)
+            && self.load_plain(pair, lines, copied.as_ref()).await?
         {
             return Ok(Vec::new());
         }
@@ -262,9 +275,28 @@ impl Sink for Endpoint {
         let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
         let all: Vec<&Rejected> = rejected.iter().collect();
         let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
+        self.note_in(&mut tx, &copied).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(quarantined, Ordering::Release);
         Ok(rejected)
+    }
+
+    async fn copied(&self) -> Result<Vec<Copied>, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT pair, plan, rows, rest FROM _ficus.copied WHERE stream = $1";
+        let rows = sqlx::query(query).bind(&self.names.stream).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let read = |row: &sqlx::postgres::PgRow| {
+            let (pair, plan, rows): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let left: Option<String> = row.try_get(3)?;
+            Ok::<_, sqlx::Error>(Copied::read(pair, plan, u64::try_from(rows).unwrap_or(0), left.as_deref()))
+        };
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| self.failed(e))
+    }
+
+    async fn note_copied(&self, copied: &[Copied]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
     }
 
     async fn empty(&self) -> Result<(), Error> {
@@ -273,6 +305,8 @@ impl Sink for Endpoint {
         let forget = "UPDATE _ficus.checkpoint SET position = NULL, backfilled = false WHERE stream = $1";
         sqlx::query(forget).bind(stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
         let clear = "DELETE FROM _ficus.quarantine WHERE stream = $1";
+        sqlx::query(clear).bind(stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        let clear = "DELETE FROM _ficus.copied WHERE stream = $1";
         sqlx::query(clear).bind(stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(0, Ordering::Release);

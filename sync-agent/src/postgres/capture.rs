@@ -13,7 +13,7 @@ use super::feed::{Feed, MOST_BYTES};
 use super::visible::Log;
 use super::{Endpoint, sql};
 use crate::error::Error;
-use crate::port::{Batch, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched};
 
 /// How long a batch that has rows waits for the end of the log.
 const GRACE: Duration = Duration::from_millis(5);
@@ -112,8 +112,8 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
-        self.read_snapshot(batch_rows, &pieces).await
+    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+        self.read_snapshot(left, batch_rows, &pieces).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {

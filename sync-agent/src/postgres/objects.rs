@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS _ficus.checkpoint (stream text PRIMARY KEY, source_id
 CREATE TABLE IF NOT EXISTS _ficus.orders (scope text PRIMARY KEY, epoch bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
+CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
 
 /// Where the loop mark stands, and where the agent asks itself to look at rows.
@@ -128,7 +129,7 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     for table in ["capture", "gap", "pair", "identity", "touch", "orders"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
-    for table in ["checkpoint", "quarantine"] {
+    for table in ["checkpoint", "quarantine", "copied"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1")).bind(names.stream.clone()).execute(&mut *connection).await?;
     }
     if sqlx::query("SELECT 1 FROM _ficus.capture LIMIT 1").fetch_optional(&mut *connection).await?.is_none() {

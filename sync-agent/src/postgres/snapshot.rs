@@ -1,10 +1,10 @@
 //! The exact snapshot: a temporary slot exports what was committed exactly before its position, and COPY reads that, while
 //! the lasting slot has kept everything since before. Nothing else lines up with the log: a commit stands in it before
-//! others see its rows.
+//! others see its rows. Rows come by their key, so that a copy that was broken off can go on behind the last one.
 
 use std::time::Duration;
 
-use ficus_rules::mapping::{Row, Value};
+use ficus_rules::mapping::{Row, Value, canonical_integer};
 use futures::TryStreamExt;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient};
 use sqlx::postgres::PgConnection;
@@ -15,16 +15,13 @@ use super::parts::Pair;
 use super::schema::Column;
 use super::{Endpoint, copy, sql};
 use crate::error::Error;
-use crate::port::{Piece, Position};
+use crate::port::{Left, PIECE_BYTES, Piece, Position};
 
 /// How long the snapshot may take to come about: like any slot it waits for every transaction that is open.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of a piece, but for its last row.
-const PIECE: usize = 4 << 20;
-
 impl Endpoint {
-    pub(super) async fn read_snapshot(&self, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<Position, Error> {
+    pub(super) async fn read_snapshot(&self, left: &[Left], batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
         let slot = format!("{}_copy", self.names.slot);
         let config = self.server.address.replication(&slot, &self.names.publication, 0, 0);
         let mut exporter = ReplicationClient::connect_gated(config).await.map_err(|error| self.lost(&error))?;
@@ -41,9 +38,10 @@ impl Endpoint {
         sql::run(&mut tx, &format!("SET TRANSACTION SNAPSHOT {}", sql::text(&snapshot))).await.map_err(|e| self.failed(e))?;
         // Imported: it lasts as long as the transaction now.
         drop(exporter);
-        self.copy(&mut tx, batch_rows.max(1), pieces).await?;
-        tx.rollback().await.map_err(|e| self.failed(e))?;
-        Ok(Position(position))
+        // The index on the key hands rows over at once; a sort would be made on the disk first.
+        sql::run(&mut tx, "SET LOCAL enable_sort = off").await.map_err(|e| self.failed(e))?;
+        self.copy(&mut tx, Position(position), left, batch_rows.max(1), pieces).await?;
+        tx.rollback().await.map_err(|e| self.failed(e))
     }
 
     async fn export(&self, exporter: &mut ReplicationClient, slot: &str) -> Result<(u64, String), Error> {
@@ -72,18 +70,29 @@ impl Endpoint {
         }
     }
 
-    async fn copy(&self, tx: &mut PgConnection, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
+    async fn copy(
+        &self,
+        tx: &mut PgConnection,
+        position: Position,
+        left: &[Left],
+        batch_rows: usize,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<(), Error> {
+        let conditions: Vec<Option<String>> =
+            self.pairs.iter().enumerate().map(|(index, pair)| condition(pair, left.get(index).unwrap_or(&Left::All))).collect();
         let mut total = 0;
-        for pair in &self.pairs {
-            let count = format!("SELECT count(*) {}", pair.sql.from);
+        for (pair, condition) in self.pairs.iter().zip(&conditions) {
+            let Some(condition) = condition else { continue };
+            let count = format!("SELECT count(*) {}{condition}", pair.sql.from);
             let rows: i64 = sql::query(&count).fetch_one(&mut *tx).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))?;
             total += u64::try_from(rows).unwrap_or(0);
         }
-        if pieces.send(Piece::Total(total)).await.is_err() {
+        if pieces.send(Piece::Begins(position, total)).await.is_err() {
             return Ok(());
         }
-        for index in 0..self.pairs.len() {
-            if !self.copy_pair(tx, index, batch_rows, pieces).await? {
+        for (index, condition) in conditions.iter().enumerate() {
+            let Some(condition) = condition else { continue };
+            if !self.copy_pair(tx, index, condition, batch_rows, pieces).await? {
                 return Ok(());
             }
         }
@@ -91,9 +100,16 @@ impl Endpoint {
     }
 
     /// Whether anybody still listens.
-    async fn copy_pair(&self, tx: &mut PgConnection, index: usize, batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<bool, Error> {
+    async fn copy_pair(
+        &self,
+        tx: &mut PgConnection,
+        index: usize,
+        condition: &str,
+        batch_rows: usize,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<bool, Error> {
         let pair = &self.pairs[index];
-        let statement = format!("COPY ({}) TO STDOUT", pair.sql.copy_out);
+        let statement = format!("COPY ({}{condition} ORDER BY t.{}) TO STDOUT", pair.sql.copy_out, sql::name(&pair.shape.key));
         let mut chunks = tx.copy_out_raw(&statement).await.map_err(|e| self.failed(e))?;
         let mut lines = copy::Lines::default();
         let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
@@ -104,7 +120,7 @@ impl Endpoint {
                 rows.push(row(pair, line).map_err(|(column, reason)| self.unfit(index, &column, reason))?);
                 Ok::<(), Error>(())
             })?;
-            if rows.len() >= batch_rows || bytes >= PIECE {
+            if rows.len() >= batch_rows || bytes >= PIECE_BYTES {
                 bytes = 0;
                 let full = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
                 if pieces.send(Piece::Rows(index, full)).await.is_err() {
@@ -114,6 +130,17 @@ impl Endpoint {
         }
         Ok(rows.is_empty() || pieces.send(Piece::Rows(index, rows)).await.is_ok())
     }
+}
+
+/// What narrows a pair down to the rows that are left; none when there are none.
+fn condition(pair: &Pair, left: &Left) -> Option<String> {
+    let key = match left {
+        Left::Nothing => return None,
+        Left::After(Value::Text(text)) => sql::text(text),
+        Left::After(key) => canonical_integer(key).map(|number| number.to_string())?,
+        Left::All => return Some(String::new()),
+    };
+    Some(format!(" AND t.{} > {key}::{}", sql::name(&pair.shape.key), pair.key.cast))
 }
 
 /// A row from a line of COPY.

@@ -96,11 +96,12 @@ impl Bed {
 
     async fn snapshot(&self) -> (Position, Vec<Row>) {
         let (sender, mut pieces) = mpsc::channel(100);
-        let position = self.legacy.snapshot(1_000, sender).await.unwrap();
-        let mut rows = Vec::new();
+        self.legacy.snapshot(&[], 1_000, sender).await.unwrap();
+        let (mut position, mut rows) = (Position::default(), Vec::new());
         while let Some(piece) = pieces.recv().await {
-            if let Piece::Rows(_, piece) = piece {
-                rows.extend(piece);
+            match piece {
+                Piece::Begins(at, _) => position = at,
+                Piece::Rows(_, piece) => rows.extend(piece),
             }
         }
         rows.sort_by_key(|row| format!("{:>30}", format!("{:?}", row.key)));

@@ -16,7 +16,7 @@ use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Position, Rejected, Sink, Touched};
 use crate::quarantine::{self, Image, Kept};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -244,6 +244,19 @@ impl Endpoint {
         Ok(holders)
     }
 
+    /// Remembers in the caller's transaction what was copied.
+    async fn note_in(&self, tx: &mut SqliteConnection, copied: impl IntoIterator<Item = &Copied>) -> Result<(), sqlx::Error> {
+        let note =
+            "INSERT OR REPLACE INTO \"_ficus_copied\" (\"stream\", \"pair\", \"plan\", \"rows\", \"rest\") VALUES (?1, ?2, ?3, ?4, ?5)";
+        for copied in copied {
+            let rows = Value::Int(i64::try_from(copied.rows).unwrap_or(i64::MAX));
+            let left = copied.text_of_left().map_or(Value::Null, Value::Text);
+            let values = [Value::Text(self.stream()), Value::Text(copied.pair.clone()), Value::Text(copied.plan.clone()), rows, left];
+            sql::run_with(tx, note, &values).await?;
+        }
+        Ok(())
+    }
+
     /// Gives the copy more memory.
     async fn expand(&self) -> Result<(), sqlx::Error> {
         let mut connection = self.file.write.acquire().await?;
@@ -336,7 +349,7 @@ impl Sink for Endpoint {
         Ok(Applied::Done { rejected, quarantined })
     }
 
-    async fn load(&self, Load { pair, rows, .. }: Load) -> Result<Vec<Rejected>, Error> {
+    async fn load(&self, Load { pair, rows, copied, .. }: Load) -> Result<Vec<Rejected>, Error> {
         let mut tx = self.marked(None).await?;
         let mut changes = vec![Changes::default(); self.pairs.len()];
         let rejected = match self.insert(&mut tx, pair, &rows).await {
@@ -354,8 +367,29 @@ impl Sink for Endpoint {
             let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
             self.quarantined.store(quarantined, Ordering::Release);
         }
+        self.note_in(&mut tx, &copied).await.map_err(|e| self.failed(e))?;
         self.commit(tx).await?;
         Ok(rejected)
+    }
+
+    async fn copied(&self) -> Result<Vec<Copied>, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"pair\", \"plan\", \"rows\", \"rest\" FROM \"_ficus_copied\" WHERE \"stream\" = ?1";
+        let found = sql::all(&mut connection, query, &[Value::Text(self.stream())]).await.map_err(|e| self.failed(e))?;
+        let read = |row: Vec<Value>| match <[Value; 4]>::try_from(row) {
+            Ok([Value::Text(pair), Value::Text(plan), Value::Int(rows), left]) => {
+                let left = if let Value::Text(left) = &left { Some(left.as_str()) } else { None };
+                Some(Copied::read(pair, plan, u64::try_from(rows).unwrap_or(0), left))
+            }
+            _ => None,
+        };
+        Ok(found.into_iter().filter_map(read).collect())
+    }
+
+    async fn note_copied(&self, copied: &[Copied]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
     }
 
     async fn empty(&self) -> Result<(), Error> {
@@ -363,7 +397,10 @@ impl Sink for Endpoint {
         let stream = [Value::Text(self.stream())];
         let forget = "UPDATE \"_ficus_checkpoint\" SET \"position\" = NULL, \"backfilled\" = 0 WHERE \"stream\" = ?1";
         sql::run_with(&mut tx, forget, &stream).await.map_err(|e| self.failed(e))?;
-        sql::run_with(&mut tx, "DELETE FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1", &stream).await.map_err(|e| self.failed(e))?;
+        for table in ["_ficus_quarantine", "_ficus_copied"] {
+            let clear = format!("DELETE FROM \"{table}\" WHERE \"stream\" = ?1");
+            sql::run_with(&mut tx, &clear, &stream).await.map_err(|e| self.failed(e))?;
+        }
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(0, Ordering::Release);
         self.expand().await.map_err(|e| self.failed(e))?;
@@ -387,7 +424,8 @@ impl Sink for Endpoint {
         let values = [Value::Text(self.stream()), position, Value::Int(i64::from(backfilled))];
         sql::run_with(&mut tx, update, &values).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
-        self.shrink().await.map_err(|e| self.failed(e))
+        let room = if backfilled { self.shrink().await } else { self.expand().await };
+        room.map_err(|e| self.failed(e))
     }
 
     async fn quarantined(&self) -> Result<u64, Error> {

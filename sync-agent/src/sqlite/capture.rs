@@ -12,7 +12,7 @@ use super::schema;
 use super::triggers::{self, Captured, Trigger};
 use super::{Endpoint, Pair, objects, parts, sql};
 use crate::error::Error;
-use crate::port::{Batch, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched};
 
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
@@ -223,8 +223,8 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn snapshot(&self, batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<Position, Error> {
-        self.read_snapshot(batch_rows, pieces).await
+    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+        self.read_snapshot(left, batch_rows, pieces).await
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -12,6 +12,7 @@ mod postgres;
 mod app;
 mod graves;
 mod ledger;
+mod resume;
 mod types;
 mod work;
 mod world;

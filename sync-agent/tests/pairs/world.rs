@@ -11,6 +11,22 @@ use ficus_sync_agent::{Agent, Config, Resolved};
 use super::app::{App, Engine};
 use super::{mariadb, postgres};
 
+/// Orders to begin with: one capability, and legacy owns it.
+pub(crate) fn orders() -> Orders {
+    let capability = CapabilityOrders {
+        epoch: 1,
+        owner: Side::Legacy,
+        sync: SyncOrder::Run,
+        may_copy: true,
+        fenced: Fences::default(),
+        mark_end: None,
+        verify: None,
+        raise_sequences: None,
+        repair: None,
+    };
+    Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), capability)]) }
+}
+
 pub(crate) struct World {
     dir: tempfile::TempDir,
     pub(crate) engines: [Engine; 2],
@@ -20,29 +36,21 @@ pub(crate) struct World {
     token: u64,
     /// Rows of a batch; with few, whatever is behind is a backlog.
     pub(crate) batch_rows: usize,
+    /// What the copy may take from its source in a second.
+    pub(crate) copy_rows_per_second: Option<u64>,
 }
 
 impl World {
     pub(crate) async fn new(engines: [Engine; 2], schema: impl Fn(Engine, Side) -> Vec<String>, tables: Vec<TableMap>) -> World {
-        let capability = CapabilityOrders {
-            epoch: 1,
-            owner: Side::Legacy,
-            sync: SyncOrder::Run,
-            may_copy: true,
-            fenced: Fences::default(),
-            mark_end: None,
-            verify: None,
-            raise_sequences: None,
-            repair: None,
-        };
         let mut world = World {
             dir: tempfile::tempdir().unwrap(),
             engines,
             databases: Side::BOTH.map(|side| side.as_str().to_owned()),
             tables,
-            orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), capability)]) },
+            orders: orders(),
             token: 0,
             batch_rows: 200,
+            copy_rows_per_second: None,
         };
         for (at, side) in Side::BOTH.into_iter().enumerate() {
             match engines[at] {
@@ -68,7 +76,7 @@ impl World {
         }
     }
 
-    fn url(&self, side: Side) -> String {
+    pub(crate) fn url(&self, side: Side) -> String {
         let at = usize::from(side == Side::Modern);
         let database = &self.databases[at];
         match self.engines[at] {
@@ -107,6 +115,7 @@ impl World {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(5);
         config.batch_rows = self.batch_rows;
+        config.copy_rows_per_second = self.copy_rows_per_second;
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn the_copy_goes_on_as_fast_as_it_went() {
         let mut seen = good(Side::Legacy, NOW);
-        report(&mut seen).backfill = crate::wire::Backfill { done: 1_000, total: 4_000, complete: false };
+        report(&mut seen).backfill = crate::wire::Backfill { done: 1_000, total: 4_000, ..Default::default() };
         let from = State { since: Timestamp(NOW.0 - 20_000), ..state(Phase::Backfilling, 0) };
         assert_eq!(Pace::of(&from, &seen, &[], None, NOW).copy, Duration::from_secs(60));
     }

@@ -181,7 +181,7 @@ impl Memory {
                 CapabilityReport { epoch: orders.epoch, generation: self.report.generation, removed: true, ..CapabilityReport::default() };
             return Worked::Done;
         }
-        self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied };
+        self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied, ..Backfill::default() };
         match task {
             Task::FenceLegacy if mine => legacy.fenced = orders.fenced.legacy,
             Task::FenceModern if mine => modern.fenced = orders.fenced.modern,
