@@ -22,14 +22,19 @@ pub struct Findings {
 }
 
 /// What one database says.
-struct Rows {
-    side: &'static str,
-    notes: HashMap<String, u64>,
-    users: HashSet<String>,
-    addresses: HashMap<i64, String>,
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Whose it is.
+    pub side: &'static str,
+    /// How often each text is there.
+    pub notes: HashMap<String, u64>,
+    /// Names.
+    pub users: HashSet<String>,
+    /// By user.
+    pub addresses: HashMap<i64, String>,
 }
 
-/// Compares.
+/// Compares the school's databases.
 ///
 /// # Errors
 /// A database cannot be read.
@@ -50,13 +55,18 @@ pub async fn audit(school: &str, service: &str, entries: &[Entry], direct_notes:
         "SELECT u.legacy_id, p.address FROM profiles p JOIN users u ON u.id = p.user_id WHERE p.kind <> 'admin'",
     )
     .await?;
+    Ok(compare(&[legacy, modern], entries, direct_notes))
+}
+
+/// What databases say, against the ledger.
+pub fn compare(databases: &[Rows], entries: &[Entry], direct_notes: &[String]) -> Findings {
     let mut findings = Findings::default();
-    for rows in [&legacy, &modern] {
+    for rows in databases {
         check_notes(rows, entries, direct_notes, &mut findings);
         check_users(rows, entries, &mut findings);
         check_addresses(rows, entries, &mut findings);
     }
-    Ok(findings)
+    findings
 }
 
 fn check_notes(rows: &Rows, entries: &[Entry], direct: &[String], findings: &mut Findings) {
@@ -160,11 +170,8 @@ mod tests {
         }
     }
 
-    fn findings(rows: &Rows, entries: &[Entry]) -> (usize, usize) {
-        let mut findings = Findings::default();
-        check_notes(rows, entries, &["direct".into()], &mut findings);
-        check_users(rows, entries, &mut findings);
-        check_addresses(rows, entries, &mut findings);
+    fn findings(rows: Rows, entries: &[Entry]) -> (usize, usize) {
+        let findings = compare(&[rows], entries, &["direct".into()]);
         (findings.lost.len(), findings.doubled.len())
     }
 
@@ -181,7 +188,7 @@ mod tests {
         ];
         for address in ["a", "b"] {
             let rows = rows(&[("n", 1), ("direct", 1)], &["u"], &[(1, address)]);
-            assert_eq!(findings(&rows, &entries), (0, 0), "address {address}");
+            assert_eq!(findings(rows, &entries), (0, 0), "address {address}");
         }
     }
 
@@ -193,9 +200,9 @@ mod tests {
             entry(Write::Address { user: 1 }, "a", Outcome::Acknowledged),
             entry(Write::Address { user: 1 }, "b", Outcome::Acknowledged),
         ];
-        assert_eq!(findings(&rows(&[], &[], &[(1, "a")]), &entries), (4, 0), "two notes, a user and an address are lost");
-        assert_eq!(findings(&rows(&[("n", 2), ("direct", 2)], &["u"], &[(1, "b")]), &entries), (0, 2));
+        assert_eq!(findings(rows(&[], &[], &[(1, "a")]), &entries), (4, 0), "two notes, a user and an address are lost");
+        assert_eq!(findings(rows(&[("n", 2), ("direct", 2)], &["u"], &[(1, "b")]), &entries), (0, 2));
         let refused = [entry(Write::Note, "r", Outcome::Refused), entry(Write::Create, "r", Outcome::Refused)];
-        assert_eq!(findings(&rows(&[("r", 1), ("direct", 1)], &["r"], &[]), &refused), (0, 2));
+        assert_eq!(findings(rows(&[("r", 1), ("direct", 1)], &["r"], &[]), &refused), (0, 2));
     }
 }

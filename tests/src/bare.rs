@@ -1,4 +1,4 @@
-//! A bare world: `ficus run` before upstreams of the test's own, without databases. For what is about requests alone.
+//! A bare world: `ficus run` before upstreams of the test's own, without databases or with databases that they have made.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,16 @@ impl Bare {
     /// # Errors
     /// It does not come up.
     pub async fn start_with(directory: &Path, upstreams: &[(&str, u16)], rules: &[(&str, &str)], more: &str) -> Result<Bare> {
-        Bare::begin(directory, upstreams, rules, more, &[]).await
+        Bare::begin(directory, &without_databases(upstreams), rules, more, &[]).await
+    }
+
+    /// Starts it, before upstreams that have databases.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_over(directory: &Path, upstreams: &[(&str, u16, &str)], rules: &[(&str, &str)]) -> Result<Bare> {
+        let upstreams: Vec<_> = upstreams.iter().map(|(name, port, database)| (*name, *port, Some(*database))).collect();
+        Bare::begin(directory, &upstreams, rules, "", &[]).await
     }
 
     /// Starts it with an environment, and an admin API that asks for the token in `secrets/admin`, which must be there.
@@ -51,12 +60,12 @@ impl Bare {
         environment: &[(&str, &str)],
     ) -> Result<Bare> {
         let more = format!("{more}\n[orchestrator]\ntoken_file = \"secrets/admin\"\n");
-        Bare::begin(directory, upstreams, rules, &more, environment).await
+        Bare::begin(directory, &without_databases(upstreams), rules, &more, environment).await
     }
 
     async fn begin(
         directory: &Path,
-        upstreams: &[(&str, u16)],
+        upstreams: &[(&str, u16, Option<&str>)],
         rules: &[(&str, &str)],
         more: &str,
         environment: &[(&str, &str)],
@@ -64,13 +73,14 @@ impl Bare {
         std::fs::create_dir_all(directory.join("rules"))?;
         let directory = directory.canonicalize()?;
         let (gateway, admin) = (free_port()?, free_port()?);
-        let default = upstreams.first().map_or("", |(name, _)| name);
+        let default = upstreams.first().map_or("", |(name, ..)| name);
         let mut config = format!("[gateway]\nlisten = [\"127.0.0.1:{gateway}\"]\ndefault = \"{default}\"\nexpose_side = true\n\n");
         let listen = format!("[orchestrator]\nlisten = \"127.0.0.1:{admin}\"\n");
         let more =
             if more.contains("[orchestrator]\n") { more.replacen("[orchestrator]\n", &listen, 1) } else { format!("{listen}{more}") };
-        for (name, port) in upstreams {
+        for (name, port, database) in upstreams {
             config.push_str(&format!("\n[upstream.{name}]\naddress = \"127.0.0.1:{port}\"\n"));
+            config.extend(database.map(|url| format!("database = \"{url}\"\n")));
         }
         config.push_str(&more);
         std::fs::write(directory.join("ficus.toml"), config)?;
@@ -121,6 +131,10 @@ impl Bare {
     pub fn operator(&self) -> Result<Operator> {
         Operator::new(&self.directory.join("ficus.toml"), &self.admin_url())
     }
+}
+
+fn without_databases<'a>(upstreams: &[(&'a str, u16)]) -> Vec<(&'a str, u16, Option<&'a str>)> {
+    upstreams.iter().map(|(name, port)| (*name, *port, None)).collect()
 }
 
 fn start_ficus(directory: &Path, environment: &[(&str, &str)]) -> Result<Process> {

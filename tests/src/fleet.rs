@@ -16,20 +16,40 @@ use crate::process::{Process, free_port};
 use crate::school::{self, Database};
 
 /// What a fleet is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// How many gateways.
     pub gateways: usize,
     /// How many orchestrators.
     pub orchestrators: usize,
+    /// The port of an etcd.
+    pub etcd: u16,
+    /// For how long a gateway that hears nothing lets writes pass, as `ficus.toml` says it.
+    pub validity: &'static str,
+}
+
+/// The school behind it.
+#[derive(Debug, Clone, Default)]
+pub struct School {
     /// Users that the monolith is seeded with.
     pub users: u32,
     /// The monolith's database, empty; a file of SQLite where it is not said.
     pub school_database: Option<String>,
     /// The service's database, empty; a file of SQLite where it is not said.
     pub service_database: Option<String>,
-    /// The port of an etcd.
-    pub etcd: u16,
+}
+
+/// Who has the rows behind a fleet, at first or in the end.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// The upstream's name.
+    pub name: &'static str,
+    /// Its port on the loopback interface.
+    pub port: u16,
+    /// Where it says that it is well.
+    pub health: &'static str,
+    /// Its database's URL.
+    pub database: String,
 }
 
 /// A process with its directory and its port.
@@ -55,72 +75,120 @@ pub struct Fleet {
     pub gateways: Vec<Member>,
     /// The agent.
     pub agent: Member,
-    /// The users service.
-    pub service: Process,
-    /// gunicorn.
-    pub monolith: Process,
-    school_database: Database,
-    service_database: String,
+    /// What was started behind it.
+    processes: Vec<Process>,
+    behind: [Behind; 2],
+    capability: &'static str,
+    common: Common,
 }
 
 /// What all configurations say alike.
+#[derive(Debug)]
 struct Common {
-    monolith: u16,
-    service: u16,
-    school_database: String,
-    service_database: String,
     directory: PathBuf,
+    /// The sections of the upstreams, and of whatever else.
+    sections: String,
+    /// The first upstream.
+    default: &'static str,
+    validity: &'static str,
 }
 
 impl Fleet {
-    /// Makes and starts everything in `directory`, which must be empty or missing.
+    /// Makes and starts everything in `directory`, which must be empty or missing, with a school behind it.
     ///
     /// # Errors
     /// What could not be made or started.
-    pub async fn start(directory: &Path, plan: Plan) -> Result<Fleet> {
+    pub async fn start(directory: &Path, plan: Plan, school: School) -> Result<Fleet> {
         std::fs::create_dir_all(directory.join("logs"))?;
         let directory = directory.canonicalize()?;
-        let school_database = match &plan.school_database {
+        let school_database = match &school.school_database {
             Some(url) => Database::server(url, &directory),
             None => Database::file(&directory),
         };
-        school::seed(&school_database, plan.users).await?;
+        school::seed(&school_database, school.users).await?;
         let service_database =
-            plan.service_database.clone().unwrap_or_else(|| format!("sqlite://{}", directory.join("users.sqlite3").display()));
+            school.service_database.clone().unwrap_or_else(|| format!("sqlite://{}", directory.join("users.sqlite3").display()));
         school::migrate_service(&service_database).await?;
         std::fs::write(directory.join("django-secret.key"), school::SECRET_KEY)?;
         copy_rules(&directory.join("rules"))?;
-        let common = Common {
-            monolith: free_port()?,
-            service: free_port()?,
-            school_database: school_database.url(),
-            service_database: service_database.clone(),
-            directory: directory.clone(),
-        };
+        let (monolith, service, keys) = (free_port()?, free_port()?, free_port()?);
         let log = |name: &str| directory.join("logs").join(name);
-        let monolith = school::start_monolith(&school_database, common.monolith, &log("monolith.log"))?;
+        let processes = vec![
+            school::start_monolith(&school_database, monolith, &log("monolith.log"))?,
+            school::start_service(
+                &service_database,
+                service,
+                &format!("http://127.0.0.1:{keys}/.well-known/jwks.json"),
+                &log("users-service.log"),
+            )?,
+        ];
+        let behind = [
+            Behind { name: "monolith", port: monolith, health: "/health/", database: school_database.url() },
+            Behind { name: "users-service", port: service, health: "/users/health/", database: service_database },
+        ];
+        let fleet = Fleet::launch(directory, plan, behind, "users", keys, IDENTITY, processes).await?;
+        for gateway in &fleet.gateways {
+            school::until_up(&format!("http://127.0.0.1:{}", gateway.port), "/health/").await.context("see the logs")?;
+        }
+        Ok(fleet)
+    }
+
+    /// The same before two that run already, with the rules of their capability.
+    ///
+    /// # Errors
+    /// What could not be made or started.
+    pub async fn start_before(directory: &Path, plan: Plan, behind: [Behind; 2], capability: &'static str, rules: &str) -> Result<Fleet> {
+        std::fs::create_dir_all(directory.join("rules"))?;
+        let directory = directory.canonicalize()?;
+        std::fs::write(directory.join("rules").join(format!("{capability}.toml")), rules)?;
+        Fleet::launch(directory, plan, behind, capability, free_port()?, "", Vec::new()).await
+    }
+
+    /// `keys`: where the first gateway shows its public keys.
+    async fn launch(
+        directory: PathBuf,
+        plan: Plan,
+        behind: [Behind; 2],
+        capability: &'static str,
+        keys: u16,
+        more: &str,
+        processes: Vec<Process>,
+    ) -> Result<Fleet> {
+        let sections =
+            behind.iter().map(Behind::section).chain([more.replace("SECRET", &directory.join("django-secret.key").display().to_string())]);
+        let common = Common { directory, sections: sections.collect(), default: behind[0].name, validity: plan.validity };
         let mut orchestrators = Vec::new();
         for number in 1..=plan.orchestrators {
             orchestrators.push(common.orchestrator(number, plan.etcd).await?);
         }
         let ports: Vec<u16> = orchestrators.iter().map(|one| one.port).collect();
-        let (mut gateways, mut jwks) = (Vec::new(), String::new());
+        let mut gateways = Vec::new();
         for number in 1..=plan.gateways {
-            let (gateway, admin) = common.gateway(number, &ports).await?;
-            if number == 1 {
-                jwks = format!("http://127.0.0.1:{admin}/.well-known/jwks.json");
-            }
-            gateways.push(gateway);
+            let admin = if number == 1 { keys } else { free_port()? };
+            gateways.push(common.gateway(number, &ports, admin).await?);
         }
-        let service = school::start_service(&service_database, common.service, &jwks, &log("users-service.log"))?;
-        let agent = common.agent(&ports).await?;
-        let fleet = Fleet { directory, orchestrators, gateways, agent, service, monolith, school_database, service_database };
-        fleet.leader(Duration::from_secs(60)).await?;
-        for port in fleet.gateways.iter().map(|gateway| gateway.port).chain([common.monolith]) {
-            school::until_up(&format!("http://127.0.0.1:{port}"), "/health/").await.context("see the logs")?;
+        let agent = common.agent("agent", &ports).await?;
+        let directory = common.directory.clone();
+        let fleet = Fleet { directory, orchestrators, gateways, agent, processes, behind, capability, common };
+        fleet.leader(Duration::from_secs(120)).await?;
+        for one in &fleet.behind {
+            school::until_up(&format!("http://127.0.0.1:{}", one.port), one.health).await.context("see the logs")?;
         }
-        school::until_up(&format!("http://127.0.0.1:{}", common.service), "/users/health/").await?;
         Ok(fleet)
+    }
+
+    /// What was started behind it: of a school, the monolith and the service.
+    pub fn processes(&mut self) -> &mut [Process] {
+        &mut self.processes
+    }
+
+    /// One more agent.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn another_agent(&self, name: &str) -> Result<Member> {
+        let ports: Vec<u16> = self.orchestrators.iter().map(|one| one.port).collect();
+        self.common.agent(name, &ports).await
     }
 
     /// Which orchestrator leads, as soon as one does. Asks them directly.
@@ -211,7 +279,7 @@ impl Fleet {
         let begun = Instant::now();
         let mut last = Value::Null;
         while begun.elapsed() < patience {
-            if let Ok(status) = self.status("users").await {
+            if let Ok(status) = self.status(self.capability).await {
                 if wanted(&status) {
                     return Ok(status);
                 }
@@ -222,9 +290,10 @@ impl Fleet {
         bail!("waited {patience:?} in vain for {what}; last seen: {last:#}")
     }
 
-    /// The URLs of both databases: the monolith's, the service's.
+    /// The URLs of both databases, who has the rows at first first.
     pub fn databases(&self) -> (String, String) {
-        (self.school_database.url(), self.service_database.clone())
+        let [legacy, modern] = &self.behind;
+        (legacy.database.clone(), modern.database.clone())
     }
 }
 
@@ -237,24 +306,22 @@ impl Common {
         self.member(&name, "orchestrator", &orchestrator, &etcd, [free_port()?, free_port()?, free_port()?], port, vec![cable])
     }
 
-    async fn gateway(&self, number: usize, orchestrators: &[u16]) -> Result<(Member, u16)> {
+    async fn gateway(&self, number: usize, orchestrators: &[u16], admin: u16) -> Result<Member> {
         let mut cables = Vec::new();
         for port in orchestrators {
             cables.push(Cable::to(*port).await?);
         }
-        let (port, admin) = (free_port()?, free_port()?);
-        let name = format!("gateway-{number}");
-        let member = self.member(&name, "gateway", &addresses(&cables), "", [port, admin, free_port()?], port, cables)?;
-        Ok((member, admin))
+        let (port, name) = (free_port()?, format!("gateway-{number}"));
+        self.member(&name, "gateway", &addresses(&cables), "", [port, admin, free_port()?], port, cables)
     }
 
-    async fn agent(&self, orchestrators: &[u16]) -> Result<Member> {
+    async fn agent(&self, name: &str, orchestrators: &[u16]) -> Result<Member> {
         let mut cables = Vec::new();
         for port in orchestrators {
             cables.push(Cable::to(*port).await?);
         }
         let listen = free_port()?;
-        self.member("agent", "agent", &addresses(&cables), "", [free_port()?, free_port()?, listen], listen, cables)
+        self.member(name, "agent", &addresses(&cables), "", [free_port()?, free_port()?, listen], listen, cables)
     }
 
     #[expect(clippy::too_many_arguments, reason = "what one configuration says that another does not")]
@@ -274,47 +341,47 @@ impl Common {
         for key in ["marker.key", "token.key"] {
             std::fs::write(directory.join("state").join(key), [7; 32])?;
         }
-        let Common { monolith, service, school_database, service_database, directory: all } = self;
-        let (rules, secret) = (all.join("rules"), all.join("django-secret.key"));
+        let Common { sections, default, validity, directory: all } = self;
+        let rules = all.join("rules");
         let text = format!(
             r#"[gateway]
 name = "{name}"
 listen = ["127.0.0.1:{listen}"]
 admin = "127.0.0.1:{admin}"
-default = "monolith"
+default = "{default}"
 expose_side = true
 hold_wait = "60s"
 
 [orchestrator]
 {orchestrator}rules = "{}"
 switch_deadline = "40s"
-validity = "12s"
+validity = "{validity}"
 
 {more}
 [agent]
 listen = "127.0.0.1:{agent}"
-
-[upstream.monolith]
-address = "127.0.0.1:{monolith}"
-database = "{school_database}"
-
-[upstream.users-service]
-address = "127.0.0.1:{service}"
-health = "/users/health/"
-database = "{service_database}"
-
-[identity.django]
-upstream = "monolith"
-secret_key_file = "{}"
-user_table = "accounts_customuser"
-role_column = "user_type"
-roles = {{ 1 = "admin", 2 = "staff", 3 = "student" }}
-"#,
-            rules.display(),
-            secret.display()
+{sections}"#,
+            rules.display()
         );
         std::fs::write(directory.join("ficus.toml"), text)?;
         Ok(Member { process: start(&directory, part, &[])?, directory, port, cables })
+    }
+}
+
+/// How the school knows its users.
+const IDENTITY: &str = r#"
+[identity.django]
+upstream = "monolith"
+secret_key_file = "SECRET"
+user_table = "accounts_customuser"
+role_column = "user_type"
+roles = { 1 = "admin", 2 = "staff", 3 = "student" }
+"#;
+
+impl Behind {
+    fn section(&self) -> String {
+        let Behind { name, port, health, database } = self;
+        format!("\n[upstream.{name}]\naddress = \"127.0.0.1:{port}\"\nhealth = \"{health}\"\ndatabase = \"{database}\"\n")
     }
 }
 

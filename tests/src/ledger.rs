@@ -68,6 +68,7 @@ struct Inner {
     entries: Vec<Entry>,
     timings: Vec<Timing>,
     failures: BTreeMap<String, u64>,
+    failed: Vec<Instant>,
     samples: Vec<String>,
     stale: Vec<String>,
     sides: HashMap<String, u64>,
@@ -117,6 +118,7 @@ impl Ledger {
     pub fn failed(&self, kind: &str, sample: String) {
         let mut inner = self.inner();
         *inner.failures.entry(kind.to_owned()).or_default() += 1;
+        inner.failed.push(Instant::now());
         if inner.samples.len() < 20 {
             inner.samples.push(sample);
         }
@@ -140,6 +142,12 @@ impl Ledger {
     /// Failures by kind.
     pub fn failures(&self) -> BTreeMap<String, u64> {
         self.inner().failures.clone()
+    }
+
+    /// How many failures there were at no time of these.
+    pub fn failures_outside(&self, times: &[(Instant, Instant)]) -> usize {
+        let within = |failed: &Instant| times.iter().any(|(from, to)| (from..=to).contains(&failed));
+        self.inner().failed.iter().filter(|failed| !within(failed)).count()
     }
 
     /// Failures that no killed process, closed connection or deadline accounts for: a row that is not there, somebody

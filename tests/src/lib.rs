@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod http;
 pub mod ledger;
 pub mod load;
+pub mod notebook;
 pub mod operator;
 pub mod origin;
 pub mod process;

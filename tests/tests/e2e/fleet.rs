@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::audit;
-use ficus_tests::fleet::{Fleet, Plan};
+use ficus_tests::fleet::{Fleet, Plan, School};
 use ficus_tests::http::Http;
 use ficus_tests::ledger::Ledger;
 use ficus_tests::load::{Load, Shape};
@@ -33,15 +33,13 @@ impl World {
     /// Everything runs, the capability may be cut over, and people are at work at every gateway.
     async fn start(directory: &Directory, etcd: &EtcdServer) -> Result<World> {
         let server = Server::shared();
-        let plan = Plan {
-            gateways: 3,
-            orchestrators: 2,
+        let school = School {
             users: 300,
             school_database: Some(server.url(&server.database().await)),
             service_database: Some(server.url(&server.database().await)),
-            etcd: etcd.port,
         };
-        let fleet = Fleet::start(directory.path(), plan).await?;
+        let plan = Plan { gateways: 3, orchestrators: 2, etcd: etcd.port, validity: "12s" };
+        let fleet = Fleet::start(directory.path(), plan, school).await?;
         fleet.operator()?.type_in(&["advance", "users"]).await?;
         let walked = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";
         fleet.until("shadowing", PATIENCE, walked).await?;

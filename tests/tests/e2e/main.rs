@@ -2,6 +2,7 @@
 
 mod aborts;
 mod ahead;
+mod ailing;
 mod apart;
 mod breakage;
 mod busy;

@@ -1,27 +1,21 @@
-//! `make bench`: measurements that need a whole world. Prints one JSON object a line, and
-//! ends with exit status 1 when one of them misses its bar.
+//! Switches of the school, whose monolith is a real Django: how long writes were fenced, and how long the writes of that time
+//! took.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ficus_tests::load::{Load, Shape};
 use ficus_tests::world::{Plan, World};
-use serde_json::json;
+
+use crate::line::{Line, percentile};
 
 const SWITCHES: usize = 20;
 /// Milliseconds.
 const BAR: u64 = 250;
 
-fn main() -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let met = runtime.block_on(pauses())?;
-    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 /// Cutovers and reverts in turn, under load: how long writes were fenced, and how long the writes of that time took.
 /// Whether all bars were met.
-async fn pauses() -> Result<bool> {
+pub(crate) async fn pauses() -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let world = World::start(directory.path(), Plan { users: 2_000, ..Plan::default() }).await?;
     let operator = world.operator()?;
@@ -49,16 +43,8 @@ async fn pauses() -> Result<bool> {
     }
     let mut met = true;
     for (metric, mut values) in [("fenced_p99", fenced), ("write_p99", writes)] {
-        values.sort_unstable();
-        let p99 = values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(u64::MAX);
-        let median = values.get(values.len() / 2).copied().unwrap_or(u64::MAX);
-        let ok = p99 < BAR;
-        met &= ok;
-        println!(
-            "{}",
-            json!({ "bench": "switch_pause", "metric": metric, "value": p99, "median": median, "samples": values.len(), "unit": "ms",
-                    "peer": null, "peer_value": null, "ratio": null, "bar": BAR, "ok": ok })
-        );
+        let line = Line::of("switch_pause", metric, percentile(&mut values, 99), "ms").below(BAR);
+        met &= line.with("median", percentile(&mut values, 50)).with("samples", values.len()).print();
     }
     Ok(met)
 }
