@@ -295,7 +295,7 @@ async fn orchestrator(config: &Config) -> Result<Orchestrator> {
     let started = Orchestrator::start(ficus_orchestrator::Config {
         rules_dir: config.rules.clone(),
         state: match &config.etcd {
-            Some(etcd) => Backend::Etcd(etcd.clone()),
+            Some(etcd) => Backend::Etcd { etcd: etcd.clone(), file: state_file(config) },
             None => Backend::Sqlite(state_file(config)),
         },
         known: known(config),

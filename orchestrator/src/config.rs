@@ -16,7 +16,12 @@ pub enum Backend {
     /// A file of SQLite, of one orchestrator alone.
     Sqlite(PathBuf),
     /// etcd: of several orchestrators, one leads.
-    Etcd(Etcd),
+    Etcd {
+        /// Where it is.
+        etcd: Etcd,
+        /// Where an orchestrator alone would keep them. If there is such a file, it must say that its state has moved.
+        file: PathBuf,
+    },
 }
 
 /// Settings; every duration has a default.

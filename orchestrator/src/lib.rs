@@ -96,7 +96,8 @@ impl Orchestrator {
     ///
     /// # Errors
     /// [`Error::Rules`] with every complaint, unless the store holds rules that were good before: then it starts with
-    /// those and says so. [`Error::Store`] when the file cannot be opened or was written by a newer version.
+    /// those and says so. [`Error::Store`] when the file cannot be opened or was written by a newer version, or, with etcd, when
+    /// there is one whose state was not moved.
     pub async fn start(config: Config) -> Result<Orchestrator, Error> {
         let (stopping, _) = signal::channel(false);
         let (term, leader, campaign) = (ArcSwapOption::empty(), ArcSwapOption::empty(), Mutex::default());
@@ -107,7 +108,8 @@ impl Orchestrator {
                 let term = Term::begin(seat.config.clone(), store, Mandate::alone()).await?;
                 seat.term.store(Some(Arc::new(term)));
             }
-            Backend::Etcd(etcd) => {
+            Backend::Etcd { etcd, file } => {
+                store::sqlite::must_have_moved(file).await?;
                 let campaign = campaign::begin(Arc::clone(&seat), etcd.clone()).await?;
                 *seat.campaign.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(campaign));
             }

@@ -43,6 +43,11 @@ pub enum StoreError {
     /// It is somewhere else by now.
     #[error("this state has moved to {0}: name [orchestrator.etcd] in ficus.toml")]
     Moved(String),
+    /// etcd is named, and the state is still in a file: to begin with etcd would begin all anew.
+    #[error(
+        "[orchestrator.etcd] is named, and the state is still in {0}: move it with `ficus state move`, or the file away if it is nobody's"
+    )]
+    NotMoved(String),
     /// A move into etcd did not come to its end.
     #[error("a state is only half in etcd: end its move with `ficus state move`, where it comes from")]
     HalfMoved,
@@ -57,7 +62,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether it is about who may, not about what failed.
     pub fn is_a_refusal(&self) -> bool {
-        matches!(self, StoreError::Taken(_) | StoreError::Moved(_) | StoreError::Newer(_) | StoreError::Deposed)
+        matches!(self, StoreError::Taken(_) | StoreError::Moved(_) | StoreError::NotMoved(_) | StoreError::Newer(_) | StoreError::Deposed)
     }
 }
 

@@ -15,7 +15,7 @@ use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, Transaction};
 
 use super::everything::Everything;
 use super::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
@@ -304,6 +304,23 @@ impl Store for SqliteStore {
         self.pool.close().await;
         // Otherwise with the file.
         let _ = self.alone.unlock();
+    }
+}
+
+/// Where the state of this file is by now, as it says itself; `None`: here, or nowhere. Changes nothing.
+pub(crate) async fn moved_to(file: &Path) -> Result<Option<String>, StoreError> {
+    let mut read = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
+    let written: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetch_one(&mut read).await?;
+    let moved = if written > 0 { meta(&mut read, MOVED).await? } else { None };
+    read.close().await?;
+    Ok(moved.map(|(_, to)| to))
+}
+
+/// Whoever keeps the state elsewhere begins only if there is no such file, or it says that its state has moved.
+pub(crate) async fn must_have_moved(file: &Path) -> Result<(), StoreError> {
+    match file.exists() && moved_to(file).await?.is_none() {
+        true => Err(StoreError::NotMoved(file.display().to_string())),
+        false => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ impl One {
         };
         let config = Config {
             rules_dir: rules.to_owned(),
-            state: Backend::Etcd(etcd),
+            state: Backend::Etcd { etcd, file: rules.join("no-such-state") },
             known: Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() },
             tokens,
             ..Config::default()

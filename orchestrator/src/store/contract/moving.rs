@@ -15,6 +15,7 @@ use crate::store::etcd::{Client, EtcdStore};
 use crate::store::everything::Everything;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Change, Store, StoreError};
+use crate::{Backend, Config, Orchestrator};
 
 /// A file with something of every kind; what it holds.
 async fn filled(file: &Path) -> Everything {
@@ -84,6 +85,27 @@ async fn a_state_moves_once_and_whole() {
     assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Occupied(_))));
     let elsewhere = crate::Etcd { prefix: "other/".into(), ..etcd };
     assert!(matches!(move_state(&file, &elsewhere, false).await, Err(NotMoved::Store(StoreError::Moved(_)))), "it has moved already");
+}
+
+/// It would begin all anew, beside gateways that serve by what the file says.
+#[tokio::test]
+async fn nobody_begins_with_etcd_beside_a_file_that_was_not_moved() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let (etcd, file) = (settings(&server.url()), directory.path().join("state.sqlite3"));
+    filled(&file).await;
+    let rules_dir = directory.path().join("rules");
+    std::fs::create_dir(&rules_dir).expect("it is made");
+    std::fs::write(rules_dir.join("flags.toml"), "[flag.new]\ndefault = false\n").expect("it writes");
+    let begin = || {
+        let state = Backend::Etcd { etcd: etcd.clone(), file: file.clone() };
+        Orchestrator::start(Config { rules_dir: rules_dir.clone(), state, ..Config::default() })
+    };
+    let refused = begin().await.err().expect("it is refused").to_string();
+    assert!(refused.contains("`ficus state move`") && refused.contains(&file.display().to_string()), "{refused}");
+    let client = Client::new(&etcd);
+    assert!(client.found().await.expect("it reads") == crate::store::etcd::import::Found::Nothing, "nothing is begun");
+    move_state(&file, &etcd, false).await.expect("it moves");
+    begin().await.expect("it begins with what was moved").stop().await;
 }
 
 /// Cut short before and after the file was marked.
