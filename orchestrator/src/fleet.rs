@@ -6,6 +6,7 @@
 
 mod answers;
 mod curve;
+pub(crate) mod names;
 mod window;
 
 use std::collections::BTreeMap;
@@ -75,28 +76,24 @@ impl Fleet {
     }
 
     /// Whether a gateway's name is stored already.
-    pub(crate) fn knows(&self, gateway: &str) -> bool {
+    fn knows(&self, gateway: &str) -> bool {
         self.inner().leases.knows(gateway)
     }
 
-    /// Takes a report in. Returns for how long the gateway may forward writes from now on.
-    pub(crate) fn hear_gateway(&self, report: GatewayReport, now: Timestamp) -> Duration {
-        let mut inner = self.inner();
-        let inner = &mut *inner;
-        let said = Said { order: (report.started, report.serial), generation: report.generation };
-        let heard = inner.leases.hear(&report.gateway, said, steady());
-        if heard != Heard::Late {
-            for (capability, counts) in &report.capabilities {
-                inner.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);
-            }
-            inner.gateways.insert(report.gateway.clone(), Gateway { reported: now, report });
-        }
-        match heard {
-            Heard::Valid(validity) => validity,
-            Heard::Late | Heard::Behind => Duration::ZERO,
-        }
+    /// Takes a report in; `newest`: the newest generation that was published. Returns for how long the gateway may forward
+    /// writes from now on.
+    fn hear_gateway(&self, report: GatewayReport, newest: u64, now: Timestamp) -> Duration {
+        self.inner().hear_gateway(report, newest, now)
     }
 
+    /// The same, unless the gateway's name is not known: then it gives the report back.
+    fn hear_known(&self, report: GatewayReport, newest: u64, now: Timestamp) -> Result<Duration, Box<GatewayReport>> {
+        let mut inner = self.inner();
+        match inner.leases.knows(&report.gateway) {
+            true => Ok(inner.hear_gateway(report, newest, now)),
+            false => Err(Box::new(report)),
+        }
+    }
     /// Takes a report in, unless something newer of the same agent is known.
     pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
         self.inner().roster.hear(report, now);
@@ -170,6 +167,7 @@ impl Fleet {
                 name: gateway.to_owned(),
                 counts_until: now.plus(inner.leases.left(gateway, steady)),
                 generation: report.map_or(0, |report| report.generation),
+                astray: inner.leases.is_astray(gateway),
                 inflight_writes: counts.map_or(0, |c| c.inflight_writes),
                 held: counts.map_or(0, |c| c.held),
                 modern_down: counts.is_some_and(|c| c.modern_down),
@@ -243,7 +241,7 @@ impl Fleet {
                 reported: known.map(|known| known.reported),
                 inflight_writes: sum(report, |c| c.inflight_writes),
                 held: sum(report, |c| c.held),
-                trouble: report.trouble.clone(),
+                trouble: inner.leases.is_astray(name).then(|| astray(report.generation)).or_else(|| report.trouble.clone()),
                 modern_down: those(report, |c| c.modern_down),
                 legacy_down: those(report, |c| c.legacy_down),
                 sessions_unread: report.sessions_unread.clone(),
@@ -265,12 +263,33 @@ impl Fleet {
     }
 
     /// Drops gateways that are long gone, and names them.
-    pub(crate) fn forget(&self) -> Vec<String> {
+    fn forget(&self, now: Steady) -> Vec<String> {
         let mut inner = self.inner();
-        let names = inner.leases.forget(steady());
+        let names = inner.leases.forget(now);
         names.iter().for_each(|name| drop(inner.gateways.remove(name)));
         names
     }
+}
+
+impl Inner {
+    fn hear_gateway(&mut self, report: GatewayReport, newest: u64, now: Timestamp) -> Duration {
+        let said = Said { order: (report.started, report.serial), generation: report.generation };
+        let heard = self.leases.hear(&report.gateway, said, newest, steady());
+        if heard != Heard::Late {
+            for (capability, counts) in &report.capabilities {
+                self.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);
+            }
+            self.gateways.insert(report.gateway.clone(), Gateway { reported: now, report });
+        }
+        match heard {
+            Heard::Valid(validity) => validity,
+            Heard::Late | Heard::Behind | Heard::Astray => Duration::ZERO,
+        }
+    }
+}
+
+fn astray(generation: u64) -> String {
+    format!("it works by generation {generation}, which was never published here but by another orchestrator: it gets no validity")
 }
 
 /// The phases of those whose tables this one joins, and of those that join its.

@@ -37,6 +37,19 @@ pub(crate) enum Command {
     Reload { by: Author, reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
 }
 
+impl Command {
+    /// It is not done: the store failed.
+    fn fail(self, failed: &StoreError) {
+        let refusal = || Err(Refusal::Failed(failed.to_string()));
+        // Whoever asked may have gone.
+        match self {
+            Command::Wish { reply, .. } => drop(reply.send(refusal())),
+            Command::Override { reply, .. } => drop(reply.send(refusal())),
+            Command::Reload { reply, .. } => drop(reply.send(Err(vec![rules::about_store(&failed.to_string())]))),
+        }
+    }
+}
+
 /// A change of the overrides: what to do to them, and what to write into the journal.
 pub(crate) type OverrideChange = Box<dyn FnOnce(&View, &mut Overrides) -> Result<(Option<String>, JournalLine), Refusal> + Send>;
 
@@ -104,7 +117,13 @@ impl Reconciler {
         }
     }
 
+    /// Whatever is decided is decided on what is written, also when this process does not know yet what that is.
     async fn obey(&mut self, command: Command) {
+        if self.unsure
+            && let Err(failed) = self.take_over().await
+        {
+            return command.fail(&failed);
+        }
         match command {
             Command::Wish { capability, wish, by, reason, reply } => {
                 let done = self.grant(&capability, wish, by, reason).await;
@@ -128,6 +147,10 @@ impl Reconciler {
             warn!(error = %failed, "what is written cannot be read, it is tried again");
             return;
         }
+        if let Err(failed) = self.draft_new_ones().await {
+            warn!(error = %failed, "a new capability could not be written, it is tried again");
+            return;
+        }
         let names: Vec<String> = self.view.capabilities().map(|(plan, _)| plan.name.clone()).collect();
         for name in &names {
             for _ in 0..MOST_TRANSITIONS {
@@ -144,12 +167,7 @@ impl Reconciler {
         }
         self.drop_expired().await;
         self.drop_pins_taken_back().await;
-        for gateway in self.shared.fleet.forget() {
-            metrics::forget_gateway(&gateway);
-            if let Err(failed) = self.shared.store.forget_gateway(&gateway).await {
-                warn!(gateway, error = %failed, "a gateway's name could not be dropped");
-            }
-        }
+        fleet::names::forget(&self.shared, fleet::steady()).await;
         self.show_metrics();
     }
 

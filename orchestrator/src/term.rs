@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wake: Notify,
+    /// Held while a gateway's name is stored or dropped.
+    pub(crate) naming: tokio::sync::Mutex<()>,
     /// Counts the wishes for an abort: whoever waits to ask for a switch once more does not, after one.
     pub(crate) aborts: std::sync::atomic::AtomicU64,
     pub(crate) stopping: watch::Sender<bool>,
@@ -57,6 +59,7 @@ impl Term {
             store,
             commands,
             wake: Notify::new(),
+            naming: tokio::sync::Mutex::default(),
             aborts: std::sync::atomic::AtomicU64::new(0),
             stopping,
             streams: Arc::new(Semaphore::new(api::events::STREAMS)),

@@ -40,6 +40,8 @@ struct Holder {
     counts_until: Steady,
     /// What it said last, and when.
     said: Option<(Said, Steady)>,
+    /// What it said is no generation of ours.
+    astray: bool,
 }
 
 /// What a report says about its own place among reports. The greater one is the later one.
@@ -58,6 +60,9 @@ pub enum Heard {
     Late,
     /// It counts, but its gateway has not taken the last fence: no validity.
     Behind,
+    /// Its gateway works by a generation that was never published here: by another orchestrator's state, or by one that was
+    /// lost. No validity, and no fence holds until it has taken what is published here.
+    Astray,
     /// It counts, and its gateway may forward for so long from when it sent it.
     Valid(Duration),
 }
@@ -66,22 +71,29 @@ impl Leases {
     /// Leases of which only the holders' names are known: somebody may have given them a validity a moment ago.
     pub fn new(validity: Duration, gateways: Vec<String>, now: Steady) -> Leases {
         let counts_until = now.plus(validity).plus(MARGIN);
-        let holders = gateways.into_iter().map(|name| (name, Holder { counts_until, said: None }));
+        let holders = gateways.into_iter().map(|name| (name, Holder { counts_until, ..Holder::default() }));
         Leases { validity, holders: holders.collect(), floors: BTreeMap::new() }
     }
 
-    /// Takes a report in.
-    pub fn hear(&mut self, gateway: &str, said: Said, now: Steady) -> Heard {
+    /// Takes a report in. `newest`: the newest generation that was ever published.
+    pub fn hear(&mut self, gateway: &str, said: Said, newest: u64, now: Steady) -> Heard {
         let holder = self.holders.entry(gateway.to_owned()).or_default();
         // After a silence anything is believed: a gateway whose clock was set back before it started is no older one.
         if holder.said.is_some_and(|(known, at)| said < known && now.since(at) <= BELIEVED) {
             return Heard::Late;
         }
         holder.said = Some((said, now));
+        holder.astray = said.generation > newest;
+        let until = now.plus(self.validity).plus(MARGIN);
+        if holder.astray {
+            // Whoever published that may have given it a validity, and may go on doing so.
+            holder.counts_until = holder.counts_until.max(until);
+            return Heard::Astray;
+        }
         if self.floors.values().any(|floor| said.generation < *floor) {
             return Heard::Behind;
         }
-        holder.counts_until = holder.counts_until.max(now.plus(self.validity).plus(MARGIN));
+        holder.counts_until = holder.counts_until.max(until);
         Heard::Valid(self.validity)
     }
 
@@ -90,7 +102,7 @@ impl Leases {
     pub fn raise_floor(&mut self, capability: &str, floor: u64, now: Steady) -> bool {
         let behind = self.holders.values().any(|holder| {
             let generation = holder.said.map_or(0, |(said, _)| said.generation);
-            now < holder.counts_until && generation < floor
+            now < holder.counts_until && (generation < floor || holder.astray)
         });
         if !behind {
             self.restore_floor(capability, floor);
@@ -107,6 +119,11 @@ impl Leases {
     /// Whether a gateway's name is known.
     pub fn knows(&self, gateway: &str) -> bool {
         self.holders.contains_key(gateway)
+    }
+
+    /// Whether a gateway said last that it works by a generation that was never published here.
+    pub fn is_astray(&self, gateway: &str) -> bool {
+        self.holders.get(gateway).is_some_and(|holder| holder.astray)
     }
 
     /// For how long from now a gateway is reckoned with; zero: its validity has surely ended.
@@ -133,6 +150,7 @@ mod tests {
     use crate::time::Steady;
 
     const VALIDITY: Duration = Duration::from_secs(5);
+    const NEWEST: u64 = 9;
 
     fn at(ms: u64) -> Steady {
         Steady(ms)
@@ -145,12 +163,12 @@ mod tests {
     #[test]
     fn a_floor_waits_for_everybody_who_may_forward_by_something_older() {
         let mut leases = Leases::new(VALIDITY, vec![], at(0));
-        assert_eq!(leases.hear("a", said((1, 1), 3), at(0)), Heard::Valid(VALIDITY));
-        assert_eq!(leases.hear("b", said((1, 1), 4), at(0)), Heard::Valid(VALIDITY));
+        assert_eq!(leases.hear("a", said((1, 1), 3), NEWEST, at(0)), Heard::Valid(VALIDITY));
+        assert_eq!(leases.hear("b", said((1, 1), 4), NEWEST, at(0)), Heard::Valid(VALIDITY));
         assert!(!leases.raise_floor("users", 4, at(10)), "a works by 3");
-        assert_eq!(leases.hear("a", said((1, 2), 4), at(20)), Heard::Valid(VALIDITY));
+        assert_eq!(leases.hear("a", said((1, 2), 4), NEWEST, at(20)), Heard::Valid(VALIDITY));
         assert!(leases.raise_floor("users", 4, at(30)));
-        assert_eq!(leases.hear("a", said((2, 1), 3), at(40)), Heard::Behind, "it began anew with what was on its disk");
+        assert_eq!(leases.hear("a", said((2, 1), 3), NEWEST, at(40)), Heard::Behind, "it began anew with what was on its disk");
     }
 
     #[test]
@@ -165,20 +183,33 @@ mod tests {
     #[test]
     fn a_gateway_that_is_behind_keeps_the_validity_that_it_has() {
         let mut leases = Leases::new(VALIDITY, vec![], at(0));
-        leases.hear("a", said((1, 1), 2), at(0));
+        leases.hear("a", said((1, 1), 2), NEWEST, at(0));
         leases.restore_floor("users", 3);
-        assert_eq!(leases.hear("a", said((1, 2), 2), at(100)), Heard::Behind);
+        assert_eq!(leases.hear("a", said((1, 2), 2), NEWEST, at(100)), Heard::Behind);
         assert_eq!(leases.left("a", at(100)), VALIDITY + MARGIN - Duration::from_millis(100));
     }
 
     #[test]
     fn a_report_that_was_overtaken_counts_for_nothing_until_a_silence() {
         let mut leases = Leases::new(VALIDITY, vec![], at(0));
-        leases.hear("a", said((2, 7), 9), at(0));
-        assert_eq!(leases.hear("a", said((2, 6), 9), at(1)), Heard::Late);
-        assert_eq!(leases.hear("a", said((1, 99), 9), at(1)), Heard::Late, "of the process before");
-        assert_eq!(leases.hear("a", said((2, 7), 8), at(1)), Heard::Late, "of a release that does not count its reports");
-        assert_eq!(leases.hear("a", said((1, 100), 9), at(2).plus(BELIEVED)), Heard::Valid(VALIDITY));
+        leases.hear("a", said((2, 7), 9), NEWEST, at(0));
+        assert_eq!(leases.hear("a", said((2, 6), 9), NEWEST, at(1)), Heard::Late);
+        assert_eq!(leases.hear("a", said((1, 99), 9), NEWEST, at(1)), Heard::Late, "of the process before");
+        assert_eq!(leases.hear("a", said((2, 7), 8), NEWEST, at(1)), Heard::Late, "of a release that does not count its reports");
+        assert_eq!(leases.hear("a", said((1, 100), 9), NEWEST, at(2).plus(BELIEVED)), Heard::Valid(VALIDITY));
+    }
+
+    #[test]
+    fn a_generation_that_was_never_published_is_followed_by_nobody() {
+        let mut leases = Leases::new(VALIDITY, vec![], at(0));
+        assert_eq!(leases.hear("a", said((1, 1), 57), 3, at(0)), Heard::Astray);
+        assert!(leases.is_astray("a"));
+        assert!(!leases.raise_floor("users", 5, at(10)), "57 of another orchestrator is no 57 of ours");
+        let end = (VALIDITY + MARGIN).as_millis() as u64;
+        assert!(!leases.raise_floor("users", 5, at(end - 1)), "somebody may have given it a validity");
+        // It was started anew without what was on its disk.
+        assert_eq!(leases.hear("a", said((2, 1), 5), 5, at(20)), Heard::Valid(VALIDITY));
+        assert!(!leases.is_astray("a") && leases.raise_floor("users", 5, at(30)));
     }
 
     #[test]
@@ -186,7 +217,7 @@ mod tests {
         let mut leases = Leases::new(VALIDITY, vec![], at(0));
         leases.restore_floor("users", 5);
         leases.restore_floor("users", 4);
-        assert_eq!(leases.hear("a", said((1, 1), 4), at(0)), Heard::Behind);
+        assert_eq!(leases.hear("a", said((1, 1), 4), NEWEST, at(0)), Heard::Behind);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Shares;
 use super::answer::{ok, parse, store_failed};
 use crate::Shared;
-use crate::fleet::now;
+use crate::fleet::{names, now};
 
 /// No poll waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -46,14 +46,11 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
         Ok(report) => report,
         Err(answer) => return *answer,
     };
-    // Its name must outlive this process before it may forward anything: a restart has to reckon with it.
-    if !shared.fleet.knows(&report.gateway)
-        && let Err(failed) = shared.store.remember_gateway(&report.gateway).await
-    {
-        return store_failed(&failed);
-    }
     let differences = std::mem::take(&mut report.differences);
-    let valid_for = shared.fleet.hear_gateway(report, now());
+    let valid_for = match names::hear(&shared, report).await {
+        Ok(valid_for) => valid_for,
+        Err(failed) => return store_failed(&failed),
+    };
     shared.wake.notify_one();
     keep(&shared, differences).await;
     let view = shared.publisher.view();

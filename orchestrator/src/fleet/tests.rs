@@ -120,3 +120,17 @@ fn of_what_is_set_aside_a_capability_is_told_its_own_rows_of_the_agent_that_work
     hear("a", 0, vec![row("users", "1")]);
     assert_eq!(fleet.quarantine("users"), Quarantine::default());
 }
+
+#[test]
+fn a_gateway_that_follows_another_orchestrator_is_named_and_gets_nothing() {
+    let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
+    let report = |generation, serial| GatewayReport { gateway: "gw-1".into(), generation, serial, ..GatewayReport::default() };
+    assert_eq!(fleet.hear_gateway(report(57, 1), 3, NOW), Duration::ZERO);
+    assert!(!fleet.raise_floor("users", 5), "it does not count as following a fence");
+    let seen = fleet.observe(&plan, &stored, &View::default(), Limits::default(), NOW);
+    assert!(seen.gateways[0].astray && !seen.gateways[0].follows(3));
+    let trouble = fleet.gateways()[0].trouble.clone().expect("its trouble is told");
+    assert!(trouble.contains("57") && trouble.contains("never published"), "{trouble}");
+    assert_eq!(fleet.hear_gateway(report(3, 2), 3, NOW), SILENT, "as long as a validity is here");
+    assert_eq!(fleet.gateways()[0].trouble, None);
+}

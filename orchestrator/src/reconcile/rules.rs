@@ -117,15 +117,18 @@ impl Reconciler {
     }
 
     /// Capabilities that the rules name for the first time begin as drafts.
-    async fn draft_new_ones(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn draft_new_ones(&mut self) -> Result<(), StoreError> {
         let rulebook = Arc::clone(&self.view.rulebook);
         for name in rulebook.rules.capabilities.keys().filter(|name| !self.view.states.contains_key(*name)).cloned().collect::<Vec<_>>() {
             let state = State::draft(&name, fleet::now());
             let change = Change { from: 0, state: &state, serving: true, orders: true, journal: &[] };
-            match self.shared.store.compare_and_swap(&change).await? {
+            let drafted = self.shared.store.compare_and_swap(&change).await;
+            self.unsure |= drafted.is_err();
+            match drafted? {
                 Some(stored) => drop(self.view.states.insert(name, stored)),
                 None => self.take_over().await?,
             }
+            self.publish();
         }
         Ok(())
     }
@@ -140,7 +143,7 @@ impl Reconciler {
     }
 }
 
-fn about_store(message: &str) -> Complaint {
+pub(super) fn about_store(message: &str) -> Complaint {
     let hint = "the rule files were not at fault".to_owned();
     Complaint { file: String::new(), line: 1, column: 1, message: message.to_owned(), hint, warning: false }
 }

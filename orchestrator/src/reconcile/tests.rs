@@ -1,4 +1,5 @@
-//! A store whose answers are lost: what was written all the same counts, and is published as soon as it can be read.
+//! A store that fails: what was written counts also when its answer was lost, and is published as soon as it can be read;
+//! what was not is tried again; and nothing is decided on a view that may be old.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,45 +7,75 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use ficus_rules::api::JournalEntry;
 use ficus_rules::audit::Head;
 use ficus_rules::spec::Known;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
+use tokio::sync::Semaphore;
 use tower_service::Service as _;
 
-use crate::Config;
 use crate::mandate::Mandate;
+use crate::publish::View;
 use crate::store::etcd::EtcdError;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Change, JournalQuery, Loaded, Note, Store, StoreError, Stored};
 use crate::term::Term;
+use crate::{Config, fleet};
 
 const RULES: &str =
     "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n\n[[route]]\npath = \"/users/{*rest}\"\n";
 
-/// Writes what it is given and, when told to, loses the answer once.
+const COURSES: &str =
+    "[capability]\nname = \"courses\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n\n[[route]]\npath = \"/courses\"\n";
+
+/// A store, and what goes wrong with it.
 struct Lossy {
     store: SqliteStore,
-    lose: Arc<AtomicBool>,
+    faults: Arc<Faults>,
+}
+
+struct Faults {
+    /// The next write is done, and its answer is lost.
+    lose: AtomicBool,
+    /// The next state is not written.
+    refuse: AtomicBool,
+    /// Nothing can be read.
+    blind: AtomicBool,
+    /// A permit for each gateway's name that it has begun to drop.
+    dropping: Semaphore,
+    /// None is dropped without a permit of these.
+    may_drop: Semaphore,
+}
+
+impl Faults {
+    /// One in whose way nothing is.
+    fn none() -> Faults {
+        let no = AtomicBool::default;
+        Faults { lose: no(), refuse: no(), blind: no(), dropping: Semaphore::new(0), may_drop: Semaphore::new(0) }
+    }
+}
+
+fn away<T>() -> Result<T, StoreError> {
+    Err(EtcdError::Away("no answer in time").into())
 }
 
 impl Lossy {
     fn answer<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        match self.lose.swap(false, Ordering::SeqCst) {
-            true => Err(EtcdError::Away("no answer in time").into()),
-            false => answer,
-        }
+        if self.faults.lose.swap(false, Ordering::SeqCst) { away() } else { answer }
     }
 }
 
 #[async_trait]
 impl Store for Lossy {
     async fn load(&self) -> Result<Loaded, StoreError> {
-        self.store.load().await
+        if self.faults.blind.load(Ordering::SeqCst) { away() } else { self.store.load().await }
     }
 
     async fn compare_and_swap(&self, change: &Change<'_>) -> Result<Option<Stored>, StoreError> {
+        if self.faults.refuse.swap(false, Ordering::SeqCst) {
+            return away();
+        }
         self.answer(self.store.compare_and_swap(change).await)
     }
 
@@ -77,6 +108,8 @@ impl Store for Lossy {
     }
 
     async fn forget_gateway(&self, name: &str) -> Result<(), StoreError> {
+        self.faults.dropping.add_permits(1);
+        self.faults.may_drop.acquire().await.expect("it is open").forget();
         self.store.forget_gateway(name).await
     }
 
@@ -93,45 +126,133 @@ impl Store for Lossy {
     }
 }
 
+/// An orchestrator on such a store.
+struct Shaky {
+    term: Term,
+    faults: Arc<Faults>,
+    rules_dir: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Shaky {
+    async fn begin() -> Shaky {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rules_dir = directory.path().join("rules");
+        std::fs::create_dir(&rules_dir).expect("it is made");
+        std::fs::write(rules_dir.join("users.toml"), RULES).expect("it writes");
+        std::fs::write(rules_dir.join("flags.toml"), "[flag.new]\ndefault = false\n[flag.other]\ndefault = false\n").expect("it writes");
+        let known = Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() };
+        let (tick, rules_poll) = (Duration::from_millis(20), Duration::from_millis(50));
+        let config = Config { rules_dir: rules_dir.clone(), known, tick, rules_poll, ..Config::default() };
+        let faults = Arc::new(Faults::none());
+        let store = SqliteStore::open(&directory.path().join("state.sqlite3")).await.expect("it opens");
+        let store = Lossy { store, faults: Arc::clone(&faults) };
+        let term = Term::begin(config, Arc::new(store), Mandate::alone()).await.expect("it begins");
+        Shaky { term, faults, rules_dir, _directory: directory }
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.term.shared.publisher.view()
+    }
+
+    /// The answer to a call.
+    async fn call(&self, method: Method, path: &str, body: &str) -> StatusCode {
+        let asked = Request::builder().method(method).uri(path).header("host", "127.0.0.1").header("content-type", "application/json");
+        let Ok(answer) = self.term.router().call(asked.body(Body::from(body.to_owned())).expect("a request")).await;
+        answer.status()
+    }
+
+    async fn flag(&self, name: &str, by: &str) -> StatusCode {
+        self.call(Method::PUT, &format!("/api/v1/flags/{name}"), &format!(r#"{{"on":true,"by":"{by}"}}"#)).await
+    }
+}
+
 async fn until(what: &str, done: impl Fn() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_counts_also_when_its_answer_was_lost() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let rules_dir = directory.path().join("rules");
-    std::fs::create_dir(&rules_dir).expect("it is made");
-    std::fs::write(rules_dir.join("users.toml"), RULES).expect("it writes");
-    std::fs::write(rules_dir.join("flags.toml"), "[flag.new]\ndefault = false\n").expect("it writes");
-    let known = Known { upstreams: vec!["monolith".into(), "users-service".into()], ..Known::default() };
-    let (tick, rules_poll) = (Duration::from_millis(20), Duration::from_millis(50));
-    let config = Config { rules_dir: rules_dir.clone(), known, tick, rules_poll, ..Config::default() };
-    let lose = Arc::new(AtomicBool::new(false));
-    let store = SqliteStore::open(&directory.path().join("state.sqlite3")).await.expect("it opens");
-    let term = Term::begin(config, Arc::new(Lossy { store, lose: Arc::clone(&lose) }), Mandate::alone()).await.expect("it begins");
+    let shaky = Shaky::begin().await;
+    let view = || shaky.view();
 
     // An override: whoever asked for it is told that nobody knows, and gateways learn of it.
-    let view = || term.shared.publisher.view();
-    let before = term.shared.publisher.generation();
-    lose.store(true, Ordering::SeqCst);
-    let asked = Request::put("/api/v1/flags/new").header("host", "127.0.0.1").header("content-type", "application/json");
-    let asked = asked.body(Body::from(r#"{"on":true,"by":"ada"}"#)).expect("a request");
-    let Ok(answer) = term.router().call(asked).await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    until("the override", || view().overrides.flags.contains_key("new") && term.shared.publisher.generation() > before).await;
+    let generation = || shaky.term.shared.publisher.generation();
+    let before = generation();
+    shaky.faults.lose.store(true, Ordering::SeqCst);
+    assert_eq!(shaky.flag("new", "ada").await, StatusCode::SERVICE_UNAVAILABLE);
+    until("the override", || view().overrides.flags.contains_key("new") && generation() > before).await;
 
     // Rules: the same.
     let before = view().rulebook.generation;
-    lose.store(true, Ordering::SeqCst);
-    std::fs::write(rules_dir.join("users.toml"), RULES.replace("/users/", "/people/")).expect("it writes");
+    shaky.faults.lose.store(true, Ordering::SeqCst);
+    std::fs::write(shaky.rules_dir.join("users.toml"), RULES.replace("/users/", "/people/")).expect("it writes");
     until("the rules", || view().rulebook.generation == before + 1 && view().complaints.is_empty()).await;
     assert!(view().rulebook.files.iter().any(|file| file.text.contains("/people/")));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(view().rulebook.generation, before + 1, "they are not written once more");
-    term.stop().await;
+    shaky.term.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_capability_begins_also_when_the_store_failed_under_it() {
+    // The rules are written and their answer is lost; or it is not, and the first state is not written.
+    for (what, fault) in [("the rules", 0), ("no state", 1)] {
+        let shaky = Shaky::begin().await;
+        let fault = [&shaky.faults.lose, &shaky.faults.refuse][fault];
+        fault.store(true, Ordering::SeqCst);
+        std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
+        until(what, || !fault.load(Ordering::SeqCst)).await;
+        until("a draft", || shaky.view().capability("courses").is_some()).await;
+        let published = shaky.term.shared.publisher.published().borrow().clone();
+        assert!(published.capabilities.contains_key("courses"), "{what}: gateways hear of it");
+        shaky.term.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_decided_on_a_view_that_may_be_old() {
+    let shaky = Shaky::begin().await;
+    // Ada's switch is written, and nobody here knows it.
+    shaky.faults.blind.store(true, Ordering::SeqCst);
+    shaky.faults.lose.store(true, Ordering::SeqCst);
+    assert_eq!(shaky.flag("new", "ada").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(shaky.flag("other", "bob").await, StatusCode::SERVICE_UNAVAILABLE, "it would undo hers");
+    shaky.faults.blind.store(false, Ordering::SeqCst);
+    until("hers", || shaky.view().overrides.flags.contains_key("new")).await;
+    assert_eq!(shaky.flag("other", "bob").await, StatusCode::OK);
+    let names: Vec<String> = shaky.view().overrides.flags.keys().cloned().collect();
+    assert_eq!(names, ["new", "other"]);
+    shaky.term.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_gateway_that_comes_back_is_kept() {
+    let shaky = Arc::new(Shaky::begin().await);
+    let report = |serial: u64| {
+        let body = format!(
+            r#"{{"gateway":"gw-1","incarnation":"a","generation":1,"trouble":null,"capabilities":{{}},"differences":[],"started":1,"serial":{serial}}}"#
+        );
+        let shaky = Arc::clone(&shaky);
+        async move { shaky.call(Method::POST, "/api/v1/gateways/report", &body).await }
+    };
+    let names = || async { shaky.term.shared.store.load().await.expect("it reads").gateways };
+    assert_eq!(report(1).await, StatusCode::OK);
+    assert_eq!(names().await, ["gw-1"]);
+    // Long after, it is forgotten; and while its name is being dropped, it is there again.
+    let later = fleet::steady().plus(Duration::from_secs(3_600));
+    let shared = Arc::clone(&shaky.term.shared);
+    let forgetting = tokio::spawn(async move { fleet::names::forget(&shared, later).await });
+    shaky.faults.dropping.acquire().await.expect("it is open").forget();
+    let back = tokio::spawn(report(2));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    shaky.faults.may_drop.add_permits(1);
+    forgetting.await.expect("it is forgotten");
+    assert_eq!(back.await.expect("it is answered"), StatusCode::OK);
+    assert_eq!(names().await, ["gw-1"], "it holds a validity: a restart must reckon with it");
+    shaky.term.stop().await;
 }

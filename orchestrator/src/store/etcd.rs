@@ -245,7 +245,10 @@ impl Store for EtcdStore {
     }
 
     async fn forget_gateway(&self, name: &str) -> Result<(), StoreError> {
-        self.put(vec![Step::delete(&format!("{GATEWAYS}{name}"))]).await
+        let key = format!("{GATEWAYS}{name}");
+        let written = self.client.read(&[Keys::One(&key)]).await?.revisions(0).map_or(0, |(_, written)| written);
+        // Late, it does not drop what was stored since.
+        self.transact(vec![Guard::changed(&key, written)], vec![Step::delete(&key)]).await.map(drop)
     }
 
     async fn notified(&self, notifier: &str) -> Result<Option<u64>, StoreError> {

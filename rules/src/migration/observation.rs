@@ -74,6 +74,8 @@ pub struct GatewaySeen {
     pub counts_until: Timestamp,
     /// The generation that it decides every request by.
     pub generation: u64,
+    /// That generation was never published here: what it decides by is not known, and it follows nothing.
+    pub astray: bool,
     /// Writes of the capability that it sent and that are not answered.
     pub inflight_writes: u64,
     /// Writes of the capability that it holds.
@@ -112,6 +114,13 @@ pub struct TrafficSeen {
     pub lag_beyond_since: Option<Timestamp>,
 }
 
+impl GatewaySeen {
+    /// Whether it decides by what was published at this generation, or later.
+    pub fn follows(&self, generation: u64) -> bool {
+        !self.astray && self.generation >= generation
+    }
+}
+
 impl Observation {
     /// The gateways that count: the validity of the others has surely ended.
     pub fn counting(&self, now: Timestamp) -> impl Iterator<Item = &GatewaySeen> {
@@ -127,7 +136,7 @@ impl Observation {
     /// Somebody who was told a moment ago may be about to say so.
     pub fn is_followed(&self, to: Side, now: Timestamp) -> bool {
         let agent = self.live_agent(now).is_none_or(|agent| agent.generation >= self.orders_generation);
-        agent && (to == Side::Legacy || self.counting(now).all(|gateway| gateway.generation >= self.serving_generation))
+        agent && (to == Side::Legacy || self.counting(now).all(|gateway| gateway.follows(self.serving_generation)))
     }
 
     /// The agent's report, if it is fresh and speaks of the present orders.

@@ -139,9 +139,12 @@ pub(super) fn stream(plan: &Capability, seen: &Observation, from: Side, now: Tim
 
 /// Every gateway that counts decides by the present serving.
 pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
-    let behind = seen.counting(now).filter(|g| g.generation < seen.serving_generation);
+    let behind = seen.counting(now).filter(|g| !g.follows(seen.serving_generation));
     let say = |g: &super::observation::GatewaySeen| {
-        let text = format!("gateway {} is at generation {} of {}", g.name, g.generation, seen.serving_generation);
+        let text = match g.astray {
+            true => format!("gateway {} is at generation {}, which was never published here", g.name, g.generation),
+            false => format!("gateway {} is at generation {} of {}", g.name, g.generation, seen.serving_generation),
+        };
         Waiting::new(WaitingKind::Gateway, text)
     };
     behind.map(say).collect()
@@ -150,7 +153,7 @@ pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
 /// Every gateway that is known, also one that is silent, has heard that the capability begins to move: one that has not needs no
 /// validity to forward its writes, for as long as it lives.
 pub(super) fn unaware(seen: &Observation) -> Vec<Waiting> {
-    let unaware = seen.gateways.iter().filter(|g| g.generation < seen.serving_generation);
+    let unaware = seen.gateways.iter().filter(|g| !g.follows(seen.serving_generation));
     let say = |g: &super::observation::GatewaySeen| {
         let text =
             format!("gateway {} to hear that this begins to move (one that is gone for good is forgotten after ten minutes)", g.name);

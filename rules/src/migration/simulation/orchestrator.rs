@@ -73,13 +73,14 @@ impl Orchestrator {
     /// A gateway's report; for how long it may forward from when it sent it.
     pub(super) fn hear_gateway(&mut self, name: &str, said: Said, inflight: [u64; CAPABILITIES], now: u64) -> Duration {
         self.names.insert(name.to_owned());
-        let heard = self.leases.hear(name, said, self.clock.steady(now));
+        let newest = self.published().generation;
+        let heard = self.leases.hear(name, said, newest, self.clock.steady(now));
         if heard != Heard::Late {
             self.gateways.insert(name.to_owned(), (said.generation, inflight));
         }
         match heard {
             Heard::Valid(validity) => validity,
-            Heard::Late | Heard::Behind => Duration::ZERO,
+            Heard::Late | Heard::Behind | Heard::Astray => Duration::ZERO,
         }
     }
 
@@ -109,6 +110,7 @@ impl Orchestrator {
                 name: gateway.to_owned(),
                 counts_until: wall.plus(self.leases.left(gateway, self.clock.steady(now))),
                 generation,
+                astray: self.leases.is_astray(gateway),
                 inflight_writes: inflight[capability],
                 ..GatewaySeen::default()
             }

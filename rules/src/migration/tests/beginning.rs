@@ -17,13 +17,16 @@ fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_
 
 #[test]
 fn a_cutover_is_refused_with_the_reason() {
-    let spoil: [(&str, Spoil); 10] = [
+    let spoil: [(&str, Spoil); 11] = [
         ("users-service does not answer gateway gw-1", |s| s.gateways[0].modern_down = true),
         ("no agent", |s| s.agent = None),
         ("disk full", |s| report(s).trouble = Some("disk full".into())),
         ("stream from modern", |s| report(s).reverse.live = false),
         ("quarantined", |s| report(s).quarantined = 1),
         ("generation 8 of 9", |s| s.gateways[0].generation = 8),
+        ("generation 57, which was never published here", |s| {
+            (s.gateways[0].generation, s.gateways[0].astray) = (57, true);
+        }),
         ("gate parity: fail", |s| report(s).verified = Some(verified(0, 1, NOW))),
         ("gate parity: inconclusive", |s| report(s).verified = None),
         ("gate errors: fail", |s| s.traffic.step.modern.errors = 90),
