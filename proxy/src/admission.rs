@@ -22,7 +22,7 @@ use crate::plugins;
 
 pub(crate) use ficus_rules::decide::ANONYMOUS_COOKIE;
 
-/// Bodies up to this size are read while their request is held, so that a client that leaves is noticed at once.
+/// Bodies up to this size are read by HTTP/1 while their request is held, so that a client that leaves is noticed at once.
 const READ_WHILE_HELD: usize = 60 * 1024;
 /// How often the connection of a larger one is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -146,8 +146,13 @@ async fn turn(gateway: &Inner, session: &mut Session, held: &mut Held, capabilit
     outcome
 }
 
-/// Returns when the client has gone. Reads a small body meanwhile, into the buffer from which pingora sends it later.
+/// Returns when the client has gone. By HTTP/2 a stream says so by itself, and its body stays where it is. Otherwise reads a small
+/// body meanwhile, into the buffer from which pingora sends it later.
 async fn client_leaves(session: &mut Session) {
+    if let Some(closes) = session.watch_h2_stream_close() {
+        let _ = closes.await;
+        return;
+    }
     let length = session.get_header("content-length").and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let chunked = session.get_header("transfer-encoding").is_some();
     let small = !chunked && length.unwrap_or(0) <= READ_WHILE_HELD && session.get_header("expect").is_none();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -65,8 +65,10 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
     let request_id = carried.request_id.as_str();
     let (kind, body) = body(refusal, carried.asked.wants_json(), request_id);
     let mut head = ResponseHeader::build(refusal.status, Some(6))?;
-    let bodiless = refusal.status == StatusCode::NO_CONTENT;
-    if !bodiless {
+    let empty = refusal.status == StatusCode::NO_CONTENT;
+    // What HEAD is answered has the length of the body that GET would get, and none (RFC 9110, 9.3.2).
+    let bodiless = empty || session.req_header().method == Method::HEAD;
+    if !empty {
         head.insert_header("content-type", kind)?;
         head.insert_header("content-length", body.len())?;
     }

@@ -1,5 +1,6 @@
 //! What is kept of one request while it is carried: the `CTX` of pingora.
 
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub(crate) struct Carried {
     pub(crate) https: bool,
     /// Where it comes from.
     pub(crate) peer: Peer,
+    /// The address of its client, past trusted proxies.
+    pub(crate) client: Option<IpAddr>,
     /// Its head as rules see it.
     pub(crate) asked: Asked,
     /// What it was decided by. Taken once; a held request takes the one that released it.
@@ -166,6 +169,7 @@ impl Carried {
             spans: Vec::new(),
             https: false,
             peer: Peer::default(),
+            client: None,
             asked: Asked::default(),
             snapshot: UNDECIDED.clone(),
             decision: None,
@@ -209,6 +213,7 @@ impl Carried {
         // Of the thread's own generator: the system's would be asked each time.
         let new = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         self.request_id = forward::request_id(&peer, &self.asked, new);
+        self.client = peer.client(gateway, &self.asked);
         self.peer = peer;
         let share = gateway.spans.as_ref().map_or(Share::NONE, |spans| spans.share());
         self.trace = Trace::of(&self.asked, new.as_u128(), share);

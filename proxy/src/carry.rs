@@ -243,6 +243,12 @@ impl ProxyHttp for Carrier {
         if let Some(held) = &mut carried.held {
             held.sent();
         }
+        if let Some(peeked) = carried.peeked.take() {
+            let rest = body.take().unwrap_or_default();
+            let mut whole = BytesMut::from(peeked);
+            whole.extend_from_slice(&rest);
+            *body = Some(whole.freeze());
+        }
         if let Err(refusal) = plugins::received(carried, body.as_ref().map_or(0, Bytes::len)) {
             let status = refusal.status.as_u16();
             carried.broken_off = Some(refusal);
@@ -252,12 +258,6 @@ impl ProxyHttp for Carrier {
         if carried.came > self.0.limits.body {
             // Said without a length, by HTTP/2; the guard of HTTP/1 has counted already.
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is larger than this gateway takes").into_down());
-        }
-        if let Some(peeked) = carried.peeked.take() {
-            let rest = body.take().unwrap_or_default();
-            let mut whole = BytesMut::from(peeked);
-            whole.extend_from_slice(&rest);
-            *body = Some(whole.freeze());
         }
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             // By HTTP/2 a body may end with an empty frame. Pingora would write it as the last chunk, and then the last chunk:

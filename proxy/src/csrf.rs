@@ -164,8 +164,9 @@ async fn find(session: &mut Session, carried: &mut Carried, form: Form, field: F
     }
     session.enable_retry_buffering();
     let mut seen = BytesMut::from(session.get_retry_buffer().unwrap_or_default().as_ref());
+    let mut ended = false;
     let found = loop {
-        let whole = session.is_body_done();
+        let whole = ended || session.is_body_done();
         if let Some(token) = form.token(field, &seen, whole) {
             break Some(token);
         }
@@ -175,7 +176,8 @@ async fn find(session: &mut Session, carried: &mut Carried, form: Form, field: F
         }
         match session.read_request_body().await {
             Ok(Some(chunk)) => seen.extend_from_slice(&chunk),
-            Ok(None) => {}
+            // By HTTP/2, trailers may follow, which nobody reads here: the body does not count as done then.
+            Ok(None) => ended = true,
             Err(_) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "body", "the request body could not be read")),
         }
     };

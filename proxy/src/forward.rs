@@ -56,23 +56,19 @@ impl Peer {
     }
 
     /// The address that a request comes from: the connection's or, of those that trusted proxies name, the last one that is
-    /// none of theirs.
+    /// none of theirs. `None`: from this machine, as far as anybody says.
     pub(crate) fn client(&self, gateway: &Inner, asked: &Asked) -> Option<IpAddr> {
-        let mut client = self.address?;
-        if !self.trusted {
-            return Some(client);
+        let lines = asked.headers().get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
+        let hops = lines.flat_map(|line| line.rsplit(',')).map(str::trim).filter(|hop| !hop.is_empty());
+        // What cannot be read was said by the one before it, whom nobody has to believe.
+        let mut hops = hops.map_while(|hop| Some(hop.trim_matches(['[', ']']).parse::<IpAddr>().ok()?.to_canonical()));
+        let mut client = self.address;
+        while client.map_or(gateway.trusts_local, |address| gateway.trusts(address))
+            && let Some(before) = hops.next()
+        {
+            client = Some(before);
         }
-        let lines = asked.headers().get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
-        let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|hop| !hop.is_empty()).collect();
-        for hop in hops.into_iter().rev() {
-            // What cannot be read was said by the one before it, whom nobody has to believe.
-            let Ok(address) = hop.trim_matches(['[', ']']).parse::<IpAddr>() else { break };
-            client = address.to_canonical();
-            if !gateway.trusts(client) {
-                break;
-            }
-        }
-        Some(client)
+        client
     }
 
     /// The address that a request began at: the first that the upstream is told.
@@ -135,7 +131,7 @@ pub(crate) fn identify<E>(
     upstream: &str,
     mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let of_session = |name: &str| side == Side::Modern && gateway.callers.session_cookies().any(|session| session == name);
+    let of_session = |name: &str| side == Side::Modern && gateway.callers.hides(name);
     let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || of_session(name);
     set(header::HeaderName::from_static(marker::HEADER), None)?;
     // What modern gets is always put together anew. So are several lines, which servers join in different ways.
@@ -240,19 +236,6 @@ fn says_whence(name: &str, trusted: bool) -> bool {
 pub(crate) fn request_id(peer: &Peer, asked: &Asked, new: uuid::Uuid) -> String {
     let sane = |id: &&str| (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     asked.header("x-request-id").filter(|_| peer.trusted).filter(sane).map_or_else(|| new.to_string(), ToOwned::to_owned)
-}
-
-/// The address of the client: the last hop that is no trusted proxy.
-pub(crate) fn client(gateway: &Inner, peer: &Peer, asked: &Asked) -> Option<IpAddr> {
-    let lines = asked.headers().get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
-    let mut hops = lines.flat_map(|line| line.rsplit(',')).map_while(|hop| Some(hop.trim().parse::<IpAddr>().ok()?.to_canonical()));
-    let mut address = peer.address;
-    while address.map_or(gateway.trusts_local, |address| gateway.trusts(address))
-        && let Some(before) = hops.next()
-    {
-        address = Some(before);
-    }
-    address
 }
 
 /// Whether the client used https: as a trusted proxy says, or as the connection is.

@@ -37,6 +37,9 @@ use crate::forward::Peer;
 pub(crate) use self::login::{By, Identity, Login, User};
 pub(crate) use self::outgoing::connector;
 
+/// The cookies of sessions in Django and in Flask, unless their settings say otherwise.
+const USUAL_SESSIONS: [&str; 2] = ["sessionid", "session"];
+
 /// Whether sessions, users and keys can be read with a configuration: asks for some that need not exist. Reads only.
 ///
 /// # Errors
@@ -171,9 +174,18 @@ impl Callers {
         }
     }
 
-    /// The cookies by which callers are known, each once. Modern never sees them.
+    /// The cookies by which callers are known, each once.
     pub(crate) fn session_cookies(&self) -> impl Iterator<Item = &str> {
         self.cookies.iter().map(String::as_str)
+    }
+
+    /// Whether modern never sees a cookie: whoever has it *is* its user at the monolith. While no framework is configured, the
+    /// usual names are taken to be sessions.
+    pub(crate) fn hides(&self, cookie: &str) -> bool {
+        match self.cookies.is_empty() {
+            true => USUAL_SESSIONS.contains(&cookie),
+            false => self.cookies.iter().any(|session| session == cookie),
+        }
     }
 
     /// An answer was given: what it changes or ends must be looked up anew, or is worth nothing any more.

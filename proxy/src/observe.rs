@@ -11,7 +11,6 @@ use pingora::proxy::Session;
 
 use crate::carried::Carried;
 use crate::config::QueryTold;
-use crate::forward;
 use crate::gateway::Inner;
 use crate::metrics::{By, Requests, metrics};
 use crate::spans::{self, Kind, Span};
@@ -30,7 +29,7 @@ pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, 
     }
     if let Some(spans) = gateway.spans.as_ref().filter(|_| carried.trace.sampled) {
         end_try(carried, status.is_server_error());
-        let of_gateway = span(gateway, session, carried, took, status);
+        let of_gateway = span(session, carried, took, status);
         let mut all = std::mem::take(&mut carried.spans);
         all.push(of_gateway);
         spans.put(all);
@@ -71,7 +70,7 @@ fn line<'a>(
         time: at.rfc3339().into(),
         request_id: Cow::Borrowed(&carried.request_id),
         trace_id: format!("{:032x}", carried.trace.id).into(),
-        client: forward::client(gateway, &carried.peer, asked).map(|client| client.to_string().into()),
+        client: carried.client.map(|client| client.to_string().into()),
         method: Cow::Borrowed(&asked.method),
         host: Cow::Borrowed(&asked.host),
         path: Cow::Borrowed(&asked.path),
@@ -100,7 +99,7 @@ fn line<'a>(
 }
 
 /// The span of the gateway for a request.
-fn span(gateway: &Inner, session: &Session, carried: &Carried, took: Duration, status: StatusCode) -> Span {
+fn span(session: &Session, carried: &Carried, took: Duration, status: StatusCode) -> Span {
     let (asked, decision) = (&carried.asked, carried.decision.as_ref());
     let route = decision.and_then(|decision| decision.route.as_deref());
     let pattern = carried.route().map(|route| route.path.as_str());
@@ -115,7 +114,7 @@ fn span(gateway: &Inner, session: &Session, carried: &Carried, took: Duration, s
         ("ficus.because", because(carried).into()),
         ("ficus.fallback", spans::Value::Is(carried.fell_back)),
     ];
-    let client = forward::client(gateway, &carried.peer, asked).map(|client| client.to_string());
+    let client = carried.client.map(|client| client.to_string());
     let some = [
         ("client.address", client.as_deref()),
         ("http.route", pattern),

@@ -102,7 +102,7 @@ pub(crate) async fn receive(
     let Some((matched, plugins)) = matched.and_then(|matched| Some((matched, snapshot.rules.route(matched).plugins.clone()?))) else {
         return Ok(());
     };
-    let mut met = Met::new(plugins, matched, carried.peer.client(gateway, &carried.asked));
+    let mut met = Met::new(plugins, matched, carried.client);
     let walked = walk(gateway, carried, snapshot, &mut met).await;
     carried.met = Some(met);
     walked.map_err(|(kind, answer)| {

@@ -174,7 +174,7 @@ fn key(by: &HashBy, carried: &Carried) -> Option<String> {
         HashBy::User => carried.login.as_ref().and_then(|login| login.user()).map(|user| format!("user:{}", user.id)),
         HashBy::Cookie(name) => carried.asked.cookie(name).map(|value| format!("cookie:{value}")),
         HashBy::Header(name) => carried.asked.header(name).map(|value| format!("header:{value}")),
-        HashBy::Address => carried.peer.address.map(|address| format!("address:{address}")),
+        HashBy::Address => carried.client.map(|address| format!("address:{address}")),
     }
 }
 

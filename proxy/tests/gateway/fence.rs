@@ -4,13 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ficus_proxy::{HoldLimits, Upstream};
 use ficus_rules::wire::{ReportAnswer, Serving};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::Request;
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::support::{World, eventually, full, ramping, soaking};
+use super::http2::streaming;
+use super::support::{Body, World, eventually, full, ramping, soaking, streamed};
 
 fn fenced() -> Serving {
     Serving { fenced: true, ..ramping(100) }
@@ -136,11 +141,76 @@ async fn a_large_body_streams_through_after_a_hold() {
     let world = Arc::new(World::start().await);
     world.serve(fenced());
     let theirs = world.clone();
-    let body = super::support::streamed(8, 1 << 20, Duration::ZERO);
+    let body = streamed(8, 1 << 20, Duration::ZERO);
     let upload = tokio::spawn(async move { theirs.send("POST", "/api/v1/users/upload", &[], body).await });
     eventually("it is held", || world.users().held == 1).await;
     world.serve(soaking());
     assert_eq!(upload.await.unwrap().json()["size"].as_u64(), Some(8 << 20));
+}
+
+/// A gateway with one thread, which speaks HTTP/2 too, and holds writes.
+async fn multiplexed() -> World {
+    let world = World::with(|config| {
+        config.listeners[0].http2 = true;
+        config.threads = 1;
+    })
+    .await;
+    world.serve(fenced());
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_by_http_2_are_whole_after_a_hold() {
+    let trailed = || {
+        let trailers = hyper::HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+        let frames = [Ok(Frame::data(Bytes::from(vec![b'x'; 20_000]))), Ok(Frame::trailers(trailers))];
+        StreamBody::new(futures::stream::iter(frames)).boxed()
+    };
+    let all: [(&str, Body, usize); 5] = [
+        ("without a length", streamed(10, 10_000, Duration::ZERO), 100_000),
+        ("large, without a length", streamed(4, 1 << 20, Duration::ZERO), 4 << 20),
+        ("with a length", full(vec![b'x'; 50_000]), 50_000),
+        ("large, with a length", full(vec![b'x'; 1 << 20]), 1 << 20),
+        ("with trailers", trailed(), 20_000),
+    ];
+    for (what, body, size) in all {
+        let world = multiplexed().await;
+        let mut sender = streaming(&world).await;
+        sender.ready().await.unwrap();
+        let upload = tokio::spawn(sender.send_request(Request::post("http://a.test/api/v1/users/upload").body(body).unwrap()));
+        eventually("it is held", || world.users().held == 1).await;
+        // What the client has sent meanwhile is there, and nobody is kept busy by it.
+        for _ in 0..20 {
+            let other = tokio::time::timeout(Duration::from_secs(120), world.get("/one")).await;
+            assert_eq!(other.expect("the only thread is free").status, 200, "{what}");
+        }
+        world.serve(soaking());
+        let answer = upload.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
+        let told: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((told["size"].as_u64(), told["origin"].as_str()), (Some(size as u64), Some("users-service")), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_write_that_is_taken_back_by_http_2_is_never_sent() {
+    let world = multiplexed().await;
+    let bodies: [(&str, Body); 3] =
+        [("small", full("body")), ("large", full(vec![b'x'; 1 << 20])), ("endless", streamed(1 << 20, 1_000, Duration::from_millis(10)))];
+    for (what, body) in bodies {
+        let mut sender = streaming(&world).await;
+        sender.ready().await.unwrap();
+        let held = tokio::spawn(sender.send_request(Request::post(format!("http://a.test/api/v1/users/gone-{what}")).body(body).unwrap()));
+        eventually("it is held", || world.users().held == 1).await;
+        held.abort();
+        eventually(what, || world.users().held == 0).await;
+        // The connection is as good as before.
+        sender.ready().await.unwrap();
+        let other = sender.send_request(Request::get("http://a.test/one").body(full("")).unwrap()).await.unwrap();
+        assert_eq!(other.status().as_u16(), 200);
+    }
+    world.serve(soaking());
+    world.post("/api/v1/users/after").await;
+    assert_eq!(world.modern.seen("gone").len() + world.legacy.seen("gone").len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,3 +75,15 @@ async fn cookies_of_the_gateway_are_secure_when_the_client_came_by_https() {
         assert!(lines.iter().all(|line| line.contains("; Secure") == secure), "{lines:?}");
     }
 }
+
+/// Whoever has the cookie of a session is its user at the monolith, whether this gateway knows how to read it or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_new_service_gets_no_session_although_no_framework_is_configured() {
+    let world = World::start().await;
+    world.serve(soaking());
+    let cookies = [("cookie", "a=1; sessionid=s3cret; session=s3cret; b=2")];
+    world.send("GET", "/api/v1/users/", &cookies, full("")).await;
+    assert_eq!(world.modern.seen("/users/").remove(0).headers["cookie"], "a=1; b=2");
+    world.send("GET", "/page", &cookies, full("")).await;
+    assert_eq!(world.legacy.seen("/page").remove(0).headers["cookie"], "a=1; sessionid=s3cret; session=s3cret; b=2");
+}

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ficus_proxy::Listener;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::pki::{Authority, shake};
-use super::support::{World, ramping, soaking};
+use super::support::{Body, World, ramping, soaking};
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 type Sender = SendRequest<Full<Bytes>>;
 
@@ -29,6 +31,14 @@ fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>>
 async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> Response<Incoming> {
     sender.ready().await.unwrap();
     sender.send_request(request).await.unwrap()
+}
+
+/// A client whose bodies may be of any kind.
+pub async fn streaming(world: &World) -> SendRequest<Body> {
+    let stream = TokioIo::new(TcpStream::connect(world.address).await.unwrap());
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
 }
 
 async fn world() -> (World, Authority) {
@@ -126,16 +136,58 @@ async fn a_body_without_a_length_ends_at_the_limit() {
     })
     .await;
     world.serve(ramping(0));
-    let (mut sender, connection) = hyper::client::conn::http2::handshake::<_, _, super::support::Body>(
-        TokioExecutor::new(),
-        TokioIo::new(TcpStream::connect(world.address).await.unwrap()),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(connection);
+    let mut sender = streaming(&world).await;
     let body = super::support::streamed(200, 1_000, Duration::ZERO);
     let asked = Request::post("http://a.test/upload").body(body).unwrap();
     sender.ready().await.unwrap();
     assert_eq!(sender.send_request(asked).await.unwrap().status().as_u16(), 413);
     assert!(world.legacy.seen("/upload").iter().all(|seen| seen.size <= 100_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_answers_to_head_has_no_body() {
+    let world = World::with(|config| {
+        config.listeners[0].http2 = true;
+        config.public.health = Some("/health".into());
+    })
+    .await;
+    world.serve(ramping(0));
+    let mut sender = client(TcpStream::connect(world.address).await.unwrap()).await;
+    for (path, status) in [("/health", 200), ("/api/v1/users/%2e%2e/%2e%2e/x", 400)] {
+        let length = ask(&mut sender, request("GET", path, "")).await.into_body().collect().await.unwrap().to_bytes().len();
+        let answer = ask(&mut sender, request("HEAD", path, "")).await;
+        let told = answer.headers()["content-length"].to_str().unwrap().parse::<usize>().unwrap();
+        assert_eq!((answer.status().as_u16(), told.abs_diff(length) <= 8, length > 0), (status, true, true), "{path}: {told}, {length}");
+        assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+}
+
+/// Trailers of a request are not sent on. They must not keep anybody busy either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_with_trailers_ends_where_its_body_does() {
+    let world = World::with(|config| {
+        config.listeners[0].http2 = true;
+        config.threads = 1;
+    })
+    .await;
+    world.serve(soaking());
+    let secret = "abcdefghijklmnopqrstuvwxyz012345";
+    for (form, status) in [("a=1".to_owned(), 403), (format!("a=1&csrfmiddlewaretoken={secret}"), 200)] {
+        let size = form.len();
+        let trailers = hyper::HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
+        let frames = [Ok(Frame::data(Bytes::from(form))), Ok(Frame::trailers(trailers))];
+        let asked = Request::post("http://a.test/forms/x")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", format!("csrftoken={secret}"))
+            .body(StreamBody::new(futures::stream::iter(frames)).boxed())
+            .unwrap();
+        let mut sender = streaming(&world).await;
+        sender.ready().await.unwrap();
+        let answer = tokio::time::timeout(PATIENCE, sender.send_request(asked)).await.expect("it is answered").unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        let other = tokio::time::timeout(PATIENCE, world.get("/one")).await.expect("the only thread is free");
+        assert_eq!(other.status, 200);
+        let seen = world.modern.seen("/forms/x");
+        assert_eq!(seen.iter().map(|seen| seen.size).collect::<Vec<_>>(), if status == 200 { vec![size] } else { vec![] });
+    }
 }

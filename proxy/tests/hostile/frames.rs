@@ -153,7 +153,15 @@ fn what_passes() -> Vec<Case> {
             &["x-a: b"],
             &[],
         ),
-        passes("trailers", [post(&[], &[b"body", b"x"])[..].to_vec()].concat(), &["post /a http/1.1"], &[]),
+        passes(
+            "trailers",
+            {
+                let head = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[]));
+                [head, frame(DATA, 0, 1, b"body"), frame(HEADERS, BOTH, 1, &block(&[(b"x-sum", b"1")]))].concat()
+            },
+            &["post /a http/1.1", "transfer-encoding: chunked", "body", "0"],
+            &["x-sum"],
+        ),
         passes("a padded head", frame(HEADERS, BOTH | 8, 1, &[&[3], &with(&[])[..], &[0; 3]].concat()), &["get /a http/1.1"], &[]),
         passes("a fragment, which is no part of a path", get(&but(":path", b"/a#b", &[])), &["get /a http/1.1"], &["#"]),
         passes(

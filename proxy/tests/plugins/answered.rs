@@ -1,6 +1,9 @@
 //! Plugins that answer a request themselves: none of these must reach a server behind.
 
+use ficus_proxy::Listener;
 use ficus_rules::wire::FlagOverride;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use super::support::{World, full, ramping, streamed};
 use super::{serve, serve_with};
@@ -128,4 +131,32 @@ async fn a_body_may_be_so_large_whether_it_says_its_length_or_not() {
     let (fits, large) = (stream(4).await, stream(40).await);
     assert_eq!((fits.status, large.status), (200, 413));
     assert_eq!(large.json()["detail"], "what you send is larger than the 65536 bytes that are taken");
+}
+
+/// A proxy on the same machine that talks through a Unix socket: who called it has an address all the same.
+#[tokio::test]
+async fn behind_a_unix_socket_the_client_is_whom_a_trusted_proxy_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let address = format!("unix:{}", path.display());
+    let world = World::with(|config| {
+        config.listeners.push(Listener::plain(&address));
+        config.trusted_proxies = vec!["unix".to_owned(), "10.9.0.0/16".into()];
+    })
+    .await;
+    let rules = "[[route]]\npath = \"/not/{*rest}\"\n[route.plugins.ip]\ndeny = [\"192.0.2.0/24\"]\n\
+                 [[route]]\npath = \"/only/{*rest}\"\n[route.plugins.ip]\nallow = [\"192.0.2.0/24\"]\n";
+    serve(&world, rules, "", ramping(0));
+    let ask = async |path_asked: &str, hops: &str| {
+        let mut socket = UnixStream::connect(&path).await.unwrap();
+        let request = format!("GET {path_asked} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: {hops}\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for (hops, not, only) in [("192.0.2.7", "403", "200"), ("192.0.2.7, 10.9.0.1", "403", "200"), ("192.0.2.7, 203.0.113.1", "200", "403")]
+    {
+        assert_eq!((ask("/not/a", hops).await, ask("/only/a", hops).await), (not.to_owned(), only.to_owned()), "{hops}");
+    }
 }

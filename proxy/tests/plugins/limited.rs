@@ -1,7 +1,13 @@
 //! Limits of one gateway.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+
 use super::serve;
-use super::support::{World, full, ramping};
+use super::support::{World, full, ramping, soaking};
 
 const RULES: &str = "[[route]]\npath = \"/a/{*rest}\"\n[route.plugins.rate_limit]\nquotas = [\"3/h\"]\nby = [\"header:x-api-key\", \"address\"]\n\
                      [[route]]\npath = \"/b/{*rest}\"\n[route.plugins.rate_limit]\nquotas = [\"1/h\"]\nby = \"everybody\"\n[[route]]\npath = \"/free/{*rest}\"\n";
@@ -72,4 +78,26 @@ async fn the_rest_of_the_site_meets_plugins_by_a_route_for_all_of_it() {
     assert_eq!((first.status, first.side()), (200, "legacy"));
     assert_eq!(world.get("/").await.status, 429, "also the root");
     assert!(world.modern.seen("").is_empty());
+}
+
+/// What was read ahead, for the token that stands in a form, counts like the rest.
+#[tokio::test]
+async fn a_form_whose_token_was_looked_for_is_no_larger_than_others() {
+    let world = World::start().await;
+    serve(&world, "[[route]]\npath = \"/up/{*rest}\"\n[route.plugins.request_size]\nmax = \"100KiB\"\n", "", soaking());
+    let secret = "abcdefghijklmnopqrstuvwxyz012345";
+    let cookie = format!("csrftoken={secret}");
+    let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let form = |rest: usize| {
+        let first = Bytes::from(format!("a={}&", "x".repeat(59_000)));
+        let second = Bytes::from(format!("csrfmiddlewaretoken={secret}&b={}", "x".repeat(rest)));
+        let pieces = futures::stream::iter([first, second]);
+        let frames = futures::StreamExt::then(pieces, |piece| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(Frame::data(piece))
+        });
+        StreamBody::new(frames).boxed()
+    };
+    assert_eq!(world.send("POST", "/up/a", &headers, form(90_000)).await.status, 413);
+    assert_eq!(world.send("POST", "/up/a", &headers, form(30_000)).await.status, 200);
 }

@@ -59,3 +59,22 @@ async fn a_caller_stays_with_its_instance_and_moves_only_when_that_one_goes() {
         assert!(!seen.contains_key(&gone) && (*home == gone || seen.contains_key(home)), "{cookie}: {home}, now {seen:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_a_callers_address_is_its_own() {
+    let instances = [Instance::start().await, Instance::start().await, Instance::start().await];
+    let upstream = Upstream { balance: Balance::Hash(vec![HashBy::Address]), ..upstream(fixed(&instances.each_ref())) };
+    let world = super::support::World::with(|config| {
+        config.upstreams.insert("users-service".into(), upstream);
+        config.trusted_proxies = vec!["127.0.0.1".into()];
+    })
+    .await;
+    world.serve(soaking());
+    let mut used = std::collections::BTreeSet::new();
+    for caller in 0..24 {
+        let seen = spread(&world, 3, &[("x-forwarded-for", &format!("192.0.2.{caller}"))]).await;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        used.extend(seen.into_keys());
+    }
+    assert_eq!(used.len(), 3, "24 callers on three instances");
+}
