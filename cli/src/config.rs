@@ -4,6 +4,7 @@
 mod access;
 mod document;
 mod etcd;
+mod events;
 mod identity;
 mod listen;
 mod notify;
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// How to tell who calls.
     pub(crate) identity: ficus_proxy::Identity,
+    /// Where change events go, by name.
+    pub(crate) buses: BTreeMap<String, ficus_sync_agent::Bus>,
     /// Where an agent that runs alone shows its metrics, `host:port`.
     pub(crate) agent_listen: String,
     /// How often the agent looks at a source that cannot push.
@@ -234,6 +237,7 @@ impl Resolving<'_> {
             state: self.directory.join(admin.state),
             upstreams,
             identity,
+            buses: self.buses(&document.events),
             agent_listen: self.address(&agent.listen),
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,

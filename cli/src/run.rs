@@ -322,6 +322,7 @@ async fn agent(config: &Config) -> Result<Agent> {
         poll: config.agent_poll,
         batch_rows: config.agent_batch,
         copy_rows_per_second: config.agent_copy,
+        buses: config.buses.clone(),
         ..ficus_sync_agent::Config::new(&format!("{}-agent", config.gateway.name), databases)
     };
     let started = Agent::start(settings);
@@ -338,6 +339,7 @@ pub(crate) fn known(config: &Config) -> Known {
     Known {
         upstreams: config.upstreams.keys().cloned().collect(),
         counts_together: Some(config.gateway.redis.is_some()),
+        buses: Some(config.buses.keys().cloned().collect()),
         answered: config.gateway.public.paths(),
         ..Known::default()
     }

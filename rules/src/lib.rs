@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod claims;
 pub mod comparison;
 pub mod decide;
+pub mod event;
 pub mod finding;
 pub mod flag;
 pub mod gate;

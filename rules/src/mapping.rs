@@ -19,12 +19,15 @@ mod trial;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::EventMap;
+
 pub use self::cast::Loss;
 pub(crate) use self::cast::castable;
 pub(crate) use self::cast::{is_date, is_zone};
 pub(crate) use self::compile::carried;
 pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
+pub(crate) use self::plan::{Form as UuidForm, uuid as uuid_value};
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
 pub use self::trial::{Lost, key_of};
 
@@ -55,6 +58,8 @@ pub struct TableMap {
     pub zero_dates: ZeroDates,
     /// Which rows take part.
     pub rows: Rows,
+    /// Whom its changes are told.
+    pub events: Vec<EventMap>,
 }
 
 /// What becomes of `0000-00-00`, which MariaDB and MySQL take for a date, on modern.

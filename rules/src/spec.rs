@@ -2,13 +2,14 @@
 //! ([`crate::plan`]). Reports every error of every file at once. Does not read files: texts come in.
 //!
 //! 1. `source` and `fields` turn TOML into documents, and complain about keys, types and spellings;
-//! 2. `routes` (with `traffic`), `plugins`, `steps`, `gates`, `returns`, `tables`, `flags`, `tests` know one kind of section each;
+//! 2. `routes` (with `traffic`), `plugins`, `steps`, `gates`, `returns`, `tables`, `events`, `flags`, `tests` know one kind of section each;
 //! 3. `names` and `reach` look over all files: what is unknown, named twice, in a circle, never reached;
 //! 4. `expectations` runs the `[[test]]`s through [`crate::decide::decide`], once nothing else is wrong.
 
 mod capability;
 mod claims;
 mod document;
+mod events;
 mod expectations;
 mod fields;
 mod flags;
@@ -44,6 +45,8 @@ pub struct Known {
     pub upstreams: Vec<String>,
     /// Whether it names a Redis in which gateways count together; `None`: not known.
     pub counts_together: Option<bool>,
+    /// Names of its `[events.NAME]`; `None`: not known.
+    pub buses: Option<Vec<String>>,
     /// Paths that gateways answer by themselves.
     pub answered: Vec<String>,
     /// The time, for what speaks of a day; `None`: nobody asks.
@@ -104,6 +107,7 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
         steps::lint(capability, &report);
     }
     tables::lint(&documents, &report);
+    events::lint(&documents, known, &report);
     let rules = documents.resolve();
     if !report.has_errors() {
         expectations::run(&documents, &rules, &report);

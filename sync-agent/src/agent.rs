@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use crate::capability;
 use crate::engine;
 use crate::error::Error;
+use crate::events::Bus;
 use crate::quarantine;
 use crate::session::{Context, stopped};
 use crate::state::State;
@@ -34,6 +35,8 @@ pub struct Config {
     pub batch_rows: usize,
     /// Rows that the initial copy of a capability takes from its source in a second at most (default: as fast as it goes).
     pub copy_rows_per_second: Option<u64>,
+    /// Where events go, by the names that the rules have for it.
+    pub buses: BTreeMap<String, Bus>,
 }
 
 impl Config {
@@ -47,6 +50,7 @@ impl Config {
             poll: Duration::from_millis(10),
             batch_rows: 2_000,
             copy_rows_per_second: None,
+            buses: BTreeMap::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
 use crate::error::Error;
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Position, Rejected, Shared, Touched};
 use crate::quarantine;
-use crate::state::{Dirty, now};
+use crate::state::{Dirty, State, now};
 
 /// How often rows that hold a contested unique value are pulled into the batch, before rows are set aside.
 const ROUNDS: usize = 8;
@@ -20,6 +20,8 @@ pub(crate) struct Applier {
     pub(crate) sink: Shared,
     pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) direction: Direction,
+    /// Where its announcer is.
+    pub(crate) state: Arc<State>,
 }
 
 /// What came of a batch.
@@ -45,6 +47,8 @@ impl Applier {
         let mut also: Vec<Touched> = Vec::new();
         for round in 0.. {
             let (mut changes, aside) = self.map(&batch);
+            let announcer = &self.state.announcer;
+            announcer.announce(&self.plans, self.direction, &batch, &self.sink, &mut changes).await?;
             let taken_over = self.bury(&mut changes).await?;
             if taken_over.iter().any(|changes| !changes.upserts.is_empty()) {
                 // Ahead of the batch, so that nobody is in the way of who takes the row over: at the position before it.
@@ -52,6 +56,7 @@ impl Applier {
             }
             match self.sink.apply(&changes, batch.upto, effort, &aside).await? {
                 Applied::Done { rejected, quarantined } => {
+                    announcer.wrote(&changes);
                     self.tell(aside.iter().chain(&rejected));
                     let set_aside = !aside.is_empty() || !rejected.is_empty();
                     let rows = changes.iter().map(written).collect();
@@ -71,11 +76,11 @@ impl Applier {
         unreachable!("an isolated batch is never refused")
     }
 
-    /// Whether transactions may come in parts. What is marked instead of deleted has to be read first, and whoever reads does
-    /// not see the parts.
+    /// Whether transactions may come in parts. What is marked instead of deleted has to be read first, and so has what others
+    /// are told of; whoever reads does not see the parts.
     pub(crate) fn takes_parts(&self) -> bool {
         let target = self.direction.source().other();
-        self.sink.in_parts().is_some() && !self.plans.iter().any(|plan| plan.buries(target))
+        self.sink.in_parts().is_some() && !self.plans.iter().any(|plan| plan.buries(target) || !plan.events.is_empty())
     }
 
     /// Applies a transaction that comes in parts, from its first on, as one. `None`: something refused it and nothing is
@@ -192,7 +197,7 @@ pub(crate) fn rejected(plan: &Plan, direction: Direction, pair: usize, row: &Row
 
 /// Something to find a key by.
 #[derive(PartialEq, Eq, Hash)]
-enum Identity<'v> {
+pub(crate) enum Identity<'v> {
     Null,
     Int(i64),
     Real(u64),
@@ -200,7 +205,7 @@ enum Identity<'v> {
     Blob(&'v [u8]),
 }
 
-fn identity(key: &Value) -> Identity<'_> {
+pub(crate) fn identity(key: &Value) -> Identity<'_> {
     match key {
         Value::Null => Identity::Null,
         Value::Int(number) => Identity::Int(*number),

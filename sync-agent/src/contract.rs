@@ -7,7 +7,7 @@ use ficus_rules::mapping::{ColumnMap, ColumnSource, Plan, Row, TableMap, Value, 
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::port::{Applied, Changes, Copied, Effort, Engine, KeyRange, Left, Load, Piece, Position, Shared};
+use crate::port::{Applied, Changes, Copied, Effort, Engine, Event, KeyRange, Left, Load, Outgoing, Piece, Position, Shared};
 use crate::quarantine::{Image, Kept};
 
 /// Legacy has `item (id, name UNIQUE, kept)`, modern `things (id text key, legacy_id UNIQUE, title UNIQUE)`.
@@ -157,6 +157,55 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     ));
     assert_eq!(sink.set_aside(10).await.expect("asks"), []);
 
+    // Events are kept with their rows, or neither is; by bus, in order; of rows that are set aside none.
+    let told = |number: u64, id: i64, bus: &str| Event {
+        key: Value::Int(id),
+        outgoing: Outgoing {
+            number,
+            bus: bus.into(),
+            id: format!("{number:036}"),
+            kind: "thing.updated".into(),
+            subject: format!("it's {id}"),
+            body: format!("{{\"of\": {id}}}"),
+        },
+    };
+    let tell = async |upserts: Vec<Row>, events: Vec<Event>, effort| {
+        let changes = [Changes { upserts, events, ..Changes::default() }];
+        sink.apply(&changes, batch.upto, effort, &[]).await.expect("answers")
+    };
+    let kept = async |bus, at_most| sink.outbox(bus, at_most).await.expect("asks");
+    let numbers = async |bus| kept(bus, 10).await.iter().map(|event| event.number).collect::<Vec<_>>();
+    assert_eq!(sink.last_event().await.expect("asks"), 0);
+    let (one, two) = (told(1 << 50, 20, "bus"), told((1 << 50) + 1, 20, "other"));
+    let done = tell(vec![thing(20, "twenty")], vec![one.clone(), two.clone()], Effort::Plain).await;
+    assert!(matches!(done, Applied::Done { .. }), "{done:?}");
+    assert_eq!(kept("bus", 10).await, [one.outgoing]);
+    assert_eq!(kept("other", 10).await, [two.outgoing]);
+    let refused = tell(vec![thing(21, "one")], vec![told((1 << 50) + 2, 21, "bus")], Effort::Plain).await;
+    assert!(matches!(refused, Applied::Refused { .. }), "{refused:?}");
+    assert_eq!(numbers("bus").await, [1 << 50]);
+    let events = vec![told((1 << 50) + 3, 21, "bus"), told((1 << 50) + 4, 22, "bus")];
+    let done = tell(vec![thing(21, "one"), thing(22, "twenty-two")], events, Effort::Isolated).await;
+    assert!(matches!(&done, Applied::Done { rejected, .. } if rejected.len() == 1), "{done:?}");
+    assert_eq!(numbers("bus").await, [1 << 50, (1 << 50) + 4]);
+    assert!(matches!(tell(vec![thing(21, "free")], Vec::new(), Effort::Isolated).await, Applied::Done { quarantined: 0, .. }));
+    assert_eq!((sink.waiting("bus").await.expect("asks"), sink.last_event().await.expect("asks")), (2, (1 << 50) + 4));
+    assert_eq!(kept("bus", 1).await.len(), 1);
+    sink.sent("bus", 1 << 50).await.expect("forgets");
+    assert_eq!((numbers("bus").await, numbers("other").await), (vec![(1 << 50) + 4], vec![(1 << 50) + 1]));
+    // What is read at once is bounded in bytes, and never nothing.
+    let large = |number: u64| {
+        let mut event = told(number, 22, "bus");
+        event.outgoing.body = "x".repeat(3 << 20);
+        event
+    };
+    let three = ((1 << 50) + 5..(1 << 50) + 8).map(large).collect();
+    assert!(matches!(tell(vec![thing(22, "large")], three, Effort::Plain).await, Applied::Done { .. }));
+    assert_eq!(numbers("bus").await.len(), 3, "less than 4 MiB before the last");
+    sink.sent("bus", u64::MAX >> 1).await.expect("forgets");
+    sink.sent("other", u64::MAX >> 1).await.expect("forgets");
+    assert_eq!(sink.last_event().await.expect("asks"), 0);
+
     // The agent's writes are no changes.
     assert_eq!(sink.read(quiet, 10, &[]).await.expect("reads").touched, []);
 
@@ -218,6 +267,7 @@ async fn side(bed: &dyn Bed, side: Side) -> Shared {
 
 async fn plans(bed: &dyn Bed) -> Vec<Plan> {
     let map = TableMap {
+        events: Vec::new(),
         source: "contract.toml:1".into(),
         legacy: "item".into(),
         modern: "things".into(),

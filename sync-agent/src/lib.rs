@@ -11,7 +11,7 @@
 //! 3. its [`ficus_rules::mapping::Plan`] maps it to the other side ([`apply`]);
 //! 4. it is written together with the position and the mark that keeps it from flowing back; what a constraint refuses
 //!    is set aside with its reason, and tried again with the next change of its key;
-//! 5. only then the source is told, and prunes its log.
+//! 5. only then the source is told, and prunes its log; and other services, if the rules say so ([`events`]).
 //!
 //! Before anything, [`preflight`] looks whether it could go well, and creates nothing.
 //!
@@ -32,6 +32,7 @@ mod contract;
 mod crash;
 mod engine;
 mod error;
+mod events;
 mod freshness;
 mod isolate;
 mod mariadb;
@@ -49,3 +50,4 @@ mod verify;
 pub use agent::{Agent, Config, Resolved};
 pub use engine::{Address, KNOWN, address, speaks};
 pub use error::Error;
+pub use events::{Bus, check_bus};

@@ -28,6 +28,7 @@ mod event;
 mod follow;
 mod image;
 mod objects;
+mod outbox;
 mod parts;
 mod read;
 mod refusal;

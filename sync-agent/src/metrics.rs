@@ -63,6 +63,24 @@ pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(opts, &["capability", "table"]))
 });
 
+/// Events that a bus has confirmed.
+pub(crate) static EVENTS_SENT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_events_sent_total", "Change events that a bus has confirmed");
+    registered(IntCounterVec::new(opts, &["capability", "bus"]))
+});
+
+/// Events that wait for a bus.
+pub(crate) static EVENTS_WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_events_waiting", "Change events that a bus has not confirmed; while it takes them, of those at hand");
+    registered(IntGaugeVec::new(opts, &["capability", "bus"]))
+});
+
+/// Age of the oldest event that waits for a bus.
+pub(crate) static EVENTS_LAG: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_events_lag_seconds", "Age of the oldest change event that a bus has not confirmed");
+    registered(GaugeVec::new(opts, &["capability", "bus"]))
+});
+
 /// Rows set aside.
 pub(crate) static QUARANTINED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_quarantined_rows", "Rows set aside because they could not be applied");

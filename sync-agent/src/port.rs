@@ -106,7 +106,38 @@ pub struct Changes {
     pub fresh: usize,
     /// Keys that shall not be.
     pub deletes: Vec<Value>,
+    /// What others are told of it, kept in the outbox with the rows.
+    pub events: Vec<Event>,
 }
+
+/// An event of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The row's key: what is set aside is not told.
+    pub key: Value,
+    /// What is kept.
+    pub outgoing: Outgoing,
+}
+
+/// An event, as the outbox keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its place among all events of the capability.
+    pub number: u64,
+    /// Where it goes.
+    pub bus: String,
+    /// What it is known by when it comes twice.
+    pub id: String,
+    /// Its type: `user.updated`.
+    pub kind: String,
+    /// Whom it is about: the order of these is kept.
+    pub subject: String,
+    /// The whole event, as JSON.
+    pub body: String,
+}
+
+/// Bytes of events that are read from an outbox at once, unless the first has more.
+pub const OUTBOX: i64 = 4 << 20;
 
 /// A row that could not be applied.
 #[derive(Debug, Clone)]
@@ -341,7 +372,7 @@ pub trait Sink: Reader {
     /// Refuses when the stream came from another database than `source_id`.
     async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error>;
 
-    /// Rows, position and quarantine in one transaction.
+    /// Rows, position, quarantine and outbox in one transaction.
     async fn apply(&self, changes: &[Changes], position: Position, effort: Effort, aside: &[Rejected]) -> Result<Applied, Error>;
 
     /// Begins to write a transaction in parts, where the engine can; it does nothing before the first.
@@ -381,6 +412,18 @@ pub trait Sink: Reader {
     /// The newest rows that are set aside, at most so many, newest first. An image that is too
     /// large to be shown stays where it is.
     async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
+
+    /// The oldest events that wait for a bus, in their order: at most so many, of [`OUTBOX`] bytes.
+    async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error>;
+
+    /// The bus has those up to a number: they are forgotten.
+    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error>;
+
+    /// How many wait for a bus.
+    async fn waiting(&self, bus: &str) -> Result<u64, Error>;
+
+    /// The highest number of an event that waits for whichever bus; 0: none does.
+    async fn last_event(&self) -> Result<u64, Error>;
 
     /// The highest number that the pair's sequence has given out, or that a row bears.
     async fn sequence(&self, pair: usize) -> Result<i64, Error>;

@@ -26,6 +26,7 @@ mod findings;
 mod fold;
 mod long;
 mod objects;
+mod outbox;
 mod parts;
 mod pgoutput;
 mod prepare;

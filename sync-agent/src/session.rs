@@ -1,6 +1,7 @@
 //! One capability between two errors: both databases open, streams running, wishes carried out. Whoever wants something
 //! else (another rule set, a changed schema, a stop) ends the session and begins another.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::busy::Lookout;
 use crate::crash;
 use crate::engine::open;
 use crate::error::Error;
+use crate::events::Publisher;
 use crate::metrics;
 use crate::port::{Checkpoint, Direction, Engine, Position, Shared};
 use crate::state::State;
@@ -231,6 +233,8 @@ impl Session<'_> {
     /// Starts both streams, and the comparison of what capture may have missed.
     async fn stream(&mut self, forward: Position, reverse: Position, wish: &CapabilityOrders) -> Result<(), Error> {
         self.streaming = true;
+        // Before any event is made: a stream that runs makes some.
+        self.state().announcer.begin([&self.legacy, &self.modern]).await?;
         self.state().update(|report| {
             report.backfill.complete = true;
             report.trouble = None;
@@ -253,6 +257,7 @@ impl Session<'_> {
                 sink: Arc::clone(self.side(direction.source().other())),
                 plans: Arc::clone(&self.plans),
                 direction,
+                state: Arc::clone(&self.context.state),
             };
             let stream = Stream {
                 parts: applier.takes_parts(),
@@ -265,6 +270,7 @@ impl Session<'_> {
             };
             self.streams.spawn(stream.run());
         }
+        self.publish();
         let lookout = Lookout {
             legacy: Arc::clone(&self.legacy),
             modern: Arc::clone(&self.modern),
@@ -273,6 +279,21 @@ impl Session<'_> {
         };
         self.tasks.spawn(async move { match lookout.run().await {} });
         Ok(())
+    }
+
+    /// Starts what carries events to each bus that the rules name.
+    fn publish(&mut self) {
+        let buses: BTreeSet<&String> = self.plans.iter().flat_map(|plan| &plan.events).map(|event| &event.bus).collect();
+        self.state().note(|report| report.events.retain(|bus, _| buses.contains(bus)));
+        for name in buses {
+            let publisher = Publisher {
+                name: name.clone(),
+                bus: self.context.config.buses.get(name).cloned(),
+                sinks: [Arc::clone(&self.legacy), Arc::clone(&self.modern)],
+                state: Arc::clone(&self.context.state),
+            };
+            self.tasks.spawn(async move { publisher.run().await.map(|never| match never {}) });
+        }
     }
 
     /// Looks whether the source still has everything after a position. It has not when the target was put back from a

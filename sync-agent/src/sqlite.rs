@@ -18,6 +18,7 @@ mod catalog;
 mod control;
 mod findings;
 mod objects;
+mod outbox;
 mod parts;
 mod read;
 mod schema;

@@ -11,6 +11,7 @@ use ficus_rules::wire::{CapabilityReport, EndReport, MarkEnd, SetAside, StreamRe
 use ficus_rules::{Side, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use crate::events::Announcer;
 use crate::metrics;
 use crate::port::{Direction, Position, Touched};
 
@@ -32,6 +33,8 @@ pub(crate) struct State {
     quarantined: Mutex<(u64, u64)>,
     aside: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     turns: Mutex<HashMap<Side, i64>>,
+    /// Numbers what others are told of both directions.
+    pub(crate) announcer: Announcer,
     changed: watch::Sender<u64>,
 }
 
@@ -108,6 +111,7 @@ impl State {
             quarantined: Mutex::default(),
             aside: Mutex::default(),
             turns: Mutex::default(),
+            announcer: Announcer::new(),
             changed,
         }
     }

@@ -44,6 +44,7 @@ CREATE TABLE seq_users (id INTEGER PRIMARY KEY AUTOINCREMENT); CREATE TABLE seq_
 
 fn tables() -> Vec<TableMap> {
     let map = |legacy: &str, modern: &str, sequence: &str, columns: &[(&str, &str, &str)]| TableMap {
+        events: Vec::new(),
         source: format!("users.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

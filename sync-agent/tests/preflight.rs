@@ -55,6 +55,7 @@ fn uuid(modern: &str, column: &str, of: &str) -> ColumnMap {
 
 fn maps() -> Vec<TableMap> {
     let map = |legacy: &str, modern: &str, columns: Vec<ColumnMap>| TableMap {
+        events: Vec::new(),
         source: format!("users.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

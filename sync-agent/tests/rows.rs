@@ -22,6 +22,7 @@ fn map(modern: &str, kind: i64) -> TableMap {
         ("dead", ColumnSource::Constant(Value::Int(0))),
     ];
     TableMap {
+        events: Vec::new(),
         source: "users.toml:1".into(),
         legacy: "item".into(),
         modern: modern.into(),

@@ -48,6 +48,7 @@ CREATE TABLE seq_notes (id INTEGER PRIMARY KEY AUTOINCREMENT);
 
 fn map(legacy: &str, modern: &str, sequence: Option<&str>, columns: Vec<(&str, ColumnSource)>) -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: format!("users.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

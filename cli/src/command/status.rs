@@ -157,6 +157,11 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
             let _ = writeln!(text, "    {writer}");
         }
     }
+    for (bus, events) in capability.agent.iter().flat_map(|agent| &agent.events) {
+        if let Some(trouble) = &events.trouble {
+            let _ = writeln!(text, "  {} events wait for {bus}: {trouble}", events.waiting);
+        }
+    }
     if let Some(trouble) = &capability.trouble {
         let _ = writeln!(text, "  trouble: {trouble}");
     }

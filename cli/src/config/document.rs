@@ -3,6 +3,7 @@
 mod access;
 mod cache;
 mod etcd;
+mod events;
 mod identity;
 mod limits;
 mod listen;
@@ -21,6 +22,7 @@ use toml::Spanned;
 pub(super) use access::{Tls, Token};
 pub(super) use cache::Cache;
 pub(super) use etcd::Etcd;
+pub(super) use events::Events;
 pub(super) use identity::{Ask, Django, Flask, Identity, Jwt, Users};
 pub(super) use limits::Limits;
 pub(super) use listen::{Certificate, Listener};
@@ -41,6 +43,8 @@ pub(super) struct Document {
     pub(super) upstream: BTreeMap<Spanned<String>, Upstream>,
     #[serde(default)]
     pub(super) identity: Identity,
+    #[serde(default)]
+    pub(super) events: BTreeMap<Spanned<String>, Events>,
 }
 
 /// `[gateway]`

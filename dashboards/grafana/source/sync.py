@@ -43,7 +43,18 @@ def rows_applied():
     ]
 
 
+def events():
+    by_bus = "max by (bus)"
+    return [
+        curves("Events that wait", "Age of the oldest change event that a bus has not confirmed. The rows themselves do not wait for it.", "s",
+               query(f"{by_bus} (ficus_events_lag_seconds{{{MINE}}})", "{{bus}}"), none="nobody is told"),
+        curves("Events sent", "Change events that a bus has confirmed; and how many of those at hand it has not.", "short",
+               query(f"sum by (bus) (rate(ficus_events_sent_total{{{MINE}}}[$__rate_interval]))", "{{bus}}, a second"),
+               query(f"{by_bus} (ficus_events_waiting{{{MINE}}})", "{{bus}}, waiting"), none="nobody is told"),
+    ]
+
+
 def make():
-    rows = [("Health", health()), ("Lag", lag()), ("Rows", rows_applied())]
+    rows = [("Health", health()), ("Lag", lag()), ("Rows", rows_applied()), ("Events", events())]
     text = "Rows of one capability between both databases: lag, throughput, drift, and what could not be applied."
     return dashboard("ficus-sync", "Ficus: sync", text, [CAPABILITY], transitions(MINE), rows)

@@ -2,6 +2,7 @@
 //! error at once, each with its remedy. Does not look at rows.
 
 mod documents;
+mod events;
 
 use std::collections::BTreeMap;
 
@@ -101,6 +102,7 @@ impl<'a> Pair<'a> {
             });
         }
         let modern_columns: Vec<String> = columns.iter().map(|column| column.modern.clone()).collect();
+        let events = if rules.len() == columns.len() { self.events(&modern_columns, &rules) } else { Vec::new() };
         self.nothing_left(legacy, &legacy_columns, modern, &modern_columns);
         if self.errors.len() > before {
             return None;
@@ -127,6 +129,7 @@ impl<'a> Pair<'a> {
             moved: plan::moved(&rules),
             sequence: map.sequence.clone(),
             losses: std::mem::take(&mut self.losses),
+            events,
             rules,
         })
     }

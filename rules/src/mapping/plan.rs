@@ -6,6 +6,8 @@ use crate::mapping::pack::{self, Field};
 use crate::mapping::rows::Graves;
 use uuid::Uuid;
 
+use crate::event::EventPlan;
+
 use crate::mapping::{Value, uuid_in};
 
 /// How one pair of tables is read, written and mapped. Made by [`super::compile()`].
@@ -23,6 +25,8 @@ pub struct Plan {
     pub sequence: Option<String>,
     /// What does not survive the way to the other side, column by column.
     pub losses: Vec<Loss>,
+    /// Whom its changes are told.
+    pub events: Vec<EventPlan>,
     pub(super) rules: Vec<Rule>,
     /// Columns of legacy, by index, that have one value.
     pub(super) fixed: Vec<(usize, Value)>,
@@ -177,7 +181,7 @@ pub(super) struct Document {
 
 /// How a column keeps a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Lower case with hyphens.
     Text,
     /// Lower case without.
@@ -341,7 +345,7 @@ impl Plan {
     }
 }
 
-fn uuid(namespace: &Uuid, id: i64, form: Form) -> Value {
+pub(crate) fn uuid(namespace: &Uuid, id: i64, form: Form) -> Value {
     let uuid = uuid_in(namespace, id);
     match form {
         Form::Text => Value::Text(uuid.to_string()),

@@ -23,6 +23,7 @@ fn uuid(column: &str, of: &str) -> ColumnSource {
 
 fn table(legacy: &str, modern: &str, columns: Vec<ColumnMap>) -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: "users.toml:1".to_owned(),
         legacy: legacy.to_owned(),
         modern: modern.to_owned(),

@@ -136,6 +136,7 @@ mod tests {
         );
         let at = ColumnSource::Local { column: "at".into(), zone: "Europe/Berlin".into() };
         let map = TableMap {
+            events: Vec::new(),
             source: "x.toml:1".into(),
             legacy: "a".into(),
             modern: "b".into(),

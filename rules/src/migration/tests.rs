@@ -36,6 +36,7 @@ pub(crate) fn percent(n: u32) -> Share {
 pub(crate) fn plan() -> Capability {
     let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve, windows: vec![] };
     let table = TableMap {
+        events: Vec::new(),
         source: "users.toml:70".into(),
         legacy: "accounts_customuser".into(),
         modern: "users".into(),

@@ -36,6 +36,7 @@ struct World {
 impl World {
     fn new() -> World {
         let map = TableMap {
+            events: Vec::new(),
             source: "users.toml:9".into(),
             legacy: "accounts_staff".into(),
             modern: "profiles".into(),

@@ -6,7 +6,8 @@ use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
-use super::{claims, gates, plugins, returns, routes, steps, tables, tests};
+use super::{claims, events, gates, plugins, returns, routes, steps, tables, tests};
+use crate::mapping::TableMap;
 use crate::plan::{Capability, Route, Unit};
 
 /// The cookie by which Django knows a session.
@@ -28,6 +29,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let gates = gates::read(&mut file);
     let returns = returns::read(&mut file);
     let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
+    let events = file.tables("event", "[[event]]").into_iter().filter_map(events::read).collect();
     let tests = file.tables("test", "[[test]]").into_iter().filter_map(tests::read).collect();
     file.finish();
 
@@ -61,6 +63,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         returns,
         leniency: gates.leniency,
         tables,
+        events,
         tests,
     })
 }
@@ -85,10 +88,16 @@ impl CapabilityDocument {
             gates: self.gates.clone(),
             windows: self.windows.clone(),
             returns: self.returns.clone(),
-            tables: self.tables.iter().map(|table| table.map.clone()).collect(),
+            tables: self.tables.iter().map(|table| self.with_events(&table.map)).collect(),
             leniency: self.leniency.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),
         }
+    }
+
+    /// A pair with the events that tell of its modern table.
+    fn with_events(&self, pair: &TableMap) -> TableMap {
+        let events = self.events.iter().filter(|event| event.map.table == pair.modern).map(|event| event.map.clone()).collect();
+        TableMap { events, ..pair.clone() }
     }
 
     /// Its routes with their plugins. A limit of a route counts by its path, and by its place among those with that path.

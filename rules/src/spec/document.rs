@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
+use super::events::EventDocument;
 use super::fields::Fields;
 use super::flags::FlagDocument;
 use super::plugins::PluginsDocument;
@@ -54,6 +55,7 @@ pub(super) struct CapabilityDocument {
     pub(super) returns: Return,
     pub(super) leniency: Leniency,
     pub(super) tables: Vec<TableDocument>,
+    pub(super) events: Vec<EventDocument>,
     pub(super) tests: Vec<Located<RouteTest>>,
 }
 

@@ -44,6 +44,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
     let (columns, places) = columns.into_iter().map(|column| (column.value, column.at)).unzip();
     let values = |names: Vec<Located<String>>| names.into_iter().map(|name| name.value).collect();
     let map = TableMap {
+        events: Vec::new(),
         source: at.source(),
         legacy: legacy?.value,
         modern: modern?.value,
@@ -210,7 +211,7 @@ fn zero_dates(section: &Fields<'_>, policy: Located<String>) -> ZeroDates {
     }
 }
 
-fn identifier(section: &Fields<'_>, name: &Located<String>) -> bool {
+pub(super) fn identifier(section: &Fields<'_>, name: &Located<String>) -> bool {
     let fine =
         name.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !name.value.is_empty() && name.value.len() <= 63;
     if !fine {

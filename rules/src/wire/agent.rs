@@ -59,6 +59,9 @@ pub struct CapabilityReport {
     /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
     #[serde(default)]
     pub busy: Option<String>,
+    /// Change events that wait, by the bus that they wait for.
+    #[serde(default)]
+    pub events: BTreeMap<String, EventsReport>,
     /// Who was refused by a fenced database, of the sides whose engines tell.
     #[serde(default)]
     pub strays: Vec<Strays>,
@@ -83,6 +86,15 @@ pub struct Strays {
     pub refused: u64,
     /// Sessions that were refused and are still there, in words: role, application, address, last statement without values.
     pub writers: Vec<String>,
+}
+
+/// What waits for one bus.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsReport {
+    /// Events that it has not taken, while it is in trouble; 0 while it takes them.
+    pub waiting: u64,
+    /// Why it does not take them.
+    pub trouble: Option<String>,
 }
 
 /// Progress of the initial copy.

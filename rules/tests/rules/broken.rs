@@ -157,6 +157,39 @@ const BODIES: &[(&str, &str)] = &[
     ("[gate.parity]\nmax_drift_rows = -1 #!", "not a whole number from 0 on"),
     ("[gate.lag]\nmax = \"2 seconds\" #!", "not a duration"),
     // Tables.
+    // Events.
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]]\ntable = \"bb\" #!\nto = \"bus\"\nupdated = \"b.updated\"",
+        "no `[[table]]` of this capability has the modern table `bb`",
+    ),
+    ("[[event]]\ntable = \"b\" #!\nto = \"bus\"\nupdated = \"b.updated\"", "no `[[table]]` of this capability has the modern table `b`"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]] #!\nto = \"bus\"\nupdated = \"b.updated\"", "[[event]] has no `table`"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]] #!\ntable = \"b\"\nupdated = \"b.updated\"", "[[event]] has no `to`"),
+    ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]] #!\ntable = \"b\"\nto = \"bus\"", "an event without a type tells nothing"),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]]\ntable = \"b\"\nto = \"bus\"\nupdated = \"b..updated\" #!",
+        "`b..updated` cannot name an event",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]]\ntable = \"b\"\nto = \"bus\"\nchanged = \"b.updated\" #!\nupdated = \"b\"",
+        "`changed` is not a key of [[event]]",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]]\ntable = \"b\"\nto = \"bus\"\nupdated = \"b.updated\"\nsubject = \"email\" #!",
+        "`email` cannot be told of a row that is deleted",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[event]]\ntable = \"b\"\nto = \"bus\"\nupdated = \"b.updated\"\ncolumns = [\"*\"] #!",
+        "cannot name a table or column",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid5\" }\nk = { constant = \"1\" }\n[[table]]\nlegacy = \"c\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid5\" }\nk = { constant = \"2\" }\n[[event]]\ntable = \"b\" #!\nto = \"bus\"\nupdated = \"b.updated\"",
+        "their keys may be the same",
+    ),
+    (
+        "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid5\" }\nk = { constant = \"1\" }\n[[table]]\nlegacy = \"c\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid5\" }\nk = { constant = \"2\" }\n[[event]]\ntable = \"b\"\nto = \"bus\"\nupdated = \"b.updated\"\nsubject = \"k\" #!",
+        "`k` cannot be told",
+    ),
     ("[[table]] #!\nmodern = \"users\"", "[[table]] has no `legacy`"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b; drop\" #!", "cannot name a table or column"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nid = { from = \"id\", as = \"uuid4\" } #!", "`as` is \"uuid4\""),
@@ -275,6 +308,23 @@ fn a_route_that_no_request_reaches_because_the_gateway_answers_itself_is_refused
     assert!(taken("/users/healthy").is_ok(), "beside `/users/{{*rest}}`, which takes it among others");
     let why = taken("/users/health").expect_err("it hides routes");
     assert!(why.starts_with("users.toml:9:1: error: ") && why.contains("the gateway answers `/users/health` itself"), "{why}");
+}
+
+#[test]
+fn an_event_goes_to_a_bus_that_there_is() {
+    let event = "[[table]]\nlegacy = \"u\"\nmodern = \"users\"\n[[event]]\ntable = \"users\"\nto = \"bus\"\nupdated = \"user.updated\"\n";
+    let file = RuleFile { name: "users.toml".to_owned(), text: format!("{FINE}{event}") };
+    let with = |buses: &[&str]| {
+        let known = Known { buses: Some(buses.iter().map(|&bus| bus.to_owned()).collect()), ..Known::default() };
+        load(std::slice::from_ref(&file), &known).map_err(|complaints| complaints[0].to_string())
+    };
+    let events = with(&["bus", "other"]).expect("it is there").rules.capabilities["users"].tables[0].events.clone();
+    assert_eq!((events[0].bus.as_str(), events[0].types.updated.as_deref()), ("bus", Some("user.updated")));
+    assert_eq!((events[0].columns.len(), events[0].types.deleted.as_deref()), (0, None), "nothing is told unasked");
+    for (buses, hint) in [(&["buss"][..], "did you mean `buss`?"), (&[], "add it, with its `url`")] {
+        let why = with(buses).expect_err("it is not there");
+        assert!(why.contains("ficus.toml has no [events.bus]") && why.contains(hint), "{why}");
+    }
 }
 
 #[test]

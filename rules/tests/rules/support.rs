@@ -67,6 +67,7 @@ pub fn route(path: &str) -> Route {
 
 pub fn table() -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: "test.toml:70".to_owned(),
         legacy: "accounts_customuser".to_owned(),
         modern: "users".to_owned(),

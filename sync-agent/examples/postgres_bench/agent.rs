@@ -152,6 +152,7 @@ async fn hold() -> Result<()> {
 /// The mappings.
 fn tables(map: &str) -> Result<Vec<TableMap>> {
     let pair = |legacy: &str, modern: &str, modern_key: &str, columns: Vec<ColumnMap>| TableMap {
+        events: Vec::new(),
         source: format!("bench.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

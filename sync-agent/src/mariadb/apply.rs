@@ -21,7 +21,7 @@ use super::{Endpoint, Pair, refusal};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched};
 use crate::quarantine::{self, Image, Kept};
 use crate::verify;
 
@@ -221,6 +221,7 @@ impl Endpoint {
         };
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
         let quarantined = self.quarantine(&mut conn, changes, &all).await?;
+        self.tell(&mut conn, changes, &rejected).await?;
         crash::point("after_apply_before_commit");
         self.commit(conn).await.map_err(Ended::Error)?;
         self.quarantined.store(quarantined, Ordering::Release);
@@ -490,6 +491,22 @@ impl Sink for Endpoint {
             there: Image::read(there, there_text),
         };
         Ok(rows.into_iter().map(kept).collect())
+    }
+
+    async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error> {
+        self.kept_events(bus, at_most).await
+    }
+
+    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error> {
+        self.forget_events(bus, upto).await
+    }
+
+    async fn waiting(&self, bus: &str) -> Result<u64, Error> {
+        self.count_events(bus).await
+    }
+
+    async fn last_event(&self) -> Result<u64, Error> {
+        self.highest_event().await
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

@@ -10,7 +10,7 @@ use super::triggers;
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 /// Name and columns. Statements that name them are known in the binary log by that.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
     ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
     ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
@@ -47,6 +47,11 @@ const TABLES: [(&str, &str); 10] = [
         "`stream` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `digest` CHAR(64) NOT NULL, `key` TEXT NOT NULL, \
          `source_row` LONGTEXT, `target_row` LONGTEXT, `reason` TEXT NOT NULL, `at` DATETIME NOT NULL, \
          PRIMARY KEY (`stream`, `pair`, `digest`)",
+    ),
+    (
+        "_ficus_outbox",
+        "`stream` VARCHAR(190) NOT NULL, `bus` VARCHAR(190) NOT NULL, `number` BIGINT UNSIGNED NOT NULL, `id` CHAR(36) NOT NULL, \
+         `kind` VARCHAR(255) NOT NULL, `subject` TEXT NOT NULL, `body` LONGTEXT NOT NULL, PRIMARY KEY (`stream`, `bus`, `number`)",
     ),
 ];
 
@@ -109,6 +114,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
         ("_ficus_checkpoint", "stream", stream),
         ("_ficus_quarantine", "stream", stream),
         ("_ficus_copied", "stream", stream),
+        ("_ficus_outbox", "stream", stream),
         ("_ficus_fence", "scope", scope),
     ] {
         if has(table) {

@@ -15,7 +15,7 @@ use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Position, Rejected, Sink};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -65,7 +65,8 @@ impl Endpoint {
             Ok(None) => return Ok(AtOnce::NotThatSimple),
             Err(_) => return Ok(AtOnce::Refused),
         };
-        let message = format!("{}; {}{rows}", self.mark(Some(position)), self.opening(changes, Effort::Plain));
+        let (opening, telling) = (self.opening(changes, Effort::Plain), self.telling(changes));
+        let message = format!("{}; {opening}{rows}{telling}", self.mark(Some(position)));
         // Nothing lies between the rows and the commit of one message: whoever dies here has written nothing.
         crash::point("after_apply_before_commit");
         let mut connection = self.server.pool.acquire().await?;
@@ -112,6 +113,7 @@ impl Endpoint {
         };
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
         let quarantined = self.quarantine(&mut tx, changes, &all).await?;
+        self.tell(&mut tx, changes, &rejected).await?;
         crash::point("after_apply_before_commit");
         // What is deferred to the commit is a refusal as well.
         match tx.commit().await {
@@ -338,6 +340,22 @@ impl Sink for Endpoint {
 
     async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
         self.kept(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error> {
+        self.kept_events(bus, at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error> {
+        self.forget_events(bus, upto).await.map_err(|e| self.failed(e))
+    }
+
+    async fn waiting(&self, bus: &str) -> Result<u64, Error> {
+        self.count_events(bus).await.map_err(|e| self.failed(e))
+    }
+
+    async fn last_event(&self) -> Result<u64, Error> {
+        self.highest_event().await.map_err(|e| self.failed(e))
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

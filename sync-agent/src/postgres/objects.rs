@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS _ficus.orders (scope text PRIMARY KEY, epoch bigint N
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
+CREATE TABLE IF NOT EXISTS _ficus.outbox (stream text NOT NULL, bus text NOT NULL, number bigint NOT NULL, id text NOT NULL, kind text NOT NULL, subject text NOT NULL, body text NOT NULL, PRIMARY KEY (stream, bus, number));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
 
 /// Where the loop mark stands, and where the agent asks itself to look at rows.
@@ -129,7 +130,9 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     for table in ["capture", "gap", "pair", "identity", "touch", "orders"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
-    for table in ["checkpoint", "quarantine", "copied"] {
+    // A release before it had no outbox.
+    sql::run(connection, SCHEMA).await?;
+    for table in ["checkpoint", "quarantine", "copied", "outbox"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1")).bind(names.stream.clone()).execute(&mut *connection).await?;
     }
     if sqlx::query("SELECT 1 FROM _ficus.capture LIMIT 1").fetch_optional(&mut *connection).await?.is_none() {

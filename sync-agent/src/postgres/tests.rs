@@ -21,6 +21,12 @@ use crate::apply::Applier;
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Refused, Shared, Wanted};
+use crate::state::State;
+
+/// Of a capability that has just begun.
+fn fresh_state() -> Arc<State> {
+    Arc::new(State::new("test", tokio::sync::watch::Sender::default()))
+}
 
 /// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
 pub(super) struct Bed {
@@ -47,6 +53,7 @@ impl Bed {
             exec(&mut server.app(name).await, &ddl).await;
         }
         let map = TableMap {
+            events: Vec::new(),
             source: "test.toml:1".into(),
             legacy: "item".into(),
             modern: "the new.Item".into(),

@@ -16,7 +16,7 @@ use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched};
 use crate::quarantine::{self, Image, Kept};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -343,6 +343,7 @@ impl Sink for Endpoint {
         };
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
         let quarantined = self.quarantine(&mut tx, changes, &all).await.map_err(|e| self.failed(e))?;
+        self.tell(&mut tx, changes, &rejected).await.map_err(|e| self.failed(e))?;
         crash::point("after_apply_before_commit");
         self.commit(tx).await?;
         self.quarantined.store(quarantined, Ordering::Release);
@@ -460,6 +461,22 @@ impl Sink for Endpoint {
             })
         };
         Ok(rows.iter().filter_map(kept).collect())
+    }
+
+    async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error> {
+        self.kept_events(bus, at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error> {
+        self.forget_events(bus, upto).await
+    }
+
+    async fn waiting(&self, bus: &str) -> Result<u64, Error> {
+        self.count_events(bus).await.map_err(|e| self.failed(e))
+    }
+
+    async fn last_event(&self) -> Result<u64, Error> {
+        self.highest_event().await.map_err(|e| self.failed(e))
     }
 
     async fn sequence(&self, pair: usize) -> Result<i64, Error> {

@@ -22,6 +22,7 @@ fn schema(_: Engine, side: Side) -> Vec<String> {
 
 fn map(modern: &str, kind: i64) -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: "pairs.toml:1".into(),
         legacy: "item".into(),
         modern: modern.into(),

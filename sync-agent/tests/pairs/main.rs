@@ -28,6 +28,7 @@ use world::{World, report, streaming, until};
 
 fn tables() -> Vec<TableMap> {
     let map = |legacy: &str, modern: &str, uuids: &[(&str, &str)]| TableMap {
+        events: Vec::new(),
         source: format!("pairs.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

@@ -160,6 +160,7 @@ const SQLITE_TO_MARIADB: &[Case] = &[
 
 fn tables() -> Vec<TableMap> {
     vec![TableMap {
+        events: Vec::new(),
         source: "pairs.toml:1".into(),
         legacy: "item".into(),
         modern: "things".into(),

@@ -48,6 +48,7 @@ const MODERN: [[&str; 4]; 2] = [
 
 fn map(legacy: &str, modern: &str, columns: Vec<(&str, ColumnSource)>) -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: format!("users.toml: {legacy}"),
         legacy: legacy.into(),
         modern: modern.into(),

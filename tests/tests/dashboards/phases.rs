@@ -57,6 +57,8 @@ const MAY_BE_EMPTY: &[(&str, &str, &[Seen], &str)] = &[
     ("ficus-cutover", "Pause of the writes", NO_CUTOVER, "there was none in the range"),
     ("ficus-cutover", "Longest pause, at most", NO_CUTOVER, "there was none in the range"),
     ("ficus-cutover", "How long writes were held", BEFORE_CUTOVER, "none was held"),
+    ("ficus-sync", "Events that wait", ANY, "this world tells nobody"),
+    ("ficus-sync", "Events sent", ANY, "this world tells nobody"),
     ("ficus-gateway", "First certificate to end", ANY, "this world speaks no TLS"),
     ("ficus-gateway", "Certificate files that cannot be used", ANY, "this world speaks no TLS"),
 ];
@@ -72,6 +74,9 @@ const UNUSED: &[(&str, &str)] = &[
 const ABSENT: &[(&str, &str)] = &[
     ("ficus_certificate_expires_timestamp_seconds", "it speaks no TLS: proxy/tests/gateway/tls.rs looks at it"),
     ("ficus_certificate_unread", "likewise"),
+    ("ficus_events_lag_seconds", "it tells nobody of changes: the agent's tests look at it"),
+    ("ficus_events_sent_total", "likewise"),
+    ("ficus_events_waiting", "likewise"),
     ("ficus_notifications_total", "it has no notifiers: orchestrator/tests/fleet/notifications.rs looks at them"),
     ("ficus_stray_writes_total", "its databases cannot tell: the agent's tests on PostgreSQL and MariaDB look at it"),
     ("ficus_admin_certificate_expires_timestamp_seconds", "likewise: cli/src/metrics.rs looks at it"),

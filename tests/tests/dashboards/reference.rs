@@ -59,7 +59,7 @@ database = "sqlite://users.sqlite3"
 pub(crate) const NOBODYS: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqq";
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 39] = [
+pub(crate) const PLACES: [(&str, &str); 40] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -99,6 +99,7 @@ pub(crate) const PLACES: [(&str, &str); 39] = [
     ("[return]", "[return]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[table]]", "[[table]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a column", "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { pack = [\"a\"], qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),
+    ("[[event]]", "[[event]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[test]]", "[[test]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[flag.NAME.rule]]", "[flag.a]\n[[flag.a.rule]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[flag.NAME]", "[flag.a]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),

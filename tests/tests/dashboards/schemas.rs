@@ -13,7 +13,7 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-pub(crate) const RULE_KEYS: [(&str, &str); 35] = [
+pub(crate) const RULE_KEYS: [(&str, &str); 36] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
@@ -48,6 +48,7 @@ pub(crate) const RULE_KEYS: [(&str, &str); 35] = [
     ("[gate.NAME]", "/properties/gate/additionalProperties/properties"),
     ("[return]", "/properties/return/properties"),
     ("[[table]]", "/properties/table/items/properties"),
+    ("[[event]]", "/properties/event/items/properties"),
     ("[[test]]", "/properties/test/items/properties"),
 ];
 
@@ -64,7 +65,7 @@ pub(crate) const FLAG_KEYS: [(&str, &str); 2] = [
 ];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
-pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 29] = [
+pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 30] = [
     ("", "/properties"),
     ("[gateway]", "/properties/gateway/properties"),
     ("[[gateway.listener]]", "/properties/gateway/properties/listener/items/properties"),
@@ -82,6 +83,7 @@ pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 29] = [
     ("[orchestrator.tls]", "/properties/orchestrator/properties/tls/properties"),
     ("[orchestrator.token.a]", "/properties/orchestrator/properties/token/additionalProperties/properties"),
     ("[orchestrator.notify.a]", "/properties/orchestrator/properties/notify/additionalProperties/properties"),
+    ("[events.a]", "/properties/events/additionalProperties/properties"),
     ("[agent]", "/properties/agent/properties"),
     ("[upstream.monolith]", "/properties/upstream/additionalProperties/properties"),
     ("[upstream.monolith.probe]", "/properties/upstream/additionalProperties/properties/probe/properties"),

@@ -20,7 +20,7 @@ fn neighbours_understand_each_other_and_nobody_else_does() {
 }
 
 /// Objects whose members are names, not fields.
-const MAPS: [&str; 4] = ["capabilities", "flags", "freshness", "changes"];
+const MAPS: [&str; 5] = ["capabilities", "flags", "freshness", "changes", "events"];
 
 /// The message as a later release may send it: with a field more in every object.
 fn widened(value: &Value, is_map: bool) -> Value {

@@ -86,6 +86,7 @@ fn cases() -> Vec<(&'static str, &'static str, Value)> {
 
 pub(in crate::mariadb) fn map(columns: usize) -> TableMap {
     TableMap {
+        events: Vec::new(),
         source: "kinds.toml:1".into(),
         legacy: "from`here".into(),
         modern: "to here".into(),

@@ -30,14 +30,19 @@ async fn write_a_large_one(app: &mut PgConnection) {
 impl Bed {
     fn applier(&self) -> Applier {
         let (source, sink) = (self.legacy.clone(), self.modern.clone());
-        Applier { source, sink, plans: Arc::new(self.plans.clone()), direction: Direction::Forward }
+        Applier { source, sink, plans: Arc::new(self.plans.clone()), direction: Direction::Forward, state: fresh_state() }
     }
 
     fn forward(&self, batch: &Batch) -> [Changes; 1] {
         let gone = batch.touched.iter().filter(|touched| batch.rows[0].iter().all(|row| row.key != touched.key));
         let deletes =
             if batch.touched.len() == batch.rows[0].len() { Vec::new() } else { gone.map(|touched| touched.key.clone()).collect() };
-        [Changes { upserts: batch.rows[0].iter().map(|row| self.plans[0].forward(row).unwrap()).collect(), fresh: batch.fresh[0], deletes }]
+        [Changes {
+            upserts: batch.rows[0].iter().map(|row| self.plans[0].forward(row).unwrap()).collect(),
+            fresh: batch.fresh[0],
+            deletes,
+            ..Changes::default()
+        }]
     }
 
     /// Waits for the first part of what follows.

@@ -84,8 +84,13 @@ async fn new_rows_that_are_there_already_are_written_over() {
     // Enough to be copied as new ones; every third is on the other side as well, as after a repair.
     exec(&mut app, "INSERT INTO item SELECT i, 'new' FROM generate_series(1, 600) i").await;
     exec(&mut copy, "INSERT INTO \"the new\".\"Item\" SELECT i, 'old' FROM generate_series(1, 600, 3) i").await;
-    let applier =
-        Applier { source: bed.legacy.clone(), sink: bed.modern.clone(), plans: Arc::new(bed.plans.clone()), direction: Direction::Forward };
+    let applier = Applier {
+        source: bed.legacy.clone(),
+        sink: bed.modern.clone(),
+        plans: Arc::new(bed.plans.clone()),
+        direction: Direction::Forward,
+        state: fresh_state(),
+    };
     let batch = bed.legacy.read(start, 1_000, &[]).await.unwrap();
     assert_eq!((batch.fresh.as_slice(), batch.rows[0].len()), (&[600][..], 600));
     let done = applier.apply(start, 1_000, batch).await.unwrap();
