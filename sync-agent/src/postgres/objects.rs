@@ -127,11 +127,11 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     for sequence in [&names.fence, &names.strays] {
         sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(sequence))).await?;
     }
+    // A release before it lacks some.
+    sql::run(connection, SCHEMA).await?;
     for table in ["capture", "gap", "pair", "identity", "touch", "orders"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
-    // A release before it had no outbox.
-    sql::run(connection, SCHEMA).await?;
     for table in ["checkpoint", "quarantine", "copied", "outbox"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1")).bind(names.stream.clone()).execute(&mut *connection).await?;
     }

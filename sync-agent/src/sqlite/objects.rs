@@ -75,12 +75,12 @@ pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, strea
     if sql::one(connection, exists, &[]).await?.is_none() {
         return Ok(());
     }
-    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders"] {
-        sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
-    }
     // A release before it lacks some.
     for table in TABLES {
         sql::run(connection, table).await?;
+    }
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders"] {
+        sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
     }
     for table in ["_ficus_checkpoint", "_ficus_quarantine", "_ficus_copied", "_ficus_outbox"] {
         sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"stream\" = ?1"), &[text(stream)]).await?;
