@@ -249,13 +249,13 @@ pub fn report(agent: &Agent) -> CapabilityReport {
 }
 
 pub async fn until(agent: &Agent, what: &str, mut holds: impl FnMut(&CapabilityReport) -> bool) -> CapabilityReport {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let report = report(agent);
         if holds(&report) {
             return report;
         }
-        assert!(Instant::now() < deadline, "not within 30 s: {what}; {report:#?}");
+        assert!(Instant::now() < deadline, "not within 120 s: {what}; {report:#?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
