@@ -11,6 +11,7 @@ mod commands;
 mod console;
 mod demo;
 mod deploy;
+mod doors;
 mod engines;
 #[path = "../../../orchestrator/tests/support/etcd.rs"]
 mod etcd;
@@ -34,6 +35,7 @@ mod reload;
 mod school;
 mod secrets;
 mod streaming;
+mod successor;
 mod tls;
 mod websockets;
 
