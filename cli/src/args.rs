@@ -107,9 +107,14 @@ pub(crate) enum Command {
     /// Keep a capability from going forward.
     #[command(after_help = "Examples:\n  ficus hold users --reason 'exam week'")]
     Hold(Wish),
-    /// Take a hold away (all of them without a reason), or approve a step that waits for it.
-    #[command(after_help = "Examples:\n  ficus release users\n  ficus release users --reason 'exam week'")]
-    Release(Wish),
+    /// Take a hold away, or all of them. What waits for approval goes on waiting for it.
+    #[command(
+        after_help = "Examples:\n  ficus release users\n  ficus release users --reason 'exam week'\n  ficus release users --hold 'exam week' --reason 'the marks are in'"
+    )]
+    Release(Release),
+    /// Let the next step begin, which waits for approval. Holds stay.
+    #[command(after_help = "Examples:\n  ficus approve users --reason 'seen by the registrar'")]
+    Approve(Wish),
     /// Move the writes of a capability to the new service.
     #[command(after_help = "Examples:\n  ficus cutover users\n  ficus cutover users --wait 30s")]
     Cutover(Wish),
@@ -180,7 +185,11 @@ pub(crate) enum Command {
     },
     /// Read the rule files again.
     #[command(after_help = "Examples:\n  ficus reload                  exit 64 and all complaints if they are bad")]
-    Reload,
+    Reload {
+        /// Why; stands in the journal.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
 }
 
 /// What is done about the state.
@@ -284,6 +293,16 @@ pub(crate) struct Wish {
     /// Wait until it is done, at most this long, like 30s.
     #[arg(long, value_parser = duration)]
     pub(crate) wait: Option<std::time::Duration>,
+}
+
+/// A hold that is taken away.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Release {
+    #[command(flatten)]
+    pub(crate) wish: Wish,
+    /// Which hold; without it the one that `--reason` names, without both all of them.
+    #[arg(long)]
+    pub(crate) hold: Option<String>,
 }
 
 /// What `explain` asks.

@@ -9,7 +9,7 @@ const REASON = { name: "reason", label: "Reason", required: true, hint: "Why: it
 const WISHES = {
   begin: { wish: "advance", button: "Begin", primary: true, text: "The rows are copied and changes flow both ways. The monolith serves everything until you say otherwise." },
   advance: { wish: "advance", button: "Advance", text: "Skips the rest of this step's hold. Gates that fail keep it where it is." },
-  approve: { wish: "release", button: "Approve the next step", primary: true, text: "The step that waits for approval begins as soon as nothing else is missing." },
+  approve: { wish: "approve", button: "Approve the next step", primary: true, text: "The step that waits for approval begins as soon as nothing else is missing. Holds stay." },
   cutover: { wish: "cutover", button: "Cut over", danger: true, text: "Writes are held, those under way finish, the rest of the log is applied, and the new service owns the writes. If it cannot be done in time it is aborted and nothing has changed." },
   abort: { wish: "abort", button: "Abort", danger: true, text: "Stops the switch before its point of no return; the owner stays who it is." },
   revert: { wish: "revert", button: "Revert", danger: true, text: "Gives the capability back to the monolith, with every write made meanwhile." },
@@ -22,18 +22,19 @@ const SWITCHING = ["fencing", "draining", "catching_up", "verifying", "reverting
 
 /** The wishes that make sense now, by name. */
 function offered(one, detail) {
-  if (one.switch) return ["abort"];
-  if (one.phase === "draft") return ["begin", "hold"];
   if (one.phase === "retired") return [];
-  const approvable = one.waiting_for.some(({ kind, text }) => kind === "wish" && text.includes("release"));
+  const release = one.holds.length > 0 && "release";
+  if (one.switch) return ["abort", release].filter(Boolean);
+  if (one.phase === "draft") return ["begin", "hold", release].filter(Boolean);
+  const approvable = one.waiting_for.some(({ kind, text }) => kind === "wish" && text.includes("`ficus approve`"));
   const tables = detail?.tables.length > 0;
   return [
     approvable && "approve",
     one.phase !== "soaking" && "advance",
     one.owner === "legacy" && !SWITCHING.includes(one.phase) && ["shadowing", "ramping", "streaming", "reverted"].includes(one.phase) && "cutover",
-    (one.owner === "modern" || ["streaming", "shadowing", "ramping"].includes(one.phase)) && "revert",
+    (one.owner === "modern" || ["shadowing", "ramping"].includes(one.phase)) && "revert",
     one.phase === "soaking" && "retire",
-    "hold", one.holds.length > 0 && "release", "pin",
+    "hold", release, "pin",
     tables && "verify", tables && one.drift_rows + one.quarantined > 0 && "repair",
   ].filter(Boolean);
 }
@@ -52,10 +53,8 @@ function open(action, name, one) {
   if (action === "release") return release(name, one);
   if (action === "pin") return pin(name);
   const { wish, button, text, danger } = WISHES[action];
-  // A reason of `release` names a hold; an approval releases none.
-  const fields = action === "approve" ? [] : [REASON];
-  return confirm({ title: `${button}: ${name}`, text, button, danger, fields, done: `${name}: ${button.toLowerCase()} is under way`,
-    action: ({ by, reason }) => wished(name, wish, { by, reason: reason ?? null }) });
+  return confirm({ title: `${button}: ${name}`, text, button, danger, fields: [REASON], done: `${name}: ${button.toLowerCase()} is under way`,
+    action: ({ by, reason }) => wished(name, wish, { by, reason }) });
 }
 
 function hold(name) {
@@ -66,9 +65,9 @@ function hold(name) {
 
 function release(name, one) {
   const options = [["", "All of them"], ...one.holds.map((hold) => [hold, hold])];
-  confirm({ title: `Release: ${name}`, text: "It may go forward again once nothing else is missing.", button: "Release",
-    fields: [{ name: "reason", label: "Hold", kind: "select", options, value: one.holds.length === 1 ? one.holds[0] : "" }], done: `${name} is released`,
-    action: ({ by, reason }) => wished(name, "release", { by, reason: reason || null }) });
+  confirm({ title: `Release: ${name}`, text: "It may go forward again once nothing else is missing. What waits for approval goes on waiting for it.", button: "Release",
+    fields: [{ name: "hold", label: "Hold", kind: "select", options, value: one.holds.length === 1 ? one.holds[0] : "" }, REASON], done: `${name} is released`,
+    action: ({ by, reason, hold }) => wished(name, "release", { by, reason, hold }) });
 }
 
 export const LASTING = { name: "lasts", label: "For how long", kind: "select", value: "3600", options: [["900", "15 minutes"], ["3600", "1 hour"], ["86400", "1 day"], ["", "Until it is removed"]] };
@@ -97,6 +96,12 @@ export function flag(name, to) {
   const button = to.variant === undefined ? `Turn ${word}` : `Give ${word}`;
   return confirm({ title: `${button}: ${name}`, text: `The flag is ${word} for everybody, whatever the file says.`, button, fields: [LASTING, REASON], done: `${name} is ${word}`,
     action: ({ by, reason, lasts }) => ask("PUT", `/flags/${encodeURIComponent(name)}`, { ...to, for_seconds: lasts ? Number(lasts) : null, by, reason }) });
+}
+
+/** Reads the rule files now. */
+export function reload() {
+  confirm({ title: "Read the files again", text: "They are read anyway a moment after they were saved. Files with errors change nothing: the last good ones go on serving.",
+    button: "Read them", fields: [REASON], done: "the rule files are read", action: ({ by, reason }) => ask("POST", "/reload", { by, reason }) });
 }
 
 const wished = (name, wish, body) => ask("POST", `/capabilities/${encodeURIComponent(name)}/${wish}`, body);

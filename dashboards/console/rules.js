@@ -1,7 +1,7 @@
 // The rule files: which generation serves, what is wrong with them as they are, and what they say.
 
-import { Refused, ask } from "./api.js";
-import { h, say } from "./dom.js";
+import { reload } from "./actions.js";
+import { h } from "./dom.js";
 import { coded } from "./words.js";
 
 export const title = () => "Rules";
@@ -14,16 +14,6 @@ export function render({ status, files }) {
     h("section", { class: "panel", "aria-labelledby": "wrong", "aria-live": "polite" }, h("h2", { id: "wrong" }, "Errors and warnings"), complaints(rules)),
     h("section", { class: "panel", "aria-labelledby": "files" }, h("h2", { id: "files" }, "Files that serve"), texts(files, rules.warnings)),
   ];
-}
-
-async function reload() {
-  try {
-    const { rules_generation: generation } = await ask("POST", "/reload");
-    say(`the rules are read: generation ${generation} serves`);
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    say(error.message, true);
-  }
 }
 
 function complaints({ complaints: wrong, warnings }) {

@@ -33,7 +33,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What people want to hear of when they do not say: a capability moved, or waits for somebody.
-const TRANSITIONS: [&str; 10] = ["phase", "step", "flipped", "switched", "aborted", "stepped_back", "retried", "hold", "page", "release"];
+const TRANSITIONS: [&str; 11] =
+    ["phase", "step", "flipped", "switched", "aborted", "stepped_back", "retried", "hold", "page", "release", "approve"];
 
 /// Somebody who is told.
 #[derive(Debug, Clone)]

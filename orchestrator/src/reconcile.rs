@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// An operator changes an override.
     Override { change: OverrideChange, by: Author, reply: oneshot::Sender<Result<(), Refusal>> },
     /// The rules directory is read again.
-    Reload { by: Author, reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
+    Reload { by: Author, reason: Option<String>, reply: oneshot::Sender<Result<u64, Vec<Complaint>>> },
 }
 
 impl Command {
@@ -133,8 +133,8 @@ impl Reconciler {
                 let done = self.change_overrides(change, by).await;
                 let _ = reply.send(done);
             }
-            Command::Reload { by, reply } => {
-                let done = self.reload(&by).await;
+            Command::Reload { by, reason, reply } => {
+                let done = self.reload(&by, reason.as_deref()).await;
                 let _ = reply.send(done);
             }
         }
@@ -294,9 +294,13 @@ impl Reconciler {
 }
 
 fn note_of(state: &State, line: &JournalLine, by: Option<&Author>, reason: Option<&str>, now: Timestamp) -> Note {
-    let mut line = line.clone();
-    if let (Some(reason), Some(detail)) = (reason, line.detail.as_object_mut()) {
+    Note::by(by.unwrap_or(&Author::default()), now, Some(state.capability.clone()), with_reason(line.clone(), reason))
+}
+
+/// Why somebody wished it stands where whoever reads the journal looks for it.
+pub(crate) fn with_reason(mut line: JournalLine, reason: Option<&str>) -> JournalLine {
+    if let (Some(reason), Some(detail)) = (reason.filter(|reason| !reason.is_empty()), line.detail.as_object_mut()) {
         detail.insert("reason".to_owned(), reason.into());
     }
-    Note::by(by.unwrap_or(&Author::default()), now, Some(state.capability.clone()), line)
+    line
 }

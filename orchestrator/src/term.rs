@@ -96,7 +96,7 @@ impl Term {
 
     /// Reads the rules directory now.
     pub(crate) async fn reload(&self) -> Result<u64, Vec<Complaint>> {
-        reconcile::reload(&self.shared, Author::default()).await
+        reconcile::reload(&self.shared, Author::default(), None).await
     }
 
     /// Ends the long polls and the reconciler, and closes the store.

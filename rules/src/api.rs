@@ -150,16 +150,19 @@ pub struct AgentStatus {
     pub capabilities: Vec<String>,
 }
 
-/// Body of `POST /api/v1/capabilities/{name}/{wish}` and `DELETE /api/v1/flags/{name}`.
+/// Body of `POST /api/v1/capabilities/{name}/{wish}`, `POST /api/v1/reload` and `DELETE /api/v1/flags/{name}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WishRequest {
     /// Who wishes it.
     #[serde(default)]
     pub by: String,
-    /// Why. For `hold` and `release` it is the name of the hold; `release` without one releases all of them.
+    /// Why; it stands in the journal. Of `hold` it is the name of the hold, of a `release` without `hold` too.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Which hold `release` takes away; empty, or left out together with `reason`: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// Body of every answer that is a refusal or an error.

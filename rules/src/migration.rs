@@ -93,7 +93,7 @@ pub struct State {
     pub holds: BTreeSet<String>,
     /// The last judgement of its gates.
     pub judged: Vec<Judged>,
-    /// An operator released the step that waits for approval.
+    /// An operator approved the step that waits for approval.
     pub released: bool,
     /// Grows with every wish that has a token (end, verification, sequences, repair).
     pub token: u64,

@@ -193,7 +193,7 @@ pub struct Step {
     pub action: StepAction,
     /// How long it lasts at least, with all gates passing, before the next one.
     pub hold: Duration,
-    /// Waits for `ficus release` before it begins.
+    /// Waits for `ficus approve` before it begins.
     pub approve: bool,
     /// When it may begin; empty: as the capability says.
     #[serde(default)]

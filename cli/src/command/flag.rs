@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use ficus_rules::api::{FlagRequest, WishRequest};
+use ficus_rules::api::FlagRequest;
 use ficus_rules::decide::Snapshot;
 use ficus_rules::flag::{OFF, ON};
 use ficus_rules::wire::Overrides;
@@ -11,7 +11,7 @@ use http::Method;
 use serde::Serialize;
 
 use super::explain;
-use super::wish::whoami;
+use super::wish::{because, whoami};
 use crate::admin::Admin;
 use crate::args::{Args, Flag};
 
@@ -30,7 +30,7 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     let path = format!("/api/v1/flags/{name}");
     let reason = Some(flag.reason.clone()).filter(|reason| !reason.is_empty());
     let overrides: Overrides = match value {
-        "clear" => admin.send(Method::DELETE, &path, &WishRequest { by: whoami(), reason }).await?,
+        "clear" => admin.send(Method::DELETE, &path, &because(&flag.reason)).await?,
         value => {
             let variant = Some(value.to_owned()).filter(|value| ![ON, OFF].contains(&value.as_str()));
             let for_seconds = flag.lasts.map(|lasts| lasts.as_secs());

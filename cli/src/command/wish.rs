@@ -1,4 +1,4 @@
-//! The wishes about one capability: advance, hold, release, cutover, abort, revert, retire, verify, repair.
+//! The wishes about one capability: advance, hold, release, approve, cutover, abort, revert, retire, verify, repair.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use crate::exit::{Found, Refused};
 /// `verify` and `repair` are only of use with their result.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Wishes, and waits for the end if that was asked for.
-pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish) -> Result<()> {
+/// Wishes, and waits for the end if that was asked for. `hold` is the one that is released.
+pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish, hold: Option<&str>) -> Result<()> {
     let admin = Admin::new(args)?;
-    let request = WishRequest { by: whoami(), reason: Some(asked.reason.clone()).filter(|reason| !reason.is_empty()) };
+    let request = WishRequest { hold: hold.map(str::to_owned), ..because(&asked.reason) };
     let before = one(&admin, &asked.capability).await?;
     let path = format!("/api/v1/capabilities/{}/{wish}", asked.capability);
     let mut state: CapabilityStatus = admin.send(Method::POST, &path, &request).await?;
@@ -119,6 +119,11 @@ fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Opti
         "advance" => (state.phase != before.phase || state.step != before.step).then_some(Ok(())),
         _ => Some(Ok(())),
     }
+}
+
+/// What somebody at this machine says of a wish.
+pub(super) fn because(reason: &str) -> WishRequest {
+    WishRequest { by: whoami(), reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()), hold: None }
 }
 
 /// Who wishes it, for the journal.

@@ -98,8 +98,12 @@ async fn caught_up(shared: &Shares, capability: &str, wish: &Wish, aborts: u64) 
     false
 }
 
-pub(super) async fn reload(State(shared): State<Shares>, Extension(origin): Extension<Origin>) -> Response {
-    match reconcile::reload(&shared, origin.says("")).await {
+pub(super) async fn reload(State(shared): State<Shares>, Extension(origin): Extension<Origin>, body: Bytes) -> Response {
+    let request: WishRequest = match parse_or_default(&body) {
+        Ok(request) => request,
+        Err(answer) => return *answer,
+    };
+    match reconcile::reload(&shared, origin.says(&request.by), request.reason).await {
         Ok(rules_generation) => ok(&Reloaded { rules_generation }),
         Err(complaints) => {
             let errors = complaints.iter().filter(|c| !c.warning).count();
@@ -122,7 +126,8 @@ fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
     Some(match word {
         "advance" => Wish::Advance,
         "hold" => Wish::Hold(request.reason.clone().unwrap_or_default()),
-        "release" => Wish::Release(request.reason.clone()),
+        "release" => Wish::Release(request.hold.clone().or(request.reason.clone()).filter(|hold| !hold.is_empty())),
+        "approve" => Wish::Approve,
         "cutover" => Wish::Cutover,
         "abort" => Wish::Abort,
         "revert" => Wish::Revert,

@@ -18,7 +18,7 @@ use super::answer::{ok, parse, parse_or_default, problem, refused};
 use super::operators::send;
 use crate::access::{Author, Origin};
 use crate::fleet::now;
-use crate::reconcile::{Command, OverrideChange, Refusal};
+use crate::reconcile::{Command, OverrideChange, Refusal, with_reason};
 use crate::status;
 
 pub(super) async fn pin(State(shared): State<Shares>, Extension(origin): Extension<Origin>, body: Bytes) -> Response {
@@ -49,7 +49,7 @@ pub(super) async fn pin(State(shared): State<Shares>, Extension(origin): Extensi
         let text = format!("reads of {} are pinned to {}", who(new.user.as_deref()), new.side);
         Ok((Some(new.capability.clone()), line("pin", text, json!(new))))
     });
-    changed(&shared, change, by).await
+    changed(&shared, change, by, request.reason).await
 }
 
 pub(super) async fn unpin(State(shared): State<Shares>, Extension(origin): Extension<Origin>, body: Bytes) -> Response {
@@ -68,7 +68,7 @@ pub(super) async fn unpin(State(shared): State<Shares>, Extension(origin): Exten
         let text = format!("reads of {} are no longer pinned", who(user.as_deref()));
         Ok((Some(capability), line("pin", text, json!({ "user": user }))))
     });
-    changed(&shared, change, by).await
+    changed(&shared, change, by, request.reason).await
 }
 
 pub(super) async fn set_flag(
@@ -97,7 +97,7 @@ pub(super) async fn set_flag(
         overrides.flags.insert(name, new);
         Ok((None, line("flag", text, detail)))
     });
-    changed(&shared, change, by).await
+    changed(&shared, change, by, request.reason).await
 }
 
 pub(super) async fn unset_flag(
@@ -115,13 +115,16 @@ pub(super) async fn unset_flag(
         if overrides.flags.remove(&name).is_none() {
             return Err(Refusal::Unknown(format!("flag `{name}` is not overridden")));
         }
-        Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name, "reason": request.reason }))))
+        Ok((None, line("flag", format!("flag {name} follows its file again"), json!({ "flag": name }))))
     });
-    changed(&shared, change, by).await
+    changed(&shared, change, by, request.reason).await
 }
 
 /// Answers with the overrides as they are now.
-async fn changed(shared: &Shares, change: OverrideChange, by: Author) -> Response {
+async fn changed(shared: &Shares, change: OverrideChange, by: Author, reason: Option<String>) -> Response {
+    let change: OverrideChange = Box::new(move |view, overrides| {
+        change(view, overrides).map(|(capability, line)| (capability, with_reason(line, reason.as_deref())))
+    });
     match send(shared, |reply| Command::Override { change, by, reply }).await {
         Ok(()) => ok(&status::live(&shared.publisher.view().overrides, now())),
         Err(refusal) => refused(refusal),

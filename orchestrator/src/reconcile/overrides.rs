@@ -56,7 +56,8 @@ impl Reconciler {
         }
     }
 
-    async fn save(&mut self, overrides: Overrides, note: Note) -> Result<(), StoreError> {
+    /// Writes the overrides with a line of the journal, and publishes them.
+    pub(super) async fn save(&mut self, overrides: Overrides, note: Note) -> Result<(), StoreError> {
         let saved = self.shared.store.save_overrides(&overrides, &note).await;
         self.unsure |= saved.is_err();
         self.view.overrides_generation = saved?;

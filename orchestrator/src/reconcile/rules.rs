@@ -12,17 +12,17 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Command, Reconciler};
+use super::{Command, Reconciler, with_reason};
 use crate::access::Author;
 use crate::rulebook::{self, Rulebook};
 use crate::store::{Change, Note, StoreError};
 use crate::{Error, Shared, fleet, metrics};
 
 /// Asks the reconciler to read the rules now.
-pub(crate) async fn reload(shared: &Shared, by: Author) -> Result<u64, Vec<Complaint>> {
+pub(crate) async fn reload(shared: &Shared, by: Author, reason: Option<String>) -> Result<u64, Vec<Complaint>> {
     let (reply, answer) = oneshot::channel();
     let ending = || vec![about_store("the orchestrator is ending")];
-    shared.commands.send(Command::Reload { by, reply }).await.map_err(|_| ending())?;
+    shared.commands.send(Command::Reload { by, reason, reply }).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())?
 }
 
@@ -45,7 +45,7 @@ impl Reconciler {
         });
         match (judged, before) {
             (Ok((files, _)), Some(before)) if files == before.files => self.view.rulebook = Arc::new(before),
-            (Ok((files, checked)), _) => self.adopt(files, checked, &Author::default()).await?,
+            (Ok((files, checked)), _) => self.adopt(files, checked, &Author::default(), None).await?,
             (Err(complaints), Some(before)) => {
                 self.complain(complaints);
                 self.view.rulebook = Arc::new(before);
@@ -58,7 +58,7 @@ impl Reconciler {
     }
 
     /// Reads, judges, and takes the rules or keeps the old ones.
-    pub(super) async fn reload(&mut self, by: &Author) -> Result<u64, Vec<Complaint>> {
+    pub(super) async fn reload(&mut self, by: &Author, reason: Option<&str>) -> Result<u64, Vec<Complaint>> {
         let read = rulebook::read_or_complain(&self.shared.config.rules_dir);
         self.view.attempted = read.as_ref().ok().cloned();
         let judged = read.and_then(|files| {
@@ -68,11 +68,11 @@ impl Reconciler {
         let taken = match judged {
             Ok((files, _)) if files == self.view.rulebook.files => {
                 self.view.complaints.clear();
-                Ok(())
+                self.say_why(by, reason).await.map_err(|failed| vec![about_store(&failed.to_string())])
             }
             Ok((files, checked)) => {
                 let taken = async {
-                    self.adopt(files, checked, by).await?;
+                    self.adopt(files, checked, by, reason).await?;
                     self.draft_new_ones().await
                 };
                 taken.await.map_err(|failed| vec![about_store(&failed.to_string())])
@@ -86,11 +86,19 @@ impl Reconciler {
         taken.map(|()| self.view.rulebook.generation)
     }
 
-    async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked, by: &Author) -> Result<(), StoreError> {
+    /// Whoever says why the files are to be read finds it in the journal, also when they were read a moment before.
+    async fn say_why(&mut self, by: &Author, reason: Option<&str>) -> Result<(), StoreError> {
+        let Some(reason) = reason.filter(|reason| !reason.is_empty()) else { return Ok(()) };
+        let line = JournalLine { kind: "rules".into(), text: "rules read again: they are those that serve".into(), detail: json!({}) };
+        let note = Note::by(by, fleet::now(), None, with_reason(line, Some(reason)));
+        self.save(self.view.overrides.clone(), note).await
+    }
+
+    async fn adopt(&mut self, files: Vec<RuleFile>, checked: Checked, by: &Author, reason: Option<&str>) -> Result<(), StoreError> {
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let line =
             JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
-        let note = Note::by(by, fleet::now(), None, line);
+        let note = Note::by(by, fleet::now(), None, with_reason(line, reason));
         let saved = self.shared.store.save_rules(&files, &note).await;
         self.unsure |= saved.is_err();
         let (generation, published) = saved?;

@@ -79,7 +79,7 @@ async fn transitions_are_told_in_order_and_again_until_they_are_taken() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     world.must("advance").await;
     world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
-    world.must("release").await;
+    world.must("approve").await;
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
     all.until("the switch", |heard| heard.iter().any(|(_, told)| told["kind"] == "switched")).await;
 

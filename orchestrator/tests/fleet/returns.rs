@@ -62,7 +62,7 @@ async fn twice_the_latency_and_drift_are_left_too_while_it_waits_for_approval() 
 async fn a_service_that_grows_slow_while_it_owns_loses_the_writes() {
     let world = with(steps("")).await;
     walk_in(&world).await;
-    world.must("release").await;
+    world.must("approve").await;
     let soaking = world.until("soaking", |s| s.phase == Phase::Soaking).await;
     let reverse = soaking.gates.iter().find(|judged| judged.gate == "reverse").expect("the way back is judged");
     assert!(reverse.measured.starts_with("a revert is lossless now: "), "{reverse:?}");
@@ -76,7 +76,7 @@ async fn whoever_only_wants_to_be_told_is_told_once() {
     for (word, kind, holds) in [("page", "page", 0), ("hold", "hold", 1)] {
         let world = with(RULES.to_owned() + &format!("\n[return]\nsoak = \"{word}\"\n")).await;
         walk_in(&world).await;
-        world.must("release").await;
+        world.must("approve").await;
         world.until("soaking", |s| s.phase == Phase::Soaking).await;
         world.gateway.errors.store(20, Ordering::SeqCst);
         world.until("a failing gate", |s| s.gates.iter().any(|judged| judged.gate == "errors" && judged.fails())).await;
@@ -120,7 +120,7 @@ async fn it_tries_again_after_its_cool_down_and_not_for_ever() {
 async fn a_good_service_is_never_left() {
     let world = with(steps("")).await;
     walk_in(&world).await;
-    world.must("release").await;
+    world.must("approve").await;
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let kinds: Vec<_> = world.journal().await.into_iter().map(|entry| entry.line.kind).collect();
@@ -136,7 +136,7 @@ async fn nothing_begins_outside_its_hours_and_the_way_back_is_open() {
     let closed = format!("cutover = true\nwindows = [\"{} 00:00-24:00 UTC\"]", day(2));
     let world = with(RULES.replace("cutover = true", &closed)).await;
     walk_in_until_window(&world).await;
-    world.must("release").await;
+    world.must("approve").await;
     let (status, why) = world.wish("cutover").await;
     assert_eq!(status, hyper::StatusCode::CONFLICT);
     assert!(why["detail"].as_str().is_some_and(|why| why.contains("not at this hour")), "{why}");

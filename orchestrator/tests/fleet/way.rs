@@ -21,8 +21,8 @@ async fn walk_in(world: &World) {
 async fn there_and_back_and_there_again() {
     let world = World::start(|_| {}).await;
     walk_in(&world).await;
-    assert_eq!(world.users().await.waiting_for[0].text, "step 3 waits for approval: `ficus release`");
-    world.must("release").await;
+    assert_eq!(world.users().await.waiting_for[0].text, "step 3 waits for approval: `ficus approve`");
+    world.must("approve").await;
     let soaking = world.until("soaking", |s| s.phase == Phase::Soaking).await;
     assert_eq!((soaking.owner, soaking.epoch), (Side::Modern, 1));
     println!("pause of the cutover: {:?} ms", soaking.last_pause_ms);

@@ -25,8 +25,10 @@ pub enum Wish {
     Advance,
     /// Do not go forward, for this reason.
     Hold(String),
-    /// Take one reason away; `None`: all of them, and approve the next step if it waits for that.
+    /// Take one reason away; `None`: all of them. It approves nothing.
     Release(Option<String>),
+    /// Let the next step begin, which waits for that; holds stay.
+    Approve,
     /// Move the writes to modern now.
     Cutover,
     /// Take a switch back that has not flipped the owner.
@@ -48,6 +50,7 @@ impl Wish {
             Wish::Advance => "advance",
             Wish::Hold(_) => "hold",
             Wish::Release(_) => "release",
+            Wish::Approve => "approve",
             Wish::Cutover => "cutover",
             Wish::Abort => "abort",
             Wish::Revert => "revert",
@@ -59,8 +62,9 @@ impl Wish {
 }
 
 /// Every kind of line in the journal, also of those that only an orchestrator writes.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "aborted",
+    "approve",
     "flag",
     "flipped",
     "hold",

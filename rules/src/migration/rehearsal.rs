@@ -164,7 +164,7 @@ impl Walk<'_> {
         let waits = || walk::next_step(state, &self.plan).is_some_and(|(_, step)| step.approve && !state.released);
         let wish = match state.phase {
             Phase::Draft | Phase::Reverted => Wish::Advance,
-            _ if waits() => Wish::Release(None),
+            _ if waits() => Wish::Approve,
             _ => Wish::Cutover,
         };
         let outcome = advance(state, &self.plan, seen, &Event::Wish(wish), self.world.now);

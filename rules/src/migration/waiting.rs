@@ -56,10 +56,11 @@ pub fn waiting_for(state: &State, plan: &Capability, seen: &Observation, now: Ti
     if let Some(running) = &state.switch {
         return switch::missing(state, running, plan, seen, now);
     }
+    let held = |wish: &str| [holds(state), vec![Waiting::new(WaitingKind::Wish, wish)]].concat();
     match state.phase {
-        Phase::Draft => vec![Waiting::new(WaitingKind::Wish, "`ficus advance` to begin")],
+        Phase::Draft => held("`ficus advance` to begin"),
         Phase::Retired => retired(plan, seen, now),
-        Phase::Reverted => vec![Waiting::new(WaitingKind::Wish, "`ficus advance` to begin the steps anew, or `ficus cutover`")],
+        Phase::Reverted => held("`ficus advance` to begin the steps anew, or `ficus cutover`"),
         Phase::Backfilling => walk::missing_for_streaming(plan, seen, now),
         Phase::Soaking => walk::missing_for_retiring(state, plan, seen, now),
         _ => walk::missing_for_step(state, plan, seen, now),

@@ -119,7 +119,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
         }
         Some((at, step)) => {
             if step.approve && !state.released {
-                missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus release`", at + 1)));
+                missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus approve`", at + 1)));
             }
             missing.extend(waiting::window(plan.windows_of_step(step), now));
             if step.action == StepAction::Cutover {

@@ -19,6 +19,7 @@ pub(super) fn grant(state: &State, plan: &Capability, seen: &Observation, wish: 
         Wish::Revert => revert(state, plan, seen, now),
         _ if state.switch.is_some() => Outcome::refused(state, format!("{} is under way", under_way(state))),
         Wish::Advance => advance(state, plan, seen, now),
+        Wish::Approve => approve(state, plan),
         Wish::Cutover => cutover(state, plan, seen, now),
         Wish::Retire => retire(state, plan, seen, now),
         Wish::Verify => verify(state, plan),
@@ -58,18 +59,34 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>, now: Timestam
         }
         return Outcome::moved(next, "release", format!("released: {reason}"), json!({ "released": [reason] }));
     }
+    if state.holds.is_empty() {
+        let approval =
+            unapproved(state, plan).map_or(String::new(), |step| format!("; step {} waits for approval: `ficus approve`", step + 1));
+        return Outcome::refused(state, format!("nothing is held{approval}"));
+    }
     next.holds.clear();
     next.returned = None;
     if copies_anew(state, &next) {
         return copy_anew(next, now);
     }
-    let walking = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
-    next.released |= walking && walk::next_step(state, plan).is_some_and(|(_, step)| step.approve);
-    if next == *state {
-        return Outcome::refused(state, "nothing is held, and no step waits for approval");
+    Outcome::moved(next, "release", "every hold is released", json!({ "released": state.holds }))
+}
+
+/// The approval is kept for this step alone, and holds go on holding: who lifts one has not seen what was approved.
+fn approve(state: &State, plan: &Capability) -> Outcome {
+    match unapproved(state, plan) {
+        None => Outcome::refused(state, "no step waits for approval"),
+        Some(step) => {
+            let next = State { released: true, ..state.clone() };
+            Outcome::moved(next, "approve", format!("step {} is approved", step + 1), json!({ "step": step }))
+        }
     }
-    let text = if next.released && !state.released { "the next step is approved" } else { "every hold is released" };
-    Outcome::moved(next, "release", text, json!({ "released": state.holds }))
+}
+
+/// The step that comes next, counted from 0, if it waits for approval.
+fn unapproved(state: &State, plan: &Capability) -> Option<usize> {
+    let walking = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
+    walk::next_step(state, plan).filter(|(_, step)| walking && step.approve && !state.released).map(|(at, _)| at)
 }
 
 /// A copy that is gone can only be waited for where it may be made.

@@ -226,3 +226,53 @@ async fn watched(desk: &Desk<'_>) -> Result<()> {
     ensure!(in_a_shell == Some(130), "Ctrl-C ended it with {ended}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_reason_that_somebody_gives_is_read_in_the_journal() -> Result<()> {
+    let directory = Directory::new();
+    let rules = directory.path().join("rules");
+    std::fs::create_dir_all(&rules)?;
+    let demo = std::fs::read_to_string(school::folder().join("rules/users.toml"))?;
+    std::fs::write(rules.join("users.toml"), demo.replacen("[[step]]\n", "[[step]]\napprove = true\n", 1))?;
+    std::fs::write(rules.join("flags.toml"), "[flag.new-profile]\ndefault = true\n")?;
+    let world = World::start(&directory.path().join("world"), Plan { users: 30, rules, ..Plan::default() }).await?;
+    let desk = Desk(&world);
+    let typed: [&[&str]; 10] = [
+        &["hold", "users", "--reason", "reason 1"],
+        &["release", "users", "--hold", "reason 1", "--reason", "reason 2"],
+        &["advance", "users", "--reason", "reason 3"],
+        &["pin", "users", "legacy", "--user", "7", "--reason", "reason 4"],
+        &["pin", "users", "--user", "7", "--clear", "--reason", "reason 5"],
+        &["flag", "new-profile", "off", "--reason", "reason 6"],
+        &["flag", "new-profile", "clear", "--reason", "reason 7"],
+        &["reload", "--reason", "reason 8"],
+        &["hold", "users", "--reason", "reason 9"],
+        &["approve", "users", "--reason", "reason 10"],
+    ];
+    for arguments in typed {
+        if arguments[0] == "approve" {
+            world.operator()?.until_phase("users", "streaming", PATIENCE).await?;
+        }
+        desk.ends(0, arguments).await?;
+    }
+    let journal = desk.ends(0, &["journal", "--limit", "100"]).await?.out;
+    for arguments in typed {
+        let reason = arguments[arguments.len() - 1];
+        let kind = match arguments[0] {
+            "advance" => "phase",
+            "reload" => "rules",
+            kind => kind,
+        };
+        let line = |line: &&str| {
+            line.contains(&format!(" {kind}: ")) && line.contains(&format!("{reason} ")) || line.contains(&format!("{reason})"))
+        };
+        ensure!(journal.lines().any(|said| line(&said)), "`{reason}` of {arguments:?} is not in\n{journal}");
+    }
+    // What was approved waits for what is held, and releasing it approves no more than that.
+    let printed = desk.ends(3, &["approve", "users"]).await?;
+    ensure!(printed.err.contains("no step waits for approval"), "{printed:?}");
+    ensure!(world.operator()?.status("users").await?["holds"] == serde_json::json!(["reason 9"]), "the approval lifted a hold");
+    drop(world);
+    directory.passed();
+    Ok(())
+}

@@ -173,7 +173,7 @@ hold = "1d"
 
 [[step]]
 cutover = true
-approve = true                      # waits for `ficus release`
+approve = true                      # waits for `ficus approve`
 
 [[step]]
 soak = "7d"

@@ -54,7 +54,7 @@ fn a_draft_sees_the_whole_path_with_its_times() {
     let needs =
         |name: &str| path.legs.iter().find(|leg| leg.name == name).map(|leg| leg.needs.iter().map(|w| w.text.clone()).collect::<Vec<_>>());
     assert_eq!(needs("copy"), Some(vec!["`ficus advance` to begin".to_owned()]));
-    assert_eq!(needs("cutover"), Some(vec!["step 4 waits for approval: `ficus release`".to_owned()]));
+    assert_eq!(needs("cutover"), Some(vec!["step 4 waits for approval: `ficus approve`".to_owned()]));
     assert_eq!(needs("retire"), Some(vec!["`ficus retire` when legacy's part may end".to_owned()]));
     assert_eq!(path.legs[4].gates, ["lag", "parity", "errors (10 requests on modern)"]);
 }

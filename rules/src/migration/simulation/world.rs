@@ -208,6 +208,7 @@ impl World {
             7 if !switching || self.chance.one_in(6) => Wish::Revert,
             8 if self.chance.one_in(3) => Wish::Hold("because".into()),
             9 if self.chance.one_in(3) => Wish::Repair,
+            10..12 => Wish::Approve,
             _ => Wish::Release(None),
         };
         self.reconcile(capability, &Event::Wish(wish));
@@ -462,6 +463,7 @@ impl World {
                 && let Some(wish) = wish.clone()
             {
                 self.reconcile(capability, &Event::Wish(Wish::Release(None)));
+                self.reconcile(capability, &Event::Wish(Wish::Approve));
                 self.reconcile(capability, &Event::Wish(wish));
             }
             self.stir();

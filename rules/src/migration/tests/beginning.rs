@@ -9,7 +9,7 @@ fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_
     state.holds.insert("cutover: the deadline has passed".into());
     let fresh = good(Side::Legacy, NOW);
     assert_eq!(wish(&state, &fresh, Wish::Cutover).state.switch.map(|s| s.stage), Some(Stage::Fence));
-    let mut released = wish(&state, &fresh, Wish::Release(None)).state;
+    let mut released = wish(&wish(&state, &fresh, Wish::Release(None)).state, &fresh, Wish::Approve).state;
     released.since = Timestamp(0);
     assert_eq!(tick(&released, &good(Side::Legacy, later(59)), later(59)).state.switch, None);
     assert!(tick(&released, &good(Side::Legacy, later(60)), later(60)).state.switch.is_some());

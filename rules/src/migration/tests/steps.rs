@@ -158,10 +158,46 @@ fn an_approval_is_waited_for() {
     let ramping = state(Phase::Ramping, 2);
     let seen = good(Side::Legacy, later(3600));
     assert_eq!(tick(&ramping, &seen, later(3600)).state.switch, None);
-    assert_eq!(waiting_for(&ramping, &plan(), &seen, later(3600))[0].text, "step 4 waits for approval: `ficus release`");
-    let released = wish(&ramping, &seen, Wish::Release(None)).state;
-    let fencing = tick(&released, &seen, later(3600)).state;
+    assert_eq!(waiting_for(&ramping, &plan(), &seen, later(3600))[0].text, "step 4 waits for approval: `ficus approve`");
+    let approved = wish(&ramping, &seen, Wish::Approve);
+    assert_eq!((approved.journal[0].kind.as_str(), approved.journal[0].text.as_str()), ("approve", "step 4 is approved"));
+    let fencing = tick(&approved.state, &seen, later(3600)).state;
     assert_eq!((fencing.phase, fencing.switch.map(|s| s.stage)), (Phase::Fencing, Some(Stage::Fence)));
+    let refused = |state: &State, wished| wish(state, &seen, wished).refused.unwrap_or_default();
+    assert_eq!(refused(&approved.state, Wish::Approve), "no step waits for approval", "it is approved already");
+    assert_eq!(refused(&state(Phase::Shadowing, 0), Wish::Approve), "no step waits for approval", "the next one needs none");
+    assert_eq!(refused(&ramping, Wish::Release(None)), "nothing is held; step 4 waits for approval: `ficus approve`");
+}
+
+#[test]
+fn who_releases_holds_has_approved_nothing() {
+    let mut held = state(Phase::Ramping, 2);
+    held.holds.extend(["exam week".to_owned(), "gate:errors".to_owned()]);
+    let seen = good(Side::Legacy, later(3600));
+    let mut released = vec![wish(&held, &seen, Wish::Release(None)).state];
+    let first = wish(&held, &seen, Wish::Release(Some("exam week".into()))).state;
+    released.push(wish(&first, &seen, Wish::Release(Some("gate:errors".into()))).state);
+    for released in released {
+        assert!(released.holds.is_empty());
+        let after = tick(&released, &seen, later(3600)).state;
+        assert_eq!((after.phase, after.switch), (Phase::Ramping, None), "a cutover begins that nobody approved");
+    }
+    // The other way round: what is approved waits for the holds.
+    let approved = wish(&held, &seen, Wish::Approve).state;
+    assert_eq!((approved.holds.len(), tick(&approved, &seen, later(3600)).state.switch), (2, None));
+    let released = wish(&approved, &seen, Wish::Release(None)).state;
+    assert!(tick(&released, &seen, later(3600)).state.switch.is_some(), "approved, and nothing is held");
+}
+
+#[test]
+fn a_hold_is_waited_for_in_every_phase_that_it_holds() {
+    let seen = good(Side::Legacy, NOW);
+    for phase in [Phase::Draft, Phase::Streaming, Phase::Shadowing, Phase::Ramping, Phase::Reverted] {
+        let mut held = state(phase, 0);
+        held.holds.insert("exam week".into());
+        let waits = waiting_for(&held, &plan(), &seen, NOW);
+        assert!(waits.iter().any(|w| w.text == "held: exam week"), "{phase:?}: {waits:?}");
+    }
 }
 
 #[test]
