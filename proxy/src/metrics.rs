@@ -15,7 +15,7 @@ use crate::shadow::Dropped;
 pub(crate) use requests::{By, Requests};
 
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
-const WATCHED: [&str; 4] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner"];
+const WATCHED: [&str; 5] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner", "upstream_busy"];
 
 /// What HTTP/2 connections are ended for.
 const LEFT_FOR: [&str; 7] = ["enough", "slow_head", "slow_body", "resets", "continuations", "control_frames", "empty_frames"];

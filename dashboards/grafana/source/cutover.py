@@ -40,7 +40,7 @@ def make():
                query(f"max by (direction) (ficus_sync_lag_seconds{{{MINE}}})", "{{direction}}")),
         curves("How long writes were held", "Half of those that were held in the range, and 99 of 100, waited no longer.", "s",
                query(over_range(q=0.5, held=held), "half"), query(over_range(q=0.99, held=held), "99 of 100"), none="no write was held", w=12),
-        curves("Refused by the gateways", "Requests that they answered themselves, by reason: a write that waited too long is `held_too_long`.", "reqps",
+        curves("Refused by the gateways", "Requests that they answered themselves, by reason: a write that waited too long is `hold_deadline`.", "reqps",
                query("sum by (reason) (rate(ficus_refusals_total[$__rate_interval]))", "{{reason}}"), none="none was refused", w=12),
     ]
     last = [stages(), *summary()]

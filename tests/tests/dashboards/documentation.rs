@@ -132,7 +132,7 @@ fn all_pages() -> Result<Vec<PathBuf>> {
 }
 
 /// Files of a kind below a folder, however deep.
-fn files_below(folder: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_below(folder: &Path, kind: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
         let path = entry?.path();

@@ -119,15 +119,108 @@ fn every_panel_has_a_place_a_unit_and_a_description() -> Result<()> {
 #[test]
 fn what_is_provisioned_is_where_the_dashboards_are() -> Result<()> {
     let provisioning = folder().join("grafana/provisioning");
-    let source = std::fs::read_to_string(provisioning.join("datasources/ficus.yaml"))?;
-    let scrapes = std::fs::read_to_string(folder().join("prometheus/prometheus.yml"))?;
-    ensure!(source.contains("timeInterval: 5s") && scrapes.contains("scrape_interval: 5s"), "the intervals differ");
-    let provider = std::fs::read_to_string(provisioning.join("dashboards/ficus.yaml"))?;
+    let sources = yaml(&provisioning.join("datasources/ficus.yaml"))?;
+    let scrapes = yaml(&folder().join("prometheus/prometheus.yml"))?;
+    let [source] = list(&sources["datasources"]) else { anyhow::bail!("there is one data source: {sources}") };
+    ensure!(sources["apiVersion"] == 1 && source["type"] == "prometheus" && source["access"] == "proxy", "{source}");
+    ensure!(source["url"] == "http://127.0.0.1:9090", "Prometheus listens at 9090 unless it is told otherwise: {source}");
+    ensure!(source["isDefault"] == true, "the dashboards' variable `datasource` begins with the default one: {source}");
+    ensure!(source["jsonData"]["timeInterval"] == scrapes["global"]["scrape_interval"], "the intervals differ: {source}");
+    let providers = yaml(&provisioning.join("dashboards/ficus.yaml"))?;
+    let [provider] = list(&providers["providers"]) else { anyhow::bail!("there is one folder of dashboards: {providers}") };
+    ensure!(providers["apiVersion"] == 1 && provider["type"] == "file" && provider["name"].is_string(), "{provider}");
+    let mounted = provider["options"]["path"].as_str().context("no path")?;
     let readme = std::fs::read_to_string(folder().join("README.md"))?;
-    for text in [&provider, &readme] {
-        ensure!(text.contains("/var/lib/grafana/dashboards"), "the mount is told otherwise in\n{text}");
+    for mount in
+        [format!("dashboards/grafana/dashboards:{mounted}:ro"), "dashboards/grafana/provisioning:/etc/grafana/provisioning:ro".into()]
+    {
+        ensure!(readme.contains(&mount), "the README does not mount {mount}");
     }
     Ok(())
+}
+
+/// The panels that must be there, by dashboard: title and kind.
+const PANELS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "ficus-overview",
+        &[
+            ("Requests answered by new services", "stat"),
+            ("Capabilities that have moved", "stat"),
+            ("Where every capability stands", "table"),
+            ("Phases", "state-timeline"),
+            ("What waits for what", "table"),
+        ],
+    ),
+    (
+        "ficus-capability",
+        &[
+            ("Monolith: requests", "timeseries"),
+            ("New service: requests", "timeseries"),
+            ("Monolith: latency", "heatmap"),
+            ("New service: latency", "heatmap"),
+            ("Errors", "timeseries"),
+            ("Readers on the new service", "timeseries"),
+            ("Comparisons", "timeseries"),
+            ("Different answers", "timeseries"),
+            ("Verdicts", "state-timeline"),
+        ],
+    ),
+    (
+        "ficus-sync",
+        &[
+            ("Lag", "timeseries"),
+            ("Backlog, in bytes", "timeseries"),
+            ("Rows applied", "timeseries"),
+            ("Rows that differ", "stat"),
+            ("Drift, by table", "timeseries"),
+            ("Rows set aside", "stat"),
+            ("Log kept for the agent", "timeseries"),
+        ],
+    ),
+    (
+        "ficus-cutover",
+        &[
+            ("Phases", "state-timeline"),
+            ("Writes", "timeseries"),
+            ("Fence", "timeseries"),
+            ("Lag", "timeseries"),
+            ("The last one, stage by stage", "bargauge"),
+            ("Pause of the writes", "stat"),
+        ],
+    ),
+    (
+        "ficus-gateway",
+        &[
+            ("Connections", "timeseries"),
+            ("Connections refused", "timeseries"),
+            ("Servers that do not answer", "timeseries"),
+            ("Instances", "timeseries"),
+            ("Sent to another instance", "timeseries"),
+            ("Kept answers", "timeseries"),
+            ("Latency", "heatmap"),
+        ],
+    ),
+];
+
+#[test]
+fn what_must_be_seen_has_its_panel() -> Result<()> {
+    for dashboard in dashboards()? {
+        let uid = dashboard["uid"].as_str().unwrap_or_default();
+        let (_, panels) = PANELS.iter().find(|(of, _)| *of == uid).with_context(|| format!("nobody says what {uid} must show"))?;
+        for (wanted, kind) in *panels {
+            let there = list(&dashboard["panels"]).iter().any(|panel| title(panel) == *wanted && panel["type"] == *kind);
+            ensure!(there, "{uid} has no `{wanted}` ({kind})");
+        }
+    }
+    Ok(())
+}
+
+/// A file of YAML, read by Python, which the checks of manifests need anyway.
+fn yaml(file: &Path) -> Result<Value> {
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
+    let output = Command::new(school::python()?).args(["-c", script]).arg(file).output()?;
+    ensure!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// It says what it shows, in which unit, and what there is when there is nothing.

@@ -35,9 +35,9 @@ pub(crate) fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// The `ficus` of a line, without what it is piped into and without a comment.
+/// The `ficus` of a line, without where its output goes and without a comment.
 fn typed(line: &str) -> Option<String> {
-    let line = line.trim().split(" #").next()?.split(" |").next()?.trim();
+    let line = line.trim().split(" #").next()?.split(" |").next()?.split(" > ").next()?.trim();
     line.starts_with("ficus ").then(|| line.replace("…", "").replace('\n', " "))
 }
 
@@ -52,9 +52,9 @@ pub(crate) fn parse(command: &str) -> Result<()> {
 
 #[test]
 fn a_command_that_does_not_exist_is_found() {
-    let text = "Type `ficus status users`, edit `ficus.toml`,\n```sh\nmake demo\nficus hold users --reason 'a b'   # why\nficus status --json | jq .\n```\n`ficus fly`\n```toml\nficus x\n```\n";
+    let text = "Type `ficus status users`, edit `ficus.toml`,\n```sh\nmake demo\nficus hold users --reason 'a b'   # why\nficus status --json | jq .\nficus plan > plan.txt\n```\n`ficus fly`\n```toml\nficus x\n```\n";
     let found = commands(text);
-    assert_eq!(found, ["ficus status users", "ficus hold users --reason 'a b'", "ficus status --json", "ficus fly"]);
+    assert_eq!(found, ["ficus status users", "ficus hold users --reason 'a b'", "ficus status --json", "ficus plan", "ficus fly"]);
     let wrong: Vec<&String> = found.iter().filter(|command| parse(command).is_err()).collect();
     assert_eq!(wrong, ["ficus fly"]);
     for wrong in ["ficus hold users --reasn x", "ficus pin users left", "ficus status users now"] {
