@@ -4,6 +4,8 @@ const KEY = "ficus-token";
 /** The stream sends a comment every five seconds: one that is silent for longer is gone. */
 const SILENT = 15_000;
 
+let leaving = null;
+
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail ?? `the orchestrator answers ${status}`);
@@ -23,14 +25,25 @@ function headers(more = {}) {
   return held ? { ...more, authorization: `Bearer ${held}` } : more;
 }
 
+/** Asks the orchestrator that served this page. One that does not lead any more sends to another origin, where neither this page's
+ *  policy nor its token reaches: the whole page goes there, by the same way. */
+async function call(path, options) {
+  const answer = await fetch(`/api/v1${path}`, { ...options, credentials: "omit", redirect: "manual" });
+  if (answer.type !== "opaqueredirect") return answer;
+  // Once, and not at once: while the lead changes hands, nobody is asked in a hurry.
+  leaving ??= setTimeout(() => location.reload(), 500);
+  throw new Refused(0, { detail: "another orchestrator leads now: its console is opened" });
+}
+
 /** Asks, and gives the JSON of the answer; throws `Refused` with the sentence of a refusal. */
 export async function ask(method, path, body) {
-  const options = { method, headers: headers(body ? { "content-type": "application/json" } : {}), credentials: "omit" };
+  const options = { method, headers: headers(body ? { "content-type": "application/json" } : {}) };
   if (body) options.body = JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(`/api/v1${path}`, options);
-  } catch {
+    answer = await call(path, options);
+  } catch (error) {
+    if (error instanceof Refused) throw error;
     throw new Refused(0, { detail: "the orchestrator does not answer: is it running?" });
   }
   const text = await answer.text();
@@ -73,7 +86,7 @@ async function once(onStatus, signal) {
   signal.addEventListener("abort", end);
   let silence = setTimeout(end, SILENT);
   try {
-    const answer = await fetch("/api/v1/events", { headers: headers(), signal: connection.signal, credentials: "omit" });
+    const answer = await call("/events", { headers: headers(), signal: connection.signal });
     if (!answer.ok) throw new Refused(answer.status, parsed(await answer.text()));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ;) {

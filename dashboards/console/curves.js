@@ -29,7 +29,7 @@ function chart(points, title, unit, series) {
   const [first, last] = [points[0].at, points.at(-1).at];
   const x = (at) => LEFT + ((WIDTH - LEFT - 4) * (at - first)) / Math.max(1, last - first);
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / top;
-  const latest = series.map(({ name, values }) => ({ name, value: values.findLast((value) => value !== null) ?? null }));
+  const latest = series.map(({ name, values }) => ({ name, value: values.at(-1) }));
   const written = ({ value }) => (value === null ? "–" : unit(value));
   const spoken = latest.map((one) => `${one.name} ${written(one)}`).join(", ");
   return h("figure", { class: "chart" },

@@ -21,13 +21,22 @@ const state = { status: null, connection: "connecting", locked: null, page: "", 
 let following = new AbortController();
 
 function route() {
-  const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  Object.assign(state, { page: page in PAGES ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, journal: null, files: null, flags: null, explained: null });
+  const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
+  Object.assign(state, { page: Object.hasOwn(PAGES, page) ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, journal: null, files: null, flags: null, explained: null });
   byId("page").replaceChildren();
   draw();
   look();
   byId("page").querySelector("h1")?.focus();
   scrollTo(0, 0);
+}
+
+/** What is written in the address; what is not encoded rightly is taken as it stands. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function draw() {

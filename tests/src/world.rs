@@ -114,7 +114,7 @@ impl World {
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);
         let monolith = school::start_monolith(&school_database, ports.monolith, &log("monolith.log"))?;
-        let jwks = format!("http://127.0.0.1:{}/.well-known/jwks.json", if plan.apart { ports.gateway_admin } else { ports.admin });
+        let jwks = jwks(ports, plan.apart);
         let service = school::start_service(&service_database, ports.service, &jwks, &log("users-service.log"))?;
         let (ficus, gateway, agent) = match plan.apart {
             false => (start_part(&directory, "run", &plan.environment)?, None, None),
@@ -175,11 +175,26 @@ impl World {
         school::until_up_while(&base, "/health/", || self.monolith.alive()).await
     }
 
+    /// Starts the users service again.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn restart_service(&mut self) -> Result<()> {
+        let jwks = jwks(self.ports, self.plan.apart);
+        self.service =
+            school::start_service(&self.service_database, self.ports.service, &jwks, &self.directory.join("logs/users-service.log"))?;
+        self.until_service().await
+    }
+
+    async fn until_service(&mut self) -> Result<()> {
+        let base = format!("http://127.0.0.1:{}", self.ports.service);
+        school::until_up_while(&base, "/users/health/", || self.service.alive()).await
+    }
+
     async fn until_up(&mut self) -> Result<()> {
         self.until_monolith().await?;
-        let service = format!("http://127.0.0.1:{}", self.ports.service);
         let (admin, gateway) = (self.admin_url(), self.gateway_url());
-        school::until_up_while(&service, "/users/health/", || self.service.alive()).await?;
+        self.until_service().await?;
         school::until_up_while(&admin, "/health", || self.ficus.alive()).await?;
         let front = self.gateway.as_mut().unwrap_or(&mut self.ficus);
         school::until_up_while(&gateway, "/health/", || front.alive()).await
@@ -254,6 +269,11 @@ fn start_part(directory: &Path, part: &str, environment: &[(String, String)]) ->
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let log = if part == "run" { "ficus.log".into() } else { format!("ficus-{part}.log") };
     Process::start(&format!("ficus {part}"), &mut command, &directory.join("logs").join(log))
+}
+
+/// Where the service finds the key of the tokens that the gateway gives it.
+fn jwks(ports: Ports, apart: bool) -> String {
+    format!("http://127.0.0.1:{}/.well-known/jwks.json", if apart { ports.gateway_admin } else { ports.admin })
 }
 
 fn configuration(ports: Ports, school_database: &str, service_database: &str) -> String {

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use ficus_tests::audit;
 use ficus_tests::http::Http;
 use ficus_tests::load::{Load, Shape};
 use ficus_tests::process::Process;
@@ -16,8 +17,10 @@ use hyper::StatusCode;
 use super::Directory;
 
 const TOKEN: &str = "the-token-of-the-console-test";
+/// A file of the world: while it is there, the service is not.
+const NO_SERVICE: &str = "no-service";
 /// A walk with holds of seconds, each page looked at.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_capability_lives_its_whole_life_by_mouse() -> Result<()> {
@@ -32,7 +35,7 @@ async fn a_capability_lives_its_whole_life_by_keyboard_alone() -> Result<()> {
 /// A world with people in it, and a person before the console.
 async fn walk(hand: &str) -> Result<()> {
     let directory = Directory::new();
-    let world = World::start(directory.path(), Plan { token: Some(TOKEN.to_owned()), ..Plan::default() }).await?;
+    let mut world = World::start(directory.path(), Plan { token: Some(TOKEN.to_owned()), ..Plan::default() }).await?;
     let load = Load::start(&world.http(), Shape::default()).await?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/console/walk.py");
     let mut command = Command::new(school::python()?);
@@ -43,13 +46,33 @@ async fn walk(hand: &str) -> Result<()> {
         .arg(&world.directory)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     let mut walking = Process::start("the browser", &mut command, &world.directory.join("logs/console.log"))?;
-    let (ended, log) = tokio::task::spawn_blocking(move || {
-        let ended = walking.wait(PATIENCE);
-        (ended, walking.log())
-    })
-    .await?;
-    ensure!(ended.is_ok_and(|status| status.success()), "the walk ends early:\n{log}");
-    load.stop().await;
+    let (begun, mut down) = (Instant::now(), false);
+    let ended = loop {
+        if let Some(status) = walking.ended() {
+            break status;
+        }
+        ensure!(begun.elapsed() < PATIENCE, "the walk does not end:\n{}", walking.log());
+        // The walk has no hand on the service: it says so in a file.
+        let wanted = world.directory.join(NO_SERVICE).exists();
+        match (wanted, down) {
+            (true, false) => drop(world.service.kill()?),
+            (false, true) => world.restart_service().await?,
+            _ => {}
+        }
+        down = wanted;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    ensure!(ended.success(), "the walk ends early:\n{}", walking.log());
+    // THEN the people who used the school meanwhile noticed nothing
+    let ledger = load.stop().await;
+    ensure!(ledger.unexcused().is_empty(), "requests failed: {:?} {:?}", ledger.unexcused(), ledger.samples());
+    ensure!(ledger.stale_reads().is_empty(), "somebody read less than they wrote: {:?}", ledger.stale_reads());
+    ensure!(ledger.acknowledged() > 100, "only {} writes: hardly anybody was there", ledger.acknowledged());
+    // The monolith's rows are no longer kept: it is retired.
+    let findings = audit::audit(&world.school_database().url(), world.service_database(), &ledger.entries(), &[]).await?;
+    let wrong: Vec<_> = [findings.lost, findings.doubled].concat().into_iter().filter(|found| found.starts_with("modern")).collect();
+    ensure!(wrong.is_empty(), "acknowledged and not there, or there twice: {wrong:?}");
+    println!("{hand}: {} requests, {} acknowledged writes, 0 failed, 0 lost", ledger.requests(), ledger.acknowledged());
     drop(world);
     directory.passed();
     Ok(())

@@ -18,14 +18,16 @@ PATIENCE = 60
 
 
 class Browser:
-    def __init__(self, admin, pictures):
+    def __init__(self, admin, pictures, beside=None, **device):
         self.admin, self.pictures, self.complaints, self.foreign = admin, pictures, [], []
         self.own_requests_may_fail = False
         self.home = tempfile.mkdtemp(prefix="console-browser-")
-        self.playwright = sync_playwright().start()
+        # A second one beside the first is driven by the same Playwright.
+        self.beside = beside
+        self.playwright = beside.playwright if beside else sync_playwright().start()
         binary = os.environ.get("FICUS_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
         self.context = self.playwright.chromium.launch_persistent_context(
-            self.home, executable_path=binary, headless=True, args=FLAGS, viewport={"width": 1280, "height": 900})
+            self.home, executable_path=binary, headless=True, args=FLAGS, **{"viewport": {"width": 1280, "height": 900}, **device})
         self.page = self.context.pages[0]
         self.page.on("console", self.noted)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
@@ -44,7 +46,8 @@ class Browser:
 
     def close(self):
         self.context.close()
-        self.playwright.stop()
+        if not self.beside:
+            self.playwright.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def picture(self, name):
@@ -105,6 +108,20 @@ class Mouse:
 
     def send(self):
         self.page.click("dialog button[type=submit]")
+
+
+class Finger(Mouse):
+    """Touches a phone."""
+
+    def press(self, selector):
+        self.page.tap(selector)
+
+    def write(self, selector, text):
+        self.page.tap(selector)
+        self.page.fill(selector, text)
+
+    def send(self):
+        self.page.tap("dialog button[type=submit]")
 
 
 class Keyboard:

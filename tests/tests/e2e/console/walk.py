@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import time
 
-from browser import Browser, Keyboard, Mouse, say
+from browser import Browser, Finger, Keyboard, Mouse, say
 
 HAND, ADMIN, PUBLIC, TOKEN, WORLD = sys.argv[1:6]
 WORLD = pathlib.Path(WORLD)
@@ -75,17 +75,136 @@ def wish(browser, hand, action, reason="the term is over", **fields):
     assert not page.locator("dialog").count(), f"{action}: {page.inner_text(answered)}"
 
 
-def cancelled(browser):
-    """Nothing happens without a reason, or after Escape."""
+def cancelled(browser, seen):
+    """Nothing happens without a reason, or after Escape: of none of the actions that are offered."""
     page = browser.page
-    page.click("#do-begin")
-    page.click("dialog button[type=submit]")
-    assert page.locator("dialog[open]").count() == 1, "an action without a reason is sent"
-    browser.in_every_light("dialog")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="detached")
-    assert page.evaluate("document.activeElement.id") == "do-begin", "the focus is lost after a dialog"
-    browser.phase("draft")
+    actions = page.eval_on_selector_all("main .actions button[id^=do-]", "all => all.map(({ id }) => id)")
+    assert actions, "nothing is offered"
+    sent = []
+    noted = lambda request: request.method in ("GET", "HEAD") or sent.append(request.url)
+    page.on("request", noted)
+    for action in actions:
+        page.click(f"#{action}")
+        assert page.locator("dialog #field-reason[required]").count() == 1, f"{action} asks for no reason"
+        page.fill("dialog #field-by", "registrar")
+        page.click("dialog button[type=submit]")
+        assert page.locator("dialog[open]").count() == 1, f"{action} without a reason is sent"
+        if action == "do-begin":
+            browser.in_every_light("dialog")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+        assert page.evaluate("document.activeElement.id") == action, "the focus is lost after a dialog"
+    page.remove_listener("request", noted)
+    assert not sent, f"sent without a reason: {sent}"
+    seen.update(actions)
+
+
+def listened(browser):
+    """Keeps whatever is said aloud from now on."""
+    browser.page.evaluate("""() => {
+        window.heard = [];
+        new MutationObserver(() => window.heard.push(document.getElementById("said").textContent)).observe(document.getElementById("said"), { childList: true });
+    }""")
+
+
+def heard(browser, sentence):
+    browser.until(lambda: any(sentence in said for said in browser.page.evaluate("window.heard")), f"{sentence!r} to be said aloud")
+
+
+def by_finger(browser):
+    """On a phone: held before it begins, seen to be, and released."""
+    phone = Browser(ADMIN, WORLD / "pictures", beside=browser, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, device_scale_factor=2)
+    try:
+        finger = Finger(phone)
+        phone.own_requests_may_fail = True
+        phone.page.goto(ADMIN)
+        finger.write("#token", f"{TOKEN}-operator")
+        finger.press("form button[type=submit]")
+        phone.sees("0 of 1 have left the monolith")
+        phone.own_requests_may_fail = False
+        finger.press("a[href='#/capability/users']")
+        phone.phase("draft")
+        wish(phone, finger, "hold", reason="exam week")
+        phone.until(lambda: "held: exam week" in phone.page.inner_text(".waiting").lower(), "the hold among what is waited for")
+        phone.accessible("a phone")
+        phone.picture("phone-held")
+        wish(phone, finger, "release", reason="the marks are in", hold="exam week")
+        phone.until(lambda: phone.page.locator("#do-release").count() == 0, "the release")
+        phone.sees("the marks are in")
+        assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390, "wider than the phone"
+        assert not phone.complaints and not phone.foreign, (phone.complaints, phone.foreign)
+    finally:
+        phone.close()
+    say("held and released by finger")
+
+
+def addresses(browser):
+    """An address that names no page, or that is not encoded rightly, leads somewhere."""
+    page = browser.page
+    page.evaluate("location.hash = '#/constructor'")
+    browser.sees("have left the monolith")
+    page.evaluate("location.hash = '#/capability/%'")
+    browser.sees("name no such capability")
+    page.evaluate("location.hash = '#/'")
+    browser.sees("have left the monolith")
+
+
+def another_leads(browser):
+    """An orchestrator that leads no longer sends elsewhere: the page is loaded anew, which leads there, and asks nobody else by itself."""
+    page = browser.page
+    loaded = []
+    noted = lambda request: request.is_navigation_request() and loaded.append(request.url)
+    page.on("request", noted)
+    page.route("**/api/v1/events", lambda route: route.fulfill(status=307, headers={"location": "http://elsewhere.invalid/api/v1/events"}))
+    page.reload()
+    browser.until(lambda: len(loaded) >= 2, "the page to be loaded anew")
+    page.unroute("**/api/v1/events")
+    page.remove_listener("request", noted)
+    browser.until(lambda: page.locator(".connection").count() and page.inner_text(".connection") == "Live", "the connection")
+    assert not browser.foreign, f"asked elsewhere: {browser.foreign}"
+
+
+def on_the_card(browser):
+    """What the board says of the capability is what the API says."""
+    page = browser.page
+    ask = "async (token) => (await (await fetch('/api/v1/status', { headers: { authorization: `Bearer ${token}` } })).json()).capabilities.users"
+    facts = lambda: dict(zip(page.locator(".card .facts dt").all_inner_texts(), page.locator(".card .facts dd").all_inner_texts()))
+
+    def agree():
+        told, shown = page.evaluate(ask, f"{TOKEN}-operator"), facts()
+        share = f"{told['serving']['reads'] / 10_000:g} %"
+        same = shown.get("Owner of writes") == told["owner"] == "legacy" and shown.get("Reads on modern") == share != "0 %"
+        verdicts = [text.split(":")[-1].strip() for text in page.locator(".card .verdict").all_text_contents()]
+        waits = [text.replace("`", "") for text in page.locator(".card .waiting li").all_inner_texts()]
+        first = told["waiting_for"][0]["text"].replace("`", "")
+        return same and shown.get("Drift") == "0 rows" and shown.get("Lag") not in (None, "–") and \
+            verdicts == [gate["verdict"] for gate in told["gates"]] != [] and waits[:1] == [first]
+
+    browser.until(agree, "the card to say what the API says")
+
+
+def failing(browser, hand):
+    """The service goes while readers are on it: real errors on the curve, the reads go back, and forward again once it is there."""
+    page, absent = browser.page, WORLD / "no-service"
+    absent.touch()
+    errors = page.locator(".chart svg[aria-label^='Errors now:']")
+    rate = lambda: float(errors.get_attribute("aria-label").split("modern ")[1].split("/s")[0].replace("–", "0"))
+    browser.until(lambda: errors.count() == 1 and rate() > 0, "errors of the new service on the curve")
+    browser.picture("errors")
+    absent.unlink()
+    browser.page.wait_for_selector("#do-release, #do-approve", timeout=120_000)
+    browser.until(lambda: page.evaluate(SERVICE_IS_WELL, f"{TOKEN}-operator"), "the service to be well", 120)
+    if page.locator("#do-release").count():
+        wish(browser, hand, "release", reason="it is there again", hold="")
+    browser.phase("ramping", 120)
+    page.wait_for_selector("#do-approve", timeout=120_000)
+    say("failed, and back")
+
+
+SERVICE_IS_WELL = """async (token) => {
+    const status = await (await fetch("/api/v1/status", { headers: { authorization: `Bearer ${token}` } })).json();
+    return status.gateways.every((gateway) => gateway.modern_down.length === 0);
+}"""
 
 
 def plant():
@@ -242,10 +361,15 @@ def broken_rules(browser, hand):
     browser.sees("5 parsecs")
     browser.in_every_light("rules")
     file.write_text(sound)
+    hand.press("#reload")
+    assert browser.page.locator("dialog #field-reason[required]").count() == 1
+    hand.write("dialog #field-reason", "to have it at once")
+    hand.send()
+    browser.page.wait_for_selector("dialog", state="detached")
     browser.sees("Nothing is wrong.")
     hand.press("summary >> text=users.toml" if isinstance(hand, Mouse) else "summary")
     hand.press("#nav a[href='#/journal']")
-    browser.sees("rules")
+    browser.sees("to have it at once")
 
 
 def aborted(browser, hand):
@@ -359,9 +483,17 @@ def by_mouse(browser, hand):
     rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
     moved_little(browser)
     browser.in_every_light("board-draft")
+    by_finger(browser)
+    addresses(browser)
+    another_leads(browser)
     open_capability(browser, hand)
-    cancelled(browser)
+    offered = set()
+    cancelled(browser, offered)
+    browser.phase("draft")
+    listened(browser)
     wish(browser, hand, "begin")
+    heard(browser, "users: begin is under way")
+    heard(browser, "users: backfilling")
     browser.phase("shadowing")
     wish(browser, hand, "hold", reason="exam week")
     browser.sees("Held: exam week")
@@ -374,20 +506,35 @@ def by_mouse(browser, hand):
     asked(browser, hand)
     broken_rules(browser, hand)
     open_capability(browser, hand)
-    wish(browser, hand, "release", reason="")
+    cancelled(browser, offered)
+    wish(browser, hand, "release", reason="the marks are in", hold="")
+    browser.sees("the marks are in")
     browser.phase("ramping")
     say("ramping")
+    before = browser.page.inner_text("ol.steps li.here")
+    browser.page.wait_for_selector("#do-advance")
+    if not browser.page.locator("#do-approve").count():
+        wish(browser, hand, "advance", reason="nobody is here at this hour")
+        browser.until(lambda: browser.page.inner_text("ol.steps li.here") != before, "the next step")
+        browser.sees("nobody is here at this hour")
     browser.page.wait_for_selector("#do-approve", timeout=90_000)
+    cancelled(browser, offered)
+    assert {f"do-{action}" for action in ("begin", "advance", "approve", "cutover", "revert", "hold", "release", "pin", "verify")} <= offered, offered
     browser.in_every_light("capability-ramping")
     hand.press("#nav a[href='#/']")
     browser.sees("Reads on modern")
+    on_the_card(browser)
     browser.in_every_light("board-ramping")
     open_capability(browser, hand)
+    failing(browser, hand)
     aborted(browser, hand)
     say("aborted")
-    browser.page.wait_for_selector("#do-release, #do-approve")
-    if browser.page.locator("#do-release").count():
-        wish(browser, hand, "release", reason="")
+    # What was held is released, and nothing begins that nobody approved.
+    browser.page.wait_for_selector("#do-release")
+    wish(browser, hand, "release", reason="the writer has gone", hold="")
+    browser.until(lambda: browser.page.locator("#do-release").count() == 0, "the release")
+    browser.page.wait_for_selector("#do-approve")
+    browser.phase("ramping")
     wish(browser, hand, "cutover")
     browser.phase("soaking")
     browser.sees("Last pause of writes")
@@ -422,7 +569,7 @@ def by_keyboard(browser, hand):
     asked(browser, hand)
     open_capability(browser, hand)
     wish(browser, hand, "pin", side="legacy", user="7", lasts="900")
-    wish(browser, hand, "release", reason="")
+    wish(browser, hand, "release")
     browser.phase("ramping")
     say("ramping by keyboard")
     browser.page.wait_for_selector("#do-approve", timeout=90_000)
