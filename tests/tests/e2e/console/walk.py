@@ -514,10 +514,17 @@ def by_mouse(browser, hand):
     before = browser.page.inner_text("ol.steps li.here")
     browser.page.wait_for_selector("#do-advance")
     if not browser.page.locator("#do-approve").count():
-        wish(browser, hand, "advance", reason="nobody is here at this hour")
+        browser.own_requests_may_fail = True
+        try:
+            wish(browser, hand, "advance", reason="nobody is here at this hour")
+            browser.sees("nobody is here at this hour")
+        except AssertionError as late:
+            # The steps last for seconds: on a slow machine the last one has begun by itself meanwhile.
+            assert "waits for approval" in str(late), late
+            browser.page.keyboard.press("Escape")
+        browser.own_requests_may_fail = False
         browser.until(lambda: browser.page.inner_text("ol.steps li.here") != before, "the next step")
-        browser.sees("nobody is here at this hour")
-    browser.page.wait_for_selector("#do-approve", timeout=90_000)
+    browser.page.wait_for_selector("#do-approve", timeout=120_000)
     cancelled(browser, offered)
     assert {f"do-{action}" for action in ("begin", "advance", "approve", "cutover", "revert", "hold", "release", "pin", "verify")} <= offered, offered
     browser.in_every_light("capability-ramping")
@@ -572,7 +579,7 @@ def by_keyboard(browser, hand):
     wish(browser, hand, "release")
     browser.phase("ramping")
     say("ramping by keyboard")
-    browser.page.wait_for_selector("#do-approve", timeout=90_000)
+    browser.page.wait_for_selector("#do-approve", timeout=120_000)
     wish(browser, hand, "approve")
     browser.phase("soaking")
     browser.in_every_light("capability-soaking-keyboard")
