@@ -192,7 +192,9 @@ impl<'a> Pairs<'a> {
             orders.fenced = Fences { legacy: to == Side::Modern, modern: to == Side::Legacy };
             orders.mark_end = None;
         });
-        until(agent, "the new owner is open", |report| !report.fenced.of(to) && report.fenced.of(to.other())).await;
+        let generation = Some(self.orders.generation);
+        let open = |report: &CapabilityReport| report.generation == generation && !report.fenced.of(to) && report.fenced.of(to.other());
+        until(agent, "the new owner is open", open).await;
     }
 
     pub async fn verify(&mut self, agent: &Agent, scope: VerifyScope) -> Vec<TableVerified> {
