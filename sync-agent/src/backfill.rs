@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ficus_rules::mapping::Plan;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use self::pace::Pace;
 use crate::apply::rejected;
+use crate::carried;
 use crate::crash;
 use crate::error::Error;
 use crate::port::{Applied, Changes, Copied, Direction, Effort, Left, Load, Piece, Position, Rejected, Shared};
@@ -49,7 +49,7 @@ impl Backfill {
             (Some(begun), Some(copied)) => (Some(begun), copied),
             _ => {
                 self.modern.empty().await?;
-                let nothing = |plan: &Plan| Copied { pair: plan.pair.clone(), plan: digest(plan), rows: 0, left: Left::All };
+                let nothing = |plan: &Plan| Copied { pair: plan.pair.clone(), plan: carried::text(plan), rows: 0, left: Left::All };
                 (None, self.plans.iter().map(nothing).collect())
             }
         };
@@ -91,7 +91,7 @@ impl Backfill {
     /// What is remembered of a copy of these pairs by these plans, if anything was copied.
     async fn known(&self) -> Result<Option<Vec<Copied>>, Error> {
         let known = self.modern.copied().await?;
-        let of = |plan: &Plan| known.iter().find(|copied| copied.pair == plan.pair && copied.plan == digest(plan)).cloned();
+        let of = |plan: &Plan| known.iter().find(|copied| copied.pair == plan.pair && copied.plan == carried::text(plan)).cloned();
         let known: Option<Vec<Copied>> = self.plans.iter().map(of).collect();
         Ok(known.filter(|known| known.iter().any(|copied| copied.left != Left::All)))
     }
@@ -136,11 +136,6 @@ impl Backfill {
         tokio::time::sleep(pause).await;
         Ok(())
     }
-}
-
-/// What stands for a plan: rows that another one wrote are other rows.
-fn digest(plan: &Plan) -> String {
-    Sha256::digest(format!("{plan:?}").as_bytes()).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A batch in the shape of modern.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::agent::Ordered;
 use crate::engine::open;
 use crate::error::Error;
+use crate::metrics;
 use crate::session::{Context, stopped};
 
 /// The pause after an error, doubled with every further one.
@@ -20,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Works for one capability until it is told to stop.
 pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Ordered>, mut stop: watch::Receiver<bool>) {
     let mut pause = PAUSE;
+    metrics::STANDS.with_label_values(&[&context.state.capability]).set(0);
     while !*stop.borrow() {
         let (ordered, generation, epoch) = {
             let wish = orders.borrow_and_update();
@@ -38,6 +40,7 @@ pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Order
             Err(error) => {
                 tracing::error!(capability = %context.state.capability, %error, "the capability stands still");
                 context.state.update(|report| report.trouble = Some(error.to_string()));
+                metrics::STANDS.with_label_values(&[&context.state.capability]).set(1);
                 match error {
                     Error::Superseded => After::Nothing,
                     _ => After::Again(pause),

@@ -27,6 +27,7 @@ mod backfill;
 pub mod backlog;
 mod busy;
 mod capability;
+mod carried;
 #[cfg(test)]
 mod contract;
 mod crash;

@@ -57,6 +57,12 @@ pub(crate) static STRAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     registered(IntCounterVec::new(opts, &["capability", "side"]))
 });
 
+/// A capability that stands still.
+pub(crate) static STANDS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_sync_stands_still", "1 while the agent does not go on with a capability: its trouble says why");
+    registered(IntGaugeVec::new(opts, &["capability"]))
+});
+
 /// Rows that differ, as of the last verification.
 pub(crate) static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let opts = Opts::new("ficus_drift_rows", "Rows that differed between the sides at the last verification");

@@ -508,6 +508,13 @@ pub trait Engine: Send + Sync {
     /// One side of a capability's plans in it.
     async fn side(&self, capability: &str, side: Side, plans: &[Plan]) -> Result<Shared, Error>;
 
+    /// Takes away what would refuse an application's writes only because a column that it names is gone, unless the side is
+    /// fenced. For a capability that cannot be mapped; [`Source::prepare`] makes it again.
+    async fn make_way(&self, capability: &str, side: Side) -> Result<(), Error> {
+        let _ = (capability, side);
+        Ok(())
+    }
+
     /// Takes everything of a capability out again, by orders of an epoch. Idempotent; works on a database that never had it.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{Plan, compile};
+use ficus_rules::mapping::{Plan, Tables, compile};
 use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -15,12 +15,13 @@ use crate::agent::{Config, Ordered, Resolved};
 use crate::apply::Applier;
 use crate::backfill::Backfill;
 use crate::busy::Lookout;
+use crate::carried;
 use crate::crash;
 use crate::engine::open;
 use crate::error::Error;
 use crate::events::Publisher;
 use crate::metrics;
-use crate::port::{Checkpoint, Direction, Engine, Position, Shared};
+use crate::port::{Checkpoint, Copied, Direction, Engine, Left, Position, Shared};
 use crate::state::State;
 use crate::stream::Stream;
 use crate::verify::Verifier;
@@ -47,6 +48,8 @@ struct Session<'a> {
     legacy: Shared,
     modern: Shared,
     plans: Arc<Vec<Plan>>,
+    /// What columns both sides have.
+    columns: [Tables; 2],
     /// Both directions, once they run.
     streams: JoinSet<Result<(), Error>>,
     /// Everything else; safe to end anywhere.
@@ -104,7 +107,15 @@ impl Context {
         let maps = &self.resolved.tables;
         let legacy_columns = legacy.columns(&maps.iter().map(|map| map.legacy.clone()).collect::<Vec<_>>()).await?;
         let modern_columns = modern.columns(&maps.iter().map(|map| map.modern.clone()).collect::<Vec<_>>()).await?;
-        let plans = compile(capability, maps, &legacy_columns, &modern_columns).map_err(Error::Mapping)?;
+        let plans = match compile(capability, maps, &legacy_columns, &modern_columns) {
+            Ok(plans) => plans,
+            Err(errors) => {
+                // For as long as nobody changes the rules or the tables: what stands there must not be in the application's way.
+                legacy.make_way(capability, Side::Legacy).await?;
+                modern.make_way(capability, Side::Modern).await?;
+                return Err(Error::Mapping(errors));
+            }
+        };
         metrics::begin(capability, plans.iter().map(|plan| plan.pair.as_str()));
         for loss in plans.iter().flat_map(|plan| &plan.losses) {
             tracing::info!(%capability, %loss, "not everything survives the way to the other side");
@@ -114,6 +125,7 @@ impl Context {
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,
             modern: modern.side(capability, Side::Modern, &plans).await?,
             plans: Arc::new(plans),
+            columns: [legacy_columns, modern_columns],
             streams: JoinSet::new(),
             tasks: JoinSet::new(),
             stop: watch::Sender::new(false),
@@ -140,6 +152,7 @@ impl Session<'_> {
         let epoch = orders.borrow().epoch;
         self.obey(epoch).await?;
         let forward = self.claim(Side::Modern).await?;
+        self.misses_nothing().await?;
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
         self.note_fences().await?;
@@ -161,6 +174,7 @@ impl Session<'_> {
                 ));
             }
         }
+        metrics::STANDS.with_label_values(&[&self.state().capability]).set(0);
         loop {
             let wish = orders.borrow_and_update().clone();
             if wish.sync == SyncOrder::Remove {
@@ -218,6 +232,29 @@ impl Session<'_> {
         Ok(checkpoint)
     }
 
+    /// Refuses when a column is gone without a word in the rules.
+    async fn misses_nothing(&self) -> Result<(), Error> {
+        let known = self.modern.copied().await?;
+        let [legacy, modern] = &self.columns;
+        let missed = carried::missed(&self.context.resolved.tables, &self.plans, &known, legacy, modern);
+        if missed.is_empty() { Ok(()) } else { Err(Error::Mapping(missed)) }
+    }
+
+    /// By which plans rows flow from now on.
+    async fn note_plans(&self) -> Result<(), Error> {
+        let known = self.modern.copied().await?;
+        let noted = |plan: &Plan| {
+            let text = carried::text(plan);
+            let rows = match known.iter().find(|known| known.pair == plan.pair) {
+                Some(known) if known.plan == text => return None,
+                known => known.map_or(0, |known| known.rows),
+            };
+            Some(Copied { pair: plan.pair.clone(), plan: text, rows, left: Left::Nothing })
+        };
+        let noted: Vec<Copied> = self.plans.iter().filter_map(noted).collect();
+        if noted.is_empty() { Ok(()) } else { self.modern.note_copied(&noted).await }
+    }
+
     fn backfill(&mut self, begun: Option<Position>) {
         let backfill = Backfill {
             legacy: Arc::clone(&self.legacy),
@@ -235,6 +272,7 @@ impl Session<'_> {
         self.streaming = true;
         // Before any event is made: a stream that runs makes some.
         self.state().announcer.begin([&self.legacy, &self.modern]).await?;
+        self.note_plans().await?;
         self.state().update(|report| {
             report.backfill.complete = true;
             report.trouble = None;

@@ -289,12 +289,42 @@ impl<'a> Pair<'a> {
     fn must_exist<'n>(&mut self, side: &str, table: &str, columns: &[ColumnInfo], names: impl Iterator<Item = &'n String>) {
         for name in names {
             if !columns.iter().any(|column| column.name == *name) {
-                self.error(
-                    format!("{side} table {table} has no column {name}"),
-                    "name an existing column, or take it out of the rule file",
-                );
+                let remedy = match self.renamed(table, name) {
+                    Some(remedy) => remedy,
+                    None => "name an existing column, or take it out of the rule file".to_owned(),
+                };
+                self.error(format!("{side} table {table} has no column {name}"), &remedy);
             }
         }
+    }
+
+    /// What to write if a mapped legacy column bears another name now: the one that nothing else accounts for.
+    fn renamed(&self, table: &str, gone: &str) -> Option<String> {
+        let map = self.map;
+        let modern = map.columns.iter().find(|column| matches!(&column.from, ColumnSource::Column(from) if from == gone))?;
+        let known = |name: &String| {
+            *name == map.legacy_key
+                || map.keep_legacy.contains(name)
+                || map.columns.iter().any(|column| column.from.columns().contains(name))
+                || self.modern.iter().any(|column| column.name == *name)
+        };
+        let mut left = self.legacy.iter().filter(|column| table == map.legacy && !known(&column.name));
+        let (new, None) = (&left.next()?.name, left.next()) else { return None };
+        Some(format!(
+            "if it is called {new} now, write {} = \"{new}\" in [table.columns]; else name an existing column, or take it out of the rule file",
+            modern.modern
+        ))
+    }
+
+    /// What to write for a legacy column that nothing says anything of.
+    fn place_for(&self, name: &str) -> String {
+        let map = self.map;
+        let kept = map.keep_legacy.iter().map(String::as_str).chain([name]).map(|name| format!("\"{name}\""));
+        let kept = kept.collect::<Vec<_>>().join(", ");
+        format!(
+            "to carry it, give {} a column {name} (it follows by itself), or write other = \"{name}\" in [table.columns]; to leave it behind, write keep_legacy = [{kept}]",
+            map.modern
+        )
     }
 
     /// Nothing may be lost on the way, and nothing may be missing at its end.
@@ -307,13 +337,10 @@ impl<'a> Pair<'a> {
             if *required {
                 self.error(
                     format!("column {name} of legacy table {} is not mapped, and a row cannot be written back without it", map.legacy),
-                    "map it, or give it a default",
+                    &format!("{}, and give it a default in the database", self.place_for(name)),
                 );
             } else if !map.only && !map.keep_legacy.contains(name) {
-                self.error(
-                    format!("column {name} of legacy table {} has no counterpart on modern", map.legacy),
-                    "map it, or list it in keep_legacy",
-                );
+                self.error(format!("column {name} of legacy table {} has no counterpart on modern", map.legacy), &self.place_for(name));
             }
         }
         for ColumnInfo { name, required, .. } in modern {

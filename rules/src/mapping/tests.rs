@@ -421,6 +421,22 @@ fn a_legacy_column_that_goes_nowhere_is_refused_unless_kept() {
 }
 
 #[test]
+fn what_to_write_for_a_column_that_came_or_went_is_spelled_out() {
+    let map = TableMap {
+        keep_legacy: vec!["last_login".into()],
+        columns: vec![column("title", ColumnSource::Column("name".into()))],
+        ..maps().remove(0)
+    };
+    let tables = |table: &str, names: &[&str]| Tables::from([(table.to_owned(), columns(&[], names))]);
+    let modern = tables(&map.modern, &["legacy_id", "title"]);
+    let complaint = |names: &[&str]| complaint(std::slice::from_ref(&map), &tables(&map.legacy, names), &modern);
+    assert!(complaint(&["id", "last_login", "name", "age"]).contains("keep_legacy = [\"last_login\", \"age\"]"));
+    assert!(complaint(&["id", "last_login", "label"]).contains("if it is called label now, write title = \"label\" in [table.columns]"));
+    let two = complaint(&["id", "last_login", "label", "age"]);
+    assert!(two.contains("has no column name; name an existing column") && !two.contains("if it is called"), "{two}");
+}
+
+#[test]
 fn all_errors_come_at_once() {
     let mut maps = maps();
     maps[0].columns.push(column("nowhere", ColumnSource::Column("missing".into())));

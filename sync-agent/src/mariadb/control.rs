@@ -173,6 +173,13 @@ impl Engine for Server {
         Ok(Arc::new(Endpoint::new(self.clone(), capability, side, plans).await?))
     }
 
+    async fn make_way(&self, capability: &str, side: Side) -> Result<(), Error> {
+        let mut conn = self.lease().await?;
+        objects::make_way(&mut conn, &scope(capability, side)).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(())
+    }
+
     async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
         let mut conn = self.lease().await?;
         let known = objects::obeyed(&mut conn, &scope(capability, side)).await.map_err(|e| self.failed(e))?;

@@ -76,6 +76,20 @@ pub(super) async fn create(conn: &mut Conn, scope: &str) -> Result<(), mysql_asy
     Ok(())
 }
 
+/// Drops the triggers that name columns, unless the fence is up: one that names a column that is gone refuses everybody.
+pub(super) async fn make_way(conn: &mut Conn, scope: &str) -> Result<(), mysql_async::Error> {
+    if !existing(conn).await?.iter().any(|table| table == "_ficus_fence") {
+        return Ok(());
+    }
+    let fenced: Option<bool> = conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (scope,)).await?;
+    if fenced == Some(false) {
+        for trigger in triggers::existing(conn, scope).await?.iter().filter(|trigger| trigger.names_columns()) {
+            conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger.name))).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn existing(conn: &mut Conn) -> Result<Vec<String>, mysql_async::Error> {
     conn.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE '\\_ficus\\_%'").await
 }

@@ -106,7 +106,11 @@ impl Endpoint {
         let note = "INSERT INTO _ficus.pair AS p (scope, pair, shape) VALUES ($1, $2, $3)
             ON CONFLICT (scope, pair) DO UPDATE SET shape = excluded.shape WHERE p.shape <> excluded.shape";
         for pair in &self.pairs {
-            let shape = objects::digest(&format!("{:?}", pair.shape));
+            // By names alone, columns that have changed places, or have another type, would be the same.
+            let table = self.tables.get(&pair.shape.table);
+            let of = |name: &String| table.and_then(|table| table.column(name)).map(|column| (column.number, &column.cast, &column.limits));
+            let mapped: Vec<_> = std::iter::once(&pair.shape.key).chain(&pair.shape.columns).map(of).collect();
+            let shape = objects::digest(&format!("{:?} {mapped:?}", pair.shape));
             let note = sqlx::query(note).bind(&self.names.scope).bind(&pair.name).bind(shape);
             if note.execute(&mut *tx).await?.rows_affected() > 0 {
                 self.note_gap(tx, pair).await?;

@@ -32,6 +32,8 @@ pub(super) struct Table {
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) info: ColumnInfo,
+    /// Stays when it is renamed; no other column gets it.
+    pub(super) number: i16,
     pub(super) nullable: bool,
     /// Its type below domains, without a length: casts to it never cut.
     pub(super) cast: String,
@@ -131,7 +133,7 @@ const TABLE: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.rel
 const COLUMNS: &str = "SELECT a.attname::text, a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attidentity = 'a',
       base.oid::int8, format_type(base.oid, -1), format_type(base.oid, NULL), base.typtype::text,
       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, base.typname::text,
-      ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = base.oid ORDER BY e.enumsortorder)
+      ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = base.oid ORDER BY e.enumsortorder), a.attnum
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     CROSS JOIN LATERAL (
       WITH RECURSIVE up AS (SELECT t.oid, t.typbasetype, t.typtype, t.typname UNION ALL
@@ -200,6 +202,7 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
     let own_text = matches!(&kind, Kind::Native(name) if !name.ends_with("[]"));
     Ok(Column {
         info: ColumnInfo { name: row.try_get(0)?, kind, required: not_null && !default, nullable: !not_null },
+        number: row.try_get(11)?,
         nullable: !not_null,
         cast: row.try_get(5)?,
         most,

@@ -36,7 +36,8 @@ impl Endpoint {
         if version == self.schema.load(Ordering::Acquire) {
             return Ok(());
         }
-        if !self.outdated(connection).await?.is_empty() {
+        let tables = schema::tables(connection, self.tables.keys()).await.map_err(|e| self.failed(e))?;
+        if tables != self.tables || !self.outdated(connection).await?.is_empty() {
             return Err(Error::SchemaChanged);
         }
         self.schema.store(version, Ordering::Release);

@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use super::sql;
 
 /// One table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Table {
     /// Its columns, generated ones left out.
     pub(super) columns: Vec<ColumnInfo>,

@@ -10,6 +10,7 @@ mod mariadb;
 mod postgres;
 
 mod app;
+mod changes;
 mod graves;
 mod ledger;
 mod resume;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
 use ficus_rules::mapping::TableMap;
-use ficus_rules::wire::{CapabilityOrders, CapabilityReport, Fences, Orders, SyncOrder, TableVerified, Verify, VerifyScope};
+use ficus_rules::wire::{CapabilityOrders, CapabilityReport, Fences, Orders, RuleFile, SyncOrder, TableVerified, Verify, VerifyScope};
 use ficus_sync_agent::{Agent, Config, Resolved};
 
 use super::app::{App, Engine};
@@ -128,6 +128,26 @@ impl World {
         agent
     }
 
+    /// An agent that works by rule files.
+    pub(crate) async fn agent_by_rules(&mut self, files: &[(&str, &str)]) -> Agent {
+        let databases = [("monolith", Side::Legacy), ("users-service", Side::Modern)].map(|(name, side)| (name.to_owned(), self.url(side)));
+        let mut config = Config::new("test", BTreeMap::from(databases));
+        config.poll = Duration::from_millis(5);
+        config.batch_rows = self.batch_rows;
+        let agent = Agent::start(config).await.unwrap();
+        self.rules(&agent, files);
+        agent
+    }
+
+    /// Gives the agent other rule files: a capability for each.
+    pub(crate) fn rules(&mut self, agent: &Agent, files: &[(&str, &str)]) {
+        self.orders.generation += 1;
+        let orders = self.orders.capabilities["users"].clone();
+        self.orders.capabilities.extend(files.iter().map(|(name, _)| ((*name).to_owned(), orders.clone())));
+        self.orders.rules = files.iter().map(|(name, text)| RuleFile { name: format!("{name}.toml"), text: (*text).to_owned() }).collect();
+        agent.order(self.orders.clone());
+    }
+
     fn order(&mut self, agent: &Agent, change: impl FnOnce(&mut CapabilityOrders, u64)) -> u64 {
         self.token += 1;
         self.orders.generation += 1;
@@ -175,13 +195,13 @@ pub(crate) fn report(agent: &Agent) -> CapabilityReport {
 }
 
 pub(crate) async fn until(agent: &Agent, what: &str, mut holds: impl FnMut(&CapabilityReport) -> bool) -> CapabilityReport {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let report = report(agent);
         if holds(&report) {
             return report;
         }
-        assert!(Instant::now() < deadline, "not within 60 s: {what}; {report:#?}");
+        assert!(Instant::now() < deadline, "not within 120 s: {what}; {report:#?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
