@@ -16,6 +16,7 @@ use crate::capability;
 use crate::engine;
 use crate::error::Error;
 use crate::events::Bus;
+use crate::newest::Questions;
 use crate::quarantine;
 use crate::session::{Context, stopped};
 use crate::state::State;
@@ -80,11 +81,19 @@ struct Inner {
     name: String,
     incarnation: u64,
     serial: AtomicU64,
-    orders: watch::Sender<Orders>,
+    orders: watch::Sender<Said>,
+    questions: Arc<Questions>,
     changed: watch::Sender<u64>,
     states: Arc<Mutex<States>>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What arrived: orders, and up to which question whoever brought them had asked before.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Said {
+    orders: Orders,
+    answers: u64,
 }
 
 /// What is reported: the generation worked by, and every capability.
@@ -121,27 +130,50 @@ impl Agent {
         config: Config,
         resolve: impl Fn(&[RuleFile]) -> Result<BTreeMap<String, Resolved>, String> + Send + 'static,
     ) -> Result<Agent, Error> {
-        let (orders, received) = watch::channel(Orders::default());
+        let (orders, received) = watch::channel(Said::default());
         let (changed, seen) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
         let states = Arc::default();
         let name = config.name.clone();
-        let supervisor =
-            Supervisor { config, states: Arc::clone(&states), changed: changed.clone(), running: BTreeMap::new(), tasks: JoinSet::new() };
+        let questions = Arc::<Questions>::default();
+        let supervisor = Supervisor {
+            config,
+            states: Arc::clone(&states),
+            changed: changed.clone(),
+            questions: Arc::clone(&questions),
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
         let task = tokio::spawn(supervisor.run(received, stopped, resolve));
         let incarnation = ficus_rules::Timestamp::from(std::time::SystemTime::now()).0;
-        let inner = Inner { name, incarnation, serial: AtomicU64::new(0), orders, changed, states, stop, task: Mutex::new(Some(task)) };
+        let inner =
+            Inner { name, incarnation, serial: AtomicU64::new(0), orders, questions, changed, states, stop, task: Mutex::new(Some(task)) };
         Ok(Agent { inner: Arc::new(inner), seen: tokio::sync::Mutex::new(seen) })
     }
 
     /// Says how things should be. Orders of an older generation than the last ones are refused; equal ones may be repeated.
     pub fn order(&self, orders: Orders) {
         self.inner.orders.send_if_modified(|known| {
-            let newer = orders.generation >= known.generation && *known != orders;
+            let newer = orders.generation >= known.orders.generation && known.orders != orders;
             if newer {
-                *known = orders;
+                known.orders = orders;
             }
             newer
+        });
+    }
+
+    /// For whoever carries orders: the number of the newest question whether they are the newest, whenever it grows. From the
+    /// first call on, questions are waited for.
+    pub fn questions(&self) -> watch::Receiver<u64> {
+        self.inner.questions.listen()
+    }
+
+    /// Says that the orchestrator has been asked since that question, and what it had to say has been given to [`Agent::order`].
+    pub fn answer(&self, question: u64) {
+        self.inner.orders.send_if_modified(|known| {
+            let later = question > known.answers;
+            known.answers = known.answers.max(question);
+            later
         });
     }
 
@@ -212,6 +244,7 @@ struct Supervisor {
     config: Config,
     states: Arc<Mutex<States>>,
     changed: watch::Sender<u64>,
+    questions: Arc<Questions>,
     running: BTreeMap<String, Running>,
     tasks: JoinSet<()>,
 }
@@ -244,23 +277,30 @@ struct Running {
 impl Supervisor {
     async fn run(
         mut self,
-        mut orders: watch::Receiver<Orders>,
+        mut orders: watch::Receiver<Said>,
         mut stop: watch::Receiver<bool>,
         resolve: impl Fn(&[RuleFile]) -> Result<BTreeMap<String, Resolved>, String>,
     ) {
         let mut rules: Option<(Vec<RuleFile>, Capabilities)> = None;
+        let mut followed = None;
         loop {
             tokio::select! {
                 changed = orders.changed() => if changed.is_err() { break },
                 () = stopped(&mut stop) => break,
             }
-            let wish = orders.borrow_and_update().clone();
+            let Said { orders: wish, answers } = orders.borrow_and_update().clone();
+            if followed.as_ref() == Some(&wish) {
+                self.questions.answer(answers);
+                continue;
+            }
             if rules.as_ref().is_none_or(|(files, _)| *files != wish.rules) {
                 rules = Some((wish.rules.clone(), resolve(&wish.rules)));
             }
             if let Some((_, resolved)) = &rules {
-                self.follow(wish, resolved).await;
+                self.follow(wish.clone(), resolved).await;
             }
+            followed = Some(wish);
+            self.questions.answer(answers);
         }
         let names: Vec<String> = self.running.keys().cloned().collect();
         for running in self.running.values() {
@@ -313,7 +353,8 @@ impl Supervisor {
         let state = Arc::new(State::new(&name, self.changed.clone()));
         state.note(|report| (report.epoch, report.generation) = (orders.epoch, Some(0)));
         self.states().capabilities.insert(name.clone(), Arc::clone(&state));
-        let context = Arc::new(Context { config: self.config.clone(), resolved: resolved.clone(), state });
+        let questions = Arc::clone(&self.questions);
+        let context = Arc::new(Context { config: self.config.clone(), resolved: resolved.clone(), state, questions });
         let (orders, received) = watch::channel(orders);
         let (stop, stopped) = watch::channel(false);
         let task = self.tasks.spawn(capability::run(context, received, stopped));

@@ -38,6 +38,7 @@ mod freshness;
 mod isolate;
 mod mariadb;
 mod metrics;
+mod newest;
 pub mod port;
 mod postgres;
 pub mod preflight;

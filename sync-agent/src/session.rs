@@ -21,6 +21,7 @@ use crate::engine::open;
 use crate::error::Error;
 use crate::events::Publisher;
 use crate::metrics;
+use crate::newest::Questions;
 use crate::port::{Checkpoint, Copied, Direction, Engine, Left, Position, Shared};
 use crate::state::State;
 use crate::stream::Stream;
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) resolved: Resolved,
     pub(crate) state: Arc<State>,
+    /// Whether its orders are the newest.
+    pub(crate) questions: Arc<Questions>,
 }
 
 /// Resolves when it is time to stop.
@@ -151,11 +154,18 @@ impl Session<'_> {
         // the two it may have carried them out.
         let epoch = orders.borrow().epoch;
         self.obey(epoch).await?;
+        let another = Side::BOTH.into_iter().any(|side| self.state().turn(side).is_none());
         let forward = self.claim(Side::Modern).await?;
         self.misses_nothing().await?;
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
         self.note_fences().await?;
+        if another {
+            tokio::select! {
+                () = self.context.questions.ask() => {}
+                () = stopped(stop) => return Ok(()),
+            }
+        }
         let wish = orders.borrow_and_update().clone();
         self.obey(wish.epoch).await?;
         self.fence(&wish).await?;

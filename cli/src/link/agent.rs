@@ -24,21 +24,34 @@ pub(crate) async fn run(agent: Agent, http: Http) {
 }
 
 async fn receive(agent: &Agent, http: &Http, reach: &Reach) {
-    let mut seen = 0;
+    let (mut seen, mut answered) = (0, 0);
+    let mut questions = agent.questions();
     loop {
-        let path = format!("/api/v1/orders?after={seen}&wait_ms={}", POLL.as_millis());
-        match http.get(&path, POLL_LIMIT).await.inspect(|_| reach.answered()) {
+        let asked = *questions.borrow_and_update();
+        let wait = if asked > answered { Duration::ZERO } else { POLL };
+        let path = format!("/api/v1/orders?after={seen}&wait_ms={}", wait.as_millis());
+        let answer = tokio::select! {
+            answer = http.get(&path, POLL_LIMIT) => answer,
+            // Somebody needs to know at once: what is being waited for comes with the next answer.
+            Ok(()) = questions.changed() => continue,
+        };
+        match answer.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status == StatusCode::OK => match answer.json::<Orders>() {
                 Ok(orders) => {
                     seen = orders.generation;
                     agent.order(orders);
+                    answered = asked;
+                    agent.answer(asked);
                 }
                 Err(error) => {
                     warn!(%error, "cannot read orders");
                     tokio::time::sleep(AGAIN).await;
                 }
             },
-            Ok(answer) if answer.status == StatusCode::NO_CONTENT => {}
+            Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
+                answered = asked;
+                agent.answer(asked);
+            }
             Ok(answer) => {
                 warn!(status = %answer.status, "no orders: {}", answer.detail());
                 tokio::time::sleep(AGAIN).await;

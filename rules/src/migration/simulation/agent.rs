@@ -16,6 +16,13 @@ pub(super) struct Orders {
     pub(super) of: [Option<CapabilityOrders>; CAPABILITIES],
 }
 
+/// What an answer with orders is an answer to.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    incarnation: u64,
+    turns: [bool; CAPABILITIES],
+}
+
 pub(super) struct Agent {
     name: String,
     clock: Clock,
@@ -32,6 +39,8 @@ pub(super) struct Agent {
 /// What it knows of a capability.
 #[derive(Default)]
 struct Memory {
+    /// Orders were asked for after that, and came: no other agent has carried out newer ones.
+    newest: bool,
     /// Its turns at the databases, once it has claimed them.
     turns: Option<[u64; 2]>,
     superseded: bool,
@@ -83,9 +92,21 @@ impl Agent {
         *self = Agent::new(self.name.clone(), self.clock.clone(), now);
     }
 
-    pub(super) fn take(&mut self, orders: &Orders) {
-        if orders.generation > self.orders.generation && !self.asleep {
+    /// A question for orders: whose it is, and of which capabilities it has the turns.
+    pub(super) fn ask(&self) -> Asked {
+        Asked { incarnation: self.incarnation, turns: std::array::from_fn(|capability| self.memory[capability].turns.is_some()) }
+    }
+
+    /// The answer. Nobody listens to one that a process before this one asked for.
+    pub(super) fn take(&mut self, asked: &Asked, orders: &Orders) {
+        if self.asleep || asked.incarnation != self.incarnation {
+            return;
+        }
+        if orders.generation > self.orders.generation {
             self.orders = orders.clone();
+        }
+        for (memory, had) in self.memory.iter_mut().zip(asked.turns) {
+            memory.newest |= had;
         }
     }
 
@@ -167,8 +188,8 @@ impl Memory {
             [databases[0].turn, databases[1].turn]
         };
         let turns = *self.turns.get_or_insert_with(|| claim(databases));
-        // An orchestrator that is behind ordered it.
-        if databases.iter().any(|database| database.epoch > orders.epoch) {
+        // An orchestrator that is behind ordered it; or it was on its way for long.
+        if !self.newest || databases.iter().any(|database| database.epoch > orders.epoch) {
             return Worked::Outdated;
         }
         databases.iter_mut().for_each(|database| database.epoch = orders.epoch);

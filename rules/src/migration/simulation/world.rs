@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::agent::{Agent, Orders};
+use super::agent::{Agent, Asked, Orders};
 use super::chance::{Chance, Clock};
 use super::database::{Database, KEYS, Ledger, Write};
 use super::gateway::{Admitted, Gateway};
@@ -26,7 +26,7 @@ enum Message {
     Publish(usize, Published),
     Report { gateway: usize, said: Said, inflight: [u64; CAPABILITIES] },
     Answer { gateway: usize, order: (u64, u64), generation: u64, valid_for: Duration },
-    Orders(usize, Orders),
+    Orders(usize, Asked, Orders),
     AgentReport(AgentReport),
 }
 
@@ -293,7 +293,7 @@ impl World {
     fn poll(&mut self, gateway: usize) {
         let agent = self.chance.below(self.agents.len());
         self.send(Message::Publish(gateway, self.orchestrator.published()));
-        self.send(Message::Orders(agent, self.orchestrator.orders()));
+        self.send(Message::Orders(agent, self.agents[agent].ask(), self.orchestrator.orders()));
     }
 
     fn deliver(&mut self) {
@@ -328,7 +328,7 @@ impl World {
                 }
             }
             Message::Answer { gateway, order, generation, valid_for } => self.gateways[gateway].answered(order, generation, valid_for),
-            Message::Orders(at, orders) => self.agents[at].take(&orders),
+            Message::Orders(at, asked, orders) => self.agents[at].take(&asked, &orders),
             Message::AgentReport(report) => self.orchestrator.hear_agent(report, self.now),
         }
     }
