@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use ficus_orchestrator::{Backend, Listener, Orchestrator, Tls};
 use ficus_proxy::{Gateway, Sockets};
+use ficus_rules::lease::BELIEVED;
 use ficus_rules::spec::Known;
 use ficus_sync_agent::Agent;
 use tokio::sync::watch;
@@ -65,13 +66,25 @@ pub(crate) fn gateway_alone(config: &Config, admin: &[String]) -> Result<()> {
         let router = router.merge(metrics::router(&config.tokens)).merge(keys_router(&gateway));
         let router = router.merge(ofrep::router(&config.tokens, gateway.clone()));
         let serving = serve(Listener::over(listening, config.admin_tls.as_ref())?, config.admin_tls.as_ref(), router)?;
+        // Whoever takes over has the admin listener too; the link goes on for as long as this process forwards anything.
+        let (taken_over, mut taken) = watch::channel(false);
+        let serving = async {
+            tokio::select! {
+                served = serving => served,
+                Ok(_) = taken.wait_for(|taken| *taken) => std::future::pending().await,
+            }
+        };
+        let http = Http::new(admin, config.admin_token.clone(), &config.admin_trust);
         let links = async {
-            link::gateway::run(gateway.clone(), Http::new(admin, config.admin_token.clone(), &config.admin_trust)).await;
+            link::gateway::run(gateway.clone(), http.clone()).await;
             Ok(())
         };
         info!(admin = %config.gateway.admin_listen, gateway = ?config.gateway.addresses(), orchestrators = ?admin, "the gateway runs");
         let parts = async { tokio::try_join!(serving, links).map(drop) };
-        until_ended(Some(gateway.clone()), None, Some((program, admin_socket)), parts).await
+        let successor = Successor { program, admin: admin_socket, taken_over };
+        let ended = until_ended(Some(gateway.clone()), None, Some(successor), parts).await;
+        link::gateway::farewell(&gateway, &http).await;
+        ended
     })
 }
 
@@ -106,17 +119,25 @@ pub(crate) fn orchestrator_alone(config: &Config) -> Result<()> {
     })
 }
 
+/// What it takes to start the process that follows this one.
+struct Successor {
+    program: handover::Program,
+    admin: std::net::TcpListener,
+    /// Told when it has taken over.
+    taken_over: watch::Sender<bool>,
+}
+
 /// Runs `parts` and the gateway's own threads until a signal comes or one of them fails. SIGHUP reads the rules again.
 ///
 /// The parts go on while the gateway finishes what is under way: held writes are released by what they bring, and the
 /// orchestrator waits for the counts that they report. A second signal ends the process at once.
 ///
-/// SIGUSR2 has `successor` started again over the same sockets; once it serves, this process ends as at a signal, but for its
-/// parts, whose work the new one does.
+/// SIGUSR2 has `successor` started over the same sockets; once it serves, this process ends as at a signal. Until then, and
+/// until it has ended, it reports under a name of its own: both are reckoned with.
 async fn until_ended(
     gateway: Option<Gateway>,
     orchestrator: Option<Orchestrator>,
-    mut successor: Option<(handover::Program, std::net::TcpListener)>,
+    mut successor: Option<Successor>,
     parts: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let mut ending = signals::Ending::listen()?;
@@ -124,6 +145,7 @@ async fn until_ended(
     let mut make_way = signals::make_way()?;
     let mut starting: Option<tokio::task::JoinHandle<Result<u32>>> = None;
     let leaving = gateway.clone();
+    let mut stepping_back: Option<tokio::time::Instant> = None;
     let (shutdown, watched) = watch::channel(false);
     let (mut carrying, mut feeding) = (gateway.is_some(), true);
     let proxying = proxy(gateway, watched);
@@ -141,11 +163,16 @@ async fn until_ended(
             }
             _ = hangup.recv() => reload(orchestrator.as_ref()).await,
             _ = make_way.recv() => match (successor.as_ref(), leaving.as_ref()) {
-                (Some((program, admin)), Some(gateway)) if starting.is_none() => {
+                (Some(successor), Some(gateway)) if starting.is_none() => {
                     info!("a new process is started over the same sockets");
                     let mut sockets = gateway.sockets()?;
-                    sockets.push(admin.try_clone()?.into());
-                    starting = Some(tokio::spawn(program.clone().start(sockets)));
+                    sockets.push(successor.admin.try_clone()?.into());
+                    let (program, gateway) = (successor.program.clone(), gateway.clone());
+                    stepping_back = None;
+                    starting = Some(tokio::spawn(async move {
+                        gateway.step_aside().await;
+                        program.start(sockets).await
+                    }));
                 }
                 (Some(_), _) => warn!("a new process is being started already"),
                 (None, _) => warn!("only `ficus gateway` makes way for a newer binary: the state of the other parts has one owner at a time"),
@@ -156,13 +183,21 @@ async fn until_ended(
                     Ok(pid) => {
                         info!(pid, "the new process serves, this one makes way");
                         leaving.as_ref().inspect(|gateway| gateway.hand_over());
-                        // Its admin listener is the new one's as well.
-                        successor = None;
-                        feeding = false;
+                        if let Some(successor) = successor.take() {
+                            let _ = successor.taken_over.send(true);
+                        }
                         break Ok(());
                     }
-                    Err(error) => error!("{error:#}; this process goes on"),
+                    Err(error) => {
+                        error!("{error:#}; this process goes on");
+                        // Until then a report of the other one, which was later, may make ours count for nothing.
+                        stepping_back = Some(tokio::time::Instant::now() + BELIEVED + Duration::from_secs(1));
+                    }
                 }
+            }
+            () = tokio::time::sleep_until(stepping_back.unwrap_or_else(tokio::time::Instant::now)), if stepping_back.is_some() => {
+                stepping_back = None;
+                leaving.as_ref().inspect(|gateway| gateway.step_back());
             }
         }
     };

@@ -262,11 +262,15 @@ impl Fleet {
         self.inner().roster.agents().map(status).collect()
     }
 
-    /// Drops gateways that are long gone, and names them.
+    /// Drops gateways that have ended, or are long gone, and names them.
     fn forget(&self, now: Steady) -> Vec<String> {
         let mut inner = self.inner();
+        let inner = &mut *inner;
         let names = inner.leases.forget(now);
-        names.iter().for_each(|name| drop(inner.gateways.remove(name)));
+        for name in &names {
+            inner.gateways.remove(name);
+            inner.windows.values_mut().for_each(|window| window.forget(name));
+        }
         names
     }
 }
@@ -274,7 +278,13 @@ impl Fleet {
 impl Inner {
     fn hear_gateway(&mut self, report: GatewayReport, newest: u64, now: Timestamp) -> Duration {
         let said = Said { order: (report.started, report.serial), generation: report.generation };
-        let heard = self.leases.hear(&report.gateway, said, newest, steady());
+        if report.ended {
+            self.leases.end(&report.gateway, said, steady());
+        }
+        let heard = match report.ended {
+            true => Heard::Behind,
+            false => self.leases.hear(&report.gateway, said, newest, steady()),
+        };
         if heard != Heard::Late {
             for (capability, counts) in &report.capabilities {
                 self.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);

@@ -10,7 +10,7 @@ use ficus_rules::Timestamp;
 use ficus_rules::decide::Snapshot;
 use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
-use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer};
+use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer, aside};
 
 use tokio::sync::mpsc;
 
@@ -40,6 +40,9 @@ use crate::traffic::{CapabilityCounters, Counters};
 use crate::transport::Transports;
 use crate::upstream::Upstreams;
 use crate::validity::Validity;
+
+/// How often a gateway that steps aside looks whether that is known.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A gateway. Clones are the same gateway.
 #[derive(Clone)]
@@ -80,6 +83,10 @@ pub(crate) struct Inner {
     pub(crate) transports: Transports,
     /// Another process accepts what comes to our sockets.
     pub(crate) handed_over: AtomicBool,
+    /// Another process has, or gets, our name.
+    aside: AtomicBool,
+    /// What was under way when the grace period ended may go on behind us.
+    pub(crate) cut_off: AtomicBool,
     /// Held by whatever must be finished before the process ends.
     pub(crate) under_way: OnceLock<mpsc::WeakSender<()>>,
     /// What clients may send.
@@ -90,6 +97,8 @@ pub(crate) struct Inner {
     incarnation: String,
     started: u64,
     reports: AtomicU64,
+    /// How many there were when one was last answered.
+    answered: AtomicU64,
 }
 
 impl Gateway {
@@ -137,6 +146,8 @@ impl Gateway {
             upstreams: Upstreams::new(&config),
             answers: Answers::new(&config.cache),
             handed_over: AtomicBool::new(false),
+            aside: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             under_way: OnceLock::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
             transports: Transports::load(&config).map_err(Error::Certificate)?,
@@ -148,6 +159,7 @@ impl Gateway {
             incarnation: uuid::Uuid::new_v4().to_string(),
             started: Timestamp::from(SystemTime::now()).0,
             reports: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             file,
             config,
         };
@@ -216,7 +228,10 @@ impl Gateway {
             GatewayCapability { modern_down, legacy_down, ..one.report(inner.holds.held(&one.name)) }
         };
         GatewayReport {
-            gateway: inner.config.name.clone(),
+            gateway: match inner.aside.load(Ordering::SeqCst) {
+                true => aside(&inner.config.name, &inner.incarnation),
+                false => inner.config.name.clone(),
+            },
             incarnation: inner.incarnation.clone(),
             started: inner.started,
             serial,
@@ -226,6 +241,7 @@ impl Gateway {
             differences: inner.shadow.differences.report(),
             sessions_unread: inner.callers.unread(),
             answers: inner.config.public.paths(),
+            ended: false,
         }
     }
 
@@ -233,6 +249,7 @@ impl Gateway {
     /// state than the one served here; and it is known how fresh the copies are.
     pub fn answered(&self, answer: &ReportAnswer) {
         let inner = &self.inner;
+        inner.answered.store(inner.reports.load(Ordering::SeqCst), Ordering::SeqCst);
         inner.around.refresh(&answer.freshness);
         let snapshot = inner.current.load();
         for (capability, changes) in &answer.changes {
@@ -282,6 +299,30 @@ impl Gateway {
     /// There are no file descriptors left.
     pub fn sockets(&self) -> std::io::Result<Vec<std::os::fd::OwnedFd>> {
         self.inner.listeners.handles()
+    }
+
+    /// Another process is to have this one's name: from here on this one reports under a name of its own, so that both are reckoned
+    /// with. Returns when that is known where validities are given out, or when this gateway has none left.
+    pub async fn step_aside(&self) {
+        let inner = &self.inner;
+        inner.aside.store(true, Ordering::SeqCst);
+        let before = inner.reports.load(Ordering::SeqCst);
+        let is_known = || inner.answered.load(Ordering::SeqCst) > before;
+        while !is_known() && inner.validity.lasts(Instant::now()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Nobody else has this gateway's name after all.
+    pub fn step_back(&self) {
+        self.inner.aside.store(false, Ordering::SeqCst);
+    }
+
+    /// The report of a gateway that has run, and made way for another: nobody has to wait for its validity to end. `None`: what
+    /// it was cut off from may go on.
+    pub fn last_report(&self) -> Option<GatewayReport> {
+        let done = self.inner.handed_over.load(Ordering::SeqCst) && !self.inner.cut_off.load(Ordering::SeqCst);
+        done.then(|| GatewayReport { ended: true, ..self.report() })
     }
 
     /// Another process has taken the sockets over: when this one is told to end, connections that are kept open are not
@@ -357,7 +398,8 @@ impl Inner {
             self.holds.set_open(&capability, !fenced);
         }
         metrics().generation.set(i64::try_from(published.generation).unwrap_or(i64::MAX));
-        if let Some(file) = &self.file {
+        // Where another process took over, that one keeps it.
+        if let Some(file) = self.file.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst)) {
             file.keep(published);
         }
     }

@@ -120,6 +120,7 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
     proxy.cleanup().await;
     let grace = if handed_over { AFTER_HANDING_OVER } else { gateway.config.grace };
     if tokio::time::timeout(grace, finished.recv()).await.is_err() {
+        gateway.cut_off.store(true, std::sync::atomic::Ordering::SeqCst);
         tracing::warn!("requests were cut off at the end of the grace period");
     }
     Ok(())

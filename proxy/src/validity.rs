@@ -46,9 +46,14 @@ impl Validity {
         }
     }
 
+    /// Whether there is any.
+    pub(crate) fn lasts(&self, now: Instant) -> bool {
+        self.lock().until.is_some_and(|until| now < until)
+    }
+
     /// Whether writes of a capability in this phase may go.
     pub(crate) fn allows(&self, phase: Phase, now: Instant) -> bool {
-        !is_migrating(phase) || self.lock().until.is_some_and(|until| now < until)
+        !is_migrating(phase) || self.lasts(now)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Contact> {

@@ -42,6 +42,8 @@ struct Holder {
     said: Option<(Said, Steady)>,
     /// What it said is no generation of ours.
     astray: bool,
+    /// It said that it forwards nothing any more.
+    ended: bool,
 }
 
 /// What a report says about its own place among reports. The greater one is the later one.
@@ -83,6 +85,7 @@ impl Leases {
             return Heard::Late;
         }
         holder.said = Some((said, now));
+        holder.ended = false;
         holder.astray = said.generation > newest;
         let until = now.plus(self.validity).plus(MARGIN);
         if holder.astray {
@@ -95,6 +98,15 @@ impl Leases {
         }
         holder.counts_until = holder.counts_until.max(until);
         Heard::Valid(self.validity)
+    }
+
+    /// Takes in the last report of a gateway, which forwards nothing any more: nobody waits for its validity to end.
+    pub fn end(&mut self, gateway: &str, said: Said, now: Steady) {
+        if let Some(holder) = self.holders.get_mut(gateway)
+            && holder.said.is_none_or(|(known, at)| said > known || now.since(at) > BELIEVED)
+        {
+            *holder = Holder { counts_until: now, said: Some((said, now)), ended: true, astray: false };
+        }
     }
 
     /// From now on, nobody who works by an older generation gets a validity for this capability; `false`, and no change,
@@ -136,9 +148,9 @@ impl Leases {
         self.holders.keys().map(String::as_str)
     }
 
-    /// Drops gateways that are long gone, and names them.
+    /// Drops gateways that have said that they are gone, or are silent for long, and names them.
     pub fn forget(&mut self, now: Steady) -> Vec<String> {
-        self.holders.extract_if(.., |_, holder| now.since(holder.counts_until) > FORGET).map(|(name, _)| name).collect()
+        self.holders.extract_if(.., |_, holder| holder.ended || now.since(holder.counts_until) > FORGET).map(|(name, _)| name).collect()
     }
 }
 
@@ -218,6 +230,23 @@ mod tests {
         leases.restore_floor("users", 5);
         leases.restore_floor("users", 4);
         assert_eq!(leases.hear("a", said((1, 1), 4), NEWEST, at(0)), Heard::Behind);
+    }
+
+    /// A process that makes way goes on forwarding by what it knows, under a name of its own, beside the one that has its name.
+    #[test]
+    fn who_makes_way_is_reckoned_with_beside_its_successor_until_it_has_ended() {
+        let mut leases = Leases::new(VALIDITY, vec![], at(0));
+        leases.hear("a", said((1, 1), 3), NEWEST, at(0));
+        assert_eq!(leases.hear("a~1", said((1, 2), 3), NEWEST, at(10)), Heard::Valid(VALIDITY));
+        assert_eq!(leases.hear("a", said((2, 1), 4), NEWEST, at(20)), Heard::Valid(VALIDITY), "the next process");
+        assert!(!leases.raise_floor("users", 4, at(30)), "the old one forwards by 3");
+        leases.end("a~1", said((1, 1), 3), at(40));
+        assert!(!leases.raise_floor("users", 4, at(40)), "overtaken: it is an earlier report");
+        leases.end("a~1", said((1, 3), 3), at(50));
+        assert!(leases.raise_floor("users", 4, at(50)), "it forwards nothing any more");
+        assert_eq!(leases.forget(at(60)), ["a~1"]);
+        leases.end("b", said((1, 1), 3), at(70));
+        assert!(!leases.knows("b"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use self::agent::{
     AgentReport, Backfill, CapabilityReport, EndReport, EventsReport, RepairReport, Strays, StreamReport, TableVerified, VerifyReport,
 };
 pub use self::gateway::{
-    DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts, Traffic,
+    DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts, Traffic, aside,
 };
 pub use self::orders::{CapabilityOrders, Fences, MarkEnd, Orders, SyncOrder, Verify, VerifyScope};
 pub use self::quarantine::{QuarantineReport, SetAside};

@@ -25,6 +25,14 @@ pub(crate) async fn run(gateway: Gateway, http: Http) {
     tokio::join!(receiving, report(&gateway, &http, &published, &known, &reach));
 }
 
+/// Says that a gateway that has made way forwards nothing any more. If nobody hears it, its validity is waited for.
+pub(crate) async fn farewell(gateway: &Gateway, http: &Http) {
+    let Some(report) = gateway.last_report() else { return };
+    if let Err(error) = http.send_json(Method::POST, "/api/v1/gateways/report", &report, REPORT_LIMIT).await {
+        warn!(%error, "the orchestrator was not told that this process has ended");
+    }
+}
+
 async fn receive(gateway: &Gateway, http: &Http, published: &Notify, reach: &Reach) {
     // A state that was refused once is not asked for again until there is a newer one.
     let mut seen = 0;

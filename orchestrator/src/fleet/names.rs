@@ -22,7 +22,8 @@ pub(crate) async fn hear(shared: &Shared, report: GatewayReport) -> Result<Durat
         Err(stranger) => *stranger,
     };
     let _naming = shared.naming.lock().await;
-    if !shared.fleet.knows(&stranger.gateway) {
+    // Nobody has to reckon with one that has ended.
+    if !stranger.ended && !shared.fleet.knows(&stranger.gateway) {
         shared.store.remember_gateway(&stranger.gateway).await?;
     }
     Ok(shared.fleet.hear_gateway(stranger, newest, now()))

@@ -54,6 +54,11 @@ impl Window {
         sum.failed += more.failed;
     }
 
+    /// Drops what is known of a gateway that is gone; what it has counted stays.
+    pub(crate) fn forget(&mut self, gateway: &str) {
+        self.seen.remove(gateway);
+    }
+
     /// Time passes, and the state may have gone on.
     pub(crate) fn note(&mut self, state: &State, now: Timestamp) {
         if self.step != Some((state.phase, state.step)) {

@@ -11,7 +11,7 @@ use crate::{Side, Timestamp};
 /// What a gateway does and counts. Body of `POST /api/v1/gateways/report`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GatewayReport {
-    /// Its name: stable over a restart.
+    /// Its name: stable over a restart. One that makes way for its successor has another one, of its own ([`aside`]).
     pub gateway: String,
     /// Random for each start of its process: counters begin at zero with it.
     pub incarnation: String,
@@ -35,6 +35,15 @@ pub struct GatewayReport {
     /// The paths that it answers by itself.
     #[serde(default)]
     pub answers: Vec<String>,
+    /// It forwards nothing any more, and will not report again: nobody has to reckon with it.
+    #[serde(default)]
+    pub ended: bool,
+}
+
+/// The name under which a gateway reports whose own name has passed, or passes, to the process that follows it. Both may
+/// forward at the same time; each has a validity, and counts, of its own.
+pub fn aside(gateway: &str, incarnation: &str) -> String {
+    format!("{gateway}~{}", incarnation.get(..8).unwrap_or(incarnation))
 }
 
 /// A gateway's view of one capability. Counters only grow.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::http::Http;
+use ficus_tests::operator::Operator;
 use ficus_tests::origin::Origin;
 use ficus_tests::process::{Process, free_port};
 use ficus_tests::school;
@@ -181,6 +182,197 @@ async fn a_socket_comes_from_systemd_which_is_told_who_serves() -> Result<()> {
     let answer = Http::new(&format!("http://127.0.0.1:{gateway}"), PATIENCE).get("/").await?;
     ensure!(answer.status.is_success(), "{}\n{}", answer.status, process.log());
     drop(process);
+    directory.passed();
+    Ok(())
+}
+
+/// The capability whose writes go on while one process follows another.
+const ORDERS: &str = "[capability]\nname = \"orders\"\nlegacy = \"origin\"\nmodern = \"service\"\n\
+                      [[route]]\npath = \"/orders/{*rest}\"\ncsrf = false\n[[route]]\npath = \"/upload\"\ncsrf = false\n\
+                      [[step]]\nreads = \"50%\"\n[[step]]\ncutover = true\n";
+
+/// A gateway that can be followed, and a capability without tables that can be cut over.
+struct Moving {
+    operator: Operator,
+    admin: Http,
+    gateway: u16,
+    process: Process,
+    _orchestrator: Process,
+    _origins: [Origin; 2],
+}
+
+impl Moving {
+    async fn start(directory: &Path) -> Result<Moving> {
+        let (gateway, admin, orchestrator) = (free_port()?, free_port()?, free_port()?);
+        let origins = [Origin::start("origin").await?, Origin::start("service").await?];
+        std::fs::create_dir_all(directory.join("rules"))?;
+        std::fs::write(directory.join("rules/orders.toml"), ORDERS)?;
+        let text = format!(
+            "[gateway]\nlisten = [\"127.0.0.1:{gateway}\"]\nadmin = \"127.0.0.1:{admin}\"\ndefault = \"origin\"\ngrace = \"300s\"\n\
+             hold_wait = \"200s\"\n[orchestrator]\nlisten = \"127.0.0.1:{orchestrator}\"\nswitch_deadline = \"180s\"\n\
+             [upstream.origin]\naddress = \"127.0.0.1:{}\"\n[upstream.service]\naddress = \"127.0.0.1:{}\"\n",
+            origins[0].port, origins[1].port
+        );
+        std::fs::write(directory.join("ficus.toml"), text)?;
+        let api = format!("http://127.0.0.1:{orchestrator}");
+        let orchestrating = start(directory, "orchestrator")?;
+        school::until_up(&api, "/health").await?;
+        let process = start(directory, "gateway")?;
+        school::until_up(&format!("http://127.0.0.1:{admin}"), "/ready").await?;
+        until(|| std::net::TcpStream::connect(("127.0.0.1", gateway)).is_ok(), "the gateway listens").await?;
+        let operator = Operator::new(&directory.join("ficus.toml"), &api)?;
+        let began = Instant::now();
+        while operator.phase("orders").await? != "ramping" {
+            ensure!(began.elapsed() < PATIENCE, "it does not get so far: {:#}", operator.status("orders").await?);
+            let _ = operator.try_type(&["advance", "orders"]).await?;
+        }
+        let admin = Http::new(&api, PATIENCE);
+        Ok(Moving { operator, admin, gateway, process, _orchestrator: orchestrating, _origins: origins })
+    }
+
+    async fn connect(&self) -> Result<TcpStream> {
+        Ok(TcpStream::connect(("127.0.0.1", self.gateway)).await?)
+    }
+
+    /// Another process takes over from the first; its process id.
+    async fn follow(&self) -> Result<u32> {
+        signal(self.process.id(), Signal::USR2);
+        until(|| self.process.log().lines().any(|line| told(line).is_some()), "another takes over").await?;
+        self.process.log().lines().find_map(told).context("a process id")
+    }
+
+    /// Waits until this many writes are held, by all gateways together.
+    async fn until_held(&self, wanted: u64) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let status = self.admin.get("/api/v1/status").await?.json()?;
+            let held = status["gateways"].as_array().into_iter().flatten().filter_map(|gateway| gateway["held"].as_u64()).sum::<u64>();
+            if held == wanted {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "{held} are held: {status:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all gateways but the one that serves have said that they have ended.
+    async fn until_one_is_left(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let status = self.admin.get("/api/v1/status").await?.json()?;
+            let names: Vec<&str> =
+                status["gateways"].as_array().into_iter().flatten().filter_map(|gateway| gateway["name"].as_str()).collect();
+            if names.len() == 1 && !names[0].contains('~') {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "they are not forgotten: {names:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn say(socket: &mut TcpStream, text: &str) -> Result<()> {
+    Ok(socket.write_all(text.as_bytes()).await?)
+}
+
+/// The next answer: its status, and which origin gave it.
+async fn answer(socket: &mut TcpStream) -> Result<(u16, String)> {
+    let mut all = Vec::new();
+    loop {
+        let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut all)).await.context("no answer")??;
+        let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            if length.is_some_and(|length| body.len() >= length) {
+                let origin = head.split("\r\n").find_map(|line| line.strip_prefix("x-origin: ")).unwrap_or_default();
+                return Ok((head.split(' ').nth(1).context("a status")?.parse()?, origin.to_owned()));
+            }
+        }
+        ensure!(read > 0, "the connection ended: {text}");
+    }
+}
+
+const WRITE: &str = "POST /orders/1 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody";
+
+/// The old process still has connections, and with them writes: a switch reckons with it like with the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_come_to_the_old_process_go_where_a_switch_sends_them() -> Result<()> {
+    let directory = Directory::new();
+    let world = Moving::start(directory.path()).await?;
+    let mut kept = Vec::new();
+    for _ in 0..40 {
+        let mut socket = world.connect().await?;
+        say(&mut socket, WRITE).await?;
+        ensure!(answer(&mut socket).await? == (200, "origin".to_owned()));
+        kept.push(socket);
+    }
+    let next = world.follow().await?;
+    let operator = world.operator.clone();
+    let switching = tokio::spawn(async move { operator.type_in(&["cutover", "orders", "--wait", "120s"]).await });
+    // Each of these connections is good for one more answer.
+    let mut answers = Vec::new();
+    while !switching.is_finished() && kept.len() > 10 {
+        let mut socket = kept.pop().context("one is left")?;
+        say(&mut socket, WRITE).await?;
+        answers.push(answer(&mut socket).await?);
+    }
+    switching.await??;
+    ensure!(answers.iter().all(|(status, _)| *status == 200), "none is refused: {answers:?}");
+    for mut socket in kept {
+        say(&mut socket, WRITE).await?;
+        let answered = answer(&mut socket).await?;
+        ensure!(answered == (200, "service".to_owned()), "after the switch: {answered:?}");
+    }
+    ensure!(is_alive(world.process.id()) || world.process.log().contains("this one makes way"));
+    world.until_one_is_left().await?;
+    signal(next, Signal::TERM);
+    until(|| !is_alive(next), "it ends").await?;
+    drop(world);
+    directory.passed();
+    Ok(())
+}
+
+/// A switch is under way: one write is sent and has no answer, another one is held, and a newer process takes over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_write_is_answered_although_another_process_takes_over() -> Result<()> {
+    let directory = Directory::new();
+    let world = Moving::start(directory.path()).await?;
+    let mut slow = world.connect().await?;
+    say(&mut slow, "POST /upload HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhello").await?;
+    let under_way = |status: &serde_json::Value| status["inflight_writes"].as_u64();
+    let began = Instant::now();
+    loop {
+        let status = world.admin.get("/api/v1/status").await?.json()?;
+        if status["gateways"].as_array().into_iter().flatten().filter_map(under_way).sum::<u64>() == 1 {
+            break;
+        }
+        ensure!(began.elapsed() < PATIENCE, "it is under way: {status:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let operator = world.operator.clone();
+    let switching = tokio::spawn(async move { operator.type_in(&["cutover", "orders", "--wait", "200s"]).await });
+    let drains = |status: &serde_json::Value| status["stage"] == "drain";
+    world.operator.until("orders", "it drains", PATIENCE, drains).await?;
+    let mut held = world.connect().await?;
+    say(&mut held, WRITE).await?;
+    world.until_held(1).await?;
+    let next = world.follow().await?;
+    let mut fresh = world.connect().await?;
+    say(&mut fresh, WRITE).await?;
+    world.until_held(2).await?;
+    ensure!(!switching.is_finished(), "a write that was sent has no answer yet");
+    say(&mut slow, "world").await?;
+    ensure!(answer(&mut slow).await?.0 == 200);
+    switching.await??;
+    for socket in [&mut held, &mut fresh] {
+        let answered = answer(socket).await?;
+        ensure!(answered == (200, "service".to_owned()), "{answered:?}");
+    }
+    drop((slow, held, fresh));
+    world.until_one_is_left().await?;
+    signal(next, Signal::TERM);
+    until(|| !is_alive(next), "it ends").await?;
+    drop(world);
     directory.passed();
     Ok(())
 }
