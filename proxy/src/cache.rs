@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use ficus_rules::Timestamp;
-use ficus_rules::plan::{Caching, RuleSet};
+use ficus_rules::plan::{Caching, Capability, RuleSet};
 use ficus_rules::route::Request as _;
 use http::request;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -82,7 +82,9 @@ impl Answers {
             count("bypass");
             return None;
         };
-        let wrote = carried.markers.iter().filter(|marker| marker.capability == capability && marker.epoch == carried.serving().epoch);
+        // Whoever owned it then: a write is as old as it is.
+        let joined = carried.snapshot.rules.capabilities.get(&capability).map_or(&[][..], |capability| &capability.depends_on);
+        let wrote = carried.markers.iter().filter(|marker| marker.capability == capability || joined.contains(&marker.capability));
         let wrote = wrote.map(|marker| marker.at).max();
         let variants = self.kept.get(&key).unwrap_or_default();
         let fit = |kept: &Arc<Kept>| kept.answer(&request, now).filter(|_| wrote.is_none_or(|at| kept.is_after(at, SKEW)));
@@ -119,10 +121,9 @@ impl Answers {
 
     /// Somebody writes, or wrote, to a capability: its answers are forgotten, and those of capabilities that join it.
     pub(crate) fn touch(&self, capability: &str, rules: &RuleSet) {
-        let joins = rules.capabilities.values().filter(|other| other.depends_on.iter().any(|name| name == capability));
         let mut all = self.write();
-        for name in joins.map(|other| other.name.as_str()).chain([capability]) {
-            all.entry(name.to_owned()).or_default().times += 1;
+        for concerned in concerned(capability, rules) {
+            all.entry(concerned.name.clone()).or_default().times += 1;
         }
     }
 
@@ -165,6 +166,16 @@ impl Keeping {
         self.complete |= end;
         self.body.len() <= largest
     }
+}
+
+/// Whether somebody keeps answers that a write to a capability ends: whoever made it must be known, at every gateway.
+pub(crate) fn ends_with(capability: &str, rules: &RuleSet) -> bool {
+    concerned(capability, rules).any(|concerned| concerned.routes.iter().any(|route| route.cache.is_some()))
+}
+
+/// A capability, and those that join it.
+fn concerned<'a>(capability: &str, rules: &'a RuleSet) -> impl Iterator<Item = &'a Capability> {
+    rules.capabilities.values().filter(move |other| other.name == capability || other.depends_on.iter().any(|name| name == capability))
 }
 
 /// Whether a request says that it wants to be asked for anew, and nothing kept of it.

@@ -98,7 +98,9 @@ impl Carrier {
 
     /// Whether an answer tells of a write that its caller must be able to read back.
     fn is_write_to_remember(carried: &Carried, status: StatusCode) -> bool {
-        carried.decided(|decision| decision.tracked) && status.as_u16() < 500 && validity::is_migrating(carried.serving().phase)
+        let moves = || carried.decided(|decision| decision.tracked) && validity::is_migrating(carried.serving().phase);
+        let kept = || carried.capability().is_some_and(|capability| cache::ends_with(capability, &carried.snapshot.rules));
+        carried.decided(|decision| decision.write) && status.as_u16() < 500 && (moves() || kept())
     }
 
     /// A write is on its way to a capability, or was: what is kept of its answers is of no use any more.

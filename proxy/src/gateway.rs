@@ -80,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) answers: Answers,
     pub(crate) listeners: Listeners,
     pub(crate) tls: Tls,
-    pub(crate) transports: Transports,
+    pub(crate) transports: Arc<Transports>,
     /// Another process accepts what comes to our sockets.
     pub(crate) handed_over: AtomicBool,
     /// Another process has, or gets, our name.
@@ -150,7 +150,7 @@ impl Gateway {
             cut_off: AtomicBool::new(false),
             under_way: OnceLock::new(),
             tls: Tls::load(&config.certificates, &config.listeners).map_err(Error::Certificate)?,
-            transports: Transports::load(&config).map_err(Error::Certificate)?,
+            transports: Arc::new(Transports::load(&config).map_err(Error::Certificate)?),
             limits: Arc::new(config.limits.clone()),
             plugins: plugins::Shared::new(config.redis.clone()),
             shadow: Shadow::new(config.identity.own_cookies()),

@@ -257,6 +257,11 @@ impl Callers {
         django.chain(flask).chain(monolith).next().map(str::to_owned)
     }
 
+    /// Looks for changed files of certificates.
+    pub(crate) fn look(&self) {
+        self.monolith.iter().for_each(Monolith::look);
+    }
+
     /// Django's settings, by which its CSRF tokens are judged.
     pub(crate) fn django(&self) -> Option<&DjangoIdentity> {
         self.django.as_ref().map(Django::settings)

@@ -18,7 +18,7 @@ use crate::upstream::{Instance, Pool};
 
 /// Probes for ever.
 pub(crate) async fn run(gateway: Arc<Inner>) {
-    let client = Asker::new(gateway.clone(), false);
+    let client = Asker::new(gateway.transports.clone(), false);
     // Each at its own pace: a server that takes its time must not delay what is known of another.
     futures::future::join_all(gateway.upstreams.all().map(|pool| tend(&gateway, &client, pool))).await;
 }

@@ -73,6 +73,7 @@ async fn watch(gateway: Arc<Inner>) {
         tokio::time::sleep(LOOK_EVERY).await;
         gateway.tls.look();
         gateway.transports.look();
+        gateway.callers.look();
     }
 }
 

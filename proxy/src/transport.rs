@@ -65,6 +65,15 @@ impl Transports {
         Ok(Transports { ways, by_system })
     }
 
+    /// The way to one server alone.
+    ///
+    /// # Errors
+    /// As [`Transports::load`].
+    pub(crate) fn to(name: &str, transport: &Transport) -> Result<Transports, String> {
+        let tls = transport.tls.clone().map(|tls| tls.load(transport.http2)).transpose()?;
+        Ok(Transports { ways: BTreeMap::from([(name.to_owned(), Way { settings: transport.clone(), place: 1, tls })]), by_system: false })
+    }
+
     /// Whether requests to an upstream share a connection.
     pub(crate) fn multiplexes(&self, upstream: &str) -> bool {
         self.ways.get(upstream).is_some_and(|way| way.settings.http2)

@@ -5,7 +5,7 @@
 //! write gets a connection of its own, and when that one dies the failure is reported as it is (502).
 //!
 //! `pool` knows the instances and chooses one (`balance`) of those that are well (`instance`, `ejection`); `discover`
-//! finds out where they are. Before that, `breaker` and `room` say whether the upstream gets the request at all; `deadlines`
+//! finds out where they are, and `names` what their names mean. Before that, `breaker` and `room` say whether the upstream gets the request at all; `deadlines`
 //! and `line` end what takes too long.
 
 mod balance;
@@ -16,6 +16,7 @@ pub(crate) mod discover;
 mod ejection;
 mod instance;
 mod line;
+mod names;
 mod pool;
 mod room;
 
@@ -35,6 +36,7 @@ use crate::config::{Balance, Config, HashBy};
 use crate::transport::{self, Transports};
 
 use deadlines::Patience;
+use names::Names;
 
 pub(crate) use deadlines::Clock;
 pub(crate) use instance::{Instance, Lease};
@@ -45,22 +47,19 @@ pub(crate) use room::Place;
 const IDLE: Duration = Duration::from_secs(15);
 /// For how long a WebSocket or an event stream may be silent.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3600);
-/// For how long the address of a name is believed.
-const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
 /// The servers behind the gateway.
 pub(crate) struct Upstreams {
     by_name: BTreeMap<String, Arc<Pool>>,
-    resolved: moka::sync::Cache<Arc<str>, SocketAddr>,
+    names: Names,
     /// Keeps the connections of writes and of tunnels apart, from reads and from each other.
     apart: AtomicU64,
 }
 
 impl Upstreams {
     pub(crate) fn new(config: &Config) -> Upstreams {
-        let resolved = moka::sync::Cache::builder().time_to_live(RESOLVED_FOR).build();
         let pools = config.upstreams.iter().map(|(name, upstream)| (name.clone(), Arc::new(Pool::new(name, upstream))));
-        Upstreams { by_name: pools.collect(), resolved, apart: AtomicU64::new(0) }
+        Upstreams { by_name: pools.collect(), names: Names::by_system(), apart: AtomicU64::new(0) }
     }
 
     /// All of them.
@@ -94,7 +93,7 @@ impl Upstreams {
         }
         let (lease, address) = loop {
             let mut lease = pool.pick(key.as_deref(), &carried.tried, Instant::now()).ok_or_else(|| unknown(&name))?;
-            if let Some(address) = self.address(lease.instance()).await {
+            if let Some(address) = self.address(lease.instance(), connect).await {
                 break (lease, address);
             }
             lease.failed(Instant::now());
@@ -145,20 +144,14 @@ impl Upstreams {
         self.by_name.get(name)?.pick(None, &[], Instant::now())
     }
 
-    async fn address(&self, instance: &Instance) -> Option<Address> {
+    async fn address(&self, instance: &Instance, patience: Duration) -> Option<Address> {
         if let Some(path) = transport::unix(instance.authority()) {
             return Some(Address::Unix(path.to_owned()));
         }
         if let Some(address) = instance.fixed() {
             return Some(Address::Tcp(address));
         }
-        let authority = instance.authority();
-        if let Some(address) = self.resolved.get(authority) {
-            return Some(Address::Tcp(address));
-        }
-        let address = tokio::net::lookup_host(&**authority).await.ok()?.next()?;
-        self.resolved.insert(authority.clone(), address);
-        Some(Address::Tcp(address))
+        self.names.address(instance.authority(), patience).await.map(Address::Tcp)
     }
 }
 

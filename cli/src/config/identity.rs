@@ -224,7 +224,8 @@ impl Resolving<'_> {
         if !(1..=1_000).contains(ask.at_once.get_ref()) {
             self.fault(ask.at_once.span().start, "at_once is a number from 1 to 1000".to_owned());
         }
-        let address = match &upstreams.get(ask.upstream.get_ref())?.server.instances {
+        let server = &upstreams.get(ask.upstream.get_ref())?.server;
+        let address = match &server.instances {
             Instances::Fixed(all) => all.first()?.address.clone(),
             Instances::Dns { name, port, .. } => format!("{name}:{port}"),
             Instances::Srv { .. } | Instances::File(_) => {
@@ -234,7 +235,7 @@ impl Resolving<'_> {
             }
         };
         let (at_once, usual) = (ask.at_once.into_inner().max(1), MonolithIdentity::new(&address, &path, &key?, cookies));
-        Some(MonolithIdentity { cache_for, at_once, ..usual })
+        Some(MonolithIdentity { cache_for, at_once, transport: server.transport.clone(), ..usual })
     }
 
     /// The database of an upstream.

@@ -1,5 +1,6 @@
 //! The keys of an issuer (RFC 7517), from a file or an address. They are read again when they are old, and when a token names a
-//! key that is not among them, but not more often than every few seconds: a stranger with made-up names costs nothing.
+//! key that is not among them, but not more often than every few seconds: a stranger with made-up names costs nothing. Whoever's key is known
+//! does not wait for it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) struct KeySet {
     state: Mutex<State>,
     /// Held while keys are read: one at a time.
     reading: tokio::sync::Mutex<()>,
+    /// Keys that are older are read again.
+    old: Duration,
 }
 
 enum Source {
@@ -59,7 +62,7 @@ impl KeySet {
             JwtKeys::File(path) => Source::File(path),
             JwtKeys::Url { url, authority } => Source::Url(url, Http::new(authority.as_deref())?),
         };
-        Ok(KeySet { source, state: Mutex::default(), reading: tokio::sync::Mutex::default() })
+        Ok(KeySet { source, state: Mutex::default(), reading: tokio::sync::Mutex::default(), old: OLD })
     }
 
     pub(super) async fn check(&self) -> Result<(), String> {
@@ -71,13 +74,25 @@ impl KeySet {
     }
 
     /// The keys by which a token with this `kid` and algorithm could be verified. None: it is nobody's.
-    pub(super) async fn keys(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Failure> {
+    pub(super) async fn keys(self: &Arc<KeySet>, kid: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Failure> {
         let known =
             |keys: &[Key]| -> Vec<DecodingKey> { keys.iter().filter(|key| key.fits(kid, algorithm)).map(|key| key.key.clone()).collect() };
-        let (found, fresh) = self.with(|state, now| (known(&state.keys), state.read.is_some_and(|read| now < read + OLD)));
-        if fresh && !found.is_empty() {
+        let (found, age) = self.with(|state, now| (known(&state.keys), state.read.map(|read| now.saturating_duration_since(read))));
+        if !found.is_empty() && age.is_some_and(|age| age < STALE) {
+            if age.is_some_and(|age| age >= self.old) {
+                let set = self.clone();
+                // It ends by itself: reading has a deadline, and whoever comes second finds that it is not due.
+                tokio::spawn(async move { set.read_again().await });
+            }
             return Ok(found);
         }
+        self.read_again().await;
+        let (found, usable) = self.with(|state, now| (known(&state.keys), state.read.is_some_and(|read| now < read + STALE)));
+        if usable { Ok(found) } else { Err("the keys of the issuer cannot be read".into()) }
+    }
+
+    /// Reads the keys, unless that was tried a moment ago.
+    async fn read_again(&self) {
         let _one_at_a_time = self.reading.lock().await;
         let is_due = self.with(|state, now| {
             let due = state.tried.is_none_or(|tried| now >= tried + APART);
@@ -92,8 +107,6 @@ impl KeySet {
                 Err(error) => tracing::warn!(%error, "the keys of an issuer of tokens cannot be read"),
             }
         }
-        let (found, usable) = self.with(|state, now| (known(&state.keys), state.read.is_some_and(|read| now < read + STALE)));
-        if usable { Ok(found) } else { Err("the keys of the issuer cannot be read".into()) }
     }
 
     async fn read(&self) -> Result<Vec<Key>, Failure> {
@@ -138,4 +151,38 @@ impl Key {
 
 async fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(tokio::fs::read(path).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use futures::FutureExt as _;
+    use jsonwebtoken::Algorithm;
+
+    use super::{Key, KeySet, OLD};
+    use crate::config::JwtKeys;
+
+    /// The public key of RFC 8037, appendix A.2.
+    const KNOWN: &str = r#"{"kty": "OKP", "crv": "Ed25519", "kid": "known", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    #[tokio::test]
+    async fn nobody_whose_key_is_known_waits_for_an_issuer_that_hangs() {
+        // It takes connections, and says nothing.
+        let issuer = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/keys", issuer.local_addr().expect("an address"));
+        for old in [OLD, Duration::ZERO] {
+            let mut set = KeySet::new(JwtKeys::Url { url: url.clone(), authority: None }).expect("a set");
+            set.old = old;
+            let key = Key::read(&serde_json::from_str(KNOWN).expect("JSON")).expect("a key");
+            set.with(|state, now: Instant| (state.keys, state.read) = (Arc::new(vec![key]), Some(now)));
+            let set = Arc::new(set);
+            for _ in 0..3 {
+                let found = set.keys(Some("known"), Algorithm::EdDSA).now_or_never().expect("at once");
+                assert_eq!(found.expect("keys").len(), 1);
+            }
+            assert!(set.keys(Some("unknown"), Algorithm::EdDSA).now_or_never().is_none(), "it may be a new one");
+        }
+    }
 }

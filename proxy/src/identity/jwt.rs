@@ -30,14 +30,14 @@ pub(super) struct Jwt {
 
 enum Keys {
     Secret(DecodingKey),
-    Set(Box<KeySet>),
+    Set(Arc<KeySet>),
 }
 
 impl Jwt {
     pub(super) fn new(settings: JwtIdentity) -> Result<Jwt, Error> {
         let keys = match &settings.keys {
             JwtKeys::Secret(secret) => Keys::Secret(DecodingKey::from_secret(secret)),
-            JwtKeys::File(_) | JwtKeys::Url { .. } => Keys::Set(Box::new(KeySet::new(settings.keys.clone()).map_err(Error::Identity)?)),
+            JwtKeys::File(_) | JwtKeys::Url { .. } => Keys::Set(Arc::new(KeySet::new(settings.keys.clone()).map_err(Error::Identity)?)),
         };
         let memory = Memory::new(settings.cache_for, settings.cache_for);
         Ok(Jwt { settings, keys, memory })

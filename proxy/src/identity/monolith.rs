@@ -7,16 +7,21 @@ use std::sync::Arc;
 use ficus_rules::route::Request as _;
 use http::header::{COOKIE, HOST, HeaderName, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::login::User;
 use super::memory::{Found, Memory};
-use super::outgoing::Http;
+use super::outgoing::whole;
 use super::store::{Failure, LIMIT};
 use crate::Error;
 use crate::asked::Asked;
 use crate::config::MonolithIdentity;
+use crate::transport::{Asker, Transports};
+
+/// What it is called where its connections are made.
+const NAME: &str = "monolith";
 
 /// By which the monolith knows that it is us who ask.
 const KEY: HeaderName = HeaderName::from_static("x-ficus-key");
@@ -24,7 +29,8 @@ const KEY: HeaderName = HeaderName::from_static("x-ficus-key");
 /// The monolith, asked.
 pub(super) struct Monolith {
     settings: MonolithIdentity,
-    http: Http,
+    transports: Arc<Transports>,
+    asker: Asker,
     places: Semaphore,
     memory: Memory,
 }
@@ -55,9 +61,10 @@ enum Id {
 
 impl Monolith {
     pub(super) fn new(settings: MonolithIdentity) -> Result<Monolith, Error> {
-        let http = Http::new(None).map_err(Error::Identity)?;
+        let transports = Arc::new(Transports::to(NAME, &settings.transport).map_err(Error::Certificate)?);
+        let asker = Asker::new(transports.clone(), true);
         let memory = Memory::new(settings.cache_for, settings.cache_for);
-        Ok(Monolith { places: Semaphore::new(settings.at_once), settings, http, memory })
+        Ok(Monolith { places: Semaphore::new(settings.at_once), settings, transports, asker, memory })
     }
 
     /// The cookies that it is asked about.
@@ -87,6 +94,11 @@ impl Monolith {
     /// Asks anew next time.
     pub(super) fn forget(&self, asked: &Asked, address: Option<&str>) {
         self.memory.forget(&key(&self.shown(asked), asked, address));
+    }
+
+    /// Looks for changed files of certificates.
+    pub(super) fn look(&self) {
+        self.transports.look();
     }
 
     /// Whether the last question had no answer.
@@ -125,15 +137,19 @@ impl Monolith {
     ) -> Result<(HeaderMap, bytes::Bytes), Failure> {
         let _place = self.places.acquire().await?;
         let host = asked.header("host").unwrap_or(&self.settings.address);
-        let target = format!("http://{}{}", self.settings.address, self.settings.path);
-        let mut question =
-            Request::builder().method(method).uri(target).header(HOST, host).header(COOKIE, cookies).header(KEY, &self.settings.key);
+        let mut question = Request::builder()
+            .method(method)
+            .uri(&self.settings.path)
+            .header(HOST, host)
+            .header(COOKIE, cookies)
+            .header(KEY, &self.settings.key);
         for (name, value) in [(USER_AGENT.as_str(), asked.header("user-agent")), ("x-forwarded-for", address)] {
             if let Some(value) = value {
                 question = question.header(name, value);
             }
         }
-        match self.http.ask(question.body(())?, LIMIT).await? {
+        let question = question.body(Full::default())?;
+        match whole(self.asker.ask(NAME, &self.settings.address, question), LIMIT).await? {
             (StatusCode::OK, headers, body) => Ok((headers, body)),
             (status, ..) => Err(format!("the monolith answers {status} when it is asked who calls").into()),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -37,13 +38,20 @@ impl Http {
 
     /// Asks, and reads the whole answer.
     pub(super) async fn ask(&self, question: Request<()>, limit: Duration) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        let asked = async {
-            let answer: Response<_> = self.0.request(question.map(|()| Full::default())).await?;
-            let (head, body) = answer.into_parts();
-            Ok::<_, Failure>((head.status, head.headers, Limited::new(body, LONGEST).collect().await?.to_bytes()))
-        };
-        tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err("no answer in time".into()))
+        whole(self.0.request(question.map(|()| Full::default())), limit).await
     }
+}
+
+/// An answer, read to its end, with a deadline.
+pub(super) async fn whole<E: Into<Failure>>(
+    answer: impl Future<Output = Result<Response<Incoming>, E>>,
+    limit: Duration,
+) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+    let read = async {
+        let (head, body) = answer.await.map_err(Into::into)?.into_parts();
+        Ok::<_, Failure>((head.status, head.headers, Limited::new(body, LONGEST).collect().await?.to_bytes()))
+    };
+    tokio::time::timeout(limit, read).await.unwrap_or_else(|_| Err("no answer in time".into()))
 }
 
 /// Makes connections, and trusts whoever a public authority vouches for, or only whoever the certificates in this file do.

@@ -141,7 +141,7 @@ impl Job {
 
 /// Works the queue off until it is closed.
 pub(crate) async fn run(gateway: Arc<Inner>, mut tasks: mpsc::Receiver<Task>) {
-    let mirror = Arc::new(Mirror { client: Asker::new(gateway.clone(), true), gateway, noise: Mutex::default() });
+    let mirror = Arc::new(Mirror { client: Asker::new(gateway.transports.clone(), true), gateway, noise: Mutex::default() });
     let room = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(task) = tasks.recv().await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };

@@ -1,4 +1,4 @@
-//! Requests of our own to upstreams: probes and mirrored reads. They go the same way as those that are carried, over
+//! Requests of our own to upstreams: probes, mirrored reads, questions to the monolith. They go the same way as those that are carried, over
 //! connections of their own.
 
 use std::collections::HashMap;
@@ -19,8 +19,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::unix;
-use crate::gateway::Inner;
+use super::{Transports, unix};
 
 type Body = Full<Bytes>;
 
@@ -29,7 +28,7 @@ type Sockets = Arc<Mutex<HashMap<String, String>>>;
 
 /// Asks upstreams.
 pub(crate) struct Asker {
-    gateway: Arc<Inner>,
+    transports: Arc<Transports>,
     /// By HTTP/1.1, a client for each upstream.
     ones: HashMap<String, Client<Connect, Body>>,
     /// By HTTP/2, a connection for each upstream and address.
@@ -39,16 +38,16 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// `keeps`: connections are used again.
-    pub(crate) fn new(gateway: Arc<Inner>, keeps: bool) -> Asker {
+    pub(crate) fn new(transports: Arc<Transports>, keeps: bool) -> Asker {
         let sockets = Sockets::default();
         let client = |upstream: &String| {
-            let connect = Connect { gateway: gateway.clone(), upstream: upstream.as_str().into(), sockets: sockets.clone() };
+            let connect = Connect { transports: transports.clone(), upstream: upstream.as_str().into(), sockets: sockets.clone() };
             let mut builder = Client::builder(TokioExecutor::new());
             builder.pool_max_idle_per_host(if keeps { 64 } else { 0 });
             (upstream.clone(), builder.build(connect))
         };
-        let ones = gateway.config.upstreams.keys().filter(|upstream| !gateway.transports.multiplexes(upstream)).map(client).collect();
-        Asker { ones, twos: Mutex::default(), sockets, gateway }
+        let ones = transports.ways.keys().filter(|upstream| !transports.multiplexes(upstream)).map(client).collect();
+        Asker { ones, twos: Mutex::default(), sockets, transports }
     }
 
     /// Sends a request for a path to an instance of an upstream.
@@ -64,7 +63,7 @@ impl Asker {
 
     /// Whether an instance of an upstream takes connections.
     pub(crate) async fn reaches(&self, upstream: &str, authority: &str) -> bool {
-        connect(&self.gateway, upstream, authority).await.is_ok()
+        connect(&self.transports, upstream, authority).await.is_ok()
     }
 
     async fn multiplexed(&self, upstream: &str, authority: &str, mut request: Request<Body>) -> io::Result<Response<Incoming>> {
@@ -76,7 +75,7 @@ impl Asker {
         let mut sender = match known {
             Some(sender) => sender,
             None => {
-                let stream = connect(&self.gateway, upstream, authority).await?;
+                let stream = connect(&self.transports, upstream, authority).await?;
                 let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
                 let (sender, connection) = shaken.map_err(io::Error::other)?;
                 tokio::spawn(connection);
@@ -107,12 +106,12 @@ fn absolute(scheme: &str, authority: &str, target: &Uri) -> io::Result<Uri> {
 }
 
 /// Connects to an instance in the way of its upstream.
-async fn connect(gateway: &Inner, upstream: &str, authority: &str) -> io::Result<Stream> {
+async fn connect(transports: &Transports, upstream: &str, authority: &str) -> io::Result<Stream> {
     let socket: Stream = match unix(authority) {
         Some(path) => Stream(Box::new(UnixStream::connect(path).await?)),
         None => Stream(Box::new(TcpStream::connect(authority).await?)),
     };
-    let way = gateway.transports.ways.get(upstream);
+    let way = transports.ways.get(upstream);
     let Some((material, tls)) = way.and_then(|way| way.tls.as_ref().zip(way.settings.tls.as_ref())) else { return Ok(socket) };
     let name = ServerName::try_from(tls.name_for(authority).to_owned()).map_err(io::Error::other)?;
     let connector = tokio_rustls::TlsConnector::from(material.current().own.clone());
@@ -122,7 +121,7 @@ async fn connect(gateway: &Inner, upstream: &str, authority: &str) -> io::Result
 /// Makes connections for one upstream.
 #[derive(Clone)]
 struct Connect {
-    gateway: Arc<Inner>,
+    transports: Arc<Transports>,
     upstream: Arc<str>,
     sockets: Sockets,
 }
@@ -137,11 +136,11 @@ impl tower_service::Service<Uri> for Connect {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Connect { gateway, upstream, sockets } = self.clone();
+        let Connect { transports, upstream, sockets } = self.clone();
         Box::pin(async move {
             let asked = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
             let socket = sockets.lock().unwrap_or_else(PoisonError::into_inner).get(asked).cloned();
-            connect(&gateway, &upstream, socket.as_deref().unwrap_or(asked)).await.map(TokioIo::new)
+            connect(&transports, &upstream, socket.as_deref().unwrap_or(asked)).await.map(TokioIo::new)
         })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use ficus_proxy::{FlaskIdentity, FlaskSessions, MonolithIdentity};
+use ficus_proxy::{FlaskIdentity, FlaskSessions, MonolithIdentity, Transport, UpstreamTls};
 
+use super::pki::Authority;
 use super::support::{Origin, World, full, now, soaking, told};
 
 const COOKIE: &str = "session=an-id-of-a-session-that-is-a-pickle";
@@ -103,4 +104,45 @@ async fn a_log_out_that_does_not_reach_the_monolith_fails_and_legacy_ends_its_se
     assert_eq!(status("/api/v1/users/thing", "a=1").await, 200, "who shows no session has none to end");
     assert_eq!(status("/elsewhere/thing", &cookie).await, 200);
     assert_eq!(told(&world, &[("cookie", &cookie)]).await.map(|claims| claims["sub"].clone()), Some("42".into()));
+}
+
+/// Cookies and the key go the way that the upstream is spoken to, and no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_monolith_is_asked_in_the_way_of_its_upstream() {
+    let authority = Authority::new();
+    let shown = authority.sign("view", &["view.internal"]);
+    let trusting =
+        |file: &str| UpstreamTls { name: Some("view.internal".into()), authorities: Some(authority.file(file)), certificate: None };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("view.sock");
+    let ways = [("https", true, false), ("https and HTTP/2", true, true), ("HTTP/2", false, true), ("a Unix socket", false, false)];
+    for (what, ciphered, http2) in ways {
+        let unix = !ciphered && !http2;
+        let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
+        let view = match unix {
+            true => Origin::local("view", &path),
+            false => Origin::speaking("view", ciphered.then(|| authority.server(&shown, protocol, false)), http2).await,
+        };
+        says(&view, r#"{"user": {"id": 42}}"#);
+        let world = world(&view, |asked| {
+            asked.transport = Transport { tls: ciphered.then(|| trusting("ca.pem")), http2 };
+            if unix {
+                asked.address = format!("unix:{}", path.display());
+            }
+        })
+        .await;
+        for session in ["one", "another"] {
+            let claims = told(&world, &[("cookie", &format!("session={session}"))]).await;
+            assert_eq!(claims.map(|claims| claims["sub"].clone()), Some("42".into()), "{what}");
+        }
+        let asked = view.seen("/ficus/thing");
+        let header = |name: &str| asked[0].headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!((asked.len(), header("x-ficus-key"), header("cookie")), (2, "the-key", "session=one"), "{what}");
+    }
+    // Nothing is told to somebody else.
+    let stranger = Authority::new();
+    let view = Origin::speaking("view", Some(stranger.server(&stranger.sign("view", &["view.internal"]), b"http/1.1", false)), false).await;
+    let world = world(&view, |asked| asked.transport = Transport { tls: Some(trusting("ca.pem")), http2: false }).await;
+    world.send("GET", "/api/v1/users/me/", &[("cookie", COOKIE)], full("")).await;
+    assert!(view.seen("").is_empty());
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ficus_proxy::Upstream;
 use ficus_rules::Timestamp;
-use ficus_rules::wire::{Freshness, ReportAnswer};
+use ficus_rules::migration::Phase;
+use ficus_rules::wire::{Freshness, Published, ReportAnswer, RuleFile, Serving};
 
 use super::rules::publish;
 use super::support::{Got, Origin, World, full, now, ramping, soaking};
@@ -223,6 +224,39 @@ async fn who_wrote_elsewhere_gets_no_answer_from_before_it() {
     let got = world.ask("/kept/thing", &[("cookie", &cookie)]).await;
     assert!(!got.headers.contains_key("age"), "asked for anew");
     assert!(world.ask("/kept/thing", &[]).await.headers.contains_key("age"), "for all others it is as good as before");
+}
+
+/// Also where nothing moves, and where the write went to something that is joined.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_elsewhere_gets_no_older_answer_whatever_moves_and_whatever_is_joined() {
+    let capability =
+        |name: &str, more: &str| format!("[capability]\nname = \"{name}\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n{more}");
+    let grades = "[[route]]\npath = \"/grades/{*rest}\"\ncsrf = false\n[[route]]\npath = \"/admin/{*rest}\"\npin = \"legacy\"\n";
+    let file = |name: &str, more: &str| RuleFile { name: format!("{name}.toml"), text: capability(name, more) };
+    let rules = vec![file("users", &format!("depends_on = [\"grades\"]\n{ROUTES}")), file("grades", grades)];
+    for (phase, epoch) in [(Phase::Draft, 0), (Phase::Ramping, 1), (Phase::Retired, 3)] {
+        let (here, elsewhere) = (World::start().await, World::start().await);
+        for (world, epoch) in [(&here, epoch), (&elsewhere, 7)] {
+            let serving = Serving { phase, epoch, ..ramping(0) };
+            let capabilities =
+                BTreeMap::from([("users".to_owned(), serving.clone()), ("grades".to_owned(), Serving { epoch: 7, ..serving })]);
+            let published = Published { generation: 1, rules_generation: 1, rules: rules.clone(), capabilities, ..Published::default() };
+            world.gateway.publish(published).unwrap();
+            world.confirm();
+            *world.legacy.state.thing.lock().unwrap() = "one".into();
+            *world.legacy.state.headers.lock().unwrap() = GOOD.to_vec();
+        }
+        here.ask("/kept/thing", &[]).await;
+        assert_eq!(here.ask("/kept/thing", &[]).await.header("cache-status"), "ficus; hit");
+        for written in ["/other/1", "/grades/1", "/admin/1"] {
+            let written = elsewhere.send("POST", written, &[], full("body")).await;
+            let marker = written.cookie(ficus_rules::marker::COOKIE).unwrap_or_default();
+            let cookie = format!("{}={marker}", ficus_rules::marker::COOKIE);
+            let got = here.ask("/kept/thing", &[("cookie", &cookie)]).await;
+            assert_eq!((got.status, got.header("cache-status")), (200, ""), "{phase:?}: asked for anew");
+            assert_eq!(here.ask("/kept/thing", &[]).await.header("cache-status"), "ficus; hit", "for all others it is good");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

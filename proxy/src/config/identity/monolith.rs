@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use crate::config::Transport;
+
 /// The view of the monolith that answers.
 #[derive(Clone)]
 pub struct MonolithIdentity {
-    /// `host:port`
+    /// `host:port`, or `unix:` and a path.
     pub address: String,
+    /// How it is spoken to.
+    pub transport: Transport,
     /// The path of the view.
     pub path: String,
     /// What the view knows us by.
@@ -23,6 +27,6 @@ impl MonolithIdentity {
     /// A view that is asked about these cookies.
     pub fn new(address: &str, path: &str, key: &str, cookies: Vec<String>) -> MonolithIdentity {
         let (address, path, key) = (address.to_owned(), path.to_owned(), key.to_owned());
-        MonolithIdentity { address, path, key, cookies, cache_for: Duration::from_secs(3), at_once: 16 }
+        MonolithIdentity { address, transport: Transport::default(), path, key, cookies, cache_for: Duration::from_secs(3), at_once: 16 }
     }
 }
