@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::fleet::steady;
 use crate::mandate::Mandate;
 use crate::store::StoreError;
+use crate::store::etcd::compaction;
 use crate::store::etcd::election::{Lead, Leader, Vote};
 use crate::store::etcd::{Client, Etcd, EtcdStore, has_rules};
 use crate::term::Term;
@@ -108,6 +109,7 @@ async fn lead_on(seat: &Seat, client: &Arc<Client>, etcd: &Etcd, lead: Lead, man
     tokio::select! {
         () = renewing => warn!("this orchestrator leads no longer: its lease in etcd could not be renewed in time"),
         () = stopped(stopping) => {}
+        () = compaction::run(client) => {}
     }
     mandate.end();
     seat.term.store(None);

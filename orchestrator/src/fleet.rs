@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
+use ficus_rules::crossing::leads_to;
 use ficus_rules::gate::{Answer, Patience};
 use ficus_rules::lease::{Heard, Leases, Said};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
 use ficus_rules::roster::Roster;
 use ficus_rules::time::Steady;
-use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, SetAside};
+use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, Refers, SetAside};
 
 use crate::publish::View;
 use crate::store::Stored;
@@ -97,6 +98,12 @@ impl Fleet {
     /// Takes a report in, unless something newer of the same agent is known.
     pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
         self.inner().roster.hear(report, now);
+    }
+
+    /// The foreign keys that lead out of capabilities, as far as their agents have told.
+    pub(crate) fn references<'n>(&self, names: impl Iterator<Item = &'n String>) -> BTreeMap<String, Vec<Refers>> {
+        let inner = self.inner();
+        names.map(|name| (name.clone(), references(&inner.roster, name).to_vec())).collect()
     }
 
     /// Takes in what an agent has set aside.
@@ -186,7 +193,7 @@ impl Fleet {
             orders_generation: stored.orders_generation,
             agent,
             traffic: TrafficSeen { step, recent, windows, shadow, lag_beyond_since: inner.lag_beyond_since.get(name).copied() },
-            joined: joined(plan, view),
+            joined: joined(plan, view, &inner.roster),
             answers: inner.answers.since(name, stored.state.since),
             limits,
         }
@@ -302,11 +309,18 @@ fn astray(generation: u64) -> String {
     format!("it works by generation {generation}, which was never published here but by another orchestrator: it gets no validity")
 }
 
-/// The phases of those whose tables this one joins, and of those that join its.
-fn joined(plan: &Capability, view: &View) -> BTreeMap<String, ficus_rules::migration::Phase> {
-    let related = |other: &Capability| plan.depends_on.contains(&other.name) || other.depends_on.contains(&plan.name);
+/// The phases of those whose tables this one joins, and of those that join its: by what is declared, and by foreign keys.
+fn joined(plan: &Capability, view: &View, roster: &Roster) -> BTreeMap<String, ficus_rules::migration::Phase> {
+    let refers = |one: &Capability, other: &Capability| references(roster, &one.name).iter().any(|key| leads_to(one, key, other));
+    let joins = |one: &Capability, other: &Capability| one.depends_on.contains(&other.name) || refers(one, other);
+    let related = |other: &Capability| joins(plan, other) || joins(other, plan);
     let others = view.capabilities().filter(|(other, _)| other.name != plan.name && related(other));
     others.map(|(other, stored)| (other.name.clone(), stored.state.phase)).collect()
+}
+
+/// The foreign keys that lead out of a capability, as far as its agent has told.
+fn references<'r>(roster: &'r Roster, capability: &str) -> &'r [Refers] {
+    roster.of(capability).and_then(|(_, _, report)| report.refers.as_deref()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod probe;
 mod publish;
 mod reconcile;
 mod rulebook;
+mod samples;
 mod status;
 mod store;
 mod term;

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ficus_rules::audit::Misfit;
 
@@ -15,7 +16,7 @@ use crate::store::etcd::election::{Leader, Vote};
 use crate::store::etcd::import::{Found, place};
 use crate::store::etcd::{Client, Etcd, EtcdStore};
 use crate::store::everything::Everything;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, moved_to};
 use crate::store::{Store as _, StoreError};
 
 /// How much was moved, or would be.
@@ -42,6 +43,9 @@ pub enum NotMoved {
     /// Somebody leads there.
     #[error("an orchestrator works on etcd, at {0}: stop it first")]
     InUse(String),
+    /// Another move, or what is left of the lead of one that was killed.
+    #[error("a move is under way or was cut short: try again in {} s", .0.as_secs())]
+    UnderWay(Duration),
     /// It has a state of its own.
     #[error("{0} holds a state already: name another prefix, or remove it if it is nobody's")]
     Occupied(String),
@@ -66,11 +70,11 @@ pub async fn move_state(file: &Path, etcd: &Etcd, dry_run: bool) -> Result<Moved
     }
     let client = Arc::new(Client::new(etcd));
     if let Some(leader) = client.leader().await? {
-        return Err(NotMoved::InUse(leader.address));
+        return Err(in_use(leader, etcd));
     }
     let found = client.found().await?;
     if found == Found::AState {
-        return Err(NotMoved::Occupied(place(etcd)));
+        return moved_before(file, &client, etcd).await;
     }
     // A move that was cut short after its file was marked may come to its end.
     let source = SqliteStore::open_to_move(file, found == Found::HalfOfAMove).await?;
@@ -79,23 +83,45 @@ pub async fn move_state(file: &Path, etcd: &Etcd, dry_run: bool) -> Result<Moved
     done
 }
 
-async fn carry(source: &SqliteStore, client: &Arc<Client>, etcd: &Etcd, dry_run: bool) -> Result<Moved, NotMoved> {
-    let all = source.everything().await?;
-    all.chained()?;
-    let moved = Moved {
+fn in_use(leader: Leader, etcd: &Etcd) -> NotMoved {
+    if leader == Leader::nowhere() { NotMoved::UnderWay(etcd.lease) } else { NotMoved::InUse(leader.address) }
+}
+
+/// The last answer of a move may have been lost: what the file says has moved there, and is there, has moved.
+async fn moved_before(file: &Path, client: &Client, etcd: &Etcd) -> Result<Moved, NotMoved> {
+    let occupied = || NotMoved::Occupied(place(etcd));
+    if moved_to(file).await?.as_ref() != Some(&place(etcd)) {
+        return Err(occupied());
+    }
+    let source = SqliteStore::open_to_move(file, true).await?;
+    let all = source.everything().await;
+    source.close().await;
+    let (all, (generation, journal)) = (all?, client.newest().await?);
+    let is_older = generation < all.generation || journal < all.head.id;
+    if is_older { Err(occupied()) } else { Ok(figures(&all, etcd)) }
+}
+
+fn figures(all: &Everything, etcd: &Etcd) -> Moved {
+    Moved {
         capabilities: all.loaded.states.len(),
         journal: all.journal.len(),
         samples: all.samples.values().map(Vec::len).sum(),
         generation: all.generation,
         to: place(etcd),
-    };
+    }
+}
+
+async fn carry(source: &SqliteStore, client: &Arc<Client>, etcd: &Etcd, dry_run: bool) -> Result<Moved, NotMoved> {
+    let all = source.everything().await?;
+    all.chained()?;
+    let moved = figures(&all, etcd);
     if dry_run {
         return Ok(moved);
     }
     let asked = steady();
     let lead = match client.candidate(&Leader::nowhere(), etcd.lease).await? {
         Vote::Won(lead) => lead,
-        Vote::Lost(other) => return Err(NotMoved::InUse(other.address)),
+        Vote::Lost(other) => return Err(in_use(other, etcd)),
     };
     let mandate = Mandate::granted(asked, etcd.lease);
     let target = EtcdStore::empty(Arc::clone(client), lead, mandate.clone());

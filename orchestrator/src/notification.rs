@@ -133,7 +133,13 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
     loop {
         let headers = [("idempotency-key", key.as_str())];
         let sent = caller.send(Method::POST, &notifier.url, &headers, body.clone());
-        let why = match timeout(DEADLINE, sent).await {
+        // Whoever leads next must not wait for a receiver that hangs; it sends this again.
+        let sent = tokio::select! {
+            biased;
+            () = crate::stopped(&mut stopping) => return End::Stopped,
+            sent = timeout(DEADLINE, sent) => sent,
+        };
+        let why = match sent {
             Ok(Ok((status, _))) if status.is_success() => return End::Delivered,
             Ok(Ok((status, _))) if !is_passing(status) => return End::GivenUp(format!("answered {status}")),
             Ok(Ok((status, _))) => format!("answered {status}"),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use ficus_rules::spec::Complaint;
+use ficus_rules::wire::DifferenceSample;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::access::Author;
@@ -14,7 +15,7 @@ use crate::mandate::Mandate;
 use crate::publish::Publisher;
 use crate::reconcile::{self, Command, Reconciler};
 use crate::store::Store;
-use crate::{Config, Error, api, fleet, metrics, notification, probe};
+use crate::{Config, Error, api, fleet, metrics, notification, probe, samples};
 
 /// Commands that wait for the reconciler; more of them make their senders wait.
 const QUEUE: usize = 64;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) wake: Notify,
+    /// Of differences, on their way to the store.
+    pub(crate) samples: mpsc::Sender<Vec<DifferenceSample>>,
     /// Held while a gateway's name is stored or dropped.
     pub(crate) naming: tokio::sync::Mutex<()>,
     /// Counts the wishes for an abort: whoever waits to ask for a switch once more does not, after one.
@@ -51,6 +54,7 @@ impl Term {
     pub(crate) async fn begin(config: Config, store: Arc<dyn Store>, mandate: Mandate) -> Result<Term, Error> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (stopping, _) = watch::channel(false);
+        let (differences, different) = mpsc::channel(samples::QUEUE);
         let gateways = store.load().await?.gateways;
         let shared = Arc::new(Shared {
             fleet: fleet::Fleet::new(config.validity, gateways),
@@ -59,6 +63,7 @@ impl Term {
             store,
             commands,
             wake: Notify::new(),
+            samples: differences,
             naming: tokio::sync::Mutex::default(),
             aborts: std::sync::atomic::AtomicU64::new(0),
             stopping,
@@ -72,6 +77,7 @@ impl Term {
             tokio::spawn(watcher),
             tokio::spawn(probe::run(Arc::clone(&shared))),
             tokio::spawn(notification::run(Arc::clone(&shared))),
+            tokio::spawn(samples::run(Arc::clone(&shared), different)),
         ];
         let router = api::router(Arc::clone(&shared));
         metrics::leads(true);

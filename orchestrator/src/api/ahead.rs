@@ -1,9 +1,12 @@
 //! What lies ahead: every capability's path, rehearsed by what is seen of it now.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use ficus_rules::Timestamp;
-use ficus_rules::api::{Ahead, CapabilityAhead, Gone, waves};
+use ficus_rules::api::{Ahead, CapabilityAhead, Gone, JournalEntry, waves};
+use ficus_rules::crossing::{crossings, joins};
 use ficus_rules::migration::Phase;
 use ficus_rules::migration::rehearsal::{Pace, rehearse};
 use ficus_rules::plan::Capability;
@@ -14,8 +17,8 @@ use crate::fleet::now;
 use crate::publish::View;
 use crate::store::{JournalQuery, StoreError, Stored};
 
-/// The newest entries that are looked through for the last switch.
-const ENTRIES: u32 = 1_000;
+/// The newest entries, of all capabilities, that are looked through for each one's last switch.
+const ENTRIES: u32 = 5_000;
 
 pub(super) async fn plan(State(shared): State<Shares>) -> Response {
     match ahead(&shared, now()).await {
@@ -26,9 +29,16 @@ pub(super) async fn plan(State(shared): State<Shares>) -> Response {
 
 async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
     let view = shared.publisher.view();
-    let waves = waves(&view.rulebook.rules);
+    let rules = &view.rulebook.rules;
+    let mut crossings = crossings(rules, &shared.fleet.references(rules.capabilities.keys()));
+    let joins = joins(rules, &crossings);
+    let waves = waves(rules, &joins);
     let mut gone = Gone::of(view.capabilities().map(|(plan, stored)| (plan, &stored.state)));
     let mut capabilities = Vec::new();
+    let mut entries: BTreeMap<String, Vec<JournalEntry>> = BTreeMap::new();
+    for entry in shared.store.journal(&JournalQuery { limit: ENTRIES, ..JournalQuery::default() }).await? {
+        entries.entry(entry.capability.clone().unwrap_or_default()).or_default().push(entry);
+    }
     for (plan, stored) in view.capabilities() {
         let curve = shared.fleet.curve(&plan.name);
         let modern: u64 = curve.iter().map(|point| point.modern.requests).sum();
@@ -39,31 +49,33 @@ async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
         if stored.state.phase != Phase::Retired {
             let wave = waves.get(plan.name.as_str()).copied().unwrap_or(1);
             let rate = (seconds > 0.0).then(|| all as f64 / seconds);
-            capabilities.push(one(shared, &view, plan, stored, (wave, rate), now).await?);
+            let journal = entries.get(&plan.name).map_or(&[][..], Vec::as_slice);
+            let refers = crossings.remove(&plan.name).unwrap_or_default();
+            capabilities.push(CapabilityAhead { refers, ..one(shared, &view, (plan, stored), journal, (wave, rate), now) });
         }
     }
     capabilities.sort_by_key(|one| one.wave);
     Ok(Ahead { at: now, gone, capabilities })
 }
 
-async fn one(
+fn one(
     shared: &Shares,
     view: &View,
-    plan: &Capability,
-    stored: &Stored,
+    (plan, stored): (&Capability, &Stored),
+    journal: &[JournalEntry],
     (wave, requests_per_second): (u32, Option<f64>),
     now: Timestamp,
-) -> Result<CapabilityAhead, StoreError> {
+) -> CapabilityAhead {
     let seen = shared.fleet.observe(plan, stored, view, shared.config.limits(), now);
-    let journal = shared.store.journal(&JournalQuery { capability: Some(plan.name.clone()), after: None, limit: ENTRIES }).await?;
-    let pace = Pace::of(&stored.state, &seen, &journal, requests_per_second, now);
-    Ok(CapabilityAhead {
+    let pace = Pace::of(&stored.state, &seen, journal, requests_per_second, now);
+    CapabilityAhead {
         name: plan.name.clone(),
         phase: stored.state.phase,
         since: stored.state.since,
         wave,
         depends_on: plan.depends_on.clone(),
+        refers: Vec::new(),
         path: rehearse(&stored.state, plan, &seen, &pace, now),
         pace,
-    })
+    }
 }

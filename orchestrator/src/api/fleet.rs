@@ -7,21 +7,17 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use ficus_rules::wire::{AgentReport, DifferenceSample, GatewayReport, Orders, Published, ReportAnswer};
+use ficus_rules::wire::{AgentReport, GatewayReport, Orders, Published, ReportAnswer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::Shares;
 use super::answer::{ok, parse, store_failed};
-use crate::Shared;
 use crate::fleet::{names, now};
+use crate::{Shared, samples};
 
 /// No poll waits longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// Samples of differences kept for each capability.
-const SAMPLES: u32 = 100;
 
 /// What a long poll asks for.
 #[derive(Debug, Deserialize)]
@@ -52,7 +48,7 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
         Err(failed) => return store_failed(&failed),
     };
     shared.wake.notify_one();
-    keep(&shared, differences).await;
+    samples::offer(&shared, differences);
     let view = shared.publisher.view();
     ok(&ReportAnswer {
         generation: shared.publisher.generation(),
@@ -60,18 +56,6 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
         freshness: shared.fleet.freshness(&view),
         changes: shared.fleet.changes(&view),
     })
-}
-
-/// Samples help a reader; a report counts without them too.
-async fn keep(shared: &Shared, mut differences: Vec<DifferenceSample>) {
-    let view = shared.publisher.view();
-    differences.retain(|sample| view.capability(&sample.capability).is_some());
-    if differences.is_empty() {
-        return;
-    }
-    if let Err(failed) = shared.store.keep_samples(&differences, SAMPLES).await {
-        warn!(samples = differences.len(), error = %failed, "samples of differences could not be kept");
-    }
 }
 
 pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> Response {

@@ -72,6 +72,33 @@ fn of_two_agents_the_one_whose_streams_run_counts() {
 }
 
 #[test]
+fn who_refers_to_anothers_tables_waits_for_it_and_it_for_them() {
+    // GIVEN two capabilities that say nothing of each other, and one in another database
+    let other = Capability { name: "notes".into(), ..plan() };
+    let tables = other.tables.iter().map(|map| ficus_rules::mapping::TableMap { legacy: "note".into(), ..map.clone() }).collect();
+    let other = Capability { tables, ..other };
+    let far = Capability { name: "far".into(), legacy: "elsewhere".into(), ..plan() };
+    let mut view = View::default();
+    let plans = [plan(), other.clone(), far].map(|plan| (plan.name.clone(), plan));
+    view.states = plans.iter().map(|(name, _)| (name.clone(), Stored { state: State::draft(name, NOW), ..stored() })).collect();
+    let mut rulebook = crate::rulebook::Rulebook::default();
+    rulebook.rules.capabilities = plans.into();
+    view.rulebook = std::sync::Arc::new(rulebook);
+    let fleet = Fleet::new(SILENT, Vec::new());
+    let joined = |plan: &Capability| {
+        let seen = fleet.observe(plan, &stored(), &view, Limits::default(), NOW);
+        seen.joined.into_keys().collect::<Vec<_>>()
+    };
+    assert!(joined(&plan()).is_empty() && joined(&other).is_empty());
+    // WHEN an agent tells that a table of the one refers to one of the other
+    let refers = Some(vec![Refers { table: "note".into(), parent: "a".into() }]);
+    let report = CapabilityReport { refers, forward: live(0.1), ..CapabilityReport::default() };
+    fleet.hear_agent(AgentReport { capabilities: [("notes".to_owned(), report)].into(), ..agent("a", live(0.1)) }, NOW);
+    // THEN neither retires before the other has moved
+    assert_eq!((joined(&other), joined(&plan())), (vec!["users".to_owned()], vec!["notes".to_owned()]));
+}
+
+#[test]
 fn what_an_agent_said_before_it_said_something_newer_is_not_believed() {
     let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
     let hear = |incarnation, serial, lag, at| {

@@ -29,6 +29,9 @@ const RULES: &str =
 const COURSES: &str =
     "[capability]\nname = \"courses\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n\n[[route]]\npath = \"/courses\"\n";
 
+/// More writes of samples than any test has.
+const SAMPLES: usize = 1_000;
+
 /// A store, and what goes wrong with it.
 struct Lossy {
     store: SqliteStore,
@@ -42,6 +45,8 @@ struct Faults {
     refuse: AtomicBool,
     /// Nothing can be read.
     blind: AtomicBool,
+    /// No sample is written without a permit of these.
+    may_keep: Semaphore,
     /// A permit for each gateway's name that it has begun to drop.
     dropping: Semaphore,
     /// None is dropped without a permit of these.
@@ -52,7 +57,14 @@ impl Faults {
     /// One in whose way nothing is.
     fn none() -> Faults {
         let no = AtomicBool::default;
-        Faults { lose: no(), refuse: no(), blind: no(), dropping: Semaphore::new(0), may_drop: Semaphore::new(0) }
+        Faults {
+            lose: no(),
+            refuse: no(),
+            blind: no(),
+            may_keep: Semaphore::new(SAMPLES),
+            dropping: Semaphore::new(0),
+            may_drop: Semaphore::new(0),
+        }
     }
 }
 
@@ -96,6 +108,7 @@ impl Store for Lossy {
     }
 
     async fn keep_samples(&self, samples: &[DifferenceSample], most: u32) -> Result<(), StoreError> {
+        self.faults.may_keep.acquire().await.expect("it is open").forget();
         self.store.keep_samples(samples, most).await
     }
 
@@ -254,5 +267,29 @@ async fn the_name_of_a_gateway_that_comes_back_is_kept() {
     forgetting.await.expect("it is forgotten");
     assert_eq!(back.await.expect("it is answered"), StatusCode::OK);
     assert_eq!(names().await, ["gw-1"], "it holds a validity: a restart must reckon with it");
+    shaky.term.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validity_waits_for_no_sample() {
+    let shaky = Shaky::begin().await;
+    shaky.faults.may_keep.forget_permits(SAMPLES);
+    let sample =
+        r#"{"capability":"users","at":7,"method":"GET","path":"/users/7","legacy_status":200,"modern_status":500,"differences":[]}"#;
+    for serial in 1..=3 {
+        let body = format!(
+            r#"{{"gateway":"gw-1","incarnation":"a","generation":1,"trouble":null,"capabilities":{{}},"differences":[{sample}],"started":1,"serial":{serial}}}"#
+        );
+        let answer = shaky.call(Method::POST, "/api/v1/gateways/report", &body);
+        let answer = tokio::time::timeout(Duration::from_secs(60), answer).await.expect("nothing is written yet, and it is answered");
+        assert_eq!(answer, StatusCode::OK);
+    }
+    shaky.faults.may_keep.add_permits(SAMPLES);
+    let store = Arc::clone(&shaky.term.shared.store);
+    let begun = Instant::now();
+    while store.samples(Some("users")).await.expect("it reads").len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "they are not written");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     shaky.term.stop().await;
 }

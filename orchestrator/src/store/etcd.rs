@@ -7,6 +7,7 @@
 
 mod books;
 mod client;
+pub(crate) mod compaction;
 pub(crate) mod election;
 pub(crate) mod import;
 mod notes;

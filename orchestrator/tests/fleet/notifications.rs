@@ -110,3 +110,27 @@ async fn transitions_are_told_in_order_and_again_until_they_are_taken() {
     assert_eq!(told.len() as u64, last - first + 1, "none is missing");
     assert!(all.heard().len() > before);
 }
+
+/// It takes what it is sent, and never answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_hangs_holds_up_no_end() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let (tell, mut asked) = tokio::sync::mpsc::channel::<()>(1);
+    let hang = move || {
+        let _ = tell.try_send(());
+        std::future::pending::<StatusCode>()
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/hook", post(hang))).await.expect("it serves") });
+    let mut world = World::start(|config| config.notifiers = vec![notifier("deaf", url, Format::Json, Some(&["*"]))]).await;
+    // Who is told for the first time hears nothing of the past: something new happens until it is asked.
+    loop {
+        world.must("hold").await;
+        if tokio::time::timeout(Duration::from_secs(1), asked.recv()).await.is_ok() {
+            break;
+        }
+    }
+    let begun = std::time::Instant::now();
+    world.down().await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "it waited for the receiver's deadline: {:?}", begun.elapsed());
+}

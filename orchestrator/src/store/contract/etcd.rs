@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use ficus_rules::Timestamp;
 use ficus_rules::migration::State;
-use ficus_rules::wire::Overrides;
+use ficus_rules::wire::{DifferenceSample, Overrides};
 use serde_json::json;
 
 use crate::mandate::Mandate;
 use crate::outgoing::Trust;
+use crate::store::etcd::compaction::Compaction;
 use crate::store::etcd::election::{Lead, Leader, Vote};
 use crate::store::etcd::{Client, Etcd, EtcdError, EtcdStore};
 use crate::store::{Change, JournalQuery, Store, StoreError};
@@ -199,4 +200,39 @@ async fn a_member_that_is_gone_is_passed_over() {
     let client = Arc::new(Client::new(&Etcd { endpoints, ..settings("") }));
     won(&client, &at(1)).await;
     assert_eq!(client.leader().await.expect("it reads"), Some(at(1)));
+}
+
+/// A server with so little room that every version of every sample would not fit.
+#[tokio::test]
+async fn old_versions_are_dropped_before_they_fill_it() {
+    let server = EtcdServer::start_with("http", &["--quota-backend-bytes", "16777216"]);
+    let client = Arc::new(Client::new(&settings(&server.url())));
+    let lead = won(&client, &at(1)).await;
+    let store = EtcdStore::open(Arc::clone(&client), lead, Mandate::alone()).await.expect("it opens");
+    let sample = |at| DifferenceSample { path: "/".repeat(30 << 10), ..super::sample("users", at) };
+    let mut compaction = Compaction::default();
+    for at in 0..700 {
+        if at % 50 == 0 {
+            compaction.turn(&client).await.expect("it answers");
+        }
+        store.keep_samples(&[sample(at)], 3).await.unwrap_or_else(|failed| panic!("after {at} writes: {failed}"));
+    }
+    assert_eq!(store.samples(None).await.expect("it reads").len(), 3);
+    store.close().await;
+    won(&client, &at(2)).await;
+}
+
+#[tokio::test]
+async fn what_is_written_together_is_written_in_portions_and_what_is_too_large_is_named() {
+    let server = EtcdServer::start();
+    let client = Arc::new(Client::new(&settings(&server.url())));
+    let lead = won(&client, &at(1)).await;
+    let store = EtcdStore::open(client, lead, Mandate::alone()).await.expect("it opens");
+    let sample = |size: usize| DifferenceSample { path: "/".repeat(size), ..super::sample("users", 1) };
+    store.keep_samples(&vec![sample(60 << 10); 50], 100).await.expect("three megabytes in all");
+    assert_eq!(store.samples(None).await.expect("it reads").len(), 50);
+    for size in [1_600 << 10, 2 << 20] {
+        let failed = store.keep_samples(&[sample(size)], 100).await.expect_err("more than it takes").to_string();
+        assert!(failed.contains("--max-request-bytes"), "{size}: {failed}");
+    }
 }

@@ -11,6 +11,7 @@ use super::etcd::server::EtcdServer;
 use super::etcd::{at, settings, won};
 use crate::mandate::Mandate;
 use crate::moving::{NotMoved, move_state};
+use crate::store::etcd::election::Leader;
 use crate::store::etcd::{Client, EtcdStore};
 use crate::store::everything::Everything;
 use crate::store::sqlite::SqliteStore;
@@ -70,6 +71,10 @@ async fn a_state_moves_once_and_whole() {
     let lead = won(&client, &at(2)).await;
     assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::InUse(who)) if who == at(2).address));
     client.resign(lead).await;
+    let lead = won(&client, &Leader::nowhere()).await;
+    let under_way = move_state(&file, &etcd, false).await.expect_err("somebody moves it").to_string();
+    assert!(under_way.contains("try again in 3 s"), "{under_way}");
+    client.resign(lead).await;
 
     // A rehearsal changes nothing.
     let rehearsed = move_state(&file, &etcd, true).await.expect("it could be moved");
@@ -82,7 +87,10 @@ async fn a_state_moves_once_and_whole() {
     there.chained().expect("the chain is whole");
     let moved = SqliteStore::open(&file).await;
     assert!(matches!(moved.err(), Some(StoreError::Moved(to)) if to.contains("ficus/")), "nobody begins with the file");
-    assert!(matches!(move_state(&file, &etcd, false).await, Err(NotMoved::Occupied(_))));
+    assert_eq!(move_state(&file, &etcd, false).await.expect("the last answer may have been lost: it has moved"), rehearsed);
+    let other = directory.path().join("other.sqlite3");
+    filled(&other).await;
+    assert!(matches!(move_state(&other, &etcd, false).await, Err(NotMoved::Occupied(_))), "that one has not");
     let elsewhere = crate::Etcd { prefix: "other/".into(), ..etcd };
     assert!(matches!(move_state(&file, &elsewhere, false).await, Err(NotMoved::Store(StoreError::Moved(_)))), "it has moved already");
 }

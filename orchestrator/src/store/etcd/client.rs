@@ -37,6 +37,11 @@ pub enum EtcdError {
         /// Its words.
         message: String,
     },
+    /// One value alone is more than it takes.
+    #[error(
+        "a value is larger than it takes in one request: start its members with a greater --max-request-bytes, or make the rule files smaller"
+    )]
+    TooLarge,
     /// What it answered is not what it should be.
     #[error("its answer cannot be read")]
     Garbled,
@@ -62,6 +67,10 @@ impl EtcdError {
         let problem = problem.get("error").filter(|inner| inner.is_object()).unwrap_or(problem);
         let number = ["code", "grpc_code"].iter().find_map(|name| problem[*name].as_u64()).unwrap_or(0);
         let words = ["message", "error"].iter().find_map(|name| problem[*name].as_str()).unwrap_or(otherwise);
+        // Its store says the one, its gateway the other, which is asked first and takes a little more.
+        if ["request is too large", "received message larger than max"].iter().any(|said| words.contains(said)) {
+            return EtcdError::TooLarge;
+        }
         EtcdError::Refused { code: u32::try_from(number).unwrap_or(0), message: words.to_owned() }
     }
 }

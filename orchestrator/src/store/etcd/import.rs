@@ -3,15 +3,13 @@
 
 use super::books::{BOOKS, Books};
 use super::notes::{self, entry_key};
-use super::words::{Keys, Step};
+use super::words::{Keys, Step, in_portions};
 use super::{Client, Etcd, EtcdStore, FORMAT, GATEWAYS, KeptOverrides, KeptRules, KeptState, OVERRIDES, RULES, STATES, StoreError};
 use crate::store::Store as _;
 use crate::store::everything::Everything;
 
 /// There while a state is being moved in.
 pub(super) const MOVING: &str = "moving";
-/// Steps of one transaction.
-const STEPS: usize = 60;
 
 /// What stands under the prefix before a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +29,14 @@ impl Client {
             [false, false, false] => Found::Nothing,
             _ => Found::AState,
         })
+    }
+}
+
+impl Client {
+    /// The last generation that was given out, and the last entry of the journal.
+    pub(crate) async fn newest(&self) -> Result<(u64, u64), StoreError> {
+        let books: Books = self.read(&[Keys::One(BOOKS)]).await?.one()?.unwrap_or_default().0;
+        Ok((books.generation, books.journal.id))
     }
 }
 
@@ -74,8 +80,8 @@ impl EtcdStore {
         for entry in &all.journal {
             steps.push(Step::put(&entry_key(entry.id), entry)?);
         }
-        for chunk in steps.chunks(STEPS) {
-            self.put(chunk.to_vec()).await?;
+        for portion in in_portions(steps) {
+            self.put(portion).await?;
         }
         for samples in all.samples.values() {
             self.keep_samples(samples, u32::MAX).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ficus_rules::api::JournalEntry;
 use ficus_rules::wire::DifferenceSample;
 
-use super::words::{Keys, Step};
+use super::words::{Keys, Step, in_portions};
 use super::{EtcdStore, JournalQuery, StoreError};
 
 pub(super) const JOURNAL: &str = "journal/";
@@ -13,8 +13,6 @@ pub(super) const SAMPLES: &str = "sample/";
 pub(super) const NOTIFIED: &str = "notified/";
 /// Entries that are read in one go.
 const PAGE: u32 = 500;
-/// Steps of one transaction: etcd takes 128 of them, guards and all.
-const STEPS: usize = 100;
 
 /// Numbers in keys have so many digits that their order is that of the keys.
 fn numbered(under: &str, number: u64) -> String {
@@ -67,12 +65,12 @@ impl EtcdStore {
             }
             let old = ids.len().saturating_sub(most as usize);
             let cut = ids.get(old).copied().unwrap_or(u64::MAX);
-            let mut chunks = steps.chunks(STEPS).map(<[Step]>::to_vec).peekable();
-            while let Some(mut chunk) = chunks.next() {
-                if old > 0 && chunks.peek().is_none() {
-                    chunk.push(Step::delete_between(&numbered(&under, 0), &numbered(&under, cut)));
-                }
-                self.put(chunk).await?;
+            let mut portions = in_portions(steps);
+            if let Some(last) = portions.last_mut().filter(|_| old > 0) {
+                last.push(Step::delete_between(&numbered(&under, 0), &numbered(&under, cut)));
+            }
+            for portion in portions {
+                self.put(portion).await?;
             }
         }
         Ok(())

@@ -45,6 +45,13 @@ impl Step {
         Ok(Step::Put { key: key.to_owned(), value: serde_json::to_vec(value)?, lease: Some(lease) })
     }
 
+    fn size(&self) -> usize {
+        match self {
+            Step::Put { key, value, .. } => key.len() + value.len(),
+            Step::Delete { first, end } => first.len() + end.as_ref().map_or(0, String::len),
+        }
+    }
+
     pub(super) fn delete(key: &str) -> Step {
         Step::Delete { first: key.to_owned(), end: None }
     }
@@ -58,6 +65,31 @@ impl Step {
     pub(super) fn delete_between(first: &str, end: &str) -> Step {
         Step::Delete { first: first.to_owned(), end: Some(end.to_owned()) }
     }
+}
+
+/// Steps of one transaction: etcd takes 128 of them, guards and all.
+const STEPS: usize = 60;
+/// Their bytes, unless one alone has more. etcd takes 1.5 MiB.
+const BYTES: usize = 512 << 10;
+
+/// Steps, in transactions that etcd takes.
+pub(super) fn in_portions(steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut portions: Vec<Vec<Step>> = Vec::new();
+    let mut bytes = 0;
+    for step in steps {
+        let size = step.size();
+        match portions.last_mut().filter(|portion| portion.len() < STEPS && bytes + size <= BYTES) {
+            Some(portion) => {
+                portion.push(step);
+                bytes += size;
+            }
+            None => {
+                portions.push(vec![step]);
+                bytes = size;
+            }
+        }
+    }
+    portions
 }
 
 /// Keys to read.
@@ -230,6 +262,18 @@ fn number(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_portion_is_bounded_by_number_and_by_bytes() {
+        let portions = |sizes: &[usize]| {
+            let steps = sizes.iter().map(|size| super::Step::put("k", &"x".repeat(*size)).expect("it is JSON")).collect();
+            super::in_portions(steps).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(portions(&[]), Vec::<usize>::new());
+        assert_eq!(portions(&[1; 130]), [60, 60, 10]);
+        assert_eq!(portions(&[200 << 10; 5]), [2, 2, 1]);
+        assert_eq!(portions(&[1, 700 << 10, 1]), [1, 1, 1], "one that is larger alone goes alone");
+    }
+
     #[test]
     fn a_prefix_ends_before_the_next_one() {
         assert_eq!(super::after("state/"), "state0");
