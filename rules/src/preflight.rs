@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::Side;
 use crate::catalog::{Catalog, Table};
+use crate::crossing::Joins;
 use crate::finding::Finding;
 use crate::mapping::{ColumnSource, MapError, TableMap};
 
@@ -35,6 +36,8 @@ pub struct Asked<'a> {
 /// Tables of other capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elsewhere {
+    /// By capability, those that it says it joins; of all of them.
+    pub depends_on: Joins,
     /// Of the same legacy database.
     pub legacy: BTreeMap<String, String>,
     /// Of the same modern database.

@@ -17,7 +17,8 @@ use crate::migration::Phase;
 use crate::{Share, Side, Timestamp};
 
 pub use self::agent::{
-    AgentReport, Backfill, CapabilityReport, EndReport, EventsReport, RepairReport, Strays, StreamReport, TableVerified, VerifyReport,
+    AgentReport, Backfill, CapabilityReport, EndReport, EventsReport, Refers, RepairReport, Strays, StreamReport, TableVerified,
+    VerifyReport,
 };
 pub use self::gateway::{
     DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts, Traffic, aside,

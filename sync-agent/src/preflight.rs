@@ -253,7 +253,8 @@ fn elsewhere(subjects: &[Subject], subject: &Subject) -> Elsewhere {
         legacy.flat_map(|other| other.resolved.tables.iter().map(|map| owned(other, &map.legacy)).collect::<Vec<_>>()).collect();
     let modern: BTreeMap<_, _> =
         modern.flat_map(|other| other.resolved.tables.iter().map(|map| owned(other, &map.modern)).collect::<Vec<_>>()).collect();
-    Elsewhere { legacy, modern }
+    let depends_on = subjects.iter().map(|one| (one.name.clone(), one.depends_on.iter().cloned().collect())).collect();
+    Elsewhere { depends_on, legacy, modern }
 }
 
 /// How far a server's clock is off, by what it said (seconds since 1970) between two looks at ours.

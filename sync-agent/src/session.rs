@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
-use ficus_rules::wire::{CapabilityOrders, RepairReport, SyncOrder, Verify};
+use ficus_rules::wire::{CapabilityOrders, Refers, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -123,6 +123,7 @@ impl Context {
         for loss in plans.iter().flat_map(|plan| &plan.losses) {
             tracing::info!(%capability, %loss, "not everything survives the way to the other side");
         }
+        self.note_references(legacy).await;
         let mut session = Session {
             context: self,
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,
@@ -142,6 +143,23 @@ impl Context {
         let ended = session.run(orders, stop).await;
         session.end().await;
         ended
+    }
+
+    /// Which foreign keys lead out of the capability: looked at once, for whoever plans. Nothing here depends on it.
+    async fn note_references(&self, legacy: &dyn Engine) {
+        if self.state.report().refers.is_some() {
+            return;
+        }
+        let own = |table: &str| self.resolved.tables.iter().any(|map| map.legacy == table);
+        match legacy.catalog().await {
+            Ok(catalog) => {
+                let tables = catalog.tables.iter().filter(|table| own(&table.name));
+                let keys = tables.flat_map(|table| table.references.iter().map(|key| (table.name.clone(), key.parent.clone())));
+                let refers = keys.filter(|(_, parent)| !own(parent)).map(|(table, parent)| Refers { table, parent }).collect();
+                self.state.note(|report| report.refers = Some(refers));
+            }
+            Err(error) => tracing::debug!(capability = %self.state.capability, %error, "cannot see which foreign keys there are"),
+        }
     }
 }
 

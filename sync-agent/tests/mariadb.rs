@@ -424,6 +424,24 @@ async fn a_missing_trigger_is_made_again() {
 }
 
 #[tokio::test]
+async fn references_that_lead_out_of_the_capability_are_told() {
+    let world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for statement in [
+        "CREATE TABLE ranks (id smallint PRIMARY KEY); INSERT INTO ranks VALUES (0), (1), (2), (3)",
+        "CREATE TABLE shelf (id int PRIMARY KEY, writer_id int, FOREIGN KEY (writer_id) REFERENCES writer (id))",
+        "ALTER TABLE writer ADD FOREIGN KEY (level) REFERENCES ranks (id)",
+    ] {
+        legacy.exec(statement).await;
+    }
+    let agent = world.agent().await;
+    let refers = streaming(&agent).await.refers.expect("the agent has looked");
+    let told: Vec<(&str, &str)> = refers.iter().map(|key| (key.table.as_str(), key.parent.as_str())).collect();
+    assert_eq!(told, [("writer", "ranks")], "neither those within nor those from outside");
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn remove_leaves_nothing() {
     let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
     let mut legacy = world.app(Side::Legacy).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
+use ficus_rules::crossing::{Crossing, Order};
 use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
 use indicatif::HumanDuration;
 
@@ -63,6 +64,14 @@ fn paragraph(one: &CapabilityAhead) -> String {
         (None, None) => String::new(),
     };
     let mut text = format!("{} (wave {}{joins}): {}; {end}\n", one.name, one.wave, one.phase.as_str());
+    for Crossing { table, parent, of, order } in &one.refers {
+        let follows = match order {
+            Order::After => format!("{of} moves first"),
+            Order::Together => "keys lead back too: move both together, or as one capability".to_owned(),
+            Order::Against => format!("{of} has to move first, and its depends_on says the contrary: see `ficus check --live`"),
+        };
+        text.push_str(&format!("  {table} refers to {parent} of {of}: {follows}\n"));
+    }
     for waiting in &path.in_the_way {
         text.push_str(&format!("  in the way: {}\n", waiting.text));
     }

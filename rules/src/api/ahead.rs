@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crossing::{Crossing, Joins};
 use crate::migration::rehearsal::{Pace, Rehearsal};
 use crate::migration::{Phase, State};
 use crate::plan::{Capability, RuleSet};
@@ -63,6 +64,9 @@ pub struct CapabilityAhead {
     pub wave: u32,
     /// Whose tables it joins.
     pub depends_on: Vec<String>,
+    /// Foreign keys of its legacy tables into those of others, as far as its agent has seen them.
+    #[serde(default)]
+    pub refers: Vec<Crossing>,
     /// How fast everybody is.
     pub pace: Pace,
     /// The path.
@@ -84,22 +88,21 @@ impl Gone {
     }
 }
 
-/// The wave of every capability: 1 for those that join nobody's tables. The rules have no circles.
-pub fn waves(rules: &RuleSet) -> BTreeMap<&str, u32> {
-    fn wave<'a>(name: &'a str, rules: &'a RuleSet, known: &mut BTreeMap<&'a str, u32>) -> u32 {
+/// The wave of every capability: 1 for those before which nobody moves. A circle counts once.
+pub fn waves<'a>(rules: &'a RuleSet, joins: &'a Joins) -> BTreeMap<&'a str, u32> {
+    fn wave<'a>(name: &'a str, joins: &'a Joins, known: &mut BTreeMap<&'a str, u32>) -> u32 {
         if let Some(known) = known.get(name) {
             return *known;
         }
         // Against a circle, whoever let it in.
         known.insert(name, 1);
-        let joined = rules.capabilities.get(name).map(|plan| plan.depends_on.as_slice()).unwrap_or_default();
-        let before = joined.iter().map(|other| wave(other, rules, known)).max().unwrap_or(0);
+        let before = joins.get(name).into_iter().flatten().map(|other| wave(other, joins, known)).max().unwrap_or(0);
         known.insert(name, before + 1);
         before + 1
     }
     let mut known = BTreeMap::new();
     for name in rules.capabilities.keys() {
-        wave(name, rules, &mut known);
+        wave(name, joins, &mut known);
     }
     known
 }
@@ -107,6 +110,7 @@ pub fn waves(rules: &RuleSet) -> BTreeMap<&str, u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crossing::declared;
     use crate::migration::tests::plan;
 
     fn joining(name: &str, depends_on: &[&str]) -> (String, Capability) {
@@ -119,7 +123,7 @@ mod tests {
         let capabilities =
             [joining("courses", &["users"]), joining("users", &[]), joining("fines", &["courses", "users"]), joining("chat", &[])];
         let rules = RuleSet { capabilities: capabilities.into(), ..RuleSet::default() };
-        assert_eq!(waves(&rules), [("chat", 1), ("courses", 2), ("fines", 3), ("users", 1)].into());
+        assert_eq!(waves(&rules, &declared(&rules)), [("chat", 1), ("courses", 2), ("fines", 3), ("users", 1)].into());
     }
 
     #[test]

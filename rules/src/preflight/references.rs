@@ -4,6 +4,7 @@
 use super::Asked;
 use crate::Side;
 use crate::catalog::{Catalog, Reference, Table};
+use crate::crossing::follows;
 use crate::finding::{Finding, Severity};
 
 pub(super) fn find(asked: &Asked<'_>, found: &mut Vec<(Option<Side>, Finding)>) {
@@ -16,6 +17,7 @@ pub(super) fn find(asked: &Asked<'_>, found: &mut Vec<(Option<Side>, Finding)>) 
             }
             seen.push(&table.name);
             for reference in table.references.iter().filter(|reference| !asked.is_mapped(side, &reference.parent)) {
+                found.extend(order(asked, side, table, reference).map(|finding| (Some(side), finding)));
                 if reference.acts.is_none() || !catalog.refuses_acts {
                     found.push((Some(side), leaves(asked, side, table, reference)));
                 }
@@ -25,6 +27,30 @@ pub(super) fn find(asked: &Asked<'_>, found: &mut Vec<(Option<Side>, Finding)>) 
             }
         }
     }
+}
+
+/// Who refers to rows of another capability moves after it: what is declared must not say the contrary, and where references
+/// lead both ways, none can be first.
+fn order(asked: &Asked<'_>, side: Side, table: &Table, reference: &Reference) -> Option<Finding> {
+    let (own, parent) = (asked.capability, &reference.parent);
+    let owner = asked.elsewhere(side).get(parent).filter(|_| side == Side::Legacy)?;
+    let refers = format!("{} ({}) refers to {parent} of {owner}", table.name, reference.columns.join(", "));
+    if follows(&asked.elsewhere.depends_on, owner, own) {
+        let means = format!("{own} has to move after {owner}, and depends_on has {owner} move after {own}");
+        let finding = Finding::refused("reference_order", format!("{refers}, and {owner} depends on {own}"), means);
+        let then = format!(
+            "take {own} out of what {owner} depends on, and write depends_on = [\"{owner}\"] for {own}; or move both as one capability"
+        );
+        return Some(finding.then(then).table(&table.name));
+    }
+    let catalog = asked.catalog(side);
+    let owned = |child: &Table| asked.elsewhere(side).get(&child.name) == Some(owner);
+    let back = asked.tables(side).any(|(_, table)| catalog.referring(&table.name).any(|(child, _)| owned(child)));
+    back.then(|| {
+        let means = "none of them can move first: whichever does, rows on one side refer to rows that the other side owns";
+        let finding = Finding::warning("reference_circle", format!("{refers}, and tables of {owner} refer to those of {own}"), means);
+        finding.then("move both as one capability, or one right after the other").table(&table.name)
+    })
 }
 
 /// From a table of the capability to one outside.

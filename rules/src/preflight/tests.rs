@@ -131,6 +131,32 @@ fn a_reference_to_what_another_capability_maps_asks_for_the_dependency() {
 }
 
 #[test]
+fn a_reference_decides_who_moves_first() {
+    let mut world = World::new();
+    world.legacy.tables[0].references.push(reference("name", "courses", None));
+    world.elsewhere.legacy.insert("courses".into(), "academic".into());
+    world.depends_on.push("academic".into());
+    let found = |world: &World, code: &str| world.found().into_iter().map(|(_, finding)| finding).find(|finding| finding.code == code);
+    let declare = |world: &mut World, name: &str, on: &str| world.elsewhere.depends_on.insert(name.into(), [on.to_owned()].into());
+    declare(&mut world, "users", "academic");
+    assert_eq!(found(&world, "reference_order"), None);
+    assert_eq!(found(&world, "reference_circle"), None);
+    // WHEN the one that is referred to says that it comes later, be it through another
+    declare(&mut world, "academic", "fines");
+    declare(&mut world, "fines", "users");
+    let refused = found(&world, "reference_order").expect("a finding");
+    assert_eq!((refused.severity, refused.table.as_deref()), (Severity::Refused, Some("accounts_staff")));
+    assert!(refused.what.contains("refers to courses of academic, and academic depends on users"), "{refused:?}");
+    // WHEN references lead both ways
+    declare(&mut world, "fines", "nobody");
+    let mut courses = table("courses", vec![column("id", Kind::Int)], &[&["id"]]);
+    courses.references.push(reference("teacher", "accounts_staff", None));
+    world.legacy.tables.push(courses);
+    assert_eq!(found(&world, "reference_circle").map(|finding| finding.severity), Some(Severity::Warning));
+    assert_eq!(found(&world, "reference_order"), None);
+}
+
+#[test]
 fn a_cascade_from_outside_is_taken_away_unless_the_engine_has_refused_it() {
     let mut world = World::new();
     world.legacy.tables[0].references.push(reference("name", "courses", Some("ON DELETE CASCADE")));

@@ -65,6 +65,9 @@ pub struct CapabilityReport {
     /// Who was refused by a fenced database, of the sides whose engines tell.
     #[serde(default)]
     pub strays: Vec<Strays>,
+    /// Foreign keys of its legacy tables that lead to others. `None`: the agent has not looked yet.
+    #[serde(default)]
+    pub refers: Option<Vec<Refers>>,
 }
 
 impl CapabilityReport {
@@ -86,6 +89,15 @@ pub struct Strays {
     pub refused: u64,
     /// Sessions that were refused and are still there, in words: role, application, address, last statement without values.
     pub writers: Vec<String>,
+}
+
+/// A foreign key of a legacy table that leads out of the capability.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refers {
+    /// The table that refers.
+    pub table: String,
+    /// The table that it refers to: perhaps another capability's ([`crate::crossing`]).
+    pub parent: String,
 }
 
 /// What waits for one bus.
