@@ -168,7 +168,7 @@ impl Capture {
                 return Ok(Some(Step::Reached(Position(self.file << 32 | 4))));
             }
             Event::Gtid { standalone } => {
-                self.open = Some(Open { standalone, ..Open::default() });
+                self.begin(standalone);
                 false
             }
             Event::Query(query) => self.query(&query),
@@ -186,6 +186,12 @@ impl Capture {
                 if self.open.as_ref().is_some_and(|open| !open.changes.is_empty()) {
                     return Err(format!("{why}, then remove the capability from sync, and add it again"));
                 }
+                true
+            }
+            Event::Unfollowed(why) if header.kind == 26 => {
+                // What was going on has no end in the log.
+                self.open = None;
+                self.unfollow(0..self.pairs.len(), Some(why));
                 true
             }
             Event::Unfollowed(why) => {
@@ -220,17 +226,17 @@ impl Capture {
     fn query(&mut self, query: &Query<'_>) -> bool {
         let text = String::from_utf8_lossy(&query.text).trim().to_owned();
         let lower = text.to_lowercase();
-        let mut words = lower.split([' ', '\t', '\n', ';']).filter(|word| !word.is_empty());
+        let mut words = bare(&lower).split([' ', '\t', '\n', ';']).filter(|word| !word.is_empty());
         let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let standalone = self.open.as_ref().is_none_or(|open| open.standalone);
         match first {
             "begin" => {
-                self.open = Some(Open::default());
+                self.begin(false);
                 return false;
             }
             "commit" => return true,
             "rollback" if second.is_empty() => {
-                self.open = Some(Open::default());
+                self.begin(false);
                 return true;
             }
             "rollback" | "savepoint" => {
@@ -259,6 +265,12 @@ impl Capture {
             self.unfollow(0..self.pairs.len(), Some(why));
         }
         standalone
+    }
+
+    /// What could not be followed of one that never ended is not forgotten.
+    fn begin(&mut self, standalone: bool) {
+        let unfollowed = self.open.take().and_then(|open| open.unfollowed);
+        self.open = Some(Open { standalone, unfollowed, ..Open::default() });
     }
 
     fn unfollow(&mut self, pairs: impl Iterator<Item = usize>, why: Option<&str>) {
@@ -473,6 +485,32 @@ fn belongs(pair: &Pair, row: &Row) -> bool {
 /// The number at the end of a file's name.
 pub(super) fn number(file: &str) -> Option<u64> {
     file.rsplit_once('.')?.1.parse().ok().filter(|number| *number < 1 << 31)
+}
+
+/// A statement without the settings that it was given: `SET STATEMENT max_statement_time = 1 FOR …`, in small letters. Nothing
+/// of one that does not say where they end.
+fn bare(statement: &str) -> &str {
+    let settings = statement.strip_prefix("set").filter(|rest| rest.starts_with(char::is_whitespace));
+    let Some(settings) = settings.and_then(|rest| rest.trim_start().strip_prefix("statement")) else { return statement };
+    let part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$' || letter == '@';
+    let (mut quote, mut escaped, mut before) = (None, false, 'x');
+    for (at, letter) in settings.char_indices() {
+        match quote {
+            _ if escaped => escaped = false,
+            Some(_) if letter == '\\' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if matches!(letter, '\'' | '"' | '`') => quote = Some(letter),
+            None if !part(before) => {
+                if let Some(rest) = settings[at..].strip_prefix("for").filter(|rest| !rest.starts_with(part)) {
+                    return bare(rest.trim_start());
+                }
+            }
+            None => {}
+        }
+        before = letter;
+    }
+    ""
 }
 
 fn is_ddl(word: &str) -> bool {

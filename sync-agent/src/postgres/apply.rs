@@ -4,6 +4,7 @@
 //! capture of the opposite direction knows the transaction as the agent's own.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -21,6 +22,12 @@ use crate::quarantine::Kept;
 /// Rows that one transaction of [`Sink::empty`] removes at most.
 const EMPTY: i64 = 5_000;
 
+/// A batch keeps the row for less than that, and is let pass.
+const SOON: &str = "BEGIN; SET LOCAL lock_timeout = '100ms'";
+
+/// Between two attempts to get the row that a large transaction has.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How often a batch is written again when the server chose it as the victim of a deadlock.
 const AGAIN: u32 = 3;
 
@@ -28,12 +35,42 @@ impl Endpoint {
     /// A transaction that only the agent whose turn it is gets. What it writes is captured.
     pub(super) async fn guarded(&self) -> Result<Transaction<'static, Postgres>, Error> {
         let mut tx = self.server.begin().await?;
+        if self.turn(&mut tx).await.map_err(|e| self.failed(e))? { Ok(tx) } else { Err(Error::Superseded) }
+    }
+
+    /// The same, or none: a large transaction that is being written part by part has the row until it ends
+    /// ([`super::long`]), and who would wait for it might be waited for by whoever goes on with it.
+    pub(super) async fn guarded_now(&self) -> Result<Option<Transaction<'static, Postgres>>, Error> {
+        let mut tx = self.server.pool.begin_with(SOON).await.map_err(|e| self.failed(e))?;
+        match self.turn(&mut tx).await {
+            Ok(true) => {
+                sql::run(&mut tx, "SET LOCAL lock_timeout = DEFAULT").await.map_err(|e| self.failed(e))?;
+                Ok(Some(tx))
+            }
+            Ok(false) => Err(Error::Superseded),
+            Err(error) if sql::code(&error) == Some("55P03") => {
+                tx.rollback().await.map_err(|e| self.failed(e))?;
+                Ok(None)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// The same, once that one has ended.
+    pub(super) async fn guarded_then(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        loop {
+            if let Some(tx) = self.guarded_now().await? {
+                return Ok(tx);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether it is this agent's turn; it stays so until the transaction ends.
+    async fn turn(&self, tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let turn = "SELECT 1 FROM _ficus.checkpoint WHERE stream = $1 AND epoch = $2 FOR UPDATE";
         let turn = sqlx::query(turn).bind(&self.names.stream).bind(self.epoch.load(Ordering::Acquire));
-        match turn.fetch_optional(&mut *tx).await.map_err(|e| self.failed(e))? {
-            Some(_) => Ok(tx),
-            None => Err(Error::Superseded),
-        }
+        Ok(turn.fetch_optional(tx).await?.is_some())
     }
 
     /// The same, with the loop mark and, if given, the position moved; then whatever else is to come first. One message:
@@ -112,7 +149,7 @@ impl Endpoint {
             }
         };
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
-        let quarantined = self.quarantine(&mut tx, changes, &all).await?;
+        let quarantined = self.quarantine(&mut tx, changes, &all, self.quarantined.load(Ordering::Acquire)).await?;
         self.tell(&mut tx, changes, &rejected).await?;
         crash::point("after_apply_before_commit");
         // What is deferred to the commit is a refusal as well.
@@ -276,7 +313,8 @@ impl Sink for Endpoint {
         let mut tx = self.marked(None, "").await?;
         let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
         let all: Vec<&Rejected> = rejected.iter().collect();
-        let quarantined = self.quarantine(&mut tx, &changes, &all).await.map_err(|e| self.failed(e))?;
+        let before = self.quarantined.load(Ordering::Acquire);
+        let quarantined = self.quarantine(&mut tx, &changes, &all, before).await.map_err(|e| self.failed(e))?;
         self.note_in(&mut tx, &copied).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(quarantined, Ordering::Release);

@@ -105,7 +105,7 @@ impl Source for Endpoint {
     }
 
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error> {
-        let mut tx = self.guarded().await?;
+        let mut tx = self.guarded_then().await?;
         let names: Vec<&str> = pairs.iter().map(|pair| self.pairs[*pair].name.as_str()).collect();
         let delete = "DELETE FROM _ficus.gap WHERE scope = $1 AND pair = ANY($2)";
         sqlx::query(delete).bind(&self.names.scope).bind(names).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
@@ -207,7 +207,8 @@ impl Source for Endpoint {
             (feed.last_with_entries(position.0), feed.noted)
         };
         if last > noted {
-            let mut tx = self.guarded().await?;
+            // Later will do.
+            let Some(mut tx) = self.guarded_now().await? else { return Ok(()) };
             let note = "UPDATE _ficus.capture SET pruned = greatest(pruned, $2) WHERE scope = $1";
             let number = i64::try_from(last).unwrap_or(i64::MAX);
             sqlx::query(note).bind(&self.names.scope).bind(number).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
@@ -239,7 +240,7 @@ impl Source for Endpoint {
         let _writing = self.unrest().await?;
         let rows: Vec<&Touched> = rows.iter().filter(|row| !matches!(&row.key, Value::Text(text) if text.contains('\0'))).collect();
         for rows in rows.chunks(1_000) {
-            let mut tx = self.guarded().await?;
+            let mut tx = self.guarded_then().await?;
             let pairs: Vec<&str> = rows.iter().map(|row| self.pairs[row.pair].name.as_str()).collect();
             let keys: Vec<String> = rows.iter().map(|row| key_text(&row.key)).collect();
             let insert =

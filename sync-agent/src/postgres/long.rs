@@ -62,10 +62,8 @@ impl InParts for Long<'_> {
             tx.rollback().await.map_err(|e| this.failed(e))?;
             return Ok(false);
         }
-        if self.quarantined > 0 || !aside.is_empty() {
-            let aside: Vec<&Rejected> = aside.iter().collect();
-            self.quarantined = this.quarantine(&mut tx, changes, &aside).await.map_err(|e| this.failed(e))?;
-        }
+        let aside: Vec<&Rejected> = aside.iter().collect();
+        self.quarantined = this.quarantine(&mut tx, changes, &aside, self.quarantined).await.map_err(|e| this.failed(e))?;
         self.open = Some(tx);
         Ok(true)
     }

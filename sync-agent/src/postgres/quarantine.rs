@@ -1,7 +1,5 @@
 //! Rows that were set aside: kept with both images and the reason, and taken back as soon as one of their key is written.
 
-use std::sync::atomic::Ordering;
-
 use ficus_rules::mapping::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -17,9 +15,15 @@ fn kept_key(key: &Value) -> String {
 }
 
 impl Endpoint {
-    /// Sets rows aside, and takes those back that have been written. How many are aside in all.
-    pub(super) async fn quarantine(&self, tx: &mut PgConnection, changes: &[Changes], rejected: &[&Rejected]) -> Result<u64, sqlx::Error> {
-        if rejected.is_empty() && self.quarantined.load(Ordering::Acquire) == 0 {
+    /// Sets rows aside, and takes those back that have been written. How many are aside in all, of `before` until now.
+    pub(super) async fn quarantine(
+        &self,
+        tx: &mut PgConnection,
+        changes: &[Changes],
+        rejected: &[&Rejected],
+        before: u64,
+    ) -> Result<u64, sqlx::Error> {
+        if rejected.is_empty() && before == 0 {
             return Ok(0);
         }
         let stream = &self.names.stream;

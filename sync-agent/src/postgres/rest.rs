@@ -106,7 +106,7 @@ impl Endpoint {
         let mut known = self.still.0.write().await;
         known.count += 1;
         if !matches!(known.note, Note::None) {
-            let mut tx = self.guarded().await?;
+            let mut tx = self.guarded_then().await?;
             let forget = "UPDATE _ficus.capture SET rest = NULL WHERE scope = $1 AND rest IS NOT NULL";
             sqlx::query(forget).bind(&self.names.scope).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
             tx.commit().await.map_err(|e| self.failed(e))?;
@@ -142,7 +142,7 @@ impl Endpoint {
             return Ok(());
         }
         // It still is our turn, and therefore has been all the time.
-        let mut tx = self.guarded().await?;
+        let Some(mut tx) = self.guarded_now().await? else { return Ok(()) };
         if self.fence_value(&mut tx).await? != CLOSED {
             return tx.rollback().await.map_err(|e| self.failed(e));
         }

@@ -20,7 +20,9 @@ use super::Server as Opened;
 use crate::apply::Applier;
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
-use crate::port::{Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Refused, Shared, Wanted};
+use crate::port::{
+    Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Refused, Rejected, Shared, Touched, Wanted,
+};
 use crate::state::State;
 
 /// Of a capability that has just begun.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::bytes::Bytes;
 use super::super::event::{Change as Kind, Event};
 use super::super::image;
-use super::{Capture, Header, is_ddl, mentions, number};
+use super::{Capture, Header, Step, bare, is_ddl, mentions, number};
 use crate::port::Position;
 
 /// `INSERT INTO t VALUES (7, 'x')` of `CREATE TABLE d.t (id int, name varchar(10))`, as MariaDB 10.11 logged it.
@@ -57,10 +57,31 @@ fn a_wrapped_offset_is_refused() {
 }
 
 #[test]
+fn an_incident_is_told_at_once() {
+    let mut capture = Capture::new("d", "c/legacy", "c/reverse", std::sync::Arc::default(), Position(1 << 32 | 4));
+    let events: [(u8, u32, &[u8]); 4] =
+        [(26, 300, &[1, 0, 0]), (4, 350, b"\x04\0\0\0\0\0\0\0binlog.000002"), (162, 400, &[0; 13]), (16, 450, &[0; 8])];
+    let mut ended = Vec::new();
+    for (kind, next, data) in events {
+        let step = capture.event(Header { kind, next, at: 0, flags: 0 }, data).expect("reads");
+        if let Some(Step::Ended(transaction)) = step {
+            ended.push((transaction.end, transaction.unfollowed.and_then(|unfollowed| unfollowed.why)));
+        }
+    }
+    assert!(matches!(ended.as_slice(), [(Position(4_294_967_596), Some(why))] if why.contains("missing")), "{ended:?}");
+}
+
+#[test]
 fn names_are_found_as_words() {
     assert!(mentions("alter table `users` add x int", "users"));
     assert!(mentions("truncate school.users", "users"));
     assert!(!mentions("create table users_old (id int)", "users"));
+    assert_eq!(bare("set statement a=1, b = 'x for y' for truncate t"), "truncate t");
+    assert_eq!(bare("set statement a='it\\'s for ' for set statement b=(1)for alter table t"), "alter table t");
+    assert_eq!(
+        (bare("set statement a=1"), bare("set password for x = 1"), bare("truncate t")),
+        ("", "set password for x = 1", "truncate t")
+    );
     assert!(is_ddl("truncate") && !is_ddl("insert"));
     assert_eq!((number("binlog.000012"), number("binlog")), (Some(12), None));
 }

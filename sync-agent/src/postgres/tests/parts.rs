@@ -193,3 +193,22 @@ async fn a_table_that_is_emptied_in_a_large_transaction_becomes_a_gap_once() {
     }
     assert!(batch.upto > start);
 }
+
+#[tokio::test]
+async fn what_a_part_sets_aside_is_counted_until_it_is_written() {
+    let bed = Bed::new("name text", &[]).await;
+    let row = |id| bed.plans[0].forward(&Row { key: Value::Int(id), values: vec![Value::Text("x".into())] }).unwrap();
+    let with = |id| [Changes { upserts: vec![row(id)], ..Changes::default() }];
+    let aside = [Rejected { row: Touched { pair: 0, key: Value::Int(1) }, image: None, reason: "for a reason".into() }];
+    let mut parts = bed.modern.in_parts().unwrap();
+    assert!(parts.write(&with(2), &aside).await.unwrap());
+    assert!(parts.write(&with(3), &[]).await.unwrap());
+    assert_eq!(parts.commit(Position(5)).await.unwrap(), Some(1));
+    assert_eq!(bed.modern.quarantined().await.unwrap(), 1);
+    // A later part may bring what an earlier one could not.
+    let mut parts = bed.modern.in_parts().unwrap();
+    let again = [Rejected { row: Touched { pair: 0, key: Value::Int(4) }, ..aside[0].clone() }];
+    assert!(parts.write(&with(1), &again).await.unwrap());
+    assert!(parts.write(&with(4), &[]).await.unwrap());
+    assert_eq!(parts.commit(Position(6)).await.unwrap(), Some(0));
+}

@@ -3,7 +3,7 @@
 use super::super::Endpoint;
 use super::super::rest::MOVE;
 use super::*;
-use crate::port::{Database, Sink, Source, Touched};
+use crate::port::{Database, Sink, Source};
 
 /// The copy's side, with its turn taken and its fence closed, read up to where reading rests.
 struct Resting {
@@ -15,7 +15,11 @@ struct Resting {
 
 impl Resting {
     async fn new() -> Resting {
-        let bed = Bed::new("name text", &[]).await;
+        Resting::on(Server::shared()).await
+    }
+
+    async fn on(server: &'static Server) -> Resting {
+        let bed = Bed::on(server, "name text", &[]).await;
         let side = session(&bed).await;
         let app = bed.app(Side::Modern).await;
         let position = side.end_position().await.unwrap();
@@ -186,4 +190,32 @@ async fn the_slot_of_a_log_that_is_not_read_is_moved_now_and_then() {
     later.claim(&side.bed.legacy.id().await.unwrap(), None).await.unwrap();
     side.side.feed.lock().await.rest.moved = None;
     assert!(matches!(side.side.confirm(side.position).await, Err(Error::Superseded)));
+}
+
+/// Longer than a lock is waited for.
+const LONG: Duration = Duration::from_secs(11);
+
+#[tokio::test]
+async fn a_large_transaction_that_is_being_written_stops_nothing() {
+    // Whoever makes a slot waits for it: other tests have another server.
+    static SERVER: std::sync::OnceLock<Server> = std::sync::OnceLock::new();
+    let side = Resting::on(SERVER.get_or_init(|| Server::start(&["fsync=off"]))).await;
+    let mut parts = side.side.in_parts().unwrap();
+    let upserts = vec![Row { key: Value::Int(1), values: vec![Value::Text("a part".into())] }];
+    assert!(parts.write(&[Changes { upserts, ..Changes::default() }], &[]).await.unwrap());
+    // What can be done later is left for later.
+    side.side.feed.lock().await.rest.moved = None;
+    side.side.confirm(side.position).await.unwrap();
+    assert!(side.side.feed.lock().await.rest.moved.is_none(), "the slot stays where it is");
+    // What has to be done waits, however long that takes.
+    let rows = [Touched { pair: 0, key: Value::Int(7) }];
+    let end = async {
+        tokio::time::sleep(LONG).await;
+        parts.commit(side.position).await
+    };
+    let (closed, touched, ended) = tokio::join!(side.side.close_gaps(&[0]), side.side.touch(&rows), end);
+    closed.unwrap();
+    touched.unwrap();
+    assert_eq!(ended.unwrap(), Some(0));
+    assert!(side.side.gaps().await.unwrap().is_empty());
 }
