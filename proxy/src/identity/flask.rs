@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::Secrets;
-use ficus_rules::identity::flask::login::{Browser, user_id};
+use ficus_rules::identity::flask::login::{Browser, remembered, user_id};
 use ficus_rules::identity::flask::{FlaskSession, SessionError, read_cookie, read_stored, session_id};
 use ficus_rules::route::Request as _;
 
@@ -100,12 +100,12 @@ impl Flask {
         self.memory.is_unread()
     }
 
-    /// A session and what remembers it were ended: where the cookie is all there is, it is worth nothing from now on.
+    /// A session and what remembers it were ended: where the cookie is all there is, it is worth nothing from now on. What is
+    /// nobody's has no place in that memory: strangers could push others out of it.
     pub(super) fn end(&self, shown: Shown<'_>) {
-        if self.settings.sessions == FlaskSessions::Cookie {
-            shown.session.into_iter().for_each(|session| self.memory.end(session));
-        }
-        shown.remember.into_iter().for_each(|remember| self.memory.end(remember));
+        let somebodys = |session: &&str| self.settings.sessions == FlaskSessions::Cookie && self.user_of(Some(session)).is_some();
+        shown.session.filter(somebodys).into_iter().for_each(|session| self.memory.end(session));
+        self.forget_remembrance(shown);
         self.memory.forget(&shown.key());
     }
 
@@ -118,11 +118,18 @@ impl Flask {
             self.memory.end(old);
         }
         let remember = self.settings.remember_cookie.as_deref().and_then(|name| set.get(name));
-        if let (Some(old), Some(None)) = (shown.remember, remember) {
-            self.memory.end(old);
+        if let Some(None) = remember {
+            self.forget_remembrance(shown);
         }
         if new.is_some() || remember.is_some() || log_out {
             self.memory.forget(&shown.key());
+        }
+    }
+
+    /// A cookie that remembers somebody remembers nobody from now on.
+    fn forget_remembrance(&self, shown: Shown<'_>) {
+        if let Some(old) = shown.remember.filter(|old| remembered(old, &self.secrets).is_some()) {
+            self.memory.end(old);
         }
     }
 
@@ -178,5 +185,39 @@ impl Flask {
     fn user_of(&self, cookie: Option<&str>) -> Option<String> {
         let now = Timestamp::from(SystemTime::now());
         read_cookie(cookie?, &self.secrets, self.settings.session_age, now).ok()?.text("_user_id")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ficus_rules::Timestamp;
+    use ficus_rules::identity::django::Secrets;
+    use ficus_rules::identity::flask::SESSION;
+    use ficus_rules::identity::flask::login::{Browser, remember};
+    use ficus_rules::identity::itsdangerous::dumps;
+
+    use super::{Flask, Shown};
+    use crate::config::FlaskIdentity;
+
+    const NOBODYS: Browser<'static> = Browser { address: None, agent: None };
+
+    #[test]
+    fn only_what_was_somebodys_is_remembered_as_ended() {
+        let flask = Flask::new(FlaskIdentity::new(vec!["a secret".into()])).expect("a way to know callers");
+        let secrets = |key: &str| Secrets { keys: vec![key.into()] };
+        let sign = |json: &str, key: &str| dumps(json.as_bytes(), SESSION, &secrets(key), Timestamp::from(SystemTime::now()));
+        let sessions =
+            [sign(r#"{"_user_id":"42"}"#, "a secret"), sign(r#"{"_user_id":"42"}"#, "made up"), sign("{}", "a secret"), "x".into()];
+        for session in &sessions {
+            flask.end(Shown { session: Some(session), remember: None, browser: NOBODYS });
+        }
+        assert_eq!(sessions.map(|session| flask.memory.is_ended(&session)), [true, false, false, false]);
+        let cookies = [remember("42", &secrets("a secret")), remember("42", &secrets("made up")), "42|x".to_owned()];
+        for cookie in &cookies {
+            flask.end(Shown { session: None, remember: Some(cookie), browser: NOBODYS });
+        }
+        assert_eq!(cookies.map(|cookie| flask.memory.is_ended(&cookie)), [true, false, false]);
     }
 }
