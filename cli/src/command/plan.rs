@@ -47,12 +47,7 @@ fn gone(gone: &Gone) -> String {
     let part = |part: Part, what: &str| format!("{} of {} {what}", part.moved, part.of);
     let share = (gone.requests.moved * 100).checked_div(gone.requests.of);
     let requests = share.map_or_else(String::new, |share| format!(", {share}% of the last minutes' requests"));
-    format!(
-        "gone from the monolith: {}, {}, {}{requests}",
-        part(gone.capabilities, "capabilities"),
-        part(gone.routes, "routes"),
-        part(gone.tables, "tables")
-    )
+    format!("gone: {}, {}, {}{requests}", part(gone.capabilities, "capabilities"), part(gone.routes, "routes"), part(gone.tables, "tables"))
 }
 
 fn paragraph(one: &CapabilityAhead) -> String {
