@@ -53,6 +53,9 @@ database = "sqlite://school.sqlite3"
 [upstream.users-service]
 address = "127.0.0.1:8100"
 database = "sqlite://users.sqlite3"
+
+[events.bus]
+url = "redis://127.0.0.1:6379"
 "#;
 
 /// A key that no place has.

@@ -189,7 +189,7 @@ async fn a_socket_comes_from_systemd_which_is_told_who_serves() -> Result<()> {
 /// The capability whose writes go on while one process follows another.
 const ORDERS: &str = "[capability]\nname = \"orders\"\nlegacy = \"origin\"\nmodern = \"service\"\n\
                       [[route]]\npath = \"/orders/{*rest}\"\ncsrf = false\n[[route]]\npath = \"/upload\"\ncsrf = false\n\
-                      [[step]]\nreads = \"50%\"\n[[step]]\ncutover = true\n";
+                      [[step]]\nreads = \"50%\"\n[[step]]\ncutover = true\napprove = true\n";
 
 /// A gateway that can be followed, and a capability without tables that can be cut over.
 struct Moving {

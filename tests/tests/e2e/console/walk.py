@@ -161,7 +161,10 @@ def another_leads(browser):
     page.unroute("**/api/v1/events")
     page.remove_listener("request", noted)
     browser.until(lambda: page.locator(".connection").count() and page.inner_text(".connection") == "Live", "the connection")
-    assert not browser.foreign, f"asked elsewhere: {browser.foreign}"
+    # The stream follows its redirect by itself, as far as the policy lets it: it is refused before anything is sent.
+    foreign = [url for url in browser.foreign if not url.startswith("http://elsewhere.invalid/")]
+    assert not foreign, f"asked elsewhere: {foreign}"
+    browser.foreign.clear()
 
 
 def on_the_card(browser):
