@@ -49,6 +49,23 @@ impl Operator {
         Ok(Printed { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) })
     }
 
+    /// Types a wish until it is not refused any more: right after a start some preconditions are not measured yet, and a gateway
+    /// may be a moment behind.
+    ///
+    /// # Errors
+    /// It is refused for so long, or the command cannot be started.
+    pub async fn until_accepted(&self, wish: &str, capability: &str, patience: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let printed = self.try_type(&[wish, capability]).await?;
+            if printed.code == 0 || !printed.err.contains("refused") {
+                return Ok(());
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "{wish} was refused for {patience:?}: {}", printed.err);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Types `ficus` with arguments; it must succeed.
     ///
     /// # Errors

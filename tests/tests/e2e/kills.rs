@@ -347,18 +347,8 @@ pub(super) async fn wish_until_accepted(world: &World, wish: &str) -> Result<()>
     until_accepted(&world.operator()?, wish).await
 }
 
-/// A switch is refused while a gateway is a moment behind.
 pub(super) async fn until_accepted(operator: &Operator, wish: &str) -> Result<()> {
-    let mut last = String::new();
-    for _ in 0..1_200 {
-        let printed = operator.try_type(&[wish, "users"]).await?;
-        if printed.code == 0 || !printed.err.contains("refused") {
-            return Ok(());
-        }
-        last = printed.err;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("{wish} was refused for two minutes: {last}")
+    operator.until_accepted(wish, "users", Duration::from_secs(120)).await
 }
 
 pub(super) async fn crashed(world: &mut World, point: &str) -> Result<()> {

@@ -72,7 +72,7 @@ async fn an_agent_that_was_cut_off_and_replaced_does_nothing_when_it_is_back() -
 async fn switch_without(fleet: &Fleet, agent: &Member, wish: &str, phase: &str) -> Result<Member> {
     let ready = |status: &Value| status["agent"]["forward"]["live"] == true && status["agent"]["reverse"]["live"] == true;
     fleet.until("both streams", PATIENCE, ready).await?;
-    wished(fleet, wish).await?;
+    fleet.operator()?.until_accepted(wish, NAME, PATIENCE).await?;
     tokio::time::sleep(Duration::from_millis(rand::random_range(0..200))).await;
     agent.cables.iter().for_each(|cable| cable.cut());
     let next = fleet.another_agent(&format!("agent-after-{wish}")).await?;
@@ -95,16 +95,4 @@ async fn switch_without(fleet: &Fleet, agent: &Member, wish: &str, phase: &str) 
     // It says so to the orchestrators, too; theirs is the other one.
     fleet.until("the new one's streams", PATIENCE, |status| ready(status) && status["agent"]["trouble"].is_null()).await?;
     Ok(next)
-}
-
-async fn wished(fleet: &Fleet, wish: &str) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let printed = fleet.operator()?.try_type(&[wish, NAME]).await?;
-        if printed.code == 0 || !printed.err.contains("refused") {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < PATIENCE, "{wish} was refused all the time: {}", printed.err);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
     for number in 0..switches {
         let (wish, phase) = if number % 2 == 0 { ("cutover", "soaking") } else { ("revert", "reverted") };
         let (hit, kill) = (rand::random_range(0..GATEWAYS), rand::random_bool(0.5));
-        wish_for(&fleet, wish).await?;
+        fleet.operator()?.until_accepted(wish, NAME, PATIENCE).await?;
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..60))).await;
         let from = Instant::now();
         if kill {
@@ -83,18 +83,6 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
         store.close().await;
     }
     Ok(met)
-}
-
-async fn wish_for(fleet: &Fleet, wish: &str) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let printed = fleet.operator()?.try_type(&[wish, NAME]).await?;
-        if printed.code == 0 || !printed.err.contains("refused") {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < PATIENCE, "{wish} was refused all the time: {}", printed.err);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// Until it has come about, however often it is taken back.
