@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ficus_tests::caller::{Caller, PASSWORD};
 use ficus_tests::load::{Load, Shape};
+use ficus_tests::process::Process;
 use ficus_tests::school;
 use ficus_tests::slow::SlowWrite;
 use ficus_tests::world::{Plan, World};
@@ -23,6 +24,13 @@ use super::kills::{
 /// Where the agent dies, and the stage that waits for it then.
 const WITHOUT_AN_AGENT: &[(&str, &str)] =
     &[("fence", "fence_database"), ("mark_end", "catch_up"), ("verify_changed", "verify"), ("sequences", "sequences")];
+
+/// Whom a switch waits for in vain.
+#[derive(Debug, Clone, Copy)]
+enum Sleeper {
+    Gateway,
+    Agent,
+}
 
 /// A school whose writes are about to move, and somebody who looks whether it is as it was afterwards.
 struct School {
@@ -61,25 +69,52 @@ impl School {
         bail!("three switches ended before {stage}")
     }
 
-    /// The agent stops where it holds no database's write lock: people's writes would wait for it, and the drain for them.
-    async fn agent_falls_asleep(&self) -> Result<()> {
-        let agent = self.world.agent.as_ref().context("apart")?;
-        let databases = [self.world.school_database().url(), self.world.service_database().to_owned()];
+    /// Begins a switch that waits for a process that sleeps. Where the sleeper was noticed before the wish was taken, everybody
+    /// is woken up and it begins anew.
+    async fn begin_without(&self, sleeper: Sleeper, wish: &str, stage: &str) -> Result<()> {
+        let operator = self.world.operator()?;
+        let mut refused = None;
         for _ in 0..20 {
-            agent.signal(Signal::STOP);
-            let free = async {
-                for database in &databases {
-                    Busy::begin(database).await?.end().await?;
+            until_both_stream(&self.world).await?;
+            if self.falls_asleep(sleeper).await? {
+                match operator.until_accepted(wish, "users", Duration::from_secs(1)).await {
+                    Ok(()) => {
+                        let wanted = |status: &Value| status["stage"] == stage || status["stage"].is_null();
+                        if operator.until("users", stage, PATIENCE, wanted).await?["stage"] == stage {
+                            return Ok(());
+                        }
+                    }
+                    Err(error) => refused = Some(error),
                 }
-                Ok::<_, anyhow::Error>(())
-            };
-            match tokio::time::timeout(Duration::from_secs(2), free).await {
-                Ok(free) => return free,
-                Err(_) => agent.signal(Signal::CONT),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.process(sleeper)?.signal(Signal::CONT);
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        bail!("the agent held a write lock whenever it was stopped")
+        bail!("{wish} never waited in {stage} for the {sleeper:?} that sleeps: {refused:?}")
+    }
+
+    fn process(&self, sleeper: Sleeper) -> Result<&Process> {
+        match sleeper {
+            Sleeper::Gateway => self.world.gateway.as_ref(),
+            Sleeper::Agent => self.world.agent.as_ref(),
+        }
+        .context("apart")
+    }
+
+    /// Stops a process where it holds no database's write lock (people's writes would wait for it, and the drain for them);
+    /// whether that came about.
+    async fn falls_asleep(&self, sleeper: Sleeper) -> Result<bool> {
+        self.process(sleeper)?.signal(Signal::STOP);
+        let free = async {
+            for database in [self.world.school_database().url(), self.world.service_database().to_owned()] {
+                Busy::begin(&database).await?.end().await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        match tokio::time::timeout(Duration::from_secs(1), free).await {
+            Ok(free) => free.map(|()| true),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Types `ficus abort`; what the status says right after it.
@@ -241,20 +276,13 @@ async fn killed_in_an_abort() -> Result<()> {
 async fn an_abort_without_an_agent() -> Result<()> {
     let mut school = School::open(Plan { apart: true, ..Plan::default() }).await?;
     for (wish, phases) in [("cutover", BEFORE_A_CUTOVER), ("revert", &["soaking"])] {
-        until_both_stream(&school.world).await?;
         // Nobody acknowledges the fence; for less than the gateway's validity, so that nobody notices.
-        school.world.gateway.as_ref().context("apart")?.signal(Signal::STOP);
-        school.begin(wish, "fence").await?;
-        school.abort().await?;
-        school.world.gateway.as_ref().context("apart")?.signal(Signal::CONT);
-        school.until_back(wish, "fence, the gateway asleep", phases).await?;
-
-        until_both_stream(&school.world).await?;
-        school.agent_falls_asleep().await?;
-        school.begin(wish, "fence_database").await?;
-        school.abort().await?;
-        school.world.agent.as_ref().context("apart")?.signal(Signal::CONT);
-        school.until_back(wish, "fence_database, asleep", phases).await?;
+        for (sleeper, stage) in [(Sleeper::Gateway, "fence"), (Sleeper::Agent, "fence_database")] {
+            school.begin_without(sleeper, wish, stage).await?;
+            school.abort().await?;
+            school.process(sleeper)?.signal(Signal::CONT);
+            school.until_back(wish, &format!("{stage}, the {sleeper:?} asleep"), phases).await?;
+        }
 
         for (point, stage) in WITHOUT_AN_AGENT {
             school.world.agent.as_mut().context("apart")?.kill()?;
