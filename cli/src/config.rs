@@ -59,6 +59,7 @@ pub(crate) struct Config {
     /// Rows that the agent applies in one transaction at most.
     pub(crate) agent_batch: usize,
     pub(crate) agent_copy: Option<u64>,
+    pub(crate) agent_copy_max_load: Option<u64>,
     /// A cutover that takes longer is aborted.
     pub(crate) switch_deadline: Duration,
     /// A gateway that hears nothing for this long refuses writes of migrating capabilities.
@@ -242,6 +243,7 @@ impl Resolving<'_> {
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,
             agent_copy: agent.copy_rows_per_second.map(NonZeroU64::get),
+            agent_copy_max_load: agent.copy_max_load,
             switch_deadline,
             validity,
         }

@@ -357,6 +357,7 @@ async fn agent(config: &Config) -> Result<Agent> {
         poll: config.agent_poll,
         batch_rows: config.agent_batch,
         copy_rows_per_second: config.agent_copy,
+        copy_max_load: config.agent_copy_max_load,
         buses: config.buses.clone(),
         ..ficus_sync_agent::Config::new(&format!("{}-agent", config.gateway.name), databases)
     };

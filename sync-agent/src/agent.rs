@@ -36,6 +36,8 @@ pub struct Config {
     pub batch_rows: usize,
     /// Rows that the initial copy of a capability takes from its source in a second at most (default: as fast as it goes).
     pub copy_rows_per_second: Option<u64>,
+    /// Statements that the source of an initial copy may execute beside it: above that the copy gives way.
+    pub copy_max_load: Option<u64>,
     /// Where events go, by the names that the rules have for it.
     pub buses: BTreeMap<String, Bus>,
 }
@@ -51,6 +53,7 @@ impl Config {
             poll: Duration::from_millis(10),
             batch_rows: 2_000,
             copy_rows_per_second: None,
+            copy_max_load: None,
             buses: BTreeMap::new(),
         }
     }

@@ -9,6 +9,7 @@
 //! nothing is remembered, the copy begins anew: what there was of it is removed first.
 
 mod pace;
+mod way;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use ficus_rules::mapping::Plan;
 use tokio::sync::mpsc;
 
 use self::pace::Pace;
+use self::way::Way;
 use crate::apply::rejected;
 use crate::carried;
 use crate::crash;
@@ -38,6 +40,8 @@ pub(crate) struct Backfill {
     pub(crate) batch_rows: usize,
     /// Rows in a second at most.
     pub(crate) most: Option<u64>,
+    /// Statements that the source may execute beside it.
+    pub(crate) max_load: Option<u64>,
 }
 
 impl Backfill {
@@ -56,6 +60,7 @@ impl Backfill {
         let gaps = self.modern.gaps().await?;
         let before: u64 = copied.iter().map(|copied| copied.rows).sum();
         let mut pace = Pace::new(self.most, Instant::now());
+        let mut way = Way::new(self.max_load);
         // Three stages, so that neither database waits for the mapping. Dropped with this task, the last receiver ends the
         // mapping, and that ends the snapshot.
         let (sender, mut pieces) = mpsc::channel(1);
@@ -70,6 +75,7 @@ impl Backfill {
             let (sender, mut mapped) = mpsc::channel(1);
             let mapping = tokio::spawn(map(self.clone(), pieces, sender));
             while let Some(batch) = mapped.recv().await {
+                way.give(&self.legacy, &self.state).await?;
                 self.load(batch, position, &mut copied, &mut pace).await?;
             }
             // Only a mapping that came to its end has handed over everything.

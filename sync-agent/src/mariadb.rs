@@ -27,6 +27,7 @@ mod control;
 mod event;
 mod follow;
 mod image;
+mod load;
 mod objects;
 mod outbox;
 mod parts;

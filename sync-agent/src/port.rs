@@ -476,6 +476,15 @@ pub trait Database: Source + Sink {
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
 
+    /// How much the whole server has to do: the statements that it executes at this moment, those of the copy not counted where
+    /// the engine can tell them. `None`: the engine has no server.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: the agent may not see it; with the statement that lets it.
+    async fn load_of_server(&self) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
     /// Who was refused by the fence. `None`: the engine cannot tell, because a refused statement leaves nothing behind in it.
     async fn refused(&self) -> Result<Option<Refused>, Error> {
         Ok(None)

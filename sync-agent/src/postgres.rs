@@ -24,6 +24,7 @@ mod feed;
 mod fence;
 mod findings;
 mod fold;
+mod load;
 mod long;
 mod objects;
 mod outbox;

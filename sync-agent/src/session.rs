@@ -291,6 +291,7 @@ impl Session<'_> {
             state: Arc::clone(&self.context.state),
             batch_rows: self.context.config.batch_rows,
             most: self.context.config.copy_rows_per_second,
+            max_load: self.context.config.copy_max_load,
         };
         self.tasks.spawn(async move { backfill.run(begun).await.map(|(forward, reverse)| Done::Backfilled(forward, reverse)) });
     }

@@ -135,6 +135,7 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
             let _ = write!(fact, ", {:.0} rows/s, {left:.0} s left", backfill.rows_per_second);
         }
         facts.push(fact);
+        facts.extend(backfill.gives_way_to.map(|load| format!("the copy gives way: legacy's server executes {load} statements")));
     }
     if let Some(lag) = capability.lag_seconds {
         facts.push(format!("lag {lag:.3} s"));

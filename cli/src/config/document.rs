@@ -143,11 +143,18 @@ pub(super) struct Agent {
     pub(super) poll: Spanned<String>,
     pub(super) batch_rows: usize,
     pub(super) copy_rows_per_second: Option<NonZeroU64>,
+    pub(super) copy_max_load: Option<u64>,
 }
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent { listen: unplaced("127.0.0.1:7072"), poll: unplaced("10ms"), batch_rows: 2_000, copy_rows_per_second: None }
+        Agent {
+            listen: unplaced("127.0.0.1:7072"),
+            poll: unplaced("10ms"),
+            batch_rows: 2_000,
+            copy_rows_per_second: None,
+            copy_max_load: None,
+        }
     }
 }
 

@@ -121,6 +121,9 @@ pub struct Backfill {
     /// How fast it goes, of late.
     #[serde(default)]
     pub rows_per_second: f64,
+    /// The copy gives way to so many statements that the source executes.
+    #[serde(default)]
+    pub gives_way_to: Option<u64>,
 }
 
 impl Backfill {

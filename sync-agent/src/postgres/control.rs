@@ -103,6 +103,10 @@ impl Database for Endpoint {
         self.old_writers().await
     }
 
+    async fn load_of_server(&self) -> Result<Option<u64>, Error> {
+        self.running_statements().await.map(Some)
+    }
+
     async fn refused(&self) -> Result<Option<Refused>, Error> {
         self.strays().await.map(Some)
     }

@@ -13,6 +13,9 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::error::Error;
 
+/// How the agent's sessions are known in the server's lists.
+pub(super) const APPLICATION: &str = "ficus";
+
 /// What text forms depend on, what roles and databases may have set otherwise and the agent's promises rest on (that a
 /// commit is durable, that nothing but a lock is waited for in vain, that a later statement sees more), and the mark by
 /// which the fence lets the agent pass; the same on every connection.
@@ -122,7 +125,7 @@ impl Address {
         if let Some((certificate, key)) = &self.certificate {
             options = options.ssl_client_cert(certificate).ssl_client_key(key);
         }
-        options.ssl_mode(self.mode).application_name("ficus").disable_statement_logging()
+        options.ssl_mode(self.mode).application_name(APPLICATION).disable_statement_logging()
     }
 
     /// For replication, from a position on.
@@ -145,7 +148,7 @@ impl Address {
             .with_port(self.port)
             .with_tls(tls)
             .with_options(settings.join(" "))
-            .with_application_name("ficus")
+            .with_application_name(APPLICATION)
             .with_start_lsn(Lsn::from_u64(start))
             .with_ack_lsn(Lsn::from_u64(confirmed))
             .with_status_interval(super::FEEDBACK)

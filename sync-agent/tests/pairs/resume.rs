@@ -10,6 +10,7 @@ use ficus_sync_agent::{Agent, Config, Resolved};
 use super::app::{App, Engine};
 use super::world::{World, streaming};
 use super::{schema, tables};
+use crate::postgres;
 
 const WRITERS: u32 = 1_500;
 const BOOKS: u32 = 300;
@@ -156,4 +157,57 @@ async fn a_copy_that_is_throttled_says_how_long_it_takes() {
     // A piece of a hundred rows comes at once, and the others in their time.
     assert!(begun.elapsed() >= Duration::from_millis(900 * 1_000 / 400), "{:?}", begun.elapsed());
     agent.stop().await;
+}
+
+/// While the source's server has more to do than it may have beside a copy, the copy stands nearly still, and says so.
+async fn gives_way(engine: Engine, work: &'static str) {
+    let mut world = World::new([engine, Engine::Sqlite], schema, tables()).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let all = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)";
+    legacy
+        .exec(&format!(
+            "INSERT INTO writer (id, name, level, price) {}",
+            match engine {
+                Engine::MariaDb => format!("{all} SELECT i, concat('writer ', i), 1, 1.5 FROM n"),
+                _ => "SELECT i, 'writer ' || i, 1, 1.5 FROM generate_series(1, 900) AS n(i)".to_owned(),
+            }
+        ))
+        .await;
+    (world.batch_rows, world.copy_max_load) = (BATCH, Some(MAX_LOAD));
+    let mut busy = tokio::task::JoinSet::new();
+    for _ in 0..MAX_LOAD + 10 {
+        let mut app = world.app(Side::Legacy).await;
+        busy.spawn(async move {
+            loop {
+                app.exec(work).await;
+            }
+        });
+    }
+    let agent = world.agent().await;
+    if engine == Engine::Postgres {
+        let grant = "GRANT pg_read_all_stats TO \"agent\";";
+        super::world::until(&agent, "the remedy", |report| report.trouble.as_ref().is_some_and(|said| said.contains(grant))).await;
+        postgres::exec(&mut postgres::Server::shared().root("postgres").await, grant).await;
+    }
+    let seen = super::world::until(&agent, "the copy to give way", |report| report.backfill.gives_way_to.is_some()).await.backfill;
+    assert!(seen.gives_way_to.is_some_and(|load| load > MAX_LOAD) && !seen.complete, "{seen:?}");
+    let slow = super::world::until(&agent, "a batch all the same", |report| report.backfill.done > seen.done).await.backfill;
+    assert!(!slow.complete, "{slow:?}");
+    busy.shutdown().await;
+    streaming(&agent).await;
+    let seen = super::world::until(&agent, "the end", |report| report.backfill.complete).await.backfill;
+    assert_eq!(seen.gives_way_to, None);
+    agent.stop().await;
+}
+
+const MAX_LOAD: u64 = 20;
+
+#[tokio::test]
+async fn a_copy_gives_way_to_what_postgresql_serves() {
+    gives_way(Engine::Postgres, "SELECT pg_sleep(0.2)").await;
+}
+
+#[tokio::test]
+async fn a_copy_gives_way_to_what_mariadb_serves() {
+    gives_way(Engine::MariaDb, "DO sleep(0.2)").await;
 }

@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) batch_rows: usize,
     /// What the copy may take from its source in a second.
     pub(crate) copy_rows_per_second: Option<u64>,
+    pub(crate) copy_max_load: Option<u64>,
 }
 
 impl World {
@@ -51,6 +52,7 @@ impl World {
             token: 0,
             batch_rows: 200,
             copy_rows_per_second: None,
+            copy_max_load: None,
         };
         for (at, side) in Side::BOTH.into_iter().enumerate() {
             match engines[at] {
@@ -116,6 +118,7 @@ impl World {
         config.poll = Duration::from_millis(5);
         config.batch_rows = self.batch_rows;
         config.copy_rows_per_second = self.copy_rows_per_second;
+        config.copy_max_load = self.copy_max_load;
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),
