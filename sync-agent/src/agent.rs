@@ -2,6 +2,7 @@
 //! a database itself.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use ficus_rules::mapping::TableMap;
 use ficus_rules::spec::{self, Known};
 use ficus_rules::wire::{AgentReport, CapabilityOrders, CapabilityReport, Orders, QuarantineReport, RuleFile};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::capability;
@@ -145,6 +146,7 @@ impl Agent {
             changed: changed.clone(),
             questions: Arc::clone(&questions),
             running: BTreeMap::new(),
+            ending: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
         let task = tokio::spawn(supervisor.run(received, stopped, resolve));
@@ -249,6 +251,8 @@ struct Supervisor {
     changed: watch::Sender<u64>,
     questions: Arc<Questions>,
     running: BTreeMap<String, Running>,
+    /// Told to end, and not replaced yet.
+    ending: BTreeMap<String, Ended>,
     tasks: JoinSet<()>,
 }
 
@@ -275,7 +279,11 @@ struct Running {
     orders: watch::Sender<Ordered>,
     stop: watch::Sender<bool>,
     task: AbortHandle,
+    ended: Ended,
 }
+
+/// Resolves, with an error, when a task has ended.
+type Ended = oneshot::Receiver<Infallible>;
 
 impl Supervisor {
     async fn run(
@@ -300,25 +308,27 @@ impl Supervisor {
                 rules = Some((wish.rules.clone(), resolve(&wish.rules)));
             }
             if let Some((_, resolved)) = &rules {
-                self.follow(wish.clone(), resolved).await;
+                self.follow(wish.clone(), resolved);
             }
             followed = Some(wish);
             self.questions.answer(answers);
+            // Nobody asks what came of those that have ended.
+            while self.tasks.try_join_next().is_some() {}
+            self.ending.retain(|_, ended| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
         let names: Vec<String> = self.running.keys().cloned().collect();
-        for running in self.running.values() {
-            running.stop.send_replace(true);
-        }
         for name in names {
-            self.end(&name).await;
+            self.end(&name);
         }
+        while self.tasks.join_next().await.is_some() {}
     }
 
-    async fn follow(&mut self, wish: Orders, resolved: &Capabilities) {
+    /// Waits for nothing: orders for one capability do not wait for what another one does.
+    fn follow(&mut self, wish: Orders, resolved: &Capabilities) {
         let mut refused = BTreeMap::new();
         let gone: Vec<String> = self.running.keys().filter(|name| !wish.capabilities.contains_key(*name)).cloned().collect();
         for name in gone {
-            self.end(&name).await;
+            self.end(&name);
             self.states().capabilities.remove(&name);
         }
         for (name, orders) in wish.capabilities {
@@ -327,7 +337,7 @@ impl Supervisor {
                 known.get(&name).cloned().ok_or_else(|| format!("no rule file describes the capability {name}; add one, or take it out"))
             });
             match found {
-                Ok(resolved) => self.keep(name, resolved, orders).await,
+                Ok(resolved) => self.keep(name, resolved, orders),
                 // What runs goes on by the last good rules.
                 Err(error) => match self.running.get(&name) {
                     Some(running) => drop(running.orders.send_replace(orders)),
@@ -343,7 +353,7 @@ impl Supervisor {
     }
 
     /// Makes sure that a capability runs by these orders.
-    async fn keep(&mut self, name: String, resolved: Resolved, orders: Ordered) {
+    fn keep(&mut self, name: String, resolved: Resolved, orders: Ordered) {
         if let Some(running) = self.running.get(&name).filter(|running| running.resolved == resolved && !running.task.is_finished()) {
             running.orders.send_if_modified(|known| {
                 let other = *known != orders;
@@ -352,7 +362,8 @@ impl Supervisor {
             });
             return;
         }
-        self.end(&name).await;
+        self.end(&name);
+        let before = self.ending.remove(&name);
         let state = Arc::new(State::new(&name, self.changed.clone()));
         state.note(|report| (report.epoch, report.generation) = (orders.epoch, Some(0)));
         self.states().capabilities.insert(name.clone(), Arc::clone(&state));
@@ -360,17 +371,22 @@ impl Supervisor {
         let context = Arc::new(Context { config: self.config.clone(), resolved: resolved.clone(), state, questions });
         let (orders, received) = watch::channel(orders);
         let (stop, stopped) = watch::channel(false);
-        let task = self.tasks.spawn(capability::run(context, received, stopped));
-        self.running.insert(name, Running { resolved, orders, stop, task });
+        let (running, ended) = oneshot::channel();
+        let task = self.tasks.spawn(async move {
+            if let Some(before) = before {
+                drop(before.await);
+            }
+            capability::run(context, received, stopped).await;
+            drop(running);
+        });
+        self.running.insert(name, Running { resolved, orders, stop, task, ended });
     }
 
-    /// Ends a capability's task, and waits for it.
-    async fn end(&mut self, name: &str) {
+    /// Tells a capability's task to end. Whoever takes its place waits for that.
+    fn end(&mut self, name: &str) {
         let Some(running) = self.running.remove(name) else { return };
         running.stop.send_replace(true);
-        while !running.task.is_finished() {
-            let _ = self.tasks.join_next().await;
-        }
+        self.ending.insert(name.to_owned(), running.ended);
     }
 
     fn states(&self) -> std::sync::MutexGuard<'_, States> {

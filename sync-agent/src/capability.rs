@@ -2,7 +2,7 @@
 //! what follows from which error. Does not know what a session does.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
 use ficus_rules::wire::SyncOrder;
@@ -18,10 +18,15 @@ use crate::session::{Context, stopped};
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// What changes the schema twice within this time, without a row between, is no migration.
+const LASTING: Duration = Duration::from_secs(60);
+const STUCK: &str = "the schema changed again and again, and nothing was applied meanwhile: either a migration runs; then wait until it is over. Or a trigger or function of the application names a table or column that is not there: the agent's log has what the database said";
+
 /// Works for one capability until it is told to stop.
 pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Ordered>, mut stop: watch::Receiver<bool>) {
     let mut pause = PAUSE;
     metrics::STANDS.with_label_values(&[&context.state.capability]).set(0);
+    let mut changed: Option<Changed> = None;
     while !*stop.borrow() {
         let (ordered, generation, epoch) = {
             let wish = orders.borrow_and_update();
@@ -33,13 +38,17 @@ pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Order
         };
         let after = match ended {
             Ok(()) => After::of(ordered, orders.borrow().sync),
-            Err(Error::SchemaChanged) if pause == PAUSE => {
+            Err(Error::SchemaChanged) if pause == PAUSE && Changed::again(&mut changed, &context) => {
                 tracing::warn!(capability = %context.state.capability, "the schema changed; starting over");
                 After::Again(Duration::from_millis(1))
             }
             Err(error) => {
                 tracing::error!(capability = %context.state.capability, %error, "the capability stands still");
-                context.state.update(|report| report.trouble = Some(error.to_string()));
+                let trouble = match &error {
+                    Error::SchemaChanged => STUCK.to_owned(),
+                    error => error.to_string(),
+                };
+                context.state.update(|report| report.trouble = Some(trouble));
                 metrics::STANDS.with_label_values(&[&context.state.capability]).set(1);
                 match error {
                     Error::Superseded => After::Nothing,
@@ -69,6 +78,23 @@ pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Order
     }
 }
 
+/// When the schema was found changed last, and how many rows had been applied by then.
+struct Changed {
+    at: Instant,
+    rows: u64,
+}
+
+impl Changed {
+    /// Whether to look again at once: not when nothing was applied since the last time.
+    fn again(last: &mut Option<Changed>, context: &Context) -> bool {
+        let report = context.state.report();
+        let now = Changed { at: Instant::now(), rows: report.forward.rows + report.reverse.rows };
+        let stuck = last.as_ref().is_some_and(|last| last.rows == now.rows && last.at.elapsed() < LASTING);
+        *last = Some(now);
+        !stuck
+    }
+}
+
 /// When to go on.
 enum After {
     Again(Duration),
@@ -82,19 +108,36 @@ impl After {
     }
 }
 
+/// Takes everything out on both sides, whatever becomes of the other: a slot that nobody reads any more fills a disk.
 async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Error> {
     let resolved = &context.resolved;
+    let mut left = Vec::new();
     for (side, url, name) in
         [(Side::Legacy, &resolved.legacy_url, &resolved.legacy), (Side::Modern, &resolved.modern_url, &resolved.modern)]
     {
-        let engine = open(url, &format!("{name} ({side})")).await?;
-        let removed = engine.remove(&context.state.capability, side, epoch).await;
-        engine.close().await;
-        removed?;
+        let label = format!("{name} ({side})");
+        match remove_from(url, &label, &context.state.capability, side, epoch).await {
+            Ok(()) => {}
+            // Nothing is done by orders that are out of date.
+            Err(error @ Error::Outdated { .. }) => return Err(error),
+            Err(error) => {
+                left.push(format!("{error}; what Ficus has in {label} stays there until then (slot, publication, triggers, tables)"))
+            }
+        }
+    }
+    if !left.is_empty() {
+        return Err(Error::Refused(left.join("; and ")));
     }
     context.state.update(|report| {
         *report =
             ficus_rules::wire::CapabilityReport { epoch: report.epoch, generation: Some(generation), removed: true, ..Default::default() };
     });
     Ok(())
+}
+
+async fn remove_from(url: &str, label: &str, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
+    let engine = open(url, label).await?;
+    let removed = engine.remove(capability, side, epoch).await;
+    engine.close().await;
+    removed
 }

@@ -28,6 +28,7 @@ mod event;
 mod follow;
 mod image;
 mod load;
+mod locks;
 mod objects;
 mod outbox;
 mod parts;

@@ -357,6 +357,13 @@ pub trait Source: Reader {
     /// Up to here entries may be gone from the log: a stream that begins below has missed something.
     async fn pruned(&self) -> Result<Position, Error>;
 
+    /// Whether part of the log after a position is gone that nobody was told could go, and its rows have not been compared
+    /// since.
+    async fn lost(&self, position: Position) -> Result<bool, Error> {
+        let _ = position;
+        Ok(false)
+    }
+
     /// The end of the log. With the fence on: nothing but the agent writes after it.
     async fn end_position(&self) -> Result<Position, Error>;
 

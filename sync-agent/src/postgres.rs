@@ -25,6 +25,7 @@ mod fence;
 mod findings;
 mod fold;
 mod load;
+mod locks;
 mod long;
 mod objects;
 mod outbox;
@@ -128,7 +129,10 @@ impl Server {
     fn failed(&self, source: sqlx::Error) -> Error {
         match sql::code(&source) {
             // A table or column of ours or theirs is gone: the next session looks again.
-            Some("42P01" | "42703" | "3F000" | "42883") => Error::SchemaChanged,
+            Some("42P01" | "42703" | "3F000" | "42883") => {
+                tracing::warn!(database = %self.label, error = %source, "something that a statement names is not there");
+                Error::SchemaChanged
+            }
             _ => Error::Database { database: self.label.clone(), source: Box::new(source) },
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
-use ficus_rules::wire::{CapabilityOrders, Refers, RepairReport, SyncOrder, Verify};
+use ficus_rules::wire::{CapabilityOrders, Fences, Refers, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -60,6 +60,8 @@ struct Session<'a> {
     stop: watch::Sender<bool>,
     orders: watch::Receiver<Ordered>,
     streaming: bool,
+    /// The fences as they were before this session touched them.
+    found: Fences,
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
     verifying: Option<Verifying>,
@@ -135,6 +137,7 @@ impl Context {
             stop: watch::Sender::new(false),
             orders: orders.clone(),
             streaming: false,
+            found: Fences::default(),
             gaps: false,
             verifying: None,
             repairing: None,
@@ -142,6 +145,12 @@ impl Context {
         };
         let ended = session.run(orders, stop).await;
         session.end().await;
+        // Two that claim at the same moment may each get one side. Whoever has modern's, which is claimed first, takes the
+        // other one as well; its rival finds that modern's is gone, and stops.
+        if matches!(ended, Err(Error::Superseded)) && session.modern.open_gaps(&[]).await.is_ok() {
+            self.state.forget_turn(Side::Legacy);
+            return Err(Error::Task("another agent took legacy's turn, but not modern's; it is taken back".to_owned()));
+        }
         ended
     }
 
@@ -178,6 +187,7 @@ impl Session<'_> {
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
         self.note_fences().await?;
+        self.found = self.state().report().fenced;
         if another {
             tokio::select! {
                 () = self.context.questions.ask() => {}
@@ -364,20 +374,26 @@ impl Session<'_> {
     }
 
     /// Looks whether the source still has everything after a position. It has not when the target was put back from a
-    /// backup (or lost its last transactions with the power): then everything is compared, if the source has what is right.
+    /// backup (or lost its last transactions with the power), or when its log was lost: then everything is compared, if the
+    /// source has what is right, or has only what was applied to it, because it was fenced.
     async fn reaches(&self, direction: Direction, position: Position, owner: Side) -> Result<(), Error> {
         let source = direction.source();
-        let pruned = self.side(source).pruned().await?;
-        if position >= pruned {
+        let (pruned, lost) = (self.side(source).pruned().await?, self.side(source).lost(position).await?);
+        if position >= pruned && !lost {
             return Ok(());
         }
         let target = source.other();
-        if target == owner {
+        if target == owner && position < pruned {
             return Err(Error::Refused(format!(
                 "{target} owns the rows, and lacks changes that {source} has forgotten already (an older copy of the database was put in place?): it has {position}, and {source} goes back to {pruned}; put the newer one back, or start over with a new backfill"
             )));
         }
-        tracing::warn!(capability = %self.state().capability, side = %target, %position, %pruned, "the copy is older than what the log goes back to");
+        if target == owner && !self.found.of(source) {
+            return Err(Error::Refused(format!(
+                "the log of {source} is gone (slot or files), and {source} is not fenced: what was written there since {position} has not reached {target}, which owns the rows; look for it by hand. Once {source} is fenced, everything is compared, and the rows of {target} take the place of those"
+            )));
+        }
+        tracing::warn!(capability = %self.state().capability, side = %source, %position, %pruned, lost, "the log does not go back as far as the copy");
         self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await
     }
 
@@ -385,7 +401,7 @@ impl Session<'_> {
         self.gaps = true;
         let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
         let trouble = format!(
-            "changes of {} may be missing (table remade, other rules, or an older copy put back); capture is complete, and both sides are being compared; wait until this is over",
+            "changes of {} may be missing (table remade, other rules, log lost, or an older copy put back); capture is complete, and both sides are being compared; wait until this is over",
             tables.join(", ")
         );
         tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
@@ -462,7 +478,7 @@ impl Session<'_> {
 
     async fn note_fences(&self) -> Result<(), Error> {
         let (legacy, modern) = (self.legacy.is_fenced().await?, self.modern.is_fenced().await?);
-        self.state().update(|report| report.fenced = ficus_rules::wire::Fences { legacy, modern });
+        self.state().update(|report| report.fenced = Fences { legacy, modern });
         Ok(())
     }
 

@@ -24,6 +24,9 @@ mod read;
 mod schema;
 mod snapshot;
 mod sql;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod triggers;
 
 use std::collections::BTreeMap;

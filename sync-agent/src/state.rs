@@ -97,6 +97,29 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// What is being written. Whatever comes of it, the next verification looks at it: an answer that is lost on the way says
+/// nothing of what was written.
+pub(crate) struct Writing<'a> {
+    state: &'a State,
+    rows: Option<Vec<Touched>>,
+}
+
+impl Writing<'_> {
+    /// There was an answer: by now it is known what else there is to look at.
+    pub(crate) fn ended(mut self) {
+        self.rows.get_or_insert_default();
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        match self.rows.take() {
+            Some(rows) => self.state.touched(rows),
+            None => self.state.keep_dirty(Dirty::default()),
+        }
+    }
+}
+
 impl State {
     pub(crate) fn new(capability: &str, changed: watch::Sender<u64>) -> State {
         let flow = || Flow { wake: Notify::new(), frozen: AtomicBool::new(false), applied: watch::Sender::default() };
@@ -245,6 +268,11 @@ impl State {
         lock(&self.turns).insert(target, turn);
     }
 
+    /// Whoever had the stream into a side since then, it is taken over.
+    pub(crate) fn forget_turn(&self, target: Side) {
+        lock(&self.turns).remove(&target);
+    }
+
     /// Remembers rows for the next verification.
     pub(crate) fn touched(&self, rows: Vec<Touched>) {
         lock(&self.dirty).add(rows.into_iter().map(|row| (row.pair, row.key)));
@@ -254,6 +282,11 @@ impl State {
     pub(crate) fn take_dirty(&self) -> Taken<'_> {
         let keys = std::mem::replace(&mut *lock(&self.dirty), Dirty::nothing());
         Taken { state: self, keys, back: true }
+    }
+
+    /// These are about to be written; `None`: nobody knows yet which.
+    pub(crate) fn writing(&self, rows: Option<Vec<Touched>>) -> Writing<'_> {
+        Writing { state: self, rows }
     }
 
     /// A verification's turn: they run one at a time.

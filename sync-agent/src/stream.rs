@@ -110,6 +110,7 @@ impl Stream {
         });
         let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
         let (applier, position, more) = (&self.applier, self.position, batch.more);
+        let writing = self.state.writing((!more).then(|| batch.touched.clone()));
         let apply = async {
             if more { applier.apply_parts(position, limit, batch).await } else { applier.apply(position, limit, batch).await.map(Some) }
         };
@@ -123,6 +124,7 @@ impl Stream {
                 never = self.applier.source.gather() => match never {},
             }
         };
+        writing.ended();
         let Some(Outcome { batch, rows, quarantined, set_aside, again, dirty }) = applied else {
             self.parts = false;
             return Ok(false);
@@ -141,7 +143,9 @@ impl Stream {
         if self.state.set_quarantined(direction, quarantined) || set_aside {
             self.show_aside().await?;
         }
-        self.state.touched(batch.touched);
+        if again {
+            self.state.touched(batch.touched);
+        }
         self.state.keep_dirty(dirty);
         Ok(again)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ficus_rules::Side;
 use ficus_rules::wire::{CapabilityReport, VerifyScope};
 use mariadb::Server;
-use pairs::{Engine, Pairs, Random, report, streaming, until};
+use pairs::{App, Engine, Pairs, Random, report, streaming, until};
 
 /// Random work on whichever side owns, with agents dropped at random moments.
 async fn random_work(legacy: Engine, modern: Engine, seed: u64, kills: bool) {
@@ -343,6 +343,8 @@ async fn what_the_log_does_not_tell_is_compared() {
     let agent = world.agent().await;
     streaming(&agent).await;
     for (sql, said) in [
+        ("SET STATEMENT max_statement_time = 60, sort_buffer_size = (1 << 20) FOR TRUNCATE TABLE book", "book"),
+        ("SET STATEMENT sql_mode = 'NO_ENGINE_SUBSTITUTION' FOR ALTER TABLE book MODIFY price decimal(12,3) NOT NULL DEFAULT 0", "book"),
         ("TRUNCATE TABLE book", "book"),
         ("ALTER TABLE book MODIFY price decimal(11,3) NOT NULL DEFAULT 0", "book"),
         ("SET binlog_format = STATEMENT; UPDATE writer SET email = concat(email, 'x'); SET binlog_format = ROW", "binlog_format=ROW"),
@@ -536,15 +538,7 @@ async fn a_log_that_is_gone_is_made_up_for_by_comparing() {
     world.settle(&agent, Side::Legacy).await;
     agent.stop().await;
     legacy.exec("DELETE FROM book").await;
-    legacy.exec("FLUSH BINARY LOGS").await;
-    let last = legacy.text("SHOW MASTER STATUS").await.unwrap();
-    // The server keeps what it still sends to somebody, and notices late that nobody is there.
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while legacy.text("SHOW BINARY LOGS").await.unwrap() != last {
-        assert!(std::time::Instant::now() < deadline, "the log is never purged");
-        legacy.exec(&format!("CREATE OR REPLACE TABLE noise (id int); PURGE BINARY LOGS TO '{last}'")).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    purge(&mut legacy).await;
     let agent = world.agent().await;
     streaming(&agent).await;
     until(&agent, "compared", |report| report.trouble.is_none()).await;
@@ -558,6 +552,68 @@ async fn a_log_that_is_gone_is_made_up_for_by_comparing() {
     legacy.exec("RESET MASTER").await;
     let agent = world.agent().await;
     until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("RESET MASTER"))).await;
+    agent.stop().await;
+}
+
+/// What is on the side that nobody could write to was written by the agent: nothing is lost with its log.
+#[tokio::test]
+async fn a_log_that_is_gone_of_the_fenced_side_is_made_up_for() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::Sqlite, Engine::MariaDb).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    legacy.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.order(&agent, |orders, _| orders.fenced.modern = true);
+    until(&agent, "fenced", |report| report.fenced.modern).await;
+    world.settle(&agent, Side::Legacy).await;
+    agent.stop().await;
+    legacy.exec("DELETE FROM book").await;
+    purge(&mut modern).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "compared", |report| report.trouble.is_none()).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(modern.number("SELECT count(*) FROM books").await, 0);
+    agent.stop().await;
+}
+
+/// Leaves of the binary log what is written from now on.
+async fn purge(app: &mut App) {
+    app.exec("FLUSH BINARY LOGS").await;
+    let last = app.text("SHOW MASTER STATUS").await.unwrap();
+    // The server keeps what it still sends to somebody, and notices late that nobody is there.
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while app.text("SHOW BINARY LOGS").await.unwrap() != last {
+        assert!(std::time::Instant::now() < deadline, "the log is never purged");
+        app.exec(&format!("CREATE OR REPLACE TABLE noise (id int); PURGE BINARY LOGS TO '{last}'")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whoever waits for a table to change it keeps everybody out who comes later.
+#[tokio::test]
+async fn taking_out_keeps_nobody_from_the_tables() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    let (mut reader, mut other) = (world.app(Side::Legacy).await, world.app(Side::Legacy).await);
+    reader.writer(1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    reader.exec("BEGIN; SELECT count(*) FROM writer; SELECT count(*) FROM book").await;
+    let drops = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'COM_DROP_TRIGGER'";
+    let before = other.number(drops).await;
+    world.order(&agent, |orders, _| orders.sync = ficus_rules::wire::SyncOrder::Remove);
+    // Less than a statement of the agent waits otherwise.
+    other.exec("SET lock_wait_timeout = 2").await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while other.number(drops).await < before + 3 {
+        assert!(std::time::Instant::now() < deadline, "the agent does not want the tables");
+        other.exec("SELECT count(*) FROM writer; SELECT count(*) FROM book").await;
+    }
+    reader.exec("COMMIT").await;
+    until(&agent, "removed", |report| report.removed).await;
     agent.stop().await;
 }
 

@@ -796,3 +796,178 @@ async fn a_large_transaction_needs_no_memory_of_its_size() {
     world.must_be_equal(&agent).await;
     agent.stop().await;
 }
+
+/// What is on the side that nobody could write to was written by the agent: nothing is lost with its log.
+#[tokio::test]
+async fn a_lost_slot_of_the_fenced_side_is_made_up_for() {
+    let mut world = World::new([Engine::Superuser, Engine::Superuser]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    for owner in Side::BOTH {
+        let agent = world.agent().await;
+        streaming(&agent).await;
+        match owner {
+            Side::Legacy => drop(world.order(&agent, |orders, _| orders.fenced.modern = true)),
+            Side::Modern => world.switch(&agent, Side::Modern).await,
+        }
+        until(&agent, "fenced", |report| report.fenced.of(owner.other())).await;
+        world.settle(&agent, owner).await;
+        agent.stop().await;
+        let (owns, fenced) = if owner == Side::Legacy { (&mut legacy, &mut modern) } else { (&mut modern, &mut legacy) };
+        lose_slot(fenced).await;
+        let users = if owner == Side::Legacy { "accounts_user" } else { "users" };
+        owns.exec(&format!("UPDATE {users} SET email = 'while it was lost' WHERE username LIKE '%1'")).await;
+        // Nor is it a reason to compare again and again.
+        for _ in 0..2 {
+            let agent = world.agent().await;
+            streaming(&agent).await;
+            until(&agent, "compared", |report| report.trouble.is_none() && report.forward.live && report.reverse.live).await;
+            world.settle(&agent, owner).await;
+            world.must_be_equal(&agent).await;
+            agent.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused() {
+    let world = World::new([Engine::Superuser, Engine::Superuser]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    agent.stop().await;
+    lose_slot(&mut modern).await;
+    modern.exec("UPDATE users SET email = 'unseen' WHERE legacy_id = 1").await;
+    let agent = world.agent().await;
+    until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("not fenced"))).await;
+    assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 1);
+    agent.stop().await;
+}
+
+/// Drops the slot of an agent that has ended.
+async fn lose_slot(app: &mut App) {
+    // The server may take a moment to see that the agent is gone.
+    let free = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND NOT active";
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while app.number(free).await != 1 {
+        assert!(std::time::Instant::now() < deadline, "the slot is never let go");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let slot = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = current_database()";
+    assert_eq!(app.number(slot).await, 1);
+}
+
+#[tokio::test]
+async fn a_side_that_cannot_be_reached_keeps_nothing_on_the_other() {
+    let mut world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let mut modern = world.app(Side::Modern).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    agent.stop().await;
+    world.orders.capabilities.get_mut("users").unwrap().sync = SyncOrder::Remove;
+    world.theirs = Some(["postgres://agent:none@127.0.0.1:1/gone?sslmode=disable".to_owned(), world.url(Side::Modern)]);
+    let agent = world.agent().await;
+    let seen = until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    assert!(seen.trouble.as_ref().is_some_and(|why| why.contains("monolith (legacy)") && why.contains("stays")), "{:?}", seen.trouble);
+    assert!(!seen.removed);
+    let left = "(SELECT count(*) FROM pg_replication_slots WHERE database = current_database()) + (SELECT count(*) FROM pg_publication) \
+        + (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) + (SELECT count(*) FROM pg_namespace WHERE nspname = '_ficus')";
+    assert_eq!(modern.number(left).await, 0);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_that_misses_a_table_for_ever_is_said() {
+    let mut world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    modern
+        .exec(
+            "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO gone VALUES (1); RETURN NEW; END $$; \
+             CREATE TRIGGER audit AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION audit()",
+        )
+        .await;
+    legacy.exec("UPDATE accounts_user SET email = 'audited' WHERE id = 1").await;
+    until(&agent, "said", |report| report.trouble.as_ref().is_some_and(|why| why.contains("again and again"))).await;
+    modern.exec("CREATE TABLE gone (id int)").await;
+    until(&agent, "over", |report| report.trouble.is_none() && report.forward.live).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
+/// Two that claim at the same moment may each get one side: whoever has modern's turn takes the other one as well.
+#[tokio::test]
+async fn of_two_agents_with_a_side_each_one_works() {
+    let mut world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    // WHEN another one, whose turn at modern is over, takes legacy's
+    legacy.exec("UPDATE _ficus.checkpoint SET epoch = epoch + 1").await;
+    modern.exec("UPDATE users SET email = 'by modern' WHERE legacy_id = 1").await;
+    // THEN this one takes it back
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while legacy.number("SELECT count(*) FROM accounts_user WHERE email = 'by modern'").await == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody works: {:#?}", report(&agent));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until(&agent, "live", |report| report.trouble.is_none() && report.forward.live).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.must_be_equal(&agent).await;
+    // But modern's is not taken back from anybody.
+    modern.exec("UPDATE _ficus.checkpoint SET epoch = epoch + 1").await;
+    legacy.exec("UPDATE accounts_user SET email = 'by legacy' WHERE id = 1").await;
+    until(&agent, "stopped", |report| report.trouble.as_ref().is_some_and(|why| why.contains("another agent"))).await;
+    let turn = "SELECT epoch FROM _ficus.checkpoint";
+    let (of_legacy, of_modern) = (legacy.number(turn).await, modern.number(turn).await);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((legacy.number(turn).await, modern.number(turn).await), (of_legacy, of_modern));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn orders_for_one_capability_do_not_wait_for_the_end_of_another() {
+    let server = Server::start(&["fsync=off"]);
+    let name = server.database().await;
+    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
+    let (others, mut holder, mut look) = (World::new([Engine::Sqlite; 2]).await, server.app(&name).await, server.app(&name).await);
+    server::exec(&mut holder, LEGACY_POSTGRES).await;
+    let resolved = |legacy_url, modern_url| Resolved {
+        legacy: "monolith".into(),
+        legacy_url,
+        modern: "users-service".into(),
+        modern_url,
+        tables: tables(),
+    };
+    let both = BTreeMap::from([
+        ("slow".to_owned(), resolved(server.url(&name), others.url(Side::Modern))),
+        ("users".to_owned(), resolved(world.url(Side::Legacy), world.url(Side::Modern))),
+    ]);
+    let agent = Agent::start_resolved(Config::new("test", BTreeMap::new()), both).await.unwrap();
+    agent.order(world.orders.clone());
+    streaming(&agent).await;
+    // GIVEN a capability that waits for its slot
+    server::exec(&mut holder, "BEGIN; SELECT txid_current()").await;
+    world.orders.capabilities.insert("slow".to_owned(), world.orders.capabilities["users"].clone());
+    world.order(&agent, |_, _| {});
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT%pg_create_logical_replication_slot%' AND pid <> pg_backend_pid()";
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while server::number(&mut look, waits).await == 0 {
+        assert!(std::time::Instant::now() < deadline, "no slot is made");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // WHEN it is ended, THEN the other one's fence does not wait for that
+    world.orders.capabilities.remove("slow");
+    world.order(&agent, |_, _| {});
+    world.order(&agent, |orders, _| orders.fenced.legacy = true);
+    until(&agent, "fenced", |report| report.fenced.legacy).await;
+    assert_eq!(server::number(&mut look, waits).await, 1, "the fence waited for it");
+    server::exec(&mut holder, "ROLLBACK").await;
+    agent.stop().await;
+}

@@ -157,6 +157,9 @@ impl Endpoint {
     async fn holders(&self, changes: &[Changes]) -> Result<Vec<Touched>, Error> {
         let mut conn = self.server.lease().await?;
         let mut holders: Vec<Touched> = Vec::new();
+        let keys = |changes: &Changes| changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(stored).collect();
+        // Keys that are in the batch, or found already.
+        let mut known: Vec<HashSet<_>> = changes.iter().map(keys).collect();
         for (brings, Changes { upserts, .. }) in self.pairs.iter().zip(changes) {
             for (index, other) in self.pairs.iter().enumerate().filter(|(_, other)| other.shape.table == brings.shape.table) {
                 for (places, terms) in brings.sql.unique.iter().zip(&brings.sql.holder) {
@@ -169,10 +172,8 @@ impl Endpoint {
                         let values: Vec<Sql> = places.iter().map(value).collect();
                         let found: Option<Sql> = conn.exec_first(&query, values).await.map_err(|e| self.failed(e))?;
                         let Some(key) = found.map(|key| other.key.of_result(key)) else { continue };
-                        let inside = changes[index].deletes.contains(&key) || changes[index].upserts.iter().any(|row| row.key == key);
-                        let holder = Touched { pair: index, key };
-                        if !inside && !holders.contains(&holder) {
-                            holders.push(holder);
+                        if known[index].insert(stored(&key)) {
+                            holders.push(Touched { pair: index, key });
                         }
                     }
                 }

@@ -17,6 +17,9 @@ const IDLE: usize = 8;
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a statement waits for a lock.
+pub(super) const LOCK_SECONDS: u8 = 3;
+
 /// A database on a server, opened; what tables it has can be asked before anything is compiled.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -118,8 +121,9 @@ async fn connect(opts: &Opts) -> Result<Conn, String> {
 fn settings(builder: OptsBuilder) -> Opts {
     let setup = [
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,NO_ZERO_IN_DATE'".to_owned(),
-        "SET SESSION autocommit = 1, time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = 3, lock_wait_timeout = 3"
-            .to_owned(),
+        format!(
+            "SET SESSION autocommit = 1, time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
+        ),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
     ];
     builder.setup(setup.to_vec()).stmt_cache_size(256).tcp_nodelay(true).into()

@@ -14,7 +14,7 @@ use mysql_async::prelude::Queryable;
 use super::connect::Lease;
 use super::parts::name;
 use super::schema::Counter;
-use super::{Endpoint, Server, catalog, checks, objects, schema, scope, stream};
+use super::{Endpoint, Server, catalog, checks, locks, objects, schema, scope, stream};
 use crate::crash;
 use crate::error::Error;
 use crate::port::{Busy, Database, Engine, Refused, Shared, Wanted};
@@ -76,7 +76,7 @@ impl Endpoint {
                 Counter::AutoIncrement => format!("ALTER TABLE {} /* _ficus_ */ AUTO_INCREMENT = {wanted}, ALGORITHM=INPLACE", name(table)),
                 Counter::Sequence => format!("SELECT SETVAL({}, {above}) /* _ficus_ */", name(table)),
             };
-            conn.query_drop(raise).await.map_err(|e| self.failed(e))?;
+            locks::change(&mut conn, &raise).await.map_err(|e| self.server.unchanged(e))?;
         }
         conn.done();
         Ok(())
@@ -188,7 +188,7 @@ impl Engine for Server {
         let mut conn = self.lease().await?;
         let known = objects::obeyed(&mut conn, &scope(capability, side)).await.map_err(|e| self.failed(e))?;
         Error::unless_newest(self.label(), epoch, known)?;
-        objects::remove(&mut conn, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.failed(e))?;
+        objects::remove(&mut conn, &scope(capability, side), &stream(capability, side)).await.map_err(|e| self.unchanged(e))?;
         crash::point("remove");
         conn.done();
         Ok(())

@@ -4,7 +4,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::parts::name;
-use super::triggers;
+use super::{locks, triggers};
 
 /// What is compared byte by byte, and keeps its rows apart by it.
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
@@ -114,7 +114,7 @@ pub(super) async fn obeyed(conn: &mut Conn, scope: &str) -> Result<u64, mysql_as
 /// Takes away what belongs to a scope, and the tables themselves with the last one.
 pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result<(), mysql_async::Error> {
     for trigger in triggers::existing(conn, scope).await? {
-        conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await?;
+        locks::change(conn, &format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await?;
     }
     let there = existing(conn).await?;
     let has = |name: &str| there.iter().any(|table| table == name);
@@ -138,7 +138,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
     let others = has("_ficus_fence") && conn.query_first::<u8, _>("SELECT 1 FROM `_ficus_fence` LIMIT 1").await?.is_some();
     if !others {
         for (table, _) in TABLES {
-            conn.query_drop(format!("DROP TABLE IF EXISTS `{table}`")).await?;
+            locks::change(conn, &format!("DROP TABLE IF EXISTS `{table}`")).await?;
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use super::capture::{Image, Transaction, Unfollowed};
 use super::complete::Folded;
 use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
-use super::{Endpoint, objects, schema, triggers};
+use super::{Endpoint, locks, objects, schema, triggers};
 use crate::error::Error;
 use crate::port::{Batch, Left, Piece, Position, Source, Touched};
 
@@ -95,20 +95,21 @@ impl Endpoint {
                 let elsewhere = there.iter().any(|known| known.name == trigger.0 && known.table != table);
                 if !self.server.is_mariadb() || elsewhere {
                     let drop = format!("DROP TRIGGER IF EXISTS {}", name(&trigger.0));
-                    conn.query_drop(drop).await.map_err(|e| self.failed(e))?;
+                    locks::change(conn, &drop).await.map_err(|e| self.server.unchanged(e))?;
                 }
-                conn.query_drop(triggers::create(trigger, &table, self.server.is_mariadb())).await.map_err(|error| match error {
+                locks::change(conn, &triggers::create(trigger, &table, self.server.is_mariadb())).await.map_err(|error| match error {
                     mysql_async::Error::Server(said) if said.code == 1419 => self.refused(
                         "the agent's account may not create triggers while there is a binary log; SET GLOBAL log_bin_trust_function_creators = 1, and put it into the configuration",
                     ),
-                    error => self.failed(error),
+                    error => self.server.unchanged(error),
                 })?;
             }
         }
         // By its name alone: the one that bears it is on the right table by now.
         for trigger in there {
             if !self.triggers(mark).iter().any(|(_, wanted)| wanted.iter().any(|known| known.0 == trigger.name)) {
-                conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await.map_err(|e| self.failed(e))?;
+                let drop = format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name));
+                locks::change(conn, &drop).await.map_err(|e| self.server.unchanged(e))?;
             }
         }
         Ok(())
@@ -389,7 +390,13 @@ impl Source for Endpoint {
         let oldest = self.oldest().await?;
         self.told.fetch_max(oldest, Ordering::AcqRel);
         let noted = self.noted();
-        Ok(Position(if oldest > noted.last && oldest <= noted.confirmed { noted.last } else { oldest }))
+        // Nothing of ours stands between the last captured change and what was confirmed; what comes after is another matter.
+        Ok(Position(oldest.min(noted.last)))
+    }
+
+    async fn lost(&self, position: Position) -> Result<bool, Error> {
+        let oldest = self.oldest().await?;
+        Ok(oldest > self.noted().confirmed && oldest > position.0)
     }
 
     async fn end_position(&self) -> Result<Position, Error> {

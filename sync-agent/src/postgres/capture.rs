@@ -224,6 +224,10 @@ impl Source for Endpoint {
         Ok(Position(self.notes().await?.0))
     }
 
+    async fn lost(&self, position: Position) -> Result<bool, Error> {
+        Ok(self.lost_up_to().await? > position.0 && !self.gaps().await?.is_empty())
+    }
+
     async fn end_position(&self) -> Result<Position, Error> {
         self.assert_intact().await?;
         let mut tx = self.server.begin().await?;

@@ -9,6 +9,7 @@ use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Kind, Plan, Tables};
 use sqlx::{PgConnection, Row};
 
+use super::locks::Attempts;
 use super::objects::Names;
 use super::parts::Pair;
 use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
@@ -144,10 +145,26 @@ impl Engine for Server {
         drop(connection);
         // First what would keep the server's log from being forgotten.
         slot::drop_slot(self, &names).await?;
-        let mut tx = self.begin().await?;
-        objects::remove(&mut tx, &names).await.map_err(|e| self.failed(e))?;
-        crash::point("remove");
-        tx.commit().await.map_err(|e| self.failed(e))
+        let mut attempts = Attempts::default();
+        loop {
+            let mut tx = self.begin().await?;
+            match objects::remove_some(&mut tx, &names).await {
+                Ok(more) => {
+                    crash::point("remove");
+                    tx.commit().await.map_err(|e| self.failed(e))?;
+                    if !more {
+                        return Ok(());
+                    }
+                    // Every table has its own.
+                    attempts = Attempts::default();
+                }
+                Err(error) => {
+                    // What goes wrong with it goes wrong because of the same.
+                    drop(tx.rollback().await);
+                    attempts.again(self, error).await?;
+                }
+            }
+        }
     }
 
     async fn close(&self) {

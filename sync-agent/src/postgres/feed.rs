@@ -62,6 +62,8 @@ pub(super) struct Feed {
     /// Transactions that are too large to be held are taken out in parts.
     pub(super) parts: bool,
     pub(super) rest: Rest,
+    /// The last one between two looks for what others see; none while they see everything.
+    pub(super) pause: Duration,
 }
 
 /// So much of the log.

@@ -5,16 +5,20 @@ use ficus_rules::Side;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row};
 
+use super::locks::LOCKS;
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`); `rest` and `rest_turn` see `rest.rs`. `pair`: what of each pair is looked at, as a digest.
+/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
 DO $$ BEGIN
   IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = '_ficus.capture'::regclass AND attname = 'rest_turn') THEN
     ALTER TABLE _ficus.capture ADD COLUMN rest bigint, ADD COLUMN rest_turn bigint;
+  END IF;
+  IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = '_ficus.capture'::regclass AND attname = 'lost') THEN
+    ALTER TABLE _ficus.capture ADD COLUMN lost bigint;
   END IF;
 END $$;
 CREATE TABLE IF NOT EXISTS _ficus.gap (scope text NOT NULL, pair text NOT NULL, PRIMARY KEY (scope, pair));
@@ -109,20 +113,27 @@ pub(super) async fn obeyed(connection: &mut PgConnection, names: &Names) -> Resu
     Ok(known.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0))
 }
 
-/// Takes away what belongs to a scope, and the schema itself with the last one.
-pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+/// Takes away what belongs to a scope, and the schema itself with the last one: what locks a table of the application, one table
+/// a transaction. Whether there is more to do, in another one.
+pub(super) async fn remove_some(connection: &mut PgConnection, names: &Names) -> Result<bool, sqlx::Error> {
+    sql::run(connection, LOCKS).await?;
     sql::run(connection, LOCK).await?;
-    let found =
-        "SELECT tgname::text, tgrelid::regclass::text FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND starts_with(tgname, $1)";
-    for row in sqlx::query(found).bind(&names.triggers).fetch_all(&mut *connection).await? {
-        let (trigger, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        sql::run(connection, &format!("DROP TRIGGER {} ON {table}", sql::name(&trigger))).await?;
+    let found = "SELECT tgrelid::regclass::text, array_agg(tgname::text) FROM pg_catalog.pg_trigger
+        WHERE NOT tgisinternal AND starts_with(tgname, $1) GROUP BY tgrelid LIMIT 1";
+    if let Some(row) = sqlx::query(found).bind(&names.triggers).fetch_optional(&mut *connection).await? {
+        let (table, triggers): (String, Vec<String>) = (row.try_get(0)?, row.try_get(1)?);
+        for trigger in triggers {
+            sql::run(connection, &format!("DROP TRIGGER {} ON {table}", sql::name(&trigger))).await?;
+        }
+        return Ok(true);
     }
     sql::run(connection, &format!("DROP PUBLICATION IF EXISTS {}", sql::name(&names.publication))).await?;
     if sqlx::query("SELECT 1 WHERE to_regclass('_ficus.quarantine') IS NULL").fetch_optional(&mut *connection).await?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
-    identities_back(connection, names).await?;
+    if identity_back(connection, names).await? {
+        return Ok(true);
+    }
     sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(&names.fence))).await?;
     for sequence in [&names.fence, &names.strays] {
         sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(sequence))).await?;
@@ -138,16 +149,17 @@ pub(super) async fn remove(connection: &mut PgConnection, names: &Names) -> Resu
     if sqlx::query("SELECT 1 FROM _ficus.capture LIMIT 1").fetch_optional(&mut *connection).await?.is_none() {
         sql::run(connection, "DROP SCHEMA _ficus CASCADE").await?;
     }
-    Ok(())
+    Ok(false)
 }
 
-/// Tables get the replica identity back that they had, unless another capability needs it.
-async fn identities_back(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
-    let changed = "SELECT relation::regclass::text, i.was FROM _ficus.identity i JOIN pg_catalog.pg_class c ON c.oid = i.relation
-        WHERE i.scope = $1 AND NOT EXISTS (SELECT 1 FROM _ficus.identity o WHERE o.relation = i.relation AND o.scope <> i.scope)";
-    for row in sqlx::query(changed).bind(&names.scope).fetch_all(&mut *connection).await? {
-        let (table, was): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        sql::run(connection, &format!("ALTER TABLE {table} REPLICA IDENTITY {was}")).await?;
-    }
-    Ok(())
+/// A table gets the replica identity back that it had, unless another capability needs it. Whether there was one.
+async fn identity_back(connection: &mut PgConnection, names: &Names) -> Result<bool, sqlx::Error> {
+    let changed = "SELECT c.oid::int8, c.oid::regclass::text, i.was FROM _ficus.identity i JOIN pg_catalog.pg_class c ON c.oid = i.relation
+        WHERE i.scope = $1 AND NOT EXISTS (SELECT 1 FROM _ficus.identity o WHERE o.relation = i.relation AND o.scope <> i.scope) LIMIT 1";
+    let Some(row) = sqlx::query(changed).bind(&names.scope).fetch_optional(&mut *connection).await? else { return Ok(false) };
+    let (oid, table, was): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    sql::run(connection, &format!("ALTER TABLE {table} REPLICA IDENTITY {was}")).await?;
+    let forget = "DELETE FROM _ficus.identity WHERE scope = $1 AND relation = $2::int8::oid";
+    sqlx::query(forget).bind(&names.scope).bind(oid).execute(&mut *connection).await?;
+    Ok(true)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 
+use super::locks::{Attempts, LOCKS};
 use super::parts::Pair;
 use super::schema::{FINGERPRINT, Table};
 use super::{Endpoint, findings, objects, sql};
@@ -13,11 +14,6 @@ use crate::port::{Wanted, accept};
 
 /// How long a look at the catalogs is good for while nothing hints at a change.
 const GOOD: Duration = Duration::from_millis(250);
-
-/// How often locks are asked for, each time for [`LOCKS`], before the tables are said to be busy. Well below the second after which
-/// PostgreSQL looks for deadlocks, and ends whichever transaction it looks from: that must not be the application's.
-const ATTEMPTS: u32 = 40;
-const LOCKS: &str = "SET LOCAL lock_timeout = '200ms'";
 
 /// What capture rested on when it was last seen complete.
 pub(super) struct Seen {
@@ -32,24 +28,19 @@ impl Endpoint {
         let wanted = Wanted::of_shapes(&self.capability, self.side, shapes);
         accept(&self.server.label, &findings::find(&self.server, &mut connection, &self.names, &wanted).await?)?;
         drop(connection);
-        for attempt in 1.. {
+        let mut attempts = Attempts::default();
+        loop {
             let mut tx = self.server.begin().await?;
             match self.install(&mut tx).await {
                 Ok(()) => {
                     tx.commit().await.map_err(|e| self.failed(e))?;
                     break;
                 }
-                Err(error) if matches!(sql::code(&error), Some("55P03" | "40P01")) && attempt < ATTEMPTS => {
-                    tx.rollback().await.map_err(|e| self.failed(e))?;
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error) => {
+                    // What goes wrong with it goes wrong because of the same.
+                    drop(tx.rollback().await);
+                    attempts.again(&self.server, error).await?;
                 }
-                Err(error) if sql::code(&error) == Some("55P03") => {
-                    return Err(Error::Refused(format!(
-                        "{}: the capability's tables are locked by others for longer than {ATTEMPTS} attempts of 200 ms; look who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE relation IS NOT NULL) ORDER BY xact_start",
-                        self.server.label
-                    )));
-                }
-                Err(error) => return Err(self.failed(error)),
             }
         }
         self.ensure_slot().await?;
@@ -206,7 +197,7 @@ impl Endpoint {
 
     /// Remembers gaps, and that the log need not be readable up to a position because of them.
     pub(super) async fn note_gaps(&self, pairs: &[usize], forgiven: Option<u64>) -> Result<(), Error> {
-        let mut tx = self.guarded().await?;
+        let mut tx = self.guarded_then().await?;
         for pair in pairs {
             self.note_gap(&mut tx, &self.pairs[*pair]).await.map_err(|e| self.failed(e))?;
         }

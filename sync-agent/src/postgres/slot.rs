@@ -70,6 +70,14 @@ impl Endpoint {
         Ok((number(0).map_err(|e| self.failed(e))?, number(1).map_err(|e| self.failed(e))?))
     }
 
+    /// Up to where the log was lost, if it ever was.
+    pub(super) async fn lost_up_to(&self) -> Result<u64, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT coalesce(max(lost), 0) FROM _ficus.capture WHERE scope = $1";
+        let row = sqlx::query(query).bind(&self.names.scope).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+        Ok(u64::try_from(row.try_get::<i64, _>(0).map_err(|e| self.failed(e))?).unwrap_or(0))
+    }
+
     /// Makes the slot, unless there is one that was noted and can be read. Whether it is new.
     pub(super) async fn ensure_slot(&self) -> Result<bool, Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
@@ -122,10 +130,12 @@ impl Endpoint {
         row.try_get(0).map_err(|e| self.failed(e))
     }
 
-    /// Remembers the new slot, and that nothing was captured before it.
+    /// Remembers the new slot, and that nothing was captured before it. If there was one, its log is lost, but nobody was told
+    /// that it could go: a target that has less than it once confirmed is another matter.
     async fn note_slot(&self, timeline: i64, start: i64) -> Result<(), Error> {
         let mut tx = self.server.begin().await?;
-        let note = "UPDATE _ficus.capture SET slot = $2, timeline = $3, pruned = $4, forgiven = $4 WHERE scope = $1";
+        let note = "UPDATE _ficus.capture SET slot = $2, timeline = $3, lost = CASE WHEN pruned IS NULL THEN NULL ELSE $4 END,
+            pruned = coalesce(pruned, $4), forgiven = $4 WHERE scope = $1";
         let note = sqlx::query(note).bind(&self.names.scope).bind(&self.names.slot).bind(timeline).bind(start);
         note.execute(&mut *tx).await.map_err(|e| self.failed(e))?;
         for pair in &self.pairs {

@@ -2,6 +2,7 @@
 
 mod capture;
 mod fence;
+mod locks;
 mod parts;
 mod rest;
 mod snapshot;

@@ -17,8 +17,9 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// Looks without a pause between them.
 const AT_ONCE: usize = 3;
 
-/// Between two looks after that.
+/// Between two looks after that: longer each time. A commit may wait for its standby for hours.
 const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What one statement sees: everything below `oldest`, nothing from `next` on, and of what lies between all but `running`.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,12 +83,17 @@ impl Endpoint {
         let begun = Instant::now();
         for look in 0.. {
             feed.see(|xid| seen.sees(xid));
-            if feed.following().next().is_some() || !feed.unseen(limit) || begun.elapsed() >= PATIENCE {
+            if feed.following().next().is_some() || !feed.unseen(limit) {
+                feed.pause = Duration::ZERO;
+                break;
+            }
+            if begun.elapsed() >= PATIENCE {
                 break;
             }
             // Mostly a moment is enough, and the question itself is one; what takes longer waits for something.
-            if look >= AT_ONCE {
-                tokio::time::sleep(PAUSE).await;
+            if look >= AT_ONCE || !feed.pause.is_zero() {
+                feed.pause = (feed.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+                tokio::time::sleep(feed.pause).await;
             }
             seen = self.look().await?.seen;
         }

@@ -3,6 +3,7 @@
 //! The transaction claims its turn first (the checkpoint's epoch), then sets the context row that keeps the triggers
 //! quiet, and clears it last. Deletes go children first, upserts parents first.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -220,6 +221,9 @@ impl Endpoint {
     async fn holders(&self, changes: &[Changes]) -> Result<Vec<Touched>, sqlx::Error> {
         let mut connection = self.file.read.acquire().await?;
         let mut holders: Vec<Touched> = Vec::new();
+        let keys = |changes: &Changes| changes.upserts.iter().map(|row| &row.key).chain(&changes.deletes).map(sql::literal).collect();
+        // Keys that are in the batch, or found already.
+        let mut known: Vec<HashSet<String>> = changes.iter().map(keys).collect();
         for (brings, Changes { upserts, .. }) in changes.iter().enumerate() {
             let table = &self.pairs[brings].shape.table;
             for (pair, other) in self.pairs.iter().enumerate().filter(|(_, other)| other.shape.table == *table) {
@@ -232,10 +236,8 @@ impl Endpoint {
                         };
                         let values: Vec<Value> = places.iter().map(value).collect();
                         let Some(key) = sql::one(&mut connection, &query, &values).await? else { continue };
-                        let inside = changes[pair].deletes.contains(&key) || changes[pair].upserts.iter().any(|row| row.key == key);
-                        let holder = Touched { pair, key };
-                        if !inside && !holders.contains(&holder) {
-                            holders.push(holder);
+                        if known[pair].insert(sql::literal(&key)) {
+                            holders.push(Touched { pair, key });
                         }
                     }
                 }

@@ -17,6 +17,13 @@ use crate::port::{Batch, Left, Piece, Position, Source, Touched};
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
 
+/// The log, by capability.
+pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
+pub(super) const LEFT: &str = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
+pub(super) const PRUNABLE: &str =
+    "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
+pub(super) const FORGET: &str = "DELETE FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2";
+
 /// Bytes of one entry, about: a number, the names of writer and table, a key, a time.
 const ENTRY: u64 = 64;
 
@@ -128,10 +135,9 @@ impl Endpoint {
         if end <= after && also.is_empty() {
             return Ok(batch);
         }
-        let query = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let entries =
-            sql::all(connection, query, &[number(after), self.scope_value(), Value::Int(limit)]).await.map_err(|e| self.failed(e))?;
+            sql::all(connection, ENTRIES, &[number(after), self.scope_value(), Value::Int(limit)]).await.map_err(|e| self.failed(e))?;
         batch.entries = entries.len() as u64;
         let mut keys: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
         let mut seen: HashSet<(usize, String)> = HashSet::new();
@@ -159,9 +165,8 @@ impl Endpoint {
         }
         if batch.entries >= u64::try_from(limit).unwrap_or(u64::MAX) {
             batch.upto = last;
-            let left = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
             if let Some(Value::Int(left)) =
-                sql::one(connection, left, &[number(last), self.scope_value()]).await.map_err(|e| self.failed(e))?
+                sql::one(connection, LEFT, &[number(last), self.scope_value()]).await.map_err(|e| self.failed(e))?
             {
                 batch.left = u64::try_from(left).unwrap_or(0);
             }
@@ -271,13 +276,18 @@ impl Source for Endpoint {
     }
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {
-        let mut tx = self.guarded().await?;
-        let last = "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
         let values = [number(position), self.scope_value(), Value::Int(PRUNE)];
-        if let Some(last @ Value::Int(_)) = sql::one(&mut tx, last, &values).await.map_err(|e| self.failed(e))? {
+        // There is mostly nothing, and to find that out keeps no writer of the file waiting.
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let found = sql::one(&mut connection, PRUNABLE, &values).await.map_err(|e| self.failed(e))?;
+        drop(connection);
+        if !matches!(found, Some(Value::Int(_))) {
+            return Ok(());
+        }
+        let mut tx = self.guarded().await?;
+        if let Some(last @ Value::Int(_)) = sql::one(&mut tx, PRUNABLE, &values).await.map_err(|e| self.failed(e))? {
             let values = [last, self.scope_value()];
-            let delete = "DELETE FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2";
-            sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+            sql::run_with(&mut tx, FORGET, &values).await.map_err(|e| self.failed(e))?;
             let note = "INSERT INTO \"_ficus_pruned\" (\"seq\", \"scope\") VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"seq\" = max(\"seq\", excluded.\"seq\")";
             sql::run_with(&mut tx, note, &values).await.map_err(|e| self.failed(e))?;
         }

@@ -99,11 +99,11 @@ impl Server {
     fn launch(&self) {
         let child = Command::new("sh").args(["-c", KEEP, "sh"]).arg(&self.dir).args(&self.arguments).stdin(Stdio::piped()).spawn().unwrap();
         *self.keeper.lock().unwrap() = Some(Keeper { child });
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-                panic!("mariadbd does not answer within 30 s:\n{log}");
+                panic!("mariadbd does not answer within 120 s:\n{log}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -42,7 +42,7 @@ impl Server {
 
     /// One of its own, with these settings.
     pub fn start(more: &[&str]) -> Server {
-        let fixed = ["wal_level=logical", "max_replication_slots=100", "max_wal_senders=100"];
+        let fixed = ["wal_level=logical", "max_replication_slots=300", "max_wal_senders=300"];
         Server::start_plain(&[&fixed, more].concat())
     }
 
@@ -86,11 +86,11 @@ impl Server {
             .current_dir(&self.dir)
             .spawn();
         *self.keeper.lock().unwrap() = Some(child.unwrap());
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-                panic!("postgres does not answer within 30 s:\n{log}");
+                panic!("postgres does not answer within 120 s:\n{log}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -148,7 +148,7 @@ impl Server {
         let options =
             PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username(user).password(PASSWORD).database(database);
         let options = options.options([("TimeZone", "Asia/Kathmandu"), ("DateStyle", "German"), ("IntervalStyle", "sql_standard")]);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             // A server that has just been started answers before it takes anybody in.
             match options.connect().await {

@@ -259,3 +259,43 @@ async fn the_log_that_a_slot_keeps_grows_until_it_is_confirmed() {
     };
     tokio::time::timeout(Duration::from_secs(120), shrinks).await.expect("the slot lets go of the log");
 }
+
+/// A standby that is away holds commits back for hours.
+#[tokio::test]
+async fn a_commit_that_nobody_sees_for_long_is_asked_for_seldom() {
+    let server: &'static Server = Box::leak(Box::new(Server::start(&["synchronous_commit=local"])));
+    let bed = Bed::on(server, "name text", &[]).await;
+    let (mut root, mut app) = (server.root("postgres").await, bed.app(Side::Legacy).await);
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut root, "ALTER SYSTEM SET synchronous_standby_names = 'nowhere'").await;
+    exec(&mut root, "SELECT pg_reload_conf()").await;
+    let pid = number(&mut app, "pg_backend_pid()").await;
+    exec(&mut app, "SET synchronous_commit = on").await;
+    // Takes effect some time later: when a commit stalls.
+    let committing = tokio::spawn(async move {
+        for id in 1.. {
+            exec(&mut app, &format!("INSERT INTO item VALUES ({id}, 'x')")).await;
+        }
+    });
+    let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = {pid}");
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while number(&mut root, &waits).await == 0 {
+        assert!(std::time::Instant::now() < deadline, "no commit waits for the standby");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut position = start;
+    let mut empty = 0;
+    let mut begun = std::time::Instant::now();
+    while empty < 30 {
+        let batch = bed.legacy.read(position, 100_000, &[]).await.unwrap();
+        empty = if batch.touched.is_empty() { empty + 1 } else { 0 };
+        position = batch.upto;
+        if empty <= 10 {
+            begun = std::time::Instant::now();
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_millis(1_500), "20 looks in {:?}", begun.elapsed());
+    committing.abort();
+    exec(&mut root, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    exec(&mut root, "SELECT pg_reload_conf()").await;
+}

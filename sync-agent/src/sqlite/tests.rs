@@ -1,0 +1,135 @@
+//! What the contract does not ask of every engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ficus_rules::Side;
+use ficus_rules::mapping::{TableMap, compile};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
+use tokio::sync::watch;
+
+use super::{File, sql};
+use crate::apply::Applier;
+use crate::error::Error;
+use crate::port::{Direction, Engine, Position, Shared};
+use crate::state::State;
+use crate::stream::Stream;
+
+/// Two files with a table each, both sides prepared, and it is our turn.
+struct Bed {
+    dir: tempfile::TempDir,
+    plans: Vec<ficus_rules::mapping::Plan>,
+    legacy: Shared,
+    modern: Shared,
+    files: [File; 2],
+}
+
+impl Bed {
+    async fn new() -> Bed {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for (name, ddl) in [
+            ("legacy", "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)"),
+            ("modern", "CREATE TABLE item (legacy_id INTEGER PRIMARY KEY, name TEXT)"),
+        ] {
+            exec(&mut app(&dir, name).await, ddl).await;
+            files.push(File::open(&format!("sqlite://{}", dir.path().join(name).display()), name).await.unwrap());
+        }
+        let map = TableMap {
+            source: "test.toml:1".into(),
+            legacy: "item".into(),
+            modern: "item".into(),
+            legacy_key: "id".into(),
+            modern_key: "legacy_id".into(),
+            sequence: None,
+            columns: Vec::new(),
+            only: false,
+            keep_legacy: Vec::new(),
+            keep_modern: Vec::new(),
+            zero_dates: ficus_rules::mapping::ZeroDates::default(),
+            rows: ficus_rules::mapping::Rows::default(),
+            events: Vec::new(),
+        };
+        let files: [File; 2] = files.try_into().unwrap();
+        let (of_legacy, of_modern) = (files[0].columns(&["item".into()]).await.unwrap(), files[1].columns(&["item".into()]).await.unwrap());
+        let plans = compile("test", &[map], &of_legacy, &of_modern).unwrap();
+        let legacy = files[0].side("test", Side::Legacy, &plans).await.unwrap();
+        let modern = files[1].side("test", Side::Modern, &plans).await.unwrap();
+        for (side, other) in [(&legacy, &modern), (&modern, &legacy)] {
+            side.prepare().await.unwrap();
+            other.prepare().await.unwrap();
+            side.claim(&other.id().await.unwrap(), None).await.unwrap();
+        }
+        Bed { dir, plans, legacy, modern, files }
+    }
+}
+
+async fn app(dir: &tempfile::TempDir, name: &str) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(dir.path().join(name)).create_if_missing(true);
+    options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(120)).connect().await.unwrap()
+}
+
+async fn exec(connection: &mut SqliteConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_to_prune_waits_for_nobody() {
+    let bed = Bed::new().await;
+    let mut other = app(&bed.dir, "legacy").await;
+    exec(&mut other, "INSERT INTO item VALUES (1, 'one')").await;
+    bed.legacy.confirm(bed.legacy.end_position().await.unwrap()).await.unwrap();
+    exec(&mut other, "BEGIN IMMEDIATE").await;
+    bed.legacy.confirm(bed.legacy.end_position().await.unwrap()).await.unwrap();
+    exec(&mut other, "INSERT INTO item VALUES (2, 'two'); COMMIT").await;
+    let end = bed.legacy.end_position().await.unwrap();
+    bed.legacy.confirm(end).await.unwrap();
+    assert_eq!(bed.legacy.pruned().await.unwrap(), end);
+}
+
+/// The entries of a capability that stands still are not gone through by the others.
+#[tokio::test]
+async fn the_log_is_read_and_pruned_by_capability() {
+    let bed = Bed::new().await;
+    let mut connection = bed.files[0].read.acquire().await.unwrap();
+    for query in [super::capture::PRUNABLE, super::capture::ENTRIES, super::capture::LEFT, super::capture::FORGET] {
+        let plan = format!("EXPLAIN QUERY PLAN {query}");
+        let steps = sql::all(&mut connection, &plan, &[]).await.unwrap();
+        let steps = format!("{steps:?}");
+        assert!(steps.contains("INDEX _ficus_log_scope (scope=? AND "), "{query}: {steps}");
+    }
+}
+
+/// What a commit without an answer has written is compared by the next verification of what has changed.
+#[tokio::test]
+async fn a_batch_of_which_nothing_is_known_is_remembered() {
+    let bed = Bed::new().await;
+    let mut other = app(&bed.dir, "legacy").await;
+    exec(&mut other, "INSERT INTO item VALUES (7, 'seven')").await;
+    let state = Arc::new(State::new("test", watch::Sender::default()));
+    state.take_dirty().settle();
+    // Whatever is written, there is no good answer: it is another agent's turn.
+    let another = bed.files[1].side("test", Side::Modern, &bed.plans).await.unwrap();
+    another.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+    let applier = Applier {
+        source: Arc::clone(&bed.legacy),
+        sink: Arc::clone(&bed.modern),
+        plans: Arc::new(bed.plans.clone()),
+        direction: Direction::Forward,
+        state: Arc::clone(&state),
+    };
+    let stop = watch::Sender::new(false);
+    let stream = Stream {
+        parts: false,
+        applier,
+        state: Arc::clone(&state),
+        position: Position(0),
+        poll: Duration::from_millis(5),
+        batch_rows: 100,
+        stop: stop.subscribe(),
+    };
+    assert!(matches!(stream.run().await, Err(Error::Superseded)));
+    let dirty = state.take_dirty().keys.by_pair().unwrap();
+    assert_eq!(dirty.into_values().flatten().collect::<Vec<_>>(), [ficus_rules::mapping::Value::Int(7)]);
+}
