@@ -25,7 +25,8 @@ const STUCK: &str = "the schema changed again and again, and nothing was applied
 /// Works for one capability until it is told to stop.
 pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Ordered>, mut stop: watch::Receiver<bool>) {
     let mut pause = PAUSE;
-    metrics::STANDS.with_label_values(&[&context.state.capability]).set(0);
+    let shown = Shown(context.state.capability.clone());
+    metrics::STANDS.with_label_values(&[&shown.0]).set(0);
     let mut changed: Option<Changed> = None;
     while !*stop.borrow() {
         let (ordered, generation, epoch) = {
@@ -95,6 +96,15 @@ impl Changed {
     }
 }
 
+/// What is shown of a capability ends with its task.
+struct Shown(String);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        metrics::end(&self.0);
+    }
+}
+
 /// When to go on.
 enum After {
     Again(Duration),
@@ -128,6 +138,7 @@ async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Er
     if !left.is_empty() {
         return Err(Error::Refused(left.join("; and ")));
     }
+    metrics::end(&context.state.capability);
     context.state.update(|report| {
         *report =
             ficus_rules::wire::CapabilityReport { epoch: report.epoch, generation: Some(generation), removed: true, ..Default::default() };

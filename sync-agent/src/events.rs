@@ -29,7 +29,8 @@ use crate::error::Error;
 use crate::port::{Batch, Changes, Direction, Event, Outgoing, Rejected, Shared};
 use crate::state::now;
 
-/// Numbers of one millisecond: what is new is higher than what was before, also when nothing of it is left.
+/// Numbers of one millisecond. A number tells when its event was made, as far as more were not made in one millisecond; and
+/// what is new is higher than what was before, also when nothing of it is left.
 pub(crate) const PER_MILLISECOND: u64 = 1_000;
 
 /// Makes and numbers the events of one capability.
@@ -46,7 +47,7 @@ impl Announcer {
 
     /// From here on numbers are higher than everything that waits in these sinks.
     pub(crate) async fn begin(&self, sinks: [&Shared; 2]) -> Result<(), Error> {
-        let mut last = now().0.saturating_mul(PER_MILLISECOND);
+        let mut last = lowest_now();
         for sink in sinks {
             last = last.max(sink.last_event().await?);
         }
@@ -107,10 +108,22 @@ impl Announcer {
         Ok(())
     }
 
+    /// The next one.
+    fn number(&self) -> u64 {
+        let mut last = self.last();
+        loop {
+            let next = (last + 1).max(lowest_now());
+            match self.last.compare_exchange(last, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return next,
+                Err(other) => last = other,
+            }
+        }
+    }
+
     fn tell(&self, plan: &Plan, deed: Deed, key: &Value, row: Option<&Row>, events: &mut Vec<Event>) {
         for event in &plan.events {
             let Some(kind) = event.types.of(deed) else { continue };
-            let number = self.last.fetch_add(1, Ordering::AcqRel) + 1;
+            let number = self.number();
             let stamp = Stamp { id: Uuid::new_v4(), time: now(), number };
             let Some(body) = event.message(deed, key, &event.data(key, row), stamp) else { continue };
             let outgoing = Outgoing {
@@ -124,6 +137,11 @@ impl Announcer {
             events.push(Event { key: key.clone(), outgoing });
         }
     }
+}
+
+/// The lowest number of what is made now.
+fn lowest_now() -> u64 {
+    now().0.saturating_mul(PER_MILLISECOND)
 }
 
 /// The events of a batch but for those of rows that were set aside.

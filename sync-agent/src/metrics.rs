@@ -1,10 +1,13 @@
 //! What Prometheus sees of the agent, in the default registry.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts};
 
-fn registered<C: prometheus::core::Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
+fn registered<C: Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
     let collector = collector.expect("the names and labels below are valid");
     // A second registration of the same name only happens when two copies of this crate share a process.
     let _ = prometheus::register(Box::new(collector.clone()));
@@ -17,6 +20,27 @@ pub(crate) fn begin<'a>(capability: &str, pairs: impl Iterator<Item = &'a str>) 
     for pair in pairs {
         for direction in ["forward", "reverse"] {
             let _ = ROWS.with_label_values(&[capability, direction, pair]);
+        }
+    }
+}
+
+/// Shows nothing more of a capability that is at work no more: nobody would set it right. What was counted stays.
+pub(crate) fn end(capability: &str) {
+    forget(&LAG_SECONDS, capability);
+    for gauge in [&*LAG_ENTRIES, &*LAG_BYTES, &*KEPT_LOG, &*STANDS, &*DRIFT, &*QUARANTINED] {
+        forget(gauge, capability);
+    }
+}
+
+fn forget<B: MetricVecBuilder>(gauge: &MetricVec<B>, capability: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for shown in gauge.collect().iter().flat_map(MetricFamily::get_metric) {
+        let labels: HashMap<&str, &str> = shown.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        if labels.get("capability") == Some(&capability) {
+            // Another one may have been faster.
+            let _ = gauge.remove(&labels);
         }
     }
 }

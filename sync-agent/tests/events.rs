@@ -6,13 +6,14 @@ mod buses;
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buses::{Kind, Server};
 use ficus_rules::Side;
 use ficus_rules::event::{EventMap, Types};
 use ficus_rules::mapping::uuid_of;
-use ficus_sync_agent::{Agent, Bus, Config};
+use ficus_rules::wire::SyncOrder;
+use ficus_sync_agent::{Agent, Bus, Config, Resolved};
 use serde_json::{Value as Json, json};
 use support::{World, exec, legacy_user, number, streaming, text, until};
 
@@ -221,4 +222,78 @@ async fn agents_that_die_lose_no_event() {
     streaming(&running).await;
     told_to_the_end(&mut bus, &world, 1..=40).await;
     running.stop().await;
+}
+
+/// What a gauge shows, of a series with these values among its labels.
+fn shown(name: &str, values: &[&str]) -> Option<f64> {
+    let families = prometheus::gather();
+    let series = families.iter().find(|family| family.name() == name)?.get_metric().iter();
+    let of =
+        |metric: &&prometheus::proto::Metric| values.iter().all(|value| metric.get_label().iter().any(|label| label.value() == *value));
+    series.clone().find(of).map(|metric| metric.get_gauge().get_value())
+}
+
+async fn until_shown(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 120 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_as_old_as_it_is_and_shown_for_as_long_as_somebody_carries_it() {
+    // GIVEN a session that is older than the event by two seconds
+    let mut bus = Server::start(Kind::Redis).await;
+    let mut world = World::new().await;
+    world.tables[0].events.push(user_events("aging", &[]));
+    let agent = agent(&world, &[("aging", bus.bus())]).await;
+    streaming(&agent).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bus.kill();
+    // WHEN it waits
+    let written = Instant::now();
+    legacy_user(&mut world.app(Side::Legacy).await, 1).await;
+    let lag = || shown("ficus_events_lag_seconds", &["users", "aging"]);
+    until_shown("an event that waits", || lag().is_some_and(|lag| lag > 0.0)).await;
+    // THEN its age is its own
+    let lag = lag().unwrap();
+    assert!(lag < written.elapsed().as_secs_f64() + 1.0, "{lag} s, and it was written {:?} ago", written.elapsed());
+    assert_eq!(shown("ficus_events_waiting", &["users", "aging"]), Some(1.0));
+    // WHEN nobody carries events there any more THEN nothing is said of them
+    agent.stop().await;
+    for gauge in ["ficus_events_lag_seconds", "ficus_events_waiting"] {
+        assert_eq!(shown(gauge, &["users", "aging"]), None, "{gauge}");
+    }
+}
+
+#[tokio::test]
+async fn what_stood_still_and_is_removed_stands_still_no_more() {
+    // GIVEN a capability that cannot be mapped
+    let world = World::new().await;
+    let url = |side| format!("sqlite://{}", world.path(side).display());
+    let mut tables = world.tables.clone();
+    tables[0].legacy_key = "nowhere".into();
+    let resolved = Resolved {
+        legacy: "monolith".into(),
+        legacy_url: url(Side::Legacy),
+        modern: "users-service".into(),
+        modern_url: url(Side::Modern),
+        tables,
+    };
+    let agent = Agent::start_resolved(Config::new("test", BTreeMap::new()), [("broken".to_owned(), resolved)].into()).await.unwrap();
+    let mut orders = world.orders.clone();
+    let wish = orders.capabilities.remove("users").unwrap();
+    orders.capabilities.insert("broken".to_owned(), wish);
+    agent.order(orders.clone());
+    let stands = || shown("ficus_sync_stands_still", &["broken"]);
+    until_shown("it stands still", || stands() == Some(1.0)).await;
+    // WHEN it is removed THEN that is over
+    orders.generation += 1;
+    orders.capabilities.get_mut("broken").unwrap().sync = SyncOrder::Remove;
+    agent.order(orders);
+    until_shown("it is removed", || agent.report().capabilities.get("broken").is_some_and(|report| report.removed)).await;
+    assert!(stands().is_none_or(|stands| stands == 0.0), "{:?}", stands());
+    agent.stop().await;
+    assert_eq!(stands(), None);
 }

@@ -166,6 +166,16 @@ impl Publisher {
     }
 }
 
+/// What was shown of a bus is not shown any more: nobody would set it right. What was sent stays counted.
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let labels = self.labels();
+        // They are not there before the first look.
+        let _ = metrics::EVENTS_WAITING.remove_label_values(&labels);
+        let _ = metrics::EVENTS_LAG.remove_label_values(&labels);
+    }
+}
+
 async fn look_again(written: &mut watch::Receiver<u64>, at_most: Duration) {
     // The sender lives as long as the state.
     let _ = tokio::time::timeout(at_most, written.changed()).await;
