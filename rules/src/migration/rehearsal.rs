@@ -27,9 +27,8 @@ use world::World;
 
 /// More transitions than any path has: one that leads nowhere ends.
 const MOST: usize = 20_000;
-/// How finely it is looked for the hour at which something may begin, and for how long.
-const LOOK: Duration = Duration::from_secs(60);
-const LOOK_AT_MOST: Duration = Duration::from_secs(15 * 86_400);
+/// For how long an hour is waited for at which everything else may begin that has to begin together.
+const HOUR_AT_MOST: Duration = Duration::from_secs(15 * 86_400);
 
 /// A path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +79,7 @@ pub fn rehearse(state: &State, plan: &Capability, seen: &Observation, pace: &Pac
         plan: legs::with_samples(plan, pace),
         original: plan,
         switch: None,
+        hour_since: None,
     };
     let ends = walked.walk();
     let lasts_ms = ends.is_none().then(|| walked.world.now.since(now).as_millis() as u64);
@@ -106,6 +106,8 @@ struct Walk<'a> {
     plan: Capability,
     original: &'a Capability,
     switch: Option<SwitchForeseen>,
+    /// Since when nothing but an hour is waited for.
+    hour_since: Option<Timestamp>,
 }
 
 impl Walk<'_> {
@@ -153,6 +155,7 @@ impl Walk<'_> {
     }
 
     fn take(&mut self, next: State) {
+        self.hour_since = None;
         self.note_switch(&next);
         self.world.take(next, &self.plan);
         self.legs.enter(&self.world.state, self.original, self.world.now);
@@ -179,11 +182,22 @@ impl Walk<'_> {
 
     /// Lets time pass until something may have changed. `false`: nothing will.
     fn wait(&mut self, missing: &[Waiting]) -> bool {
-        let hour = missing.iter().any(|waiting| waiting.kind == WaitingKind::Window);
-        let next = self.world.next(&self.plan).into_iter().chain(hour.then(|| self.world.now.plus(LOOK))).min();
-        let Some(next) = next.filter(|next| next.since(self.world.entered) <= LOOK_AT_MOST || !hour) else { return false };
+        let is_hour = |waiting: &Waiting| waiting.kind == WaitingKind::Window;
+        let hours = missing.iter().any(is_hour).then(|| self.hours());
+        let next = self.world.next(&self.plan).into_iter().chain(hours.into_iter().flatten()).min();
+        self.hour_since = missing.iter().all(is_hour).then(|| self.hour_since.unwrap_or(self.world.now));
+        let since = self.hour_since.unwrap_or(self.world.now);
+        let Some(next) = next.filter(|_| self.world.now.since(since) <= HOUR_AT_MOST) else { return false };
         self.world.now = next;
         true
+    }
+
+    /// When the windows of what comes next open: those of the step, and those of the cutover.
+    fn hours(&self) -> impl Iterator<Item = Timestamp> {
+        let now = self.world.now;
+        let of_step = walk::next_step(&self.world.state, &self.plan).map(|(_, step)| self.plan.windows_of_step(step));
+        let lists = of_step.into_iter().chain([self.plan.windows_of(StepAction::is_cutover)]);
+        lists.filter_map(move |windows| windows.iter().filter_map(|window| window.next(now)).min()).filter(move |next| *next > now)
     }
 
     /// Keeps the book of the first switch.

@@ -115,6 +115,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
     match next_step(state, plan) {
         None => {
             missing.extend(waiting::busy(state, plan, seen, now));
+            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
             missing.push(Waiting::new(WaitingKind::Wish, "no step is left: `ficus cutover`"));
         }
         Some((at, step)) => {

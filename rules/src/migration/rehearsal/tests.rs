@@ -120,6 +120,37 @@ fn an_hour_is_waited_for() {
     assert_eq!(cutover.needs.iter().map(|need| need.kind).collect::<Vec<_>>(), [WaitingKind::Window]);
 }
 
+/// The bound is on the wait for the hour, not on what had to last before.
+#[test]
+fn an_hour_is_waited_for_after_a_hold_of_weeks() {
+    let mut plan = plan();
+    plan.steps[2].hold = Duration::from_secs(14 * 86_400);
+    plan.steps[3].windows = vec![Hours::parse("sat 08:00-10:00 UTC").expect("hours")];
+    let path = path(&State { since: NOW, released: true, ..state(Phase::Ramping, 2) }, &plan, &pace());
+    assert_eq!(path.ends, None);
+    let cutover = path.legs.iter().find(|leg| leg.name == "cutover").expect("a cutover");
+    // NOW is a Monday, 13:46: two weeks later, and from then to Saturday.
+    let at = NOW.plus(Duration::from_millis(cutover.begins_ms));
+    assert_eq!(at.rfc3339(), "1970-01-31T08:00:00.000Z");
+}
+
+#[test]
+fn every_step_may_wait_for_its_own_hour() {
+    let mut plan = plan();
+    plan.windows = vec![Hours::parse("sat 08:00-10:00 UTC").expect("hours")];
+    let step = |action| crate::plan::Step { action, hold: Duration::from_secs(86_400), ..plan.steps[0].clone() };
+    let steps =
+        [StepAction::Shadow(percent(50)), StepAction::Reads(percent(5)), StepAction::Reads(percent(50)), StepAction::Reads(percent(100))];
+    plan.steps = steps.into_iter().map(step).chain([crate::plan::Step { hold: Duration::ZERO, ..step(StepAction::Cutover) }]).collect();
+    let path = path(&state(Phase::Streaming, 0), &plan, &pace());
+    assert_eq!(path.ends, None, "{path:?}");
+    let begins =
+        |name: &str| path.legs.iter().find(|leg| leg.name == name).map(|leg| NOW.plus(Duration::from_millis(leg.begins_ms)).rfc3339());
+    let days = ["shadow 50%", "reads 5%", "reads 50%", "reads 100%", "cutover"].map(|name| begins(name).unwrap_or_default());
+    let saturdays = ["01-17", "01-24", "01-31", "02-07", "02-14"].map(|day| format!("1970-{day}T08:00:00.000Z"));
+    assert_eq!(days, saturdays);
+}
+
 #[test]
 fn what_stands_in_the_way_now_is_told_apart() {
     let from = State { holds: ["exam week".to_owned()].into(), ..state(Phase::Shadowing, 0) };
@@ -154,25 +185,33 @@ fn a_switch_under_way_is_walked_on() {
     assert_eq!(names(&path), [("cutover", 0), ("soak", 86_400), ("retire", 0)]);
 }
 
+/// None, or some.
+fn windows() -> impl Strategy<Value = Vec<Hours>> {
+    let texts = ["sat 08:00-10:00 UTC", "mon-thu 09:00-16:00 Europe/Berlin", "daily 22:00-02:00 UTC", "sun 02:30-02:45 Europe/Berlin"];
+    proptest::sample::subsequence(texts.to_vec(), 0..=2)
+        .prop_map(|texts| texts.into_iter().map(|text| Hours::parse(text).expect("hours")).collect())
+}
+
 proptest! {
-    /// Whatever the steps and the pace: the path ends, begins where the capability is, and its parts follow each other.
+    /// Whatever the steps, their windows and the pace: the path ends, begins where the capability is, and its parts follow each other.
     #[test]
     fn every_path_ends(
-        steps in proptest::collection::vec((0u8..4, 0u64..200_000, any::<bool>()), 0..6),
+        steps in proptest::collection::vec((0u8..4, 0u64..2_000_000, any::<bool>(), windows()), 0..6),
+        everywhere in windows(),
         phase in 0usize..6,
         times in proptest::array::uniform7(0u64..30_000),
         rate in proptest::option::of(0.0f64..1_000.0),
     ) {
-        let step = |(kind, hold, approve): &(u8, u64, bool)| {
+        let step = |(kind, hold, approve, windows): &(u8, u64, bool, Vec<Hours>)| {
             let action = match kind {
                 0 => StepAction::Shadow(percent(50)),
                 1 => StepAction::Reads(percent(5)),
                 2 => StepAction::Cutover,
                 _ => StepAction::Soak(Duration::from_secs(*hold)),
             };
-            crate::plan::Step { source: String::new(), action, hold: Duration::from_secs(*hold), approve: *approve, windows: vec![] }
+            crate::plan::Step { source: String::new(), action, hold: Duration::from_secs(*hold), approve: *approve, windows: windows.clone() }
         };
-        let plan = Capability { steps: steps.iter().map(step).collect(), ..plan() };
+        let plan = Capability { steps: steps.iter().map(step).collect(), windows: everywhere, ..plan() };
         let phase = [Phase::Draft, Phase::Backfilling, Phase::Streaming, Phase::Soaking, Phase::Reverted, Phase::Retired][phase];
         let ms = |at: usize| Duration::from_millis(times[at]);
         let pace = Pace {
