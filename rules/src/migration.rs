@@ -114,6 +114,20 @@ pub struct State {
     /// The last way back that a failing gate led to, until somebody releases it or the writes have moved.
     #[serde(default)]
     pub returned: Option<Returned>,
+    /// The last comparison between the steps that stands in the journal.
+    #[serde(default)]
+    pub compared: Option<Compared>,
+}
+
+/// What a comparison found, so that the journal need not say it again at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// When that was written.
+    pub at: Timestamp,
+    /// Rows that differed.
+    pub drift_rows: u64,
+    /// Comparisons since that have found the same.
+    pub again: u32,
 }
 
 /// A way back that nobody had to type.
@@ -149,6 +163,7 @@ impl State {
             floor: 0,
             last_pause_ms: None,
             returned: None,
+            compared: None,
         }
     }
 

@@ -141,7 +141,8 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
         facts.push(format!("lag {lag:.3} s"));
     }
     if let Some(drift) = capability.drift_rows {
-        facts.push(format!("drift {drift} rows"));
+        let at = capability.verified_at.map_or_else(String::new, |at| format!(" at {}", at.rfc3339()));
+        facts.push(format!("drift {drift} rows{at}"));
     }
     if capability.quarantined > 0 {
         facts.push(format!("{} rows in quarantine", capability.quarantined));

@@ -1,14 +1,20 @@
 //! Verifications and repairs between the steps: notes their ends, and orders the verification that keeps the parity gate
 //! fresh. Not during a switch, which has a verification of its own.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::advance::Outcome;
 use super::observation::Observation;
-use super::{Phase, State};
+use super::{Compared, Phase, State};
 use crate::Timestamp;
 use crate::plan::Capability;
 use crate::wire::{CapabilityReport, Verify, VerifyReport, VerifyScope};
+
+/// A comparison that nobody asked for and that finds what the last one found is written down once in so long: one is
+/// due every few minutes.
+const SAME_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Whether a capability in this phase is compared now and then.
 pub(super) fn is_compared(phase: Phase) -> bool {
@@ -26,8 +32,7 @@ pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Ti
     }
     if let Some(wish) = &state.verify {
         let answer = report.verified.as_ref().filter(|v| v.done && v.token == wish.token)?;
-        let state = State { verify: None, ..state.clone() };
-        return Some(Outcome::moved(state, "verified", verified_text(answer), figures(answer)));
+        return Some(verified(state, wish.scope, answer, now));
     }
     let last = report.verified.as_ref().filter(|v| v.done);
     let stale = last.is_none_or(|v| now.since(v.at) >= plan.gates.parity.max_age / 2);
@@ -35,6 +40,25 @@ pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Ti
         let state = order(state.clone(), if last.is_none() { VerifyScope::Full } else { VerifyScope::Changed });
         Outcome { state, journal: Vec::new(), refused: None }
     })
+}
+
+/// Notes what was found. Whoever asked for a comparison of every row is answered in the journal.
+fn verified(state: &State, scope: VerifyScope, answer: &VerifyReport, now: Timestamp) -> Outcome {
+    let drift_rows = answer.drift_rows();
+    let is_news = |before: &Compared| before.drift_rows != drift_rows || now.since(before.at) >= SAME_AGAIN;
+    let mut next = State { verify: None, ..state.clone() };
+    if let Some(before) = next.compared.as_mut().filter(|before| scope == VerifyScope::Changed && !is_news(before)) {
+        before.again += 1;
+        return Outcome { state: next, journal: Vec::new(), refused: None };
+    }
+    let before = next.compared.replace(Compared { at: now, drift_rows, again: 0 }).filter(|before| before.drift_rows == drift_rows);
+    let (mut detail, mut text) = (figures(answer), verified_text(answer));
+    let again = before.map_or(0, |before| before.again);
+    if again > 0 {
+        text.push_str(&format!(" (the same was found {again} times since this was last written)"));
+    }
+    detail["found_before"] = again.into();
+    Outcome::moved(next, "verified", text, detail)
 }
 
 /// Wishes a verification with a new token.

@@ -253,6 +253,38 @@ fn verifications_are_repeated_before_they_are_stale() {
     assert_eq!(done.state.verify.map(|v| v.scope), Some(VerifyScope::Full), "every row is compared again");
 }
 
+/// A comparison is made every two and a half minutes: months of the same sentence would fill the journal, and bury what happened.
+#[test]
+fn a_comparison_that_finds_the_same_again_is_written_down_once_an_hour() {
+    let mut state = state(Phase::Streaming, 0);
+    state.holds.insert("operator".into());
+    let mut seen = good(Side::Legacy, NOW);
+    let mut compare = |scope: Option<VerifyScope>, drift: u64, at: Timestamp| {
+        seen.agent.as_mut().expect("there is an agent").at = at;
+        state = match scope {
+            Some(VerifyScope::Full) => advance(&state, &plan(), &seen, &Event::Wish(Wish::Verify), at).state,
+            _ => tick(&state, &seen, at).state,
+        };
+        let wish = state.verify.expect("a comparison is due");
+        report(&mut seen).verified = Some(verified(wish.token, drift, at));
+        let done = tick(&state, &seen, at);
+        state = done.state;
+        assert_eq!(state.verify, None);
+        done.journal
+    };
+    let mut lines = Vec::new();
+    for nth in 1..=48 {
+        lines.extend(compare(None, 0, later(nth * 150)).into_iter().map(|line| (nth, line)));
+    }
+    let written: Vec<_> = lines.iter().map(|(nth, line)| (*nth, line.kind.as_str(), line.detail["found_before"].as_u64())).collect();
+    assert_eq!(written, [(1, "verified", Some(0)), (25, "verified", Some(23))], "an hour is 24 of them");
+    let said = |lines: Vec<crate::migration::advance::JournalLine>| lines.first().map(|line| line.text.clone());
+    assert!(said(compare(None, 3, later(49 * 150))).is_some_and(|text| text.starts_with("3 rows differ")), "news at once");
+    assert_eq!(said(compare(None, 3, later(50 * 150))), None);
+    assert!(said(compare(Some(VerifyScope::Full), 3, later(50 * 150 + 1))).is_some(), "somebody asked");
+    assert_eq!(said(compare(None, 0, later(51 * 150 + 1))).as_deref(), Some("both databases agree"));
+}
+
 #[test]
 fn a_capability_without_tables_needs_no_agent() {
     let plan = Capability { tables: vec![], ..plan() };
