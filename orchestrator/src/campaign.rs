@@ -113,6 +113,8 @@ async fn lead_on(seat: &Seat, client: &Arc<Client>, etcd: &Etcd, lead: Lead, man
     }
     mandate.end();
     seat.term.store(None);
+    // Whoever leads next waits for nothing that is under way here: etcd refuses what this one would still write.
+    client.resign(lead).await;
     term.stop().await;
     metrics::leads(false);
 }

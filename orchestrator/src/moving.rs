@@ -77,8 +77,14 @@ pub async fn move_state(file: &Path, etcd: &Etcd, dry_run: bool) -> Result<Moved
         return moved_before(file, &client, etcd).await;
     }
     // A move that was cut short after its file was marked may come to its end.
-    let source = SqliteStore::open_to_move(file, found == Found::HalfOfAMove).await?;
-    let done = carry(&source, &client, etcd, dry_run).await;
+    let again = found == Found::HalfOfAMove;
+    if dry_run {
+        let all = SqliteStore::look_into(file, again).await?;
+        all.chained()?;
+        return Ok(figures(&all, etcd));
+    }
+    let source = SqliteStore::open_to_move(file, again).await?;
+    let done = carry(&source, &client, etcd).await;
     source.close().await;
     done
 }
@@ -93,10 +99,8 @@ async fn moved_before(file: &Path, client: &Client, etcd: &Etcd) -> Result<Moved
     if moved_to(file).await?.as_ref() != Some(&place(etcd)) {
         return Err(occupied());
     }
-    let source = SqliteStore::open_to_move(file, true).await?;
-    let all = source.everything().await;
-    source.close().await;
-    let (all, (generation, journal)) = (all?, client.newest().await?);
+    let all = SqliteStore::look_into(file, true).await?;
+    let (generation, journal) = client.newest().await?;
     let is_older = generation < all.generation || journal < all.head.id;
     if is_older { Err(occupied()) } else { Ok(figures(&all, etcd)) }
 }
@@ -111,13 +115,10 @@ fn figures(all: &Everything, etcd: &Etcd) -> Moved {
     }
 }
 
-async fn carry(source: &SqliteStore, client: &Arc<Client>, etcd: &Etcd, dry_run: bool) -> Result<Moved, NotMoved> {
+async fn carry(source: &SqliteStore, client: &Arc<Client>, etcd: &Etcd) -> Result<Moved, NotMoved> {
     let all = source.everything().await?;
     all.chained()?;
     let moved = figures(&all, etcd);
-    if dry_run {
-        return Ok(moved);
-    }
     let asked = steady();
     let lead = match client.candidate(&Leader::nowhere(), etcd.lease).await? {
         Vote::Won(lead) => lead,

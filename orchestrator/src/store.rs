@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The file that says so.
     #[error("cannot lock {0}")]
     Lock(String, #[source] std::io::Error),
+    /// The file that says so.
+    #[error("cannot copy {0} to look into it")]
+    Copy(String, #[source] std::io::Error),
     /// A newer version wrote it.
     #[error("the state database is of format {0}, newer than this program")]
     Newer(i64),

@@ -105,6 +105,12 @@ impl Term {
         reconcile::reload(&self.shared, Author::default(), None).await
     }
 
+    /// Its end also waits for this.
+    #[cfg(test)]
+    pub(crate) fn also(&self, task: tokio::task::JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
     /// Ends the long polls and the reconciler, and closes the store.
     pub(crate) async fn stop(&self) {
         // Not `send`: before the tasks ran for the first time nobody subscribes, and it would change nothing.

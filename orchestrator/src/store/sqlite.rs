@@ -107,6 +107,25 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// Everything that a file holds on which nobody works, read from a copy: the file stays as it is, also one of an older format.
+    pub(crate) async fn look_into(file: &Path, also_moved: bool) -> Result<Everything, StoreError> {
+        let _alone = alone(file, Duration::ZERO).await?;
+        let failed = |error| StoreError::Copy(file.display().to_string(), error);
+        let aside = tempfile::tempdir().map_err(failed)?;
+        let copy = aside.path().join("copy");
+        for part in ["", "-wal"] {
+            let named = |path: &Path| [path.as_os_str(), part.as_ref()].join("".as_ref());
+            match std::fs::copy(named(file), named(&copy)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !part.is_empty() => {}
+                copied => drop(copied.map_err(failed)?),
+            }
+        }
+        let copy = SqliteStore::open_to_move(&copy, also_moved).await?;
+        let all = copy.everything().await;
+        copy.close().await;
+        all
+    }
+
     /// Everything that it holds.
     pub(crate) async fn everything(&self) -> Result<Everything, StoreError> {
         let generation = meta(&mut *self.pool.acquire().await?, "generation").await?.map_or(0, |(number, _)| number);

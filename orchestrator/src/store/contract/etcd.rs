@@ -73,6 +73,36 @@ async fn one_leads_until_it_resigns_or_its_lease_ends() {
     won(&client, &at(3)).await;
 }
 
+/// Something in the term that ends takes long. Its lease would last for much longer than this test has patience.
+#[tokio::test]
+async fn whoever_leads_next_does_not_wait_for_what_is_under_way() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let etcd = Etcd { lease: Duration::from_secs(600), ..settings(&server.url()) };
+    std::fs::write(directory.path().join("flags.toml"), "[flag.new]\ndefault = false\n").expect("it writes");
+    let state = crate::Backend::Etcd { etcd: etcd.clone(), file: directory.path().join("none.sqlite3") };
+    let config = crate::Config { rules_dir: directory.path().to_owned(), state, ..crate::Config::default() };
+    let orchestrator = crate::Orchestrator::start(config).await.expect("it starts");
+    let patience = tokio::time::Instant::now() + Duration::from_secs(120);
+    let term = loop {
+        match orchestrator.seat.term() {
+            Some(term) => break term,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+        assert!(tokio::time::Instant::now() < patience, "it leads");
+    };
+    let (release, released) = tokio::sync::oneshot::channel::<()>();
+    term.also(tokio::spawn(async { drop(released.await) }));
+    let stopping = tokio::spawn(orchestrator.stop());
+    let client = Arc::new(Client::new(&etcd));
+    while !matches!(client.candidate(&at(2), LEASE).await.expect("etcd answers"), Vote::Won(_)) {
+        assert!(tokio::time::Instant::now() < patience, "the lease was not given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!stopping.is_finished(), "it waits for what is under way");
+    release.send(()).expect("it is waited for");
+    stopping.await.expect("it ends");
+}
+
 #[tokio::test]
 async fn a_deposed_leader_writes_nothing() {
     let server = EtcdServer::start();

@@ -1,5 +1,6 @@
 //! A state that moves from its file into etcd: whole, once, and never while somebody works on it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +94,29 @@ async fn a_state_moves_once_and_whole() {
     assert!(matches!(move_state(&other, &etcd, false).await, Err(NotMoved::Occupied(_))), "that one has not");
     let elsewhere = crate::Etcd { prefix: "other/".into(), ..etcd };
     assert!(matches!(move_state(&file, &elsewhere, false).await, Err(NotMoved::Store(StoreError::Moved(_)))), "it has moved already");
+}
+
+/// Every file of a directory but locks, by name.
+fn contents(directory: &Path) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("an entry"));
+    let files = entries.filter(|entry| entry.path().extension().is_none_or(|extension| extension != "lock"));
+    files.map(|entry| (entry.file_name(), std::fs::read(entry.path()).expect("it reads"))).collect()
+}
+
+/// Also of the format before: the release that it belongs to may have to go on with it.
+#[tokio::test]
+async fn a_rehearsal_leaves_the_file_as_it_is() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    let (etcd, file) = (settings(&server.url()), directory.path().join("state.sqlite3"));
+    filled(&file).await;
+    super::tamper(&file, "ALTER TABLE journal DROP COLUMN hash; UPDATE meta SET number = 1 WHERE key = 'format'").await;
+    let before = contents(directory.path());
+    let rehearsed = move_state(&file, &etcd, true).await.expect("it could be moved");
+    assert_eq!((rehearsed.capabilities, rehearsed.journal), (2, 302));
+    assert!(contents(directory.path()) == before, "nothing is written: {:?}", contents(directory.path()).keys());
+    let working = SqliteStore::open(&file).await.expect("it opens");
+    assert!(matches!(move_state(&file, &etcd, true).await, Err(NotMoved::Store(StoreError::Taken(_)))));
+    working.close().await;
 }
 
 /// It would begin all anew, beside gateways that serve by what the file says.
