@@ -72,7 +72,7 @@ impl Hours {
         let begins = zone.to_datetime(now).date().series(Span::new().days(1)).take(15).flat_map(|date| {
             let hour = date.at((self.from / 60) as i8, (self.from % 60) as i8, 0, 0);
             let read = zone.to_ambiguous_timestamp(hour);
-            [read.clone().earlier(), read.later()]
+            [read.earlier(), read.later()]
         });
         let set = zone.following(now).map(|transition| transition.timestamp()).take_while(|at| *at <= end);
         let within = |at: &jiff::Timestamp| *at > now && self.contain_clock(zone.to_datetime(*at));
