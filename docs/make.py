@@ -18,7 +18,7 @@ FILES = (
 HEAD = """# Every key
 
 Made from the JSON Schemas in [`docs/schema`](schema) by `python3 docs/make.py`: change it there. The tests hold the schemas to the
-parser: they have the same keys, take what `ficus check` takes, and refuse what it refuses. An editor that knows JSON Schema completes and
+parser: they have the same keys, kinds and defaults, take what `ficus check` takes, and refuse what it refuses. An editor that knows JSON Schema completes and
 checks the files by them ([how](rules.md#editors)).
 
 **Bold** keys must be there.

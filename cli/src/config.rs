@@ -8,6 +8,9 @@ mod events;
 mod identity;
 mod listen;
 mod notify;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod told;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;

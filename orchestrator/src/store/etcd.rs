@@ -64,7 +64,11 @@ pub struct Etcd {
 impl fmt::Debug for Etcd {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Etcd").field("endpoints", &self.endpoints).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Etcd")
+            .field("endpoints", &self.endpoints)
+            .field("prefix", &self.prefix)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@ mod broken;
 mod comparing;
 mod csrf;
 mod deciding;
+mod defaults;
 mod examples;
 mod fuzz;
 #[path = "../support/mutator.rs"]

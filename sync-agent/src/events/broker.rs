@@ -27,7 +27,7 @@ pub struct Bus {
 /// An address may hold a password: it is not printed.
 impl std::fmt::Debug for Bus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bus").field("name", &self.name).field("keep", &self.keep).finish_non_exhaustive()
+        f.debug_struct("Bus").field("name", &self.name.as_deref().unwrap_or(NAME)).field("keep", &self.keep).finish_non_exhaustive()
     }
 }
 

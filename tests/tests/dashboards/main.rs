@@ -4,6 +4,7 @@
 mod alerts;
 mod deploy;
 mod documentation;
+mod examples;
 mod grafana;
 mod kinds;
 mod manifests;

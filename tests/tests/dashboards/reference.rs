@@ -1,5 +1,4 @@
-//! The reference of the rule language: its examples pass `ficus check`, what it shows of errors is what is printed, and it
-//! knows every key. And what rule files are made of, for others who try them.
+//! The reference of the rule language knows every key of the parser. And what rule files are made of, for others who try them.
 
 use std::path::Path;
 use std::process::Command;
@@ -120,39 +119,6 @@ fn reference() -> Result<String> {
 }
 
 #[test]
-fn every_example_of_the_rule_language_is_as_the_reference_says() -> Result<()> {
-    let blocks = blocks(&reference()?);
-    let (mut good, mut bad) = (0, 0);
-    for (at, example) in blocks.iter().enumerate().filter(|(_, block)| block.kind == "toml") {
-        let directory = tempfile::tempdir()?;
-        write(directory.path(), "ficus.toml", CONFIGURATION)?;
-        match example.text.contains("[flag.") {
-            true => write(directory.path(), "rules/flags.toml", &example.text)?,
-            false => write(directory.path(), "rules/flags.toml", FLAGS)?,
-        }
-        if !example.text.contains("[flag.") {
-            write(directory.path(), "rules/users.toml", &completed(&example.text))?;
-        }
-        let (code, printed) = check(directory.path())?;
-        match blocks.get(at + 1).filter(|next| next.kind == "text") {
-            None => {
-                ensure!(code == 0, "this example is wrong:\n{}\n{printed}", example.text);
-                good += 1;
-            }
-            Some(told) => {
-                ensure!(code == 64, "this example is said to be wrong, and is not:\n{}", example.text);
-                for line in told.text.lines() {
-                    ensure!(printed.contains(line), "`{line}` is not what is printed of\n{}\n{printed}", example.text);
-                }
-                bad += 1;
-            }
-        }
-    }
-    ensure!(good >= 10 && bad >= 3, "only {good} right and {bad} wrong examples: the test reads the page wrongly");
-    Ok(())
-}
-
-#[test]
 fn the_reference_of_the_rule_language_knows_every_key() -> Result<()> {
     let reference = reference()?;
     for (place, text) in PLACES {
@@ -188,29 +154,36 @@ pub(crate) fn complaints(text: &str) -> Result<String> {
     Ok(check(directory.path())?.1)
 }
 
-/// An example with everything around it that a file needs.
-fn completed(example: &str) -> String {
-    let sections = |text: &str| -> Vec<(String, String)> {
-        let mut sections: Vec<(String, String)> = Vec::new();
-        for line in text.lines() {
-            let header =
-                line.trim_start().strip_prefix('[').map(|rest| rest.trim_start_matches('[').split(']').next().unwrap_or("").to_owned());
-            match header.filter(|header| header != "table.columns") {
-                Some(header) => sections.push((header, format!("{line}\n"))),
-                None => match sections.last_mut() {
-                    Some((_, text)) => text.extend([line, "\n"]),
-                    None => sections.push((String::new(), format!("{line}\n"))),
-                },
-            }
-        }
-        sections
-    };
+/// A rule example with everything around it that a file needs.
+pub(crate) fn completed(example: &str) -> String {
+    within(example, AROUND)
+}
+
+/// An example with those sections of a whole file that it does not have itself.
+pub(crate) fn within(example: &str, whole: &str) -> String {
     let own = sections(example);
     let has = |header: &str| own.iter().any(|(own, _)| own == header);
     // A test speaks of the routes that it was written for.
     let kept = |(header, _): &(String, String)| !(has(header) || header == "test" && has("route"));
-    let around: String = sections(AROUND).into_iter().filter(kept).map(|(_, text)| text).collect();
+    let around: String = sections(whole).into_iter().filter(kept).map(|(_, text)| text).collect();
     format!("{around}\n{example}")
+}
+
+/// A text's sections: their headers without brackets, and all their lines.
+pub(crate) fn sections(text: &str) -> Vec<(String, String)> {
+    let mut sections: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let header =
+            line.trim_start().strip_prefix('[').map(|rest| rest.trim_start_matches('[').split(']').next().unwrap_or("").to_owned());
+        match header.filter(|header| header != "table.columns") {
+            Some(header) => sections.push((header, format!("{line}\n"))),
+            None => match sections.last_mut() {
+                Some((_, text)) => text.extend([line, "\n"]),
+                None => sections.push((String::new(), format!("{line}\n"))),
+            },
+        }
+    }
+    sections
 }
 
 pub(crate) fn check(directory: &Path) -> Result<(i32, String)> {

@@ -299,7 +299,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// A line for each file that a schema refuses.
-fn refused(name: &str, files: &[impl AsRef<Path>]) -> Result<Vec<String>> {
+pub(crate) fn refused(name: &str, files: &[impl AsRef<Path>]) -> Result<Vec<String>> {
     let mut command = Command::new(school::python()?);
     command.arg("-B").arg(docs().join("schema/validate.py")).arg(file(name)).args(files.iter().map(AsRef::as_ref));
     let output = command.output()?;
