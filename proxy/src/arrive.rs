@@ -15,6 +15,7 @@ use crate::carry::Carrier;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Multiplexed, PREFACE, Place, Places};
 use crate::secure;
+use crate::tunnel::Tunnel;
 
 /// What the connections of one listener get.
 #[derive(Clone)]
@@ -47,12 +48,19 @@ impl Door {
 
     async fn serve(self, socket: Socket, mut place: Place, announces: bool, shutdown: watch::Receiver<bool>) {
         let within = self.gateway.limits.head_within;
-        match tokio::time::timeout(within, self.shake(socket, announces, &mut place)).await.ok().flatten() {
+        // In a box, which most connections do not need for long.
+        let shaken = Box::pin(self.shake(socket, announces, &mut place));
+        match tokio::time::timeout(within, shaken).await.ok().flatten() {
             Some((stream, Speaks::One)) => {
-                let guard = Guard::new(stream, self.gateway.limits.clone());
+                let tunnel = Arc::new(Tunnel::default());
+                let guard = Guard::new(stream, self.gateway.limits.clone(), tunnel.clone());
                 self.proxy.process_new(Box::new(guard), &shutdown).await;
+                if let Some(open) = tunnel.take() {
+                    tokio::spawn(open.carry(self.gateway, (place, self.under_way)));
+                    return;
+                }
             }
-            Some((stream, Speaks::Two)) => self.multiplex(stream, shutdown).await,
+            Some((stream, Speaks::Two)) => Box::pin(self.multiplex(stream, shutdown)).await,
             None => {}
         }
         drop((place, self.under_way));

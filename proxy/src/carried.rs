@@ -27,6 +27,7 @@ use crate::plugins::Met;
 use crate::shadow::{Capture, Rehearsal};
 use crate::spans::{self, Span, Trace};
 use crate::traffic::CapabilityCounters;
+use crate::tunnel::Tunnel;
 use crate::upstream::{Clock, Lease, Place};
 
 /// What nothing was decided by yet.
@@ -74,6 +75,8 @@ pub(crate) struct Carried {
     pub(crate) streams: bool,
     /// It asks for a tunnel.
     pub(crate) upgrades: bool,
+    /// What becomes of its connections if it is one.
+    pub(crate) tunnel: Option<Arc<Tunnel>>,
     /// A write that is counted as in flight.
     pub(crate) inflight: Option<InFlight>,
     /// Its place among the released.
@@ -182,6 +185,7 @@ impl Carried {
             fell_back: false,
             streams: false,
             upgrades: false,
+            tunnel: None,
             inflight: None,
             held: None,
             peeked: None,

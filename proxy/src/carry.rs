@@ -24,6 +24,7 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
+use crate::observe::Sizes;
 use crate::upstream::{Place, STREAM_SILENCE};
 use crate::{cache, csrf, fallback, forward, harden, observe, plugins, public, secure, validity, wrote};
 
@@ -66,6 +67,7 @@ impl Carrier {
             session.set_read_timeout(Some(STREAM_SILENCE));
             // What the client sends after it is a tunnel's or nobody's, but not another request.
             session.set_keepalive(None);
+            carried.tunnel = Guard::of(session).and_then(Guard::tunnel).cloned();
         }
         harden::agree(&gateway.current.load(), &carried.asked, session.req_header().uri.path())?;
         carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));
@@ -297,6 +299,9 @@ impl ProxyHttp for Carrier {
         if carried.keeping.as_mut().is_some_and(|keeping| !keeping.begin(head)) {
             carried.keeping = None;
         }
+        if let Some(tunnel) = carried.tunnel.as_ref().filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
+            tunnel.open();
+        }
         Ok(())
     }
 
@@ -436,7 +441,15 @@ impl ProxyHttp for Carrier {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Self::CTX) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
-        observe::finish(&self.0, session, carried, client_left);
+        if let Some(tunnel) = carried.tunnel.take() {
+            if e.is_none() && tunnel.is_open() {
+                // It goes on without pingora, and is over when its tunnel is.
+                tunnel.leave_carried(std::mem::replace(carried, self.new_ctx()), Sizes::of(session));
+                return;
+            }
+            tunnel.close();
+        }
+        observe::finish(&self.0, Sizes::of(session), carried, client_left);
         if carried.began.is_some() {
             self.touch(carried);
         }

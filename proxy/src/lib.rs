@@ -60,6 +60,7 @@ mod tls;
 mod token;
 mod traffic;
 mod transport;
+mod tunnel;
 mod upstream;
 mod validity;
 mod wrote;

@@ -15,8 +15,24 @@ use crate::gateway::Inner;
 use crate::metrics::{By, Requests, metrics};
 use crate::spans::{self, Kind, Span};
 
+/// How large the bodies of a request were, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// From the client.
+    pub(crate) received: u64,
+    /// To the client.
+    pub(crate) sent: u64,
+}
+
+impl Sizes {
+    /// What went through a session.
+    pub(crate) fn of(session: &Session) -> Sizes {
+        Sizes { received: session.body_bytes_read() as u64, sent: session.body_bytes_sent() as u64 }
+    }
+}
+
 /// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side.
-pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, client_left: bool) {
+pub(crate) fn finish(gateway: &Inner, sizes: Sizes, carried: &mut Carried, client_left: bool) {
     let status = carried.status.unwrap_or(StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST));
     if !client_left || carried.answered.is_some() {
         carried.end_attempt(status.is_server_error());
@@ -25,11 +41,11 @@ pub(crate) fn finish(gateway: &Inner, session: &Session, carried: &mut Carried, 
     count(gateway, carried, status, took);
     if let Some(lines) = &gateway.lines {
         let at = Timestamp::from(SystemTime::now()).0.saturating_sub(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        lines.put(&line(gateway, session, carried, Timestamp(at), status, client_left));
+        lines.put(&line(gateway, sizes, carried, Timestamp(at), status, client_left));
     }
     if let Some(spans) = gateway.spans.as_ref().filter(|_| carried.trace.sampled) {
         end_try(carried, status.is_server_error());
-        let of_gateway = span(session, carried, took, status);
+        let of_gateway = span(sizes, carried, took, status);
         let mut all = std::mem::take(&mut carried.spans);
         all.push(of_gateway);
         spans.put(all);
@@ -52,7 +68,7 @@ fn count(gateway: &Inner, carried: &Carried, status: StatusCode, took: Duration)
 /// The line of the access log.
 fn line<'a>(
     gateway: &'a Inner,
-    session: &Session,
+    sizes: Sizes,
     carried: &'a Carried,
     at: Timestamp,
     status: StatusCode,
@@ -93,13 +109,13 @@ fn line<'a>(
         connect_ms: carried.timings.connect.map(millis),
         first_byte_ms: carried.timings.first_byte.map(millis),
         hold_ms: carried.timings.hold.map(millis),
-        received_bytes: session.body_bytes_read() as u64,
-        sent_bytes: session.body_bytes_sent() as u64,
+        received_bytes: sizes.received,
+        sent_bytes: sizes.sent,
     }
 }
 
 /// The span of the gateway for a request.
-fn span(session: &Session, carried: &Carried, took: Duration, status: StatusCode) -> Span {
+fn span(sizes: Sizes, carried: &Carried, took: Duration, status: StatusCode) -> Span {
     let (asked, decision) = (&carried.asked, carried.decision.as_ref());
     let route = decision.and_then(|decision| decision.route.as_deref());
     let pattern = carried.route().map(|route| route.path.as_str());
@@ -108,7 +124,7 @@ fn span(session: &Session, carried: &Carried, took: Duration, status: StatusCode
         ("url.path", (&*asked.path).into()),
         ("server.address", (&*asked.host).into()),
         ("http.response.status_code", spans::Value::Number(i64::from(status.as_u16()))),
-        ("http.response.body.size", spans::Value::Number(i64::try_from(session.body_bytes_sent()).unwrap_or(i64::MAX))),
+        ("http.response.body.size", spans::Value::Number(i64::try_from(sizes.sent).unwrap_or(i64::MAX))),
         ("ficus.request_id", (&*carried.request_id).into()),
         ("ficus.side", by(carried).as_str().into()),
         ("ficus.because", because(carried).into()),

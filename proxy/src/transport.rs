@@ -4,15 +4,19 @@
 mod ask;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use rustls::RootCertStore;
 use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub(crate) use ask::Asker;
 
@@ -46,7 +50,26 @@ struct Material {
     authorities: Option<Arc<CaType>>,
     certificate: Option<Arc<CertKey>>,
     /// The same for requests of our own.
-    own: Arc<rustls::ClientConfig>,
+    own: Arc<ClientConfig>,
+    /// The same for tunnels, which go by HTTP/1.1.
+    tunnels: Arc<ClientConfig>,
+}
+
+/// TLS with the server at the end of a tunnel.
+#[derive(Debug, Clone)]
+pub(crate) struct Cipher {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Cipher {
+    /// Makes a connection secret.
+    ///
+    /// # Errors
+    /// It is somebody else, or breaks off.
+    pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: S) -> io::Result<TlsStream<S>> {
+        TlsConnector::from(self.config.clone()).connect(self.name.clone(), socket).await
+    }
 }
 
 impl Transports {
@@ -79,10 +102,21 @@ impl Transports {
         self.ways.get(upstream).is_some_and(|way| way.settings.http2)
     }
 
-    /// Has a connection made in the way of an upstream. `upgrades`: for a tunnel, which goes by HTTP/1.1.
-    pub(crate) fn prepare(&self, upstream: &str, authority: &str, upgrades: bool, peer: &mut HttpPeer) {
+    /// The TLS of a tunnel to an instance of an upstream; `None`: it is spoken to in the clear.
+    ///
+    /// # Errors
+    /// No certificate can be for such a name.
+    pub(crate) fn cipher(&self, upstream: &str, authority: &str) -> Result<Option<Cipher>, InvalidDnsNameError> {
+        let way = self.ways.get(upstream);
+        let Some((material, tls)) = way.and_then(|way| way.tls.as_ref().zip(way.settings.tls.as_ref())) else { return Ok(None) };
+        let name = ServerName::try_from(tls.name_for(authority).to_owned())?;
+        Ok(Some(Cipher { config: material.current().tunnels.clone(), name }))
+    }
+
+    /// Has a connection made in the way of an upstream.
+    pub(crate) fn prepare(&self, upstream: &str, authority: &str, peer: &mut HttpPeer) {
         let Some(way) = self.ways.get(upstream) else { return };
-        if way.settings.http2 && !upgrades {
+        if way.settings.http2 {
             peer.options.set_http_version(2, 2);
             peer.options.max_h2_streams = STREAMS;
         }
@@ -136,17 +170,22 @@ impl UpstreamTls {
         }
         let wrapped = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
         let provider = Arc::new(ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
         let mut config = match &own {
             Some(own) => builder.with_client_cert_resolver(own.shown()),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tunnels = Arc::new(config.clone());
+        if http2 {
+            config.alpn_protocols = vec![b"h2".to_vec()];
+        }
         Ok(Material {
             authorities: self.authorities.as_ref().map(|_| authorities.iter().map(wrapped).collect()),
             certificate: own.map(|own| Arc::new(CertKey::new(own.chain(), own.secret))),
             own: Arc::new(config),
+            tunnels,
         })
     }
 }

@@ -103,7 +103,15 @@ impl Upstreams {
         carried.lease = Some(lease);
         let multiplexes = transports.multiplexes(&name);
         let mut peer = self.connection(&address, carried, patience, connect, multiplexes).ok_or_else(|| unknown(&name))?;
-        transports.prepare(&name, &authority, carried.upgrades, &mut peer);
+        if carried.upgrades {
+            // Its connection is made here, TLS included, so that it can be taken from pingora.
+            let cipher = transports.cipher(&name, &authority).map_err(|_| unknown(&name))?;
+            let (apart, clock) = (carried.tunnel.clone(), carried.clock.clone());
+            apart.iter().for_each(|tunnel| tunnel.ask());
+            peer.options.custom_l4 = Some(Arc::new(line::Connect { tunnel: true, apart, clock, cipher }));
+        } else {
+            transports.prepare(&name, &authority, &mut peer);
+        }
         Ok(Box::new(peer))
     }
 
@@ -129,7 +137,8 @@ impl Upstreams {
         carried.clock = silence.is_none().then(|| Arc::new(Clock::new(patience)));
         let own = carried.upgrades || carried.clock.is_some();
         if own {
-            peer.options.custom_l4 = Some(Arc::new(line::Connect { tunnel: carried.upgrades, clock: carried.clock.clone() }));
+            let clock = carried.clock.clone();
+            peer.options.custom_l4 = Some(Arc::new(line::Connect { tunnel: false, apart: None, clock, cipher: None }));
         }
         // By HTTP/2, one connection carries many, and says when it ends which of them it did not take.
         if own || (carried.decided(|decision| decision.write) && !multiplexes) {

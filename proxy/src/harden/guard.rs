@@ -22,6 +22,7 @@ use super::pass_on::pass_on;
 use super::stall::Stall;
 use super::wire::Wire;
 use crate::config::Limits;
+use crate::tunnel::Tunnel;
 
 /// Stands in for a head that is not handed on.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: invalid\r\nConnection: close\r\n\r\n";
@@ -46,10 +47,12 @@ pub(crate) struct Guard {
     stands_in: bool,
     clock: Clock,
     stall: Stall,
+    /// Where it goes when pingora lets go of it, if it has become a tunnel.
+    tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Guard {
-    pub(crate) fn new(inner: Stream, limits: Arc<Limits>) -> Guard {
+    pub(crate) fn new(inner: Stream, limits: Arc<Limits>, tunnel: Arc<Tunnel>) -> Guard {
         let (wire, clock) = (Wire::new(), Clock::new());
         Guard {
             inner: Some(inner),
@@ -61,6 +64,7 @@ impl Guard {
             stands_in: false,
             clock,
             stall: Stall::default(),
+            tunnel: Some(tunnel),
         }
     }
 
@@ -72,6 +76,16 @@ impl Guard {
     /// What was wrong with the request that is carried now, or with its body so far.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault
+    }
+
+    /// What becomes of the connection if it is a tunnel.
+    pub(crate) fn tunnel(&self) -> Option<&Arc<Tunnel>> {
+        self.tunnel.as_ref()
+    }
+
+    /// Pingora's end is not its end.
+    fn goes_on(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| tunnel.is_open())
     }
 
     /// Whether the request that is carried now asked for a WebSocket. Its connection is not used again.
@@ -266,13 +280,26 @@ impl AsyncWrite for Guard {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.goes_on() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(self.get_mut().inner_mut()).poll_shutdown(cx)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (Some(inner), Some(_)) = (self.inner.take(), self.fault) else { return };
+        let Some(inner) = self.inner.take() else { return };
+        if let Some(tunnel) = self.tunnel.take().filter(|tunnel| tunnel.is_open()) {
+            let (wire, clock) = (std::mem::replace(&mut self.wire, Wire::new()), Clock::new());
+            let (kept, stall, limits) = (std::mem::take(&mut self.kept), Stall::default(), self.limits.clone());
+            let (cleared, fault, stands_in) = (self.cleared, self.fault, self.stands_in);
+            tunnel.leave_client(Guard { inner: Some(inner), limits, wire, kept, cleared, fault, stands_in, clock, stall, tunnel: None });
+            return;
+        }
+        if self.fault.is_none() {
+            return;
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(linger(inner));
         }

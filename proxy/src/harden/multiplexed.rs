@@ -55,6 +55,11 @@ impl Multiplexed {
         &mut self.inner
     }
 
+    /// It ends with pingora's part.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
     fn hear(&mut self, bytes: &[u8]) {
         let (now, limits, conduct, fault) = (Instant::now(), &self.limits, &mut self.conduct, &mut self.fault);
         let waits_for_preface = !self.heard.has_begun();

@@ -1,12 +1,15 @@
 //! What a guard passes on of the connection that it guards, besides bytes.
 
-/// Implements pingora's traits for a guard with `inner()` and `inner_mut()`. The second argument tells the protocol that was
+/// Implements pingora's traits for a guard with `inner()`, `inner_mut()` and `goes_on()`. The second argument tells the protocol that was
 /// agreed on.
 macro_rules! pass_on {
     ($guard:ty, $alpn:expr) => {
         #[async_trait::async_trait]
         impl pingora::protocols::Shutdown for $guard {
             async fn shutdown(&mut self) {
+                if self.goes_on() {
+                    return;
+                }
                 pingora::protocols::Shutdown::shutdown(&mut **self.inner_mut()).await;
             }
         }

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::pki::Authority;
 use super::support::{Origin, World, eventually, full, now, ramping};
+use super::upgrade::{echo, open};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -68,7 +69,7 @@ async fn the_access_log_says_what_became_of_each_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_write_and_a_tunnel_are_told_as_such() {
+async fn a_held_write_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
     let world = World::with(logging(&path, QueryTold::Nothing)).await;
@@ -82,6 +83,24 @@ async fn a_held_write_and_a_tunnel_are_told_as_such() {
     let line = lines(&path, 1).await.remove(0);
     assert!(line.hold_ms.is_some_and(|held| held >= 25.0) && line.total_ms >= line.hold_ms.unwrap(), "{line:?}");
     assert_eq!(&*line.query, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_is_told_of_when_it_is_over_with_all_that_went_through_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let world = World::with(logging(&path, QueryTold::Nothing)).await;
+    world.serve(ramping(0));
+    let mut socket = open(&world, "/live/ws").await;
+    for text in [&b"hello"[..], b"again!", &[b'x'; 100_000]] {
+        echo(&mut socket, text).await;
+    }
+    world.get("/page").await;
+    assert_eq!(lines(&path, 1).await[0].path, "/page");
+    drop(socket);
+    let line = lines(&path, 2).await.remove(1);
+    assert_eq!((&*line.path, line.status, line.upgrade, &*line.side, line.client_left), ("/live/ws", 101, true, "legacy", false));
+    assert_eq!((line.received_bytes, line.sent_bytes, line.upstream.as_deref()), (100_011, 100_011, Some("monolith")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,214 @@
+//! A tunnel that is open: bytes between a client and an upstream, until one of them ends it, or neither says anything for too
+//! long. Pingora asks for it, and passes on the 101; then it would keep all that a request needs, some fifty KiB, for a
+//! WebSocket that is mostly idle. So its part ends there: to it, the upstream looks as if it had closed. Both connections come
+//! together in a [`Tunnel`] when it lets go of them, and a small task carries on, without a buffer while nothing moves. Neither
+//! direction waits for the other, as they do in pingora: whoever sends and does not read meanwhile must not stop both.
+
+use std::fmt::{self, Debug, Formatter};
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::Instant;
+
+use crate::carried::Carried;
+use crate::gateway::Inner;
+use crate::harden::Guard;
+use crate::observe::{self, Sizes};
+use crate::upstream::STREAM_SILENCE;
+
+/// What is read at once. It is on the stack while it moves.
+const PIECE: usize = 16 << 10;
+/// How long an end may take to be said.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// A connection.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug> Wire for T {}
+
+/// Where the ends of a tunnel come together.
+#[derive(Default)]
+pub(crate) struct Tunnel(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    stage: Stage,
+    /// Whoever waits for the upstream to say something.
+    waits: Option<Waker>,
+    client: Option<Box<Guard>>,
+    server: Option<Box<dyn Wire>>,
+    carried: Option<(Box<Carried>, Sizes)>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// There is none.
+    #[default]
+    None,
+    /// The upstream is asked for one.
+    Asked,
+    /// The upstream has agreed.
+    Open,
+}
+
+impl Tunnel {
+    /// An upstream is asked for one.
+    pub(crate) fn ask(&self) {
+        *self.state() = State { stage: Stage::Asked, ..State::default() };
+    }
+
+    /// The upstream has agreed.
+    pub(crate) fn open(&self) {
+        let mut state = self.state();
+        if state.stage == Stage::Asked {
+            state.stage = Stage::Open;
+            state.waits.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether pingora's part is over, or will be when it has noticed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().stage == Stage::Open
+    }
+
+    /// The same, and wakes whoever asks when it becomes so.
+    pub(crate) fn opens(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.state();
+        state.waits = Some(cx.waker().clone());
+        state.stage == Stage::Open
+    }
+
+    /// Nothing comes of it.
+    pub(crate) fn close(&self) {
+        *self.state() = State::default();
+    }
+
+    /// Pingora has let go of the client.
+    pub(crate) fn leave_client(&self, client: Guard) {
+        self.state().client = Some(Box::new(client));
+    }
+
+    /// Pingora has let go of the upstream.
+    pub(crate) fn leave_server(&self, server: Box<dyn Wire>) {
+        self.state().server = Some(server);
+    }
+
+    /// Pingora is done with the request; it moved so many bytes itself.
+    pub(crate) fn leave_carried(&self, carried: Box<Carried>, sizes: Sizes) {
+        self.state().carried = Some((carried, sizes));
+    }
+
+    /// The tunnel, once all of it is there.
+    pub(crate) fn take(&self) -> Option<Open> {
+        let State { stage: Stage::Open, client, server, carried, .. } = std::mem::take(&mut *self.state()) else { return None };
+        let (carried, sizes) = carried?;
+        Some(Open { client: client?, server: server?, carried, sizes })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debug for Tunnel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Tunnel({:?})", self.state().stage)
+    }
+}
+
+/// A tunnel without pingora.
+pub(crate) struct Open {
+    client: Box<Guard>,
+    server: Box<dyn Wire>,
+    carried: Box<Carried>,
+    sizes: Sizes,
+}
+
+impl Open {
+    /// Carries it to its end. `held` is let go of then.
+    pub(crate) async fn carry(mut self, gateway: Arc<Inner>, held: impl Send) {
+        let (mut up, mut down) = (Flow::default(), Flow::default());
+        let (mut moved, mut silence) = (Instant::now(), pin!(tokio::time::sleep(STREAM_SILENCE)));
+        poll_fn(|cx| {
+            let before = up.bytes + down.bytes;
+            let gone = up.pour(cx, &mut *self.client, &mut *self.server).is_ready();
+            let ended = down.pour(cx, &mut *self.server, &mut *self.client).is_ready() || gone;
+            if up.bytes + down.bytes > before {
+                moved = Instant::now();
+            }
+            while !ended && silence.as_mut().poll(cx).is_ready() {
+                let due = moved + STREAM_SILENCE;
+                if Instant::now() >= due {
+                    return Poll::Ready(());
+                }
+                silence.as_mut().reset(due);
+            }
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let both = async { tokio::join!(self.client.shutdown(), self.server.shutdown()) };
+        let _ = tokio::time::timeout(ENDING, both).await;
+        let sizes = Sizes { received: self.sizes.received + up.bytes, sent: self.sizes.sent + down.bytes };
+        observe::finish(&gateway, sizes, &mut self.carried, false);
+        drop((self, held));
+    }
+}
+
+/// One direction of a tunnel.
+#[derive(Debug, Default)]
+struct Flow {
+    /// What was read and could not be written at once.
+    left: Bytes,
+    /// Something was written that may not be on its way yet.
+    dirty: bool,
+    /// Its source has ended.
+    ended: bool,
+    /// Read so far.
+    bytes: u64,
+}
+
+impl Flow {
+    /// Moves what there is. Ready: its source has ended and all was passed on, or one of them broke.
+    fn pour(&mut self, cx: &mut Context<'_>, from: &mut (impl Wire + ?Sized), to: &mut (impl Wire + ?Sized)) -> Poll<io::Result<()>> {
+        let (mut from, mut to) = (Pin::new(from), Pin::new(to));
+        loop {
+            while !self.left.is_empty() {
+                let count = ready!(to.as_mut().poll_write(cx, &self.left))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.left.advance(count);
+                self.dirty = true;
+            }
+            self.left = Bytes::new();
+            if self.dirty {
+                ready!(to.as_mut().poll_flush(cx))?;
+                self.dirty = false;
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let mut piece = [MaybeUninit::uninit(); PIECE];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(from.as_mut().poll_read(cx, &mut piece))?;
+            let piece = piece.filled();
+            self.bytes += piece.len() as u64;
+            self.ended = piece.is_empty();
+            // Mostly it goes at once, and nothing is kept.
+            let written = match to.as_mut().poll_write(cx, piece) {
+                _ if piece.is_empty() => 0,
+                Poll::Ready(count) => count?,
+                Poll::Pending => 0,
+            };
+            self.dirty |= written > 0;
+            self.left = Bytes::copy_from_slice(&piece[written..]);
+        }
+    }
+}
