@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use axum::Router;
@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use ficus_orchestrator::{Backend, Listener, Orchestrator, Tls};
 use ficus_proxy::{Gateway, Sockets};
+use ficus_rules::Timestamp;
 use ficus_rules::lease::BELIEVED;
 use ficus_rules::spec::Known;
 use ficus_sync_agent::Agent;
@@ -377,6 +378,6 @@ pub(crate) fn known(config: &Config) -> Known {
         counts_together: Some(config.gateway.redis.is_some()),
         buses: Some(config.buses.keys().cloned().collect()),
         answered: config.gateway.public.paths(),
-        ..Known::default()
+        today: Some(Timestamp::from(SystemTime::now())),
     }
 }

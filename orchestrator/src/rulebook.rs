@@ -61,7 +61,9 @@ pub(crate) fn check(
     states: &BTreeMap<String, Stored>,
     serving: &RuleSet,
 ) -> Result<Checked, Vec<Complaint>> {
-    let checked = spec::load(files, known)?;
+    // Asked anew: the process may be older than the day.
+    let known = Known { today: Some(crate::fleet::now()), ..known.clone() };
+    let checked = spec::load(files, &known)?;
     let complaints = keep::complaints(states.values().map(|stored| &stored.state), serving, &checked.rules);
     if complaints.is_empty() { Ok(checked) } else { Err(complaints) }
 }

@@ -51,6 +51,29 @@ async fn a_bad_file_leaves_the_last_good_ones() {
     assert_eq!(world.orchestrator().reload().await, Ok(Some(good.rules.generation)), "nothing new");
 }
 
+/// Every orchestrator of this process shows its own number, again and again: this one's is the only one that is not none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flag_past_its_last_day_is_warned_of_and_counted() {
+    let world = World::start(|_| {}).await;
+    let flags = "[flag.old]\nexpires = \"2020-01-01\"\n[flag.older]\nexpires = \"2019-01-01\"\n[flag.kept]\nexpires = \"2999-01-01\"\n";
+    std::fs::write(world.config.rules_dir.join("flags.toml"), flags).expect("it writes");
+    let warned = |status: &ficus_rules::api::Status| {
+        let warnings = status.rules.warnings.iter().filter(|c| c.file == "flags.toml").map(|c| (c.line, &*c.message));
+        warnings.collect::<Vec<_>>() == [(2, "the last day of `old` has come"), (4, "the last day of `older` has come")]
+    };
+    until(&world, "two warnings", warned).await;
+    let shown = || {
+        let families = prometheus::gather();
+        let family = families.iter().find(|family| family.name() == "ficus_flags_expired").expect("it is there");
+        family.get_metric()[0].get_gauge().get_value()
+    };
+    let begun = Instant::now();
+    while shown() != 2.0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "they are never counted: {}", shown());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swapped_link_is_noticed_as_kubernetes_does_it() {

@@ -442,6 +442,28 @@ fn every_error_of_every_file_comes_at_once_and_in_order() {
 }
 
 #[test]
+fn a_flag_is_warned_of_from_its_last_day_on() {
+    let files = [("flags.toml", "[flag.old]\nexpires = \"2026-06-30\"\n[flag.kept]\n"), ("users.toml", FINE)];
+    let files = files.map(|(name, text)| RuleFile { name: name.to_owned(), text: text.to_owned() });
+    let warned = |today: Option<&str>| {
+        let midnight = |day: &str| {
+            let day: jiff::civil::Date = day.parse().expect("a day");
+            day.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp().as_millisecond()
+        };
+        let today = today.map(|day| ficus_rules::Timestamp(u64::try_from(midnight(day)).expect("after 1970")));
+        load(&files, &Known { today, ..Known::default() }).expect("it may be served").warnings
+    };
+    assert_eq!(warned(Some("2026-06-29")), []);
+    assert_eq!(warned(None), [], "nobody says what day it is");
+    let warnings = warned(Some("2026-06-30"));
+    let shown: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&shown[..], [one] if one.starts_with("flags.toml:2:") && one.contains("warning: the last day of `old` has come")),
+        "{shown:?}"
+    );
+}
+
+#[test]
 fn a_complaint_reads_like_a_compilers() {
     let text = FINE.replace("[[test]]", "[[test]]\nusr = 1");
     let complaints = check(&[("users.toml", &text)]).expect_err("a misspelt key");
