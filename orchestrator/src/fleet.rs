@@ -216,12 +216,14 @@ impl Fleet {
         fresh.collect()
     }
 
-    /// Changes that agents have applied, for gateways that keep answers.
+    /// A number for each capability that is another one whenever its agent has applied changes: for gateways that keep answers.
     pub(crate) fn changes(&self, view: &View) -> BTreeMap<String, u64> {
         let inner = self.inner();
         let counted = view.capabilities().filter_map(|(plan, stored)| {
-            let (_, _, report) = inner.roster.of(&plan.name)?;
-            Some((plan.name.clone(), report.stream_from(stored.state.owner).rows))
+            let (_, agent, report) = inner.roster.of(&plan.name)?;
+            // An agent that was started anew counts anew, and may come to the number that its predecessor had.
+            let before = agent.incarnation.wrapping_shl(32);
+            Some((plan.name.clone(), before.wrapping_add(report.stream_from(stored.state.owner).rows)))
         });
         counted.collect()
     }

@@ -87,6 +87,9 @@ pub(crate) struct Gateway {
 pub(crate) struct Agent {
     pub(crate) refuses: Mutex<Vec<&'static str>>,
     pub(crate) drift: AtomicU64,
+    /// Rows that it has applied since it was started, and when that was.
+    pub(crate) rows: AtomicU64,
+    pub(crate) started: AtomicU64,
     state: Mutex<CapabilityReport>,
 }
 
@@ -326,7 +329,7 @@ async fn report_as_agent(agent: Arc<Agent>, http: Http) {
         }
         serial += 1;
         let report = AgentReport {
-            incarnation: 1,
+            incarnation: 1 + agent.started.load(Ordering::SeqCst),
             serial,
             agent: "agent-1".into(),
             generation: orders.generation,
@@ -344,7 +347,8 @@ impl Agent {
         let refuses = |what: &str| self.refuses.lock().expect("not poisoned").contains(&what);
         let now = Timestamp::from(std::time::SystemTime::now());
         let mut state = self.state.lock().expect("not poisoned");
-        let live = StreamReport { live: orders.sync == SyncOrder::Run, through: now, ..StreamReport::default() };
+        let rows = self.rows.load(Ordering::SeqCst);
+        let live = StreamReport { live: orders.sync == SyncOrder::Run, through: now, rows, ..StreamReport::default() };
         state.epoch = orders.epoch;
         state.backfill = Backfill { done: 40, total: 40, complete: true, ..Backfill::default() };
         (state.forward, state.reverse) = (live.clone(), live);

@@ -45,6 +45,31 @@ async fn there_and_back_and_there_again() {
     assert_eq!((last.valid_for_ms, last.freshness["users"].epoch), (1_000, 3));
 }
 
+/// Gateways that keep answers forget them when the number is another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_applies_is_another_number_for_gateways_also_when_it_counts_anew() {
+    let world = World::start(|_| {}).await;
+    walk_in(&world).await;
+    let another = async |known: Option<u64>, what: &str| {
+        let begun = Instant::now();
+        loop {
+            let told = world.gateway.answers.lock().expect("not poisoned").last().and_then(|last| last.changes.get("users").copied());
+            if told.is_some() && told != known {
+                return told;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "gateways never hear of {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let none = another(None, "the agent").await;
+    world.agent.rows.store(1, Ordering::SeqCst);
+    let one = another(none, "a row").await;
+    // Its successor has applied one as well before anybody hears of it.
+    world.agent.started.store(1, Ordering::SeqCst);
+    let again = another(one, "the first row of another process").await;
+    assert_ne!(again, none);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_a_moment_behind_refuses_no_cutover() {
     let world = World::start(|_| {}).await;
