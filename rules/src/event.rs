@@ -11,6 +11,10 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::mapping::{Kind, Row, UuidForm, Value, uuid_value};
 
+/// Bytes that an event has at most. Buses bound what they take (RabbitMQ: 16 MiB), a database what it takes in one statement
+/// (MariaDB: 16 MiB), and whoever listens what they read; one event that is refused would keep all that follow it waiting.
+pub const MOST_BYTES: usize = 1 << 20;
+
 /// One `[[event]]` of a rule file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventMap {
@@ -121,10 +125,22 @@ impl EventPlan {
         }
     }
 
-    /// The event, as it is sent. `None`: what happened is not told.
+    /// The event, as it is sent. `None`: what happened is not told. One of more than [`MOST_BYTES`] tells the key alone, and
+    /// has `"abridged": true`.
     pub fn message(&self, deed: Deed, key: &Value, data: &Json, stamp: Stamp) -> Option<String> {
+        let mut event = self.envelope(deed, key, data, stamp)?;
+        let whole = event.to_string();
+        if whole.len() <= MOST_BYTES {
+            return Some(whole);
+        }
+        event["data"] = self.data(key, None);
+        event["abridged"] = Json::Bool(true);
+        Some(event.to_string())
+    }
+
+    fn envelope(&self, deed: Deed, key: &Value, data: &Json, stamp: Stamp) -> Option<Json> {
         let subject = self.subject(key);
-        let event = json!({
+        Some(json!({
             "specversion": "1.0",
             "id": stamp.id.to_string(),
             "source": self.origin,
@@ -136,8 +152,7 @@ impl EventPlan {
             "partitionkey": subject,
             "datacontenttype": "application/json",
             "data": data,
-        });
-        Some(event.to_string())
+        }))
     }
 }
 
@@ -211,6 +226,21 @@ mod tests {
         });
         assert_eq!(event, expected);
         assert_eq!(plan.message(Deed::Updated, &row.key, &data, stamp()), None, "it has no type");
+    }
+
+    #[test]
+    fn what_is_too_large_tells_the_key_and_says_so() {
+        let plan = plan(Subject::Key);
+        let told = |bytes: usize| -> Json {
+            let row = Row { key: Value::Int(7), values: vec![Value::Text("x".repeat(bytes)), Value::Null, Value::Int(1)] };
+            let text = plan.message(Deed::Created, &row.key, &plan.data(&row.key, Some(&row)), stamp()).unwrap();
+            assert!(text.len() <= MOST_BYTES, "{}", text.len());
+            serde_json::from_str(&text).unwrap()
+        };
+        let (small, large) = (told(1_000), told(MOST_BYTES));
+        assert_eq!((small["data"]["profile"].as_str().unwrap().len(), small.get("abridged")), (1_000, None));
+        assert_eq!((&large["data"], &large["abridged"]), (&json!({ "legacy_id": 7 }), &json!(true)));
+        assert_eq!((&large["subject"], &large["type"]), (&small["subject"], &small["type"]));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 #[path = "support/buses.rs"]
 mod buses;
+#[path = "support/slow.rs"]
+mod slow;
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +17,7 @@ use ficus_rules::mapping::uuid_of;
 use ficus_rules::wire::SyncOrder;
 use ficus_sync_agent::{Agent, Bus, Config, Resolved};
 use serde_json::{Value as Json, json};
+use slow::Slow;
 use support::{World, exec, legacy_user, number, streaming, text, until};
 
 fn user_events(bus: &str, columns: &[&str]) -> EventMap {
@@ -296,4 +299,40 @@ async fn what_stood_still_and_is_removed_stands_still_no_more() {
     assert!(stands().is_none_or(|stands| stands == 0.0), "{:?}", stands());
     agent.stop().await;
     assert_eq!(stands(), None);
+}
+
+#[tokio::test]
+async fn a_slow_bus_is_told_everything_and_not_again_and_again() {
+    // GIVEN a bus that takes longer for all that waits than it is waited for
+    const EVENTS: usize = 130;
+    let bus = Slow::start(Duration::from_millis(100)).await;
+    let mut world = World::new().await;
+    world.tables[0].events.push(user_events("slow", &[]));
+    let agent = agent(&world, &[("slow", bus.bus())]).await;
+    streaming(&agent).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    for id in 1..=EVENTS {
+        legacy_user(&mut legacy, i64::try_from(id).unwrap()).await;
+    }
+    world.settle(&agent, Side::Legacy).await;
+    // THEN it is told all of it
+    let mut app = world.app(Side::Modern).await;
+    let began = Instant::now();
+    while number(&mut app, "SELECT count(*) FROM _ficus_outbox").await > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "it was told {} times: {:?}",
+            bus.heard().len(),
+            support::report(&agent).events
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // and nothing more than a few times
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for id in bus.heard() {
+        *times.entry(id).or_default() += 1;
+    }
+    assert_eq!(times.len(), EVENTS);
+    assert!(times.values().all(|times| *times <= 5), "{times:?}");
+    agent.stop().await;
 }

@@ -4,14 +4,17 @@
 //! never on their way together, so that one that is lost cannot be overtaken. Holds a piece of the outbox in memory, no more.
 //! Never stands in anybody's way: a bus that is away is reported, and tried again.
 
+mod stride;
+
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_rules::wire::EventsReport;
 use tokio::sync::watch;
 
+use self::stride::Stride;
 use super::PER_MILLISECOND;
 use super::broker::{Broker, Bus, PATIENCE, Refused};
 use crate::crash;
@@ -47,6 +50,7 @@ impl Publisher {
     pub(crate) async fn run(self) -> Result<Infallible, Error> {
         let mut written = self.state.announcer.subscribe();
         let mut link: Option<Box<dyn Broker>> = None;
+        let mut stride = Stride::default();
         let mut pause = PAUSE;
         self.note(0, None);
         loop {
@@ -59,7 +63,7 @@ impl Publisher {
                 continue;
             };
             self.note(piece.len() as u64, Some(first.number));
-            let (sent, failed) = self.send(&mut link, &piece).await;
+            let (sent, failed) = self.send(&mut link, &mut stride, &piece).await;
             crash::point_if(sent > 0, "events_sent");
             self.forget(&piece[..sent]).await?;
             match failed {
@@ -92,16 +96,21 @@ impl Publisher {
         Ok(piece)
     }
 
-    /// How many of them arrived, from the front, and why not all.
-    async fn send(&self, link: &mut Option<Box<dyn Broker>>, piece: &[Waiting]) -> (usize, Option<Refused>) {
-        let mut sent = 0;
-        for wave in waves(piece) {
+    /// How many of them arrived, from the front, and why not all. From a slow bus it comes back before the end: what has
+    /// arrived is forgotten soon, and what is shown of the rest is true.
+    async fn send(&self, link: &mut Option<Box<dyn Broker>>, stride: &mut Stride, piece: &[Waiting]) -> (usize, Option<Refused>) {
+        let (mut sent, began) = (0, Instant::now());
+        while sent < piece.len() && (sent == 0 || began.elapsed() < LOOK) {
+            let wave = wave(&piece[sent..], stride.most());
             let events: Vec<&Outgoing> = wave.iter().map(|(_, event)| event).collect();
+            let asked = Instant::now();
             let carried = tokio::time::timeout(PATIENCE, self.carry(link, &events)).await;
             if let Err(why) = carried.unwrap_or_else(|_| Err(Refused(format!("no answer within {} s", PATIENCE.as_secs())))) {
                 *link = None;
+                stride.failed(wave.len());
                 return (sent, Some(why));
             }
+            stride.arrived(wave.len(), asked.elapsed());
             sent += wave.len();
             metrics::EVENTS_SENT.with_label_values(&self.labels()).inc_by(wave.len() as u64);
         }
@@ -181,21 +190,11 @@ async fn look_again(written: &mut watch::Receiver<u64>, at_most: Duration) {
     let _ = tokio::time::timeout(at_most, written.changed()).await;
 }
 
-/// A piece in parts in which every subject is there once.
-fn waves(piece: &[Waiting]) -> Vec<&[Waiting]> {
-    let mut waves = Vec::new();
-    let (mut begin, mut subjects) = (0, HashSet::new());
-    for (at, (_, event)) in piece.iter().enumerate() {
-        if !subjects.insert(event.subject.as_str()) {
-            waves.push(&piece[begin..at]);
-            begin = at;
-            subjects = HashSet::from([event.subject.as_str()]);
-        }
-    }
-    if begin < piece.len() {
-        waves.push(&piece[begin..]);
-    }
-    waves
+/// The front of a piece, with every subject once.
+fn wave(piece: &[Waiting], most: usize) -> &[Waiting] {
+    let mut subjects = HashSet::new();
+    let events = piece.iter().take(most).take_while(|(_, event)| subjects.insert(event.subject.as_str())).count();
+    &piece[..events]
 }
 
 #[cfg(test)]
