@@ -39,6 +39,9 @@ pub struct Config {
     pub copy_rows_per_second: Option<u64>,
     /// Statements that the source of an initial copy may execute beside it: above that the copy gives way.
     pub copy_max_load: Option<u64>,
+    /// How long a database may be silent before that is told, and connected anew (default 30 s): its link may have been cut
+    /// without a word.
+    pub silence: Duration,
     /// Where events go, by the names that the rules have for it.
     pub buses: BTreeMap<String, Bus>,
 }
@@ -55,6 +58,7 @@ impl Config {
             batch_rows: 2_000,
             copy_rows_per_second: None,
             copy_max_load: None,
+            silence: Duration::from_secs(30),
             buses: BTreeMap::new(),
         }
     }

@@ -12,6 +12,7 @@ use crate::agent::Ordered;
 use crate::engine::open;
 use crate::error::Error;
 use crate::metrics;
+use crate::pulse::{self, Asked};
 use crate::session::{Context, stopped};
 
 /// The pause after an error, doubled with every further one.
@@ -126,7 +127,7 @@ async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Er
         [(Side::Legacy, &resolved.legacy_url, &resolved.legacy), (Side::Modern, &resolved.modern_url, &resolved.modern)]
     {
         let label = format!("{name} ({side})");
-        match remove_from(url, &label, &context.state.capability, side, epoch).await {
+        match remove_from(context, url, &label, side, epoch).await {
             Ok(()) => {}
             // Nothing is done by orders that are out of date.
             Err(error @ Error::Outdated { .. }) => return Err(error),
@@ -146,9 +147,10 @@ async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Er
     Ok(())
 }
 
-async fn remove_from(url: &str, label: &str, capability: &str, side: Side, epoch: u64) -> Result<(), Error> {
+async fn remove_from(context: &Context, url: &str, label: &str, side: Side, epoch: u64) -> Result<(), Error> {
     let engine = open(url, label).await?;
-    let removed = engine.remove(capability, side, epoch).await;
-    engine.close().await;
+    let silence = pulse::silent(Asked(engine.as_ref(), label), context.config.silence);
+    let removed = pulse::unless(silence, engine.remove(&context.state.capability, side, epoch)).await;
+    pulse::close([engine.as_ref()], &removed, context.config.silence).await;
     removed
 }

@@ -41,6 +41,16 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database does not answer any more, and says nothing of why.
+    #[error(
+        "{database}: no answer for {seconds:.0} s, not even to the smallest question; the network between is cut, or the server stands still; it is tried again until it answers"
+    )]
+    Silent {
+        /// Which, in words.
+        database: String,
+        /// How long that question had waited.
+        seconds: f64,
+    },
     /// A task of the agent ended in a panic.
     #[error("a task of the agent ended unexpectedly: {0}")]
     Task(String),

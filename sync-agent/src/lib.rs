@@ -42,6 +42,7 @@ mod newest;
 pub mod port;
 mod postgres;
 pub mod preflight;
+mod pulse;
 mod quarantine;
 mod session;
 mod sqlite;

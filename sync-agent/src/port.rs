@@ -537,6 +537,10 @@ pub trait Engine: Send + Sync {
     /// [`Error::Outdated`]: orders of a later epoch were carried out.
     async fn remove(&self, capability: &str, side: Side, epoch: u64) -> Result<(), Error>;
 
+    /// Asks the server something small, by a connection that nobody uses if there is one, and comes back with any answer, also
+    /// with a refusal. Never, if there is none.
+    async fn pulse(&self) {}
+
     /// Closes its connections.
     async fn close(&self);
 }

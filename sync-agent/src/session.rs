@@ -2,6 +2,7 @@
 //! else (another rule set, a changed schema, a stop) ends the session and begins another.
 
 use std::collections::BTreeSet;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::events::Publisher;
 use crate::metrics;
 use crate::newest::Questions;
 use crate::port::{Checkpoint, Copied, Direction, Engine, Left, Position, Shared};
+use crate::pulse::{self, Asked};
 use crate::state::State;
 use crate::stream::Stream;
 use crate::verify::Verifier;
@@ -87,27 +89,45 @@ enum Done {
 impl Context {
     /// Runs until told otherwise.
     pub(crate) async fn session(&self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
-        let legacy = open(&self.resolved.legacy_url, &format!("{} (legacy)", self.resolved.legacy)).await?;
-        let modern = match open(&self.resolved.modern_url, &format!("{} (modern)", self.resolved.modern)).await {
+        let labels = [format!("{} (legacy)", self.resolved.legacy), format!("{} (modern)", self.resolved.modern)];
+        let patience = self.config.silence;
+        let legacy = open(&self.resolved.legacy_url, &labels[0]).await?;
+        let modern = match open(&self.resolved.modern_url, &labels[1]).await {
             Ok(modern) => modern,
             Err(error) => {
-                legacy.close().await;
+                pulse::close([legacy.as_ref()], &Ok(()), patience).await;
                 return Err(error);
             }
         };
-        let ended = self.opened(legacy.as_ref(), modern.as_ref(), orders, stop).await;
-        legacy.close().await;
-        modern.close().await;
+        let (legacy, modern) = (legacy.as_ref(), modern.as_ref());
+        let silence = pin!(pulse::silence([Asked(legacy, &labels[0]), Asked(modern, &labels[1])], patience));
+        let ended = self.opened(legacy, modern, silence, orders, stop).await;
+        pulse::close([legacy, modern], &ended, patience).await;
         ended
     }
 
+    /// Until told otherwise, or until a database is silent.
     async fn opened(
         &self,
         legacy: &dyn Engine,
         modern: &dyn Engine,
+        mut silence: Pin<&mut (dyn Future<Output = Error> + Send)>,
         orders: &mut watch::Receiver<Ordered>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Error> {
+        let mut session = pulse::unless(silence.as_mut(), self.set_up(legacy, modern, orders)).await?;
+        let ended = pulse::unless(silence.as_mut(), session.run(orders, stop)).await;
+        session.end().await;
+        // Two that claim at the same moment may each get one side. Whoever has modern's, which is claimed first, takes the
+        // other one as well; its rival finds that modern's is gone, and stops.
+        if matches!(ended, Err(Error::Superseded)) && pulse::unless(silence, session.modern.open_gaps(&[])).await.is_ok() {
+            self.state.forget_turn(Side::Legacy);
+            return Err(Error::Task("another agent took legacy's turn, but not modern's; it is taken back".to_owned()));
+        }
+        ended
+    }
+
+    async fn set_up(&self, legacy: &dyn Engine, modern: &dyn Engine, orders: &watch::Receiver<Ordered>) -> Result<Session<'_>, Error> {
         let capability = &self.state.capability;
         let maps = &self.resolved.tables;
         let legacy_columns = legacy.columns(&maps.iter().map(|map| map.legacy.clone()).collect::<Vec<_>>()).await?;
@@ -126,7 +146,7 @@ impl Context {
             tracing::info!(%capability, %loss, "not everything survives the way to the other side");
         }
         self.note_references(legacy).await;
-        let mut session = Session {
+        Ok(Session {
             context: self,
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,
             modern: modern.side(capability, Side::Modern, &plans).await?,
@@ -142,16 +162,7 @@ impl Context {
             verifying: None,
             repairing: None,
             obeyed: None,
-        };
-        let ended = session.run(orders, stop).await;
-        session.end().await;
-        // Two that claim at the same moment may each get one side. Whoever has modern's, which is claimed first, takes the
-        // other one as well; its rival finds that modern's is gone, and stops.
-        if matches!(ended, Err(Error::Superseded)) && session.modern.open_gaps(&[]).await.is_ok() {
-            self.state.forget_turn(Side::Legacy);
-            return Err(Error::Task("another agent took legacy's turn, but not modern's; it is taken back".to_owned()));
-        }
-        ended
+        })
     }
 
     /// Which foreign keys lead out of the capability: looked at once, for whoever plans. Nothing here depends on it.

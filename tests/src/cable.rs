@@ -1,5 +1,6 @@
 //! A cable between two processes: a TCP proxy on a port of its own that can be cut. While it is, nothing passes and nobody
-//! is told: bytes and new connections wait, as they do when packets are lost; mended, they arrive late.
+//! is told: bytes and new connections wait, as they do when packets are lost; mended, they arrive late. Or it is torn: every
+//! connection breaks.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 pub struct Cable {
     port: u16,
     whole: Arc<watch::Sender<bool>>,
+    torn: Arc<watch::Sender<()>>,
     accepting: JoinHandle<()>,
 }
 
@@ -27,12 +29,25 @@ impl Cable {
         let near = listener.local_addr()?.port();
         let whole = Arc::new(watch::Sender::new(true));
         let watched = Arc::clone(&whole);
+        let torn = Arc::new(watch::Sender::new(()));
+        let tears = Arc::clone(&torn);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, watched.subscribe()));
+                let (whole, mut torn) = (watched.subscribe(), tears.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = carry(client, port, whole) => {}
+                        _ = torn.changed() => {}
+                    }
+                });
             }
         });
-        Ok(Cable { port: near, whole, accepting })
+        Ok(Cable { port: near, whole, torn, accepting })
+    }
+
+    /// The port of its near end.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where its near end is.
@@ -43,6 +58,11 @@ impl Cable {
     /// From now on nothing passes.
     pub fn cut(&self) {
         self.whole.send_replace(false);
+    }
+
+    /// Breaks every connection that there is.
+    pub fn tear(&self) {
+        self.torn.send_replace(());
     }
 
     /// What waited passes, and everything after it.

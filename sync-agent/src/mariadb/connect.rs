@@ -17,6 +17,9 @@ const IDLE: usize = 8;
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// After so long without a word TCP asks whether the server is there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
 /// How long a statement waits for a lock.
 pub(super) const LOCK_SECONDS: u8 = 3;
 
@@ -51,7 +54,10 @@ impl Server {
         let mut conn = connect(&opts).await.map_err(|error| {
             Error::Refused(format!("{label}: cannot be opened ({error}); check the server, and host, account and database in ficus.toml"))
         })?;
-        let text: Option<String> = conn.query_first("SELECT version()").await.map_err(|e| failed(label, e))?;
+        let version = tokio::time::timeout(PATIENCE, conn.query_first("SELECT version()")).await;
+        let text: Option<String> = version
+            .map_err(|_| Error::Silent { database: label.to_owned(), seconds: PATIENCE.as_secs_f64() })?
+            .map_err(|e| failed(label, e))?;
         let is_mariadb = text.is_some_and(|text| text.contains("MariaDB"));
         let version = conn.server_version();
         let inner = Inner { label: label.to_owned(), opts, is_mariadb, version, idle: Mutex::new(vec![(conn, false)]) };
@@ -84,6 +90,23 @@ impl Server {
             None => (self.fresh().await?, false),
         };
         Ok(Lease { conn: Some(conn), marked, server: self.clone() })
+    }
+
+    /// Asks the server for a sign of life, by each idle connection in turn, or a new one; comes back with any answer.
+    pub(super) async fn ping(&self) {
+        let idle = {
+            let mut idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            (!idle.is_empty()).then(|| idle.remove(0))
+        };
+        let (conn, marked) = match idle {
+            Some((conn, marked)) => (Ok(conn), marked),
+            None => (Conn::new(self.inner.opts.clone()).await, false),
+        };
+        let Ok(conn) = conn else { return };
+        let mut lease = Lease { conn: Some(conn), marked, server: self.clone() };
+        if lease.ping().await.is_ok() {
+            lease.done();
+        }
     }
 
     /// A connection of its own, that nobody else had or gets.
@@ -126,7 +149,7 @@ fn settings(builder: OptsBuilder) -> Opts {
         ),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
     ];
-    builder.setup(setup.to_vec()).stmt_cache_size(256).tcp_nodelay(true).into()
+    builder.setup(setup.to_vec()).stmt_cache_size(256).tcp_nodelay(true).tcp_keepalive(Some(KEEPALIVE)).into()
 }
 
 impl Lease {

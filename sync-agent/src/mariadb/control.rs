@@ -194,6 +194,10 @@ impl Engine for Server {
         Ok(())
     }
 
+    async fn pulse(&self) {
+        self.ping().await;
+    }
+
     async fn close(&self) {
         self.disconnect().await;
     }

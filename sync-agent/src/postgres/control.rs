@@ -7,7 +7,7 @@ use ficus_rules::Side;
 use ficus_rules::catalog::Catalog;
 use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Kind, Plan, Tables};
-use sqlx::{PgConnection, Row};
+use sqlx::{ConnectOptions, PgConnection, Row};
 
 use super::locks::Attempts;
 use super::objects::Names;
@@ -164,6 +164,14 @@ impl Engine for Server {
                     attempts.again(self, error).await?;
                 }
             }
+        }
+    }
+
+    async fn pulse(&self) {
+        // Whatever the answer is.
+        match self.pool.try_acquire() {
+            Some(mut connection) => drop(sql::run(&mut connection, "SELECT 1").await),
+            None => drop(self.address.queries().connect().await),
         }
     }
 

@@ -18,8 +18,8 @@ pub(super) const APPLICATION: &str = "ficus";
 
 /// What text forms depend on, what roles and databases may have set otherwise and the agent's promises rest on (that a
 /// commit is durable, that nothing but a lock is waited for in vain, that a later statement sees more), and the mark by
-/// which the fence lets the agent pass; the same on every connection.
-pub(super) const SETTINGS: [(&str, &str); 17] = [
+/// which the fence lets the agent pass; when the server takes us for gone, and gives up what we hold; the same on every connection.
+pub(super) const SETTINGS: [(&str, &str); 21] = [
     ("DateStyle", "ISO,MDY"),
     ("IntervalStyle", "iso_8601"),
     ("TimeZone", "UTC"),
@@ -36,6 +36,10 @@ pub(super) const SETTINGS: [(&str, &str); 17] = [
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
     ("client_min_messages", "warning"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "4"),
+    ("tcp_user_timeout", "30000"),
     ("ficus.agent", "on"),
 ];
 
@@ -140,6 +144,10 @@ impl Address {
             PgSslMode::VerifyFull => SslMode::VerifyFull,
         };
         let mut tls = TlsConfig { mode, ca_pem_path: self.root.clone(), ..TlsConfig::default() };
+        // A certificate may name an address, too; asked for by that alone, the crate holds it for a mistake.
+        if self.host.parse::<std::net::IpAddr>().is_ok() {
+            tls = tls.with_sni_hostname(&self.host);
+        }
         if let Some((certificate, key)) = &self.certificate {
             tls = tls.with_client_cert(certificate, key);
         }

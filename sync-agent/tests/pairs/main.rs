@@ -4,6 +4,9 @@
 //! `FICUS_SEED` runs another work, `FICUS_PAIRS_TIMES` so many of them, each with a greater transaction.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../../tests/src/cable.rs"]
+mod cable;
 #[path = "../support/mariadb.rs"]
 mod mariadb;
 #[path = "../support/postgres.rs"]
@@ -13,7 +16,9 @@ mod app;
 mod changes;
 mod graves;
 mod ledger;
+mod links;
 mod resume;
+mod secure;
 mod types;
 mod work;
 mod world;

@@ -39,6 +39,10 @@ pub(crate) struct World {
     /// What the copy may take from its source in a second.
     pub(crate) copy_rows_per_second: Option<u64>,
     pub(crate) copy_max_load: Option<u64>,
+    /// How long a database may be silent.
+    pub(crate) silence: Option<Duration>,
+    /// Ports that lead to a side's server.
+    pub(crate) through: [Option<u16>; 2],
 }
 
 impl World {
@@ -53,6 +57,8 @@ impl World {
             batch_rows: 200,
             copy_rows_per_second: None,
             copy_max_load: None,
+            silence: None,
+            through: [None; 2],
         };
         for (at, side) in Side::BOTH.into_iter().enumerate() {
             match engines[at] {
@@ -81,10 +87,14 @@ impl World {
     pub(crate) fn url(&self, side: Side) -> String {
         let at = usize::from(side == Side::Modern);
         let database = &self.databases[at];
-        match self.engines[at] {
-            Engine::Postgres => postgres::Server::shared().url(database),
-            Engine::MariaDb => mariadb::Server::shared().url(database),
-            Engine::Sqlite => format!("sqlite://{}", self.dir.path().join(database).display()),
+        let (url, port) = match self.engines[at] {
+            Engine::Postgres => (postgres::Server::shared().url(database), postgres::Server::shared().port),
+            Engine::MariaDb => (mariadb::Server::shared().url(database), mariadb::Server::shared().port),
+            Engine::Sqlite => return format!("sqlite://{}", self.dir.path().join(database).display()),
+        };
+        match self.through[at] {
+            Some(near) => url.replace(&format!(":{port}/"), &format!(":{near}/")),
+            None => url,
         }
     }
 
@@ -119,6 +129,7 @@ impl World {
         config.batch_rows = self.batch_rows;
         config.copy_rows_per_second = self.copy_rows_per_second;
         config.copy_max_load = self.copy_max_load;
+        config.silence = self.silence.unwrap_or(config.silence);
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),
