@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use ficus_rules::api::FlagRequest;
+use serde_json::{Value, json};
 
 use super::{OPENAPI, calls};
 
@@ -26,4 +27,28 @@ fn the_description_says_which_role_a_call_asks_for() {
             assert_eq!(said, call.role.map(crate::Role::as_str), "{method} {}", call.path);
         }
     }
+}
+
+#[test]
+fn the_description_of_a_flag_s_switch_is_what_is_taken() {
+    let described: Value = serde_json::from_str(OPENAPI).expect("the description is JSON");
+    let body = &described["paths"]["/api/v1/flags/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(body, "#/components/schemas/Flag");
+    let described = described["components"]["schemas"]["Flag"]["properties"].as_object().expect("properties");
+    let switch = json!({ "on": true, "variant": "blue", "for_seconds": 60, "by": "ada", "reason": "look" });
+    let taken: FlagRequest = serde_json::from_value(switch.clone()).expect("all at once");
+    assert_eq!(taken.variant.as_deref(), Some("blue"));
+    let known = serde_json::to_value(&taken).expect("it is JSON");
+    let names = |of: &serde_json::Map<String, Value>| of.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(described), names(known.as_object().expect("an object")));
+    for (name, value) in switch.as_object().expect("an object") {
+        let kinds = &described[name]["type"];
+        let kind = match value {
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "integer",
+            _ => "string",
+        };
+        assert!(kinds == kind || kinds.as_array().is_some_and(|kinds| kinds.contains(&kind.into())), "{name}: {kinds}");
+    }
+    assert!(serde_json::from_value::<FlagRequest>(json!({ "variants": "blue" })).is_err(), "and nothing else");
 }

@@ -145,4 +145,14 @@ mod tests {
         assert!(matches!(memory.recall(&["a"], async { Ok(Found::Unreadable) }).await, Found::Unreadable));
         assert!(!memory.is_unread());
     }
+
+    /// Nor do those who come second wait for longer, or find it done.
+    #[tokio::test]
+    async fn a_look_up_that_hangs_is_left() {
+        let memory = Memory::new(Duration::from_secs(60), Duration::from_secs(60));
+        let two = futures::future::join_all((0..2).map(|_| memory.recall(&["a"], std::future::pending())));
+        let all = tokio::time::timeout(Duration::from_secs(120), two).await.expect("nobody waits for ever");
+        assert!(all.iter().all(|found| matches!(found, Found::Unknown)) && memory.is_unread());
+        assert!(matches!(memory.recall(&["a"], async { Ok(Found::Unreadable) }).await, Found::Unreadable));
+    }
 }

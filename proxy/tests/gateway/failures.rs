@@ -1,9 +1,14 @@
 //! Upstreams that fail: honest answers for writes, the other side for reads.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ficus_proxy::Upstream;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -137,6 +142,41 @@ async fn a_write_that_breaks_off_is_reported_and_never_sent_again() {
     assert_eq!(world.post("/api/v1/users/1/").await.status, 502);
     assert_eq!(connections.await.unwrap(), 1);
     assert_eq!(world.users().inflight_writes, 0);
+}
+
+/// A connection that was used before may be dying: a read can be sent once more, a write cannot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_has_a_connection_of_its_own_and_reads_share() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+    let all = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let at = {
+                let mut all = all.lock().unwrap();
+                all.push(Vec::new());
+                all.len() - 1
+            };
+            let all = all.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                all.lock().unwrap()[at].push(request.method().to_string());
+                async { Ok::<_, std::io::Error>(Response::new(full("ok"))) }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
+    world.serve(soaking());
+    for method in ["GET", "GET", "POST", "GET", "PUT", "POST", "GET", "DELETE", "GET"] {
+        assert_eq!(world.send(method, "/api/v1/users/1/", &[], full("")).await.status, 200, "{method}");
+    }
+    // Some have seen nothing: somebody looked whether anybody is there.
+    let used: Vec<Vec<String>> = seen.lock().unwrap().iter().filter(|methods| !methods.is_empty()).cloned().collect();
+    let mut alone: Vec<&str> = used.iter().filter(|methods| methods[0] != "GET").flatten().map(String::as_str).collect();
+    alone.sort_unstable();
+    assert_eq!((alone, used.len()), (vec!["DELETE", "POST", "POST", "PUT"], 5), "{used:?}");
+    assert!(used.contains(&vec!["GET".to_owned(); 5]), "{used:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

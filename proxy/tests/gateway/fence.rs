@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 use super::http2::streaming;
 use super::support::{Body, World, eventually, full, ramping, soaking, streamed};
 
+/// A hold that does not end by itself while a test waits for something else to end it.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
+
 fn fenced() -> Serving {
     Serving { fenced: true, ..ramping(100) }
 }
@@ -121,7 +124,7 @@ async fn a_hold_is_bounded_in_number_and_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_write_whose_client_leaves_is_never_sent() {
-    let world = World::start().await;
+    let world = World::with(|config| config.hold.max_wait = FOR_EVER).await;
     world.serve(fenced());
     for (what, length) in [("small", 4), ("large", 1_000_000)] {
         let mut socket = TcpStream::connect(world.address).await.unwrap();
@@ -152,6 +155,7 @@ async fn a_large_body_streams_through_after_a_hold() {
 async fn multiplexed() -> World {
     let world = World::with(|config| {
         config.listeners[0].http2 = true;
+        config.hold.max_wait = FOR_EVER;
         config.threads = 1;
     })
     .await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ficus_proxy::{Config, DjangoIdentity, DjangoSessions, DrfTokens, RoleColumn, SessionDatabase};
+use ficus_proxy::{Config, DjangoIdentity, DjangoSessions, DrfTokens, MonolithIdentity, RoleColumn, SessionDatabase};
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::{COOKIE_SESSION_SALT, SESSION_SALT, Secrets, auth_hash};
 use ficus_rules::identity::signing::dumps;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::support::{Got, World, claims, full, now, ramping, soaking};
+use super::support::{Got, Origin, World, claims, full, now, ramping, soaking};
 
 const SECRET: &str = "strangler-test-secret-key";
 const PASSWORD: &str = "pbkdf2_sha256$1000000$salt$hash=";
@@ -104,6 +104,37 @@ async fn a_session_becomes_a_token_and_its_cookie_stays_behind() {
     let legacy = world.legacy.seen("/elsewhere/").remove(0).headers;
     assert_eq!(legacy["cookie"], format!("csrftoken=abc; sessionid={SESSION}"), "legacy reads its own cookie");
     assert!(!legacy.contains_key("authorization"));
+}
+
+/// Its rows are genuine: only what is looked at before they are asked for tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_no_key_is_not_looked_up() {
+    let django = Django::start().await;
+    let long = "x".repeat(65);
+    for key in ["short", &long, "with a space"] {
+        django
+            .run(
+                "INSERT INTO django_session SELECT ?, session_data, expire_date FROM django_session WHERE session_key = ?",
+                &[key, SESSION],
+            )
+            .await;
+        django.run("INSERT INTO authtoken_token VALUES (?, '2026-01-01', 42)", &[key]).await;
+    }
+    let world = World::with(|config| {
+        config.identity.django = Some(DjangoIdentity { tokens: Some(DrfTokens::default()), ..django.identity() });
+    })
+    .await;
+    world.serve(soaking());
+    assert_eq!(told_by_cookie(&world, SESSION).await.as_deref(), Some("42"));
+    for key in ["short", &long, "with a space"] {
+        assert_eq!(told_by_cookie(&world, key).await, None, "{key}");
+        assert_eq!(told(&world, &[("authorization", &format!("Token {key}"))]).await, None, "{key}");
+    }
+    // Nor are they a reason to send anybody elsewhere while the database is away.
+    django.run("ALTER TABLE django_session RENAME TO elsewhere", &[]).await;
+    world.serve(ramping(100));
+    assert_eq!(with_session(&world, "GET", "/api/v1/users/me/", "short").await.side(), "modern");
+    assert_eq!(with_session(&world, "GET", "/api/v1/users/me/", "no-such-session-key").await.side(), "legacy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,4 +332,37 @@ async fn a_replaced_key_still_verifies() {
     .await;
     world.serve(soaking());
     assert_eq!(told_by_cookie(&world, SESSION).await.as_deref(), Some("42"));
+}
+
+/// Modern's word ends it: in the gateway, whatever it believed, and in the browser. The monolith is told by its view.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_out_of_modern_ends_the_session_of_django() {
+    let django = Django::start().await;
+    let view = Origin::start("view").await;
+    let told_view = |config: &mut Config| {
+        config.identity.monolith =
+            Some(MonolithIdentity::new(&view.address.to_string(), "/ficus/thing", "the-key", vec!["sessionid".into()]));
+    };
+    let sign = |json: &str| dumps(json.as_bytes(), COOKIE_SESSION_SALT, &secrets(), now());
+    let mine = sign(&session(""));
+    for (sessions, cookie) in [(DjangoSessions::Table("django_session".into()), SESSION), (DjangoSessions::Cookie, &mine)] {
+        let what = format!("{sessions:?}");
+        let world = World::with(|config| {
+            let believed = Duration::from_secs(3_600);
+            config.identity.django = Some(DjangoIdentity { sessions, cache_for: believed, ..django.identity() });
+            told_view(config);
+        })
+        .await;
+        world.serve(soaking());
+        world.modern.state.headers.lock().unwrap().push(("ficus-log-out", "session"));
+        assert_eq!(told_by_cookie(&world, cookie).await.as_deref(), Some("42"), "{what}");
+        let asked = view.seen("/ficus/thing").len();
+        // What the monolith's view does when it is told.
+        django.run("DELETE FROM django_session WHERE session_key = ?", &[SESSION]).await;
+        let got = world.send("POST", "/api/v1/users/thing", &[("cookie", &format!("sessionid={cookie}"))], full("")).await;
+        assert_eq!((got.status, got.cookie("sessionid").as_deref()), (200, Some("")), "{what}");
+        let told = view.seen("/ficus/thing").split_off(asked);
+        assert_eq!(told.iter().map(|seen| &*seen.method).collect::<Vec<_>>(), ["DELETE"], "{what}");
+        assert_eq!(told_by_cookie(&world, cookie).await, None, "{what}: it is worth nothing any more");
+    }
 }

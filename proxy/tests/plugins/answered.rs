@@ -53,6 +53,25 @@ async fn a_flag_puts_a_page_in_place_of_answers_and_takes_it_away() {
 }
 
 #[tokio::test]
+async fn what_no_route_matches_meets_no_plugin() {
+    let world = World::start().await;
+    let closed = "[plugins.maintenance]\n[plugins.ip]\ndeny = [\"127.0.0.0/8\"]\n[plugins.response_headers]\nset = { x-met = \"1\" }\n";
+    serve(&world, &format!("{closed}[[route]]\npath = \"/a/{{*rest}}\"\nmethods = [\"GET\"]\n"), "", ramping(0));
+    assert_eq!(world.get("/a/x").await.status, 403);
+    for got in [world.get("/b/x").await, world.post("/a/x").await, world.get("/").await] {
+        assert_eq!((got.status, got.header("x-met")), (200, ""), "it passes as it is");
+    }
+    // Whoever wants them for the rest says so.
+    serve(
+        &world,
+        &format!("{closed}[[route]]\npath = \"/a/{{*rest}}\"\n[[route]]\npath = \"/{{*rest}}\"\npin = \"legacy\"\n"),
+        "",
+        ramping(0),
+    );
+    assert_eq!((world.get("/b/x").await.status, world.post("/").await.status), (403, 403));
+}
+
+#[tokio::test]
 async fn writes_alone_may_be_kept_out() {
     let world = World::start().await;
     serve(&world, "[plugins.maintenance]\nwrites_only = true\n[[route]]\npath = \"/a/{*rest}\"\n", "", ramping(0));

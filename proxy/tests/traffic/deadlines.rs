@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use ficus_proxy::Upstream;
 
@@ -95,10 +95,53 @@ async fn the_first_byte_and_those_after_it_have_deadlines_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_is_late_on_modern_is_answered_by_legacy_in_the_time_that_is_left() {
     let address = dripping(Duration::from_secs(60), Duration::ZERO).await;
-    let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
+    let world = World::with(|config| {
+        config.upstreams.insert("users-service".into(), Upstream::at(address));
+        // Connections are counted below.
+        config.upstreams.get_mut("monolith").unwrap().probe.interval = Duration::from_secs(3_600);
+    })
+    .await;
     publish(&world, ROUTES, ramping(100));
     world.fresh(1, super::support::now());
+    let connections = || world.legacy.state.connections.load(std::sync::atomic::Ordering::Relaxed);
+    let late = futures::future::join_all((0..5).map(|_| world.get("/total/1"))).await;
+    assert!(late.iter().all(|got| got.status == 504), "no time is left");
     let got = world.get("/first/1").await;
     assert_eq!((got.status, got.side()), (200, "legacy"));
-    assert_eq!(world.get("/total/1").await.status, 504, "no time is left");
+    // One is that answer's; and the gateway itself looks once, perhaps, whether anybody is there.
+    assert!(connections() <= 2, "{} connections for nobody", connections());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deadlines_end_tunnels_too() {
+    let world = World::start().await;
+    publish(&world, ROUTES, soaking());
+    let open = async |path: &str| {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        let asked = format!(
+            "GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(socket.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", answer.escape_ascii());
+        socket
+    };
+    let ends = async |mut socket: TcpStream, what: &str| {
+        let ended = tokio::time::timeout(Duration::from_secs(120), socket.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "{what}");
+    };
+    ends(open("/idle/ws").await, "nothing moves").await;
+    let (mut read, mut write) = open("/total/ws").await.into_split();
+    let talking = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    });
+    let all = tokio::time::timeout(Duration::from_secs(120), tokio::io::copy(&mut read, &mut tokio::io::sink())).await;
+    assert!(all.is_ok(), "it talks and talks");
+    talking.await.unwrap();
 }
