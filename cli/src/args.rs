@@ -56,8 +56,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus agent\n  ficus --admin http://127.0.0.1:7070 agent")]
     Agent,
     /// Run an orchestrator alone.
-    #[command(after_help = "Examples:\n  ficus orchestrator")]
-    Orchestrator,
+    #[command(
+        after_help = "Examples:\n  ficus orchestrator\n  ficus orchestrator --address http://10.0.0.2:7070    one of several with the same ficus.toml"
+    )]
+    Orchestrator {
+        /// What others reach it by, where its state is in etcd; by default that in the configuration.
+        #[arg(long, env = "FICUS_ORCHESTRATOR_ADDRESS", value_parser = crate::config::reached_by)]
+        address: Option<String>,
+    },
     /// Write a first ficus.toml and rules from a Django or Flask project.
     #[command(
         after_help = "Examples:\n  ficus init                              manage.py is here\n  ficus init --manage src/manage.py --python .venv/bin/python\n  ficus init --flask shop:create_app --address 127.0.0.1:5000\n  ficus init --dry-run > proposal.txt\n\nThe project is loaded by its own Python and not changed; no secret is read into the files."

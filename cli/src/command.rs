@@ -21,12 +21,13 @@ use anyhow::Result;
 use crate::admin;
 use crate::args::{Args, Command, MapWhat, StateWhat};
 use crate::config::Config;
+use crate::exit::BadConfiguration;
 use crate::{logging, run};
 
 /// Does what the command line asks.
 pub(crate) fn execute(args: Args) -> Result<()> {
     match &args.command {
-        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator => part(&args),
+        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator { .. } => part(&args),
         _ => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(operator(&args))
@@ -47,7 +48,13 @@ fn part(args: &Args) -> Result<()> {
             run::gateway_alone(&config, &admin)
         }
         Command::Agent => run::agent_alone(&config, &admin),
-        Command::Orchestrator => run::orchestrator_alone(&config),
+        Command::Orchestrator { address } => {
+            if let Some(etcd) = &mut config.etcd {
+                etcd.address = address.clone().unwrap_or(std::mem::take(&mut etcd.address));
+                crate::config::reached_by(&etcd.address).map_err(BadConfiguration)?;
+            }
+            run::orchestrator_alone(&config)
+        }
         _ => run::everything(&config, &admin),
     }
 }
@@ -63,7 +70,9 @@ fn without_huge_pages() {
 
 async fn operator(args: &Args) -> Result<()> {
     match &args.command {
-        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator => unreachable!("parts are started elsewhere"),
+        Command::Run | Command::Gateway { .. } | Command::Agent | Command::Orchestrator { .. } => {
+            unreachable!("parts are started elsewhere")
+        }
         Command::Init(asked) => init::execute(args, asked).await,
         Command::Check(asked) => check::execute(args, asked).await,
         Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,

@@ -21,6 +21,7 @@ use toml::Spanned;
 
 use crate::exit::BadConfiguration;
 use document::Document;
+pub(crate) use etcd::reached_by;
 
 /// What the program needs to know of its surroundings. Paths are absolute or relative to the working directory.
 #[derive(Debug, Clone)]

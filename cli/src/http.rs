@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ficus_orchestrator::Trust;
 use ficus_rules::api::Problem;
 use ficus_rules::wire::release;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
@@ -42,6 +42,8 @@ enum Sent {
     Answered(Answer),
     /// It was not carried out, or means the same when it is sent to another one.
     Undone(anyhow::Error),
+    /// It was not carried out, and the one that leads is there.
+    Elsewhere(String, anyhow::Error),
     /// Nobody knows whether it was.
     Lost(anyhow::Error),
 }
@@ -94,12 +96,16 @@ impl Http {
         }
         let sent = self.send_once(&method, path, &body, limit).await;
         if self.bases.len() < 2 {
-            return sent.into_result();
+            // One address may stand for several, whose kept connection leads to the same one again.
+            return match sent {
+                Sent::Elsewhere(leader, _) => self.send_to(&leader, &method, path, &body, limit).await.into_result(),
+                sent => sent.into_result(),
+            };
         }
         match sent {
             Sent::Answered(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE => Ok(answer),
-            Sent::Undone(_) if self.find().await => self.send_once(&method, path, &body, limit).await.into_result(),
-            sent @ Sent::Undone(_) => sent.into_result(),
+            Sent::Undone(_) | Sent::Elsewhere(..) if self.find().await => self.send_once(&method, path, &body, limit).await.into_result(),
+            sent @ (Sent::Undone(_) | Sent::Elsewhere(..)) => sent.into_result(),
             // It is ending, its store is away, or it is silent: the next request goes to who leads then.
             sent => {
                 self.find().await;
@@ -111,6 +117,14 @@ impl Http {
     async fn send_once(&self, method: &Method, path: &str, body: &Bytes, limit: Duration) -> Sent {
         let mut asked = self.asked.subscribe();
         let base = &self.bases[*asked.borrow_and_update()];
+        tokio::select! {
+            sent = self.send_to(base, method, path, body, limit) => sent,
+            // Only long polls and reports are under way beside others, and they may be repeated.
+            Ok(()) = asked.changed() => Sent::Undone(anyhow!("the orchestrator at {base} leads no longer")),
+        }
+    }
+
+    async fn send_to(&self, base: &str, method: &Method, path: &str, body: &Bytes, limit: Duration) -> Sent {
         let exchange = async {
             let answer = match self.client.request(self.request(base, method, path, body)?).await {
                 Err(error) if error.is_connect() => return Ok(Err(error)),
@@ -121,15 +135,11 @@ impl Http {
             anyhow::Ok(Ok((head.headers, Answer { status: head.status, body })))
         };
         let unreached = || format!("the orchestrator at {base} cannot be reached");
-        tokio::select! {
-            done = tokio::time::timeout(limit, exchange) => match done {
-                Ok(Ok(Ok((headers, answer)))) => judged(base, &headers, answer),
-                Ok(Ok(Err(error))) => Sent::Undone(anyhow!(error).context(unreached())),
-                Ok(Err(error)) => Sent::Lost(error.context(unreached())),
-                Err(_) => Sent::Lost(anyhow!("the orchestrator at {base} did not answer within {limit:?}")),
-            },
-            // Only long polls and reports are under way beside others, and they may be repeated.
-            Ok(()) = asked.changed() => Sent::Undone(anyhow!("the orchestrator at {base} leads no longer")),
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(Ok(Ok((headers, answer)))) => judged(base, &headers, answer),
+            Ok(Ok(Err(error))) => Sent::Undone(anyhow!(error).context(unreached())),
+            Ok(Err(error)) => Sent::Lost(error.context(unreached())),
+            Err(_) => Sent::Lost(anyhow!("the orchestrator at {base} did not answer within {limit:?}")),
         }
     }
 
@@ -176,17 +186,28 @@ fn judged(base: &str, headers: &HeaderMap, answer: Answer) -> Sent {
     }
     // One that stands by says where to go, or when to ask again.
     let nobody = answer.status == StatusCode::SERVICE_UNAVAILABLE && headers.contains_key(header::RETRY_AFTER);
-    match nobody || answer.status == StatusCode::TEMPORARY_REDIRECT {
-        true => Sent::Undone(anyhow!(answer.detail())),
-        false => Sent::Answered(answer),
+    match answer.status {
+        StatusCode::TEMPORARY_REDIRECT => match leader(base, headers) {
+            Some(leader) => Sent::Elsewhere(leader, anyhow!(answer.detail())),
+            None => Sent::Undone(anyhow!(answer.detail())),
+        },
+        _ if nobody => Sent::Undone(anyhow!(answer.detail())),
+        _ => Sent::Answered(answer),
     }
+}
+
+/// Where it leads to, unless a token would go there less safely than here.
+fn leader(base: &str, headers: &HeaderMap) -> Option<String> {
+    let there: Uri = headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
+    let (scheme, authority) = (there.scheme_str()?, there.authority()?);
+    (scheme == "https" || !base.starts_with("https:")).then(|| format!("{scheme}://{authority}"))
 }
 
 impl Sent {
     fn into_result(self) -> Result<Answer> {
         match self {
             Sent::Answered(answer) => Ok(answer),
-            Sent::Undone(error) | Sent::Lost(error) => Err(error),
+            Sent::Undone(error) | Sent::Elsewhere(_, error) | Sent::Lost(error) => Err(error),
         }
     }
 }
@@ -208,6 +229,8 @@ mod tests {
         leads: Arc<AtomicBool>,
         release: Arc<AtomicU32>,
         wishes: Arc<AtomicU32>,
+        /// Where it says that the leader is.
+        leader: Arc<std::sync::OnceLock<String>>,
     }
 
     async fn serve(State(fake): State<Fake>, asked: Asked) -> Response {
@@ -221,7 +244,12 @@ mod tests {
             (false, "/leader") => StatusCode::SERVICE_UNAVAILABLE,
             (false, _) => StatusCode::TEMPORARY_REDIRECT,
         };
-        ([(release::HEADER, fake.release.load(Ordering::SeqCst).to_string())], (status, "{}")).into_response()
+        let mut answer = ([(release::HEADER, fake.release.load(Ordering::SeqCst).to_string())], (status, "{}")).into_response();
+        if let Some(leader) = fake.leader.get().filter(|_| status == StatusCode::TEMPORARY_REDIRECT) {
+            let location = format!("{leader}{}", asked.uri().path()).parse().unwrap();
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        answer
     }
 
     async fn start(leads: bool) -> (Fake, String) {
@@ -252,6 +280,22 @@ mod tests {
         one.leads.store(true, Ordering::SeqCst);
         assert_eq!(wish(&http).await.unwrap(), StatusCode::OK);
         assert_eq!((one.wishes.load(Ordering::SeqCst), other.wishes.load(Ordering::SeqCst)), (1, 1));
+    }
+
+    /// The address of a Service in front of several: its connections lead to any of them.
+    #[tokio::test]
+    async fn one_address_that_stands_for_several_is_led_on_by_them() {
+        let ((one, first), (other, second)) = (start(false).await, start(true).await);
+        one.leader.set(second).unwrap();
+        let http = Http::new(&[first], None, &Trust::public());
+        for nth in 1..=2 {
+            assert_eq!(wish(&http).await.unwrap(), StatusCode::OK);
+            assert_eq!((one.wishes.load(Ordering::SeqCst), other.wishes.load(Ordering::SeqCst)), (0, nth));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::LOCATION, "http://orc-2:7070/wish".parse().unwrap());
+        assert_eq!(leader("http://orc-1:7070", &headers).as_deref(), Some("http://orc-2:7070"));
+        assert_eq!(leader("https://orc-1:7070", &headers), None, "a token that was given to TLS goes nowhere else");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ whether names that point at each other agree. One line for each fault; `--object
 import json
 import pathlib
 import sys
+import tomllib
 
 import jsonschema
 import kubernetes_validate
@@ -171,6 +172,34 @@ def relation_faults(items, kustomization):
                 yield f"{name(item)}: points at nobody"
 
 
+def orchestrator_faults(items, folder):
+    """Of several, whoever asks has to reach each of them by a name of its own, and all have to share one state."""
+    one = next(item for item in workloads(items) if item["spec"]["template"]["metadata"]["labels"][COMPONENT] == "orchestrator")
+    replicas, service = one["spec"].get("replicas", 1), one["spec"].get("serviceName")
+    if one["kind"] != "StatefulSet":
+        yield f"{name(one)}: pods without names that stay"
+        return
+    found = next((item["spec"] for item in items if item["kind"] == "Service" and item["metadata"]["name"] == service), {})
+    if found.get("clusterIP") != "None" or not found.get("publishNotReadyAddresses"):
+        yield f"Service {service}: it spreads over all orchestrators, or hides some: make it headless, with addresses that are not ready"
+    port = found.get("ports", [{}])[0].get("port")
+    reached = [f"http://{one['metadata']['name']}-{at}.{service}:{port}" for at in range(replicas)]
+    variables = {variable["name"]: variable for variable in one["spec"]["template"]["spec"]["containers"][0].get("env", [])}
+    pod = next((own for own, said in variables.items() if said.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath") == "metadata.name"), None)
+    own = variables.get("FICUS_ORCHESTRATOR_ADDRESS", {}).get("value", "")
+    if pod is None or own != f"http://$({pod}).{service}:{port}":
+        yield f"{name(one)}: FICUS_ORCHESTRATOR_ADDRESS is not the pod's own address"
+    elif list(variables).index(pod) > list(variables).index("FICUS_ORCHESTRATOR_ADDRESS"):
+        yield f"{name(one)}: {pod} is named before it is set"
+    for item in workloads(items):
+        words = item["spec"]["template"]["spec"]["containers"][0]["args"]
+        if "--admin" in words and words[words.index("--admin") + 1].split(",") != reached:
+            yield f"{name(item)}: --admin is not {','.join(reached)}"
+    config = tomllib.loads((folder / "config/orchestrator.toml").read_text(encoding="utf-8"))
+    if replicas > 1 and "etcd" not in config["orchestrator"]:
+        yield f"{name(one)}: {replicas} of them and no [orchestrator.etcd]: each would begin with a state of its own"
+
+
 def read(folder):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     items, faults = [], []
@@ -195,7 +224,7 @@ def main():
     if "--objects" in sys.argv:
         print(json.dumps({"items": items, "kustomization": kustomization}))
         return
-    faults = faults or list(relation_faults(items, kustomization))
+    faults = faults or [*relation_faults(items, kustomization), *orchestrator_faults(items, folder)]
     print("\n".join(faults))
     sys.exit(1 if faults else 0)
 

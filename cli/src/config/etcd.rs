@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ficus_orchestrator::{Etcd, Trust};
+use toml::Spanned;
 
 use super::{Resolving, document};
 
@@ -50,9 +51,34 @@ impl Resolving<'_> {
             user,
             trust: trust.unwrap_or_else(Trust::public),
             lease,
-            address: etcd.address.as_ref().map_or_else(|| own.to_owned(), |address| self.url(address).trim_end_matches('/').to_owned()),
+            address: etcd.address.as_ref().map_or_else(|| own.to_owned(), |address| self.reached_by(address)),
         }
     }
+
+    fn reached_by(&mut self, address: &Spanned<String>) -> String {
+        reached_by(address.get_ref()).unwrap_or_else(|why| {
+            self.fault(address.span().start, why);
+            String::new()
+        })
+    }
+}
+
+/// What others may reach an orchestrator by, without a slash at its end.
+///
+/// # Errors
+/// A sentence with a remedy.
+pub(crate) fn reached_by(text: &str) -> Result<String, String> {
+    let address = text.trim_end_matches('/');
+    let uri = address.parse::<http::Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let Some(uri) = uri else { return Err(format!("`{text}` is not an address: write it like \"http://10.0.0.1:7070\"")) };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    if host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        return Err(format!(
+            "nobody reaches an orchestrator by {address}: say by what others do, `address` in [orchestrator.etcd], or \
+             FICUS_ORCHESTRATOR_ADDRESS=http://10.0.0.1:7070 of each"
+        ));
+    }
+    Ok(address.to_owned())
 }
 
 #[cfg(test)]
@@ -76,9 +102,20 @@ mod tests {
             ("endpoints = ['http://a:1']\npassword_file = 'token'", 7, "belong together"),
             ("endpoints = ['http://a:1']\nca_file = 'token'", 7, "no certificate"),
             ("endpoints = ['http://a:1']\naddress = 'orc-1'", 7, "not an address"),
+            ("endpoints = ['http://a:1']\naddress = 'http://0.0.0.0:7070'", 7, "FICUS_ORCHESTRATOR_ADDRESS"),
         ] {
             let why = with(more).unwrap_err();
             assert!(why.starts_with(&format!("ficus.toml:{line}:")) && why.contains(word), "{more}: {why}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_reached_by_every_address_at_once() {
+        for address in ["http://0.0.0.0:7070", "https://[::]:7070/", "orc-2:7070", "ftp://orc-2", ""] {
+            assert!(super::reached_by(address).is_err(), "{address}");
+        }
+        for address in ["http://10.0.0.1:7070", "http://orc-2.orc:7070", "https://[fd00::1]:7070"] {
+            assert_eq!(super::reached_by(&format!("{address}/")), Ok(address.to_owned()));
         }
     }
 

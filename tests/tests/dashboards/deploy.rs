@@ -40,6 +40,12 @@ fn the_check_of_the_manifests_finds_what_is_wrong() -> Result<()> {
         ("agent.yaml", "allowPrivilegeEscalation: false, ", "", "more than it needs"),
         ("agent.yaml", "serviceAccountName: ficus", "serviceAccountName: nobody", "no such account"),
         ("orchestrator.yaml", "serviceName: ficus-orchestrator", "serviceName: elsewhere", "no service elsewhere"),
+        ("orchestrator.yaml", "  clusterIP: None\n", "", "make it headless"),
+        ("orchestrator.yaml", "  publishNotReadyAddresses: true\n", "", "make it headless"),
+        ("orchestrator.yaml", "$(POD_NAME).ficus-orchestrator:7070", "ficus-orchestrator:7070", "not the pod's own address"),
+        ("orchestrator.yaml", "fieldPath: metadata.name", "fieldPath: metadata.uid", "not the pod's own address"),
+        ("orchestrator.yaml", "replicas: 1", "replicas: 2", "--admin is not"),
+        ("agent.yaml", "ficus-orchestrator-0.ficus-orchestrator:7070", "ficus-orchestrator:7070", "--admin is not"),
         ("rbac.yaml", "verbs: [get, update, patch]", "verbs: get", "verbs"),
         ("rbac.yaml", "  kind: Role\n  name: ficus-rules", "  kind: Role\n  name: other", "points at nobody"),
         ("network.yaml", "component: agent}}", "component: agents}}", "about no pod"),
@@ -58,6 +64,36 @@ fn the_check_of_the_manifests_finds_what_is_wrong() -> Result<()> {
         std::fs::write(&path, text.replacen(right, wrong, 1))?;
         let found = faults(directory.path())?.with_context(|| format!("{wrong:?} in {file} is not found"))?;
         ensure!(found.contains(expected), "for {wrong:?} in {file}: {found}");
+    }
+    Ok(())
+}
+
+/// As deploy/README.md says it; each of its steps is missed.
+#[test]
+fn several_orchestrators_share_an_etcd_and_are_asked_one_by_one() -> Result<()> {
+    const ONE: &str = "http://ficus-orchestrator-0.ficus-orchestrator:7070";
+    let both = format!("{ONE},{}", ONE.replace("-0.", "-1."));
+    let steps = [
+        ("config/orchestrator.toml", "#[orchestrator.etcd]\n#endpoints", "[orchestrator.etcd]\nendpoints", "no [orchestrator.etcd]"),
+        ("orchestrator.yaml", "replicas: 1", "replicas: 2", "--admin is not"),
+        ("gateway.yaml", ONE, &both, "StatefulSet ficus-gateway: --admin is not"),
+        ("agent.yaml", ONE, &both, "Deployment ficus-agent: --admin is not"),
+    ];
+    let readme = std::fs::read_to_string(docs().join("../deploy/README.md"))?;
+    ensure!(readme.contains(&both), "deploy/README.md says what --admin is then");
+    for missed in [None, Some(0), Some(1), Some(2), Some(3)] {
+        let directory = tempfile::tempdir()?;
+        copy(&docs().join("../deploy/kubernetes"), directory.path())?;
+        for (at, (file, one, several, _)) in steps.iter().enumerate().filter(|(at, _)| Some(*at) != missed) {
+            let text = std::fs::read_to_string(directory.path().join(file))?;
+            ensure!(text.contains(one), "step {at}: {file} has no {one}");
+            std::fs::write(directory.path().join(file), text.replacen(one, several, 1))?;
+        }
+        let found = faults(directory.path())?;
+        match missed {
+            None => ensure!(found.is_none(), "{found:?}"),
+            Some(at) => ensure!(found.as_ref().is_some_and(|found| found.contains(steps[at].3)), "without step {at}: {found:?}"),
+        }
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ impl Ports {
 
     /// The text, with addresses of a cluster made those of this machine.
     fn here(&self, text: &str) -> String {
-        let text = text.replace("ficus-orchestrator:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:");
+        let text = text.replace("ficus-orchestrator-0.ficus-orchestrator:", "127.0.0.1:").replace("0.0.0.0:", "127.0.0.1:");
         self.0.iter().fold(text, |text, (there, here)| text.replace(&format!(":{there}"), &format!(":{here}")))
     }
 }
@@ -111,7 +111,10 @@ async fn the_parts_start_as_the_manifests_say_and_their_probes_are_answered() ->
         }
         for variable in container["env"].as_array().context("variables")? {
             let from_pod = variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name";
-            let value = if from_pod { "ficus-gateway-1" } else { variable["value"].as_str().context("a value")? };
+            let pod = format!("ficus-{component}-1");
+            let value = if from_pod { &pod } else { variable["value"].as_str().context("a value")? };
+            // As Kubernetes does it with variables that are named before.
+            let value = value.replace("$(POD_NAME)", &pod);
             command.env(variable["name"].as_str().context("a name")?, value);
         }
         command.current_dir(root.join("etc/ficus"));
