@@ -1,6 +1,7 @@
 // One capability: where it is, what it waits for, how both sides answer, what differs, and what can be done.
 
 import { buttons } from "./actions.js";
+import { ahead } from "./ahead.js";
 import { figure, track, waiting } from "./board.js";
 import { curves } from "./curves.js";
 import { differences, entries, quarantine, stream, tables } from "./data.js";
@@ -10,7 +11,7 @@ import { coded, lasting, number, percent, phase, rows, share, stepName, verdict 
 export const title = ({ name }) => name;
 
 export function render(state) {
-  const { status, name, detail, traffic, diffs, journal, quarantine: kept } = state;
+  const { status, name, detail, traffic, diffs, journal, quarantine: kept, plan } = state;
   const one = status.capabilities[name];
   if (!one) return [h("h1", { tabindex: "-1" }, name), h("p", {}, "The rules that serve name no such capability. "), h("a", { href: "#/" }, "All capabilities")];
   return [
@@ -24,6 +25,7 @@ export function render(state) {
     h("section", { class: "panel way", "aria-label": "Way" }, track(one), steps(one, detail), waiting(one)),
     figures(one, status),
     panel("Gates", gates(one)),
+    panel("Ahead", ahead(plan, name)),
     panel("Traffic", [h("p", { class: "note" }, "What the gates judge: reads, and writes once modern owns them."), curves(traffic)]),
     panel("Shadow differences", differences(diffs)),
     detail && panel("Tables", tables(detail, one, status.at)),

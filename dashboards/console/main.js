@@ -12,6 +12,8 @@ import { words } from "./words.js";
 
 /** How often a page asks for what the stream does not bring. */
 const LOOK = 2_000;
+/** How often it asks for the path ahead, which changes with each step, and otherwise slowly. */
+const PLAN = 15_000;
 
 const PAGES = { "": board, capability, journal, request, rules, flags };
 const NAVIGATION = [["", "Capabilities"], ["request", "Try a request"], ["rules", "Rules"], ["flags", "Flags and pins"], ["journal", "Journal"]];
@@ -22,7 +24,7 @@ let following = new AbortController();
 
 function route() {
   const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
-  Object.assign(state, { page: Object.hasOwn(PAGES, page) ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, journal: null, files: null, flags: null, explained: null });
+  Object.assign(state, { page: Object.hasOwn(PAGES, page) ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, plan: null, journal: null, files: null, flags: null, explained: null });
   byId("page").replaceChildren();
   draw();
   look();
@@ -128,11 +130,14 @@ async function look() {
   if (page === "capability" && !one) return;
   // Values of rows are not for every token; who was refused once is not asked for again.
   if (one?.quarantined && !state.quarantine?.refused) wanted.quarantine = `/capabilities/${of}/quarantine`;
+  const at = `${one?.phase} ${one?.step}`;
+  if (page === "capability" && (state.plan?.at !== at || Date.now() - state.plan.asked > PLAN)) wanted.plan = "/plan";
   try {
     const found = await Promise.all(Object.entries(wanted).map(async ([key, path]) => [key, await (key === "quarantine" ? allowed(path) : ask("GET", path))]));
     if (state.page !== page || state.name !== name || !found.length) return;
     const more = Object.fromEntries(found);
     if (more.diffs) more.diffs = more.diffs.samples;
+    if (more.plan) Object.assign(more.plan, { at, asked: Date.now() });
     refresh(more);
   } catch (error) {
     // The stream tells that the orchestrator is gone, or that the token is another one.

@@ -21,7 +21,7 @@ macro_rules! asset {
 }
 
 /// Name, content type, text.
-const ASSETS: [(&str, &str, &str); 17] = [
+const ASSETS: [(&str, &str, &str); 18] = [
     asset!("index.html", "text/html; charset=utf-8"),
     asset!("style.css", "text/css; charset=utf-8"),
     asset!("parts.css", "text/css; charset=utf-8"),
@@ -32,6 +32,7 @@ const ASSETS: [(&str, &str, &str); 17] = [
     asset!("words.js", SCRIPT),
     asset!("board.js", SCRIPT),
     asset!("capability.js", SCRIPT),
+    asset!("ahead.js", SCRIPT),
     asset!("curves.js", SCRIPT),
     asset!("data.js", SCRIPT),
     asset!("actions.js", SCRIPT),

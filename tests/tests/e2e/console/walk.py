@@ -186,6 +186,24 @@ def on_the_card(browser):
     browser.until(agree, "the card to say what the API says")
 
 
+def foresees(browser):
+    """The path ahead is what the API says: every step, in its order, with what it needs; a keyboard reaches the table."""
+    page, panel = browser.page, "section[aria-labelledby=panel-ahead]"
+    ask = "async (token) => (await (await fetch('/api/v1/plan', { headers: { authorization: `Bearer ${token}` } })).json()).capabilities.find(({ name }) => name === 'users').path"
+
+    def agree():
+        path = page.evaluate(ask, f"{TOKEN}-operator")
+        rows = [row.locator("th, td").all_inner_texts() for row in page.locator(f"{panel} tbody tr").all()]
+        needs = lambda leg: "; ".join(need["text"] for need in leg["needs"]).replace("`", "") or "–"
+        told = [(leg["name"], needs(leg), ", ".join(leg["gates"]) or "–") for leg in path["legs"]]
+        return len(told) > 3 and [(row[0], row[3], row[4]) for row in rows] == told and rows[0][1] == "now" and \
+            ("ends early" if path["ends"] else "may retire in") in page.inner_text(panel)
+
+    browser.until(agree, "the path ahead to be what the API says")
+    page.focus(f"{panel} .scroll[role=group][aria-label='Steps ahead']")
+    assert page.locator(f"{panel} [aria-current=step]").count() == 1 and page.locator(f"{panel} th[scope=col]").count() == 5
+
+
 def failing(browser, hand):
     """The service goes while readers are on it: real errors on the curve, the reads go back, and forward again once it is there."""
     page, absent = browser.page, WORLD / "no-service"
@@ -406,6 +424,7 @@ def retired(browser, hand):
     browser.phase("retired")
     browser.sees("nobody reads the old tables")
     browser.until(lambda: browser.page.locator(".actions button").count() == 0, "nothing to be left to do")
+    browser.sees("Nothing lies ahead: it is retired.")
     browser.in_every_light(f"capability-retired-{HAND}")
     say(f"retired by {HAND}")
 
@@ -472,7 +491,7 @@ def told(browser):
     browser.page.wait_for_selector("#panel-journal")
     tree = page.locator("body").aria_snapshot()
     for line in ("- banner:", '- navigation "Pages":', '- link "Capabilities"', "- main:", '- heading "users draft" [level=1]', '- group "Actions":', '- button "Begin"',
-                 '- region "Way":', '- list "Way":', '- region "Gates":', '- region "Quarantine":', '- region "Journal":', '- heading "Routes" [level=2]', "- columnheader \"On modern\"", "- contentinfo"):
+                 '- region "Way":', '- list "Way":', '- region "Gates":', '- region "Ahead":', '- group "Steps ahead":', '- region "Quarantine":', '- region "Journal":', '- heading "Routes" [level=2]', "- columnheader \"On modern\"", "- contentinfo"):
         assert line in tree, f"{line} is not what a screen reader is told:\n{tree}"
     assert page.get_attribute("html", "lang") == "en"
     assert page.get_attribute("#said", "aria-live") == "polite" and page.get_attribute("#said", "role") == "status"
@@ -493,6 +512,7 @@ def by_mouse(browser, hand):
     offered = set()
     cancelled(browser, offered)
     browser.phase("draft")
+    foresees(browser)
     listened(browser)
     wish(browser, hand, "begin")
     heard(browser, "users: begin is under way")
