@@ -74,6 +74,7 @@ async fn the_proposal_of_the_school_passes_check_and_with_its_questions_answered
         ficus(dir.path(), &["map", "init", "--legacy", "monolith", "--modern", "users-service", "--capability", "users"]);
     assert_eq!(code, 0, "{error}");
     // THEN it finds what a person wrote for the example
+    assert!(text.starts_with("#:schema ../schema/rules.schema.json\n"), "editors are not told its schema:\n{text}");
     for line in [
         "legacy = \"accounts_customuser\"",
         "legacy = \"accounts_adminhod\"",

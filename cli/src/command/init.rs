@@ -20,6 +20,15 @@ use crate::args::{Args, Init};
 
 const LOOK: &str = include_str!("init/look.py");
 
+/// What editors complete and check the files by, beside `ficus.toml`: a copy, so that it is of this version and needs no network.
+const SCHEMAS: [(&str, &str); 3] = [
+    ("ficus.schema.json", include_str!("../../../docs/schema/ficus.schema.json")),
+    ("rules.schema.json", include_str!("../../../docs/schema/rules.schema.json")),
+    ("flags.schema.json", include_str!("../../../docs/schema/flags.schema.json")),
+];
+/// Where rule files find theirs.
+pub(super) const SCHEMA_OF_RULES: &str = "../schema/rules.schema.json";
+
 /// An application that is not loaded by then waits for something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +57,8 @@ pub(crate) async fn execute(args: &Args, asked: &Init) -> Result<()> {
         files.iter().for_each(|file| println!("# ---- {}\n{}", file.path.display(), file.text));
         return Ok(());
     }
-    write(&files, &folder.join("rules"), asked.force)?;
+    files.extend(SCHEMAS.map(|(name, text)| Written { path: folder.join("schema").join(name), text: text.to_owned() }));
+    write(&files, &[folder.join("rules"), folder.join("schema")], asked.force)?;
     for file in &files {
         println!("{}", file.path.display());
     }
@@ -64,12 +74,14 @@ pub(crate) async fn execute(args: &Args, asked: &Init) -> Result<()> {
 }
 
 /// Writes all of them, or none where one would be overwritten.
-fn write(files: &[Written], rules: &Path, force: bool) -> Result<()> {
+fn write(files: &[Written], folders: &[PathBuf], force: bool) -> Result<()> {
     let present: Vec<String> = files.iter().filter(|file| file.path.exists()).map(|file| file.path.display().to_string()).collect();
     if !present.is_empty() && !force {
         bail!("already there: {}; name another place with --config, look with --dry-run, or overwrite with --force", present.join(", "));
     }
-    std::fs::create_dir_all(rules).with_context(|| format!("cannot make {}", rules.display()))?;
+    for folder in folders {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     for file in files {
         std::fs::write(&file.path, &file.text).with_context(|| format!("cannot write {}", file.path.display()))?;
     }

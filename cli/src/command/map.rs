@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use ficus_rules::proposal::{Names, propose};
 use ficus_sync_agent::preflight::catalog;
 
+use super::init::SCHEMA_OF_RULES;
 use crate::args::{Args, MapInit};
 use crate::config::Config;
 use crate::exit::BadConfiguration;
@@ -29,7 +30,7 @@ pub(crate) async fn init(args: &Args, asked: &MapInit) -> Result<()> {
     let (old, new) = (catalog(&legacy.url, &legacy.upstream).await?, catalog(&modern.url, &modern.upstream).await?);
     let proposal = propose(&old, &new, &asked.tables);
     let names = Names { capability: asked.capability.clone(), legacy: legacy.upstream, modern: modern.upstream };
-    let text = proposal.rule_file(&names);
+    let text = format!("#:schema {SCHEMA_OF_RULES}\n{}", proposal.rule_file(&names));
     if args.json { super::print_json(&serde_json::json!({ "pairs": proposal.pairs.len(), "rule_file": text })) } else { print_out(&text) }
 }
 

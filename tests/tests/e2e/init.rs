@@ -1,5 +1,6 @@
 //! `ficus init` on real projects: what it writes passes `ficus check`, and a real `ficus run` serves every route as the
-//! monolith does. The school, a fresh `django-admin startproject`, and a small Flask application with two blueprints.
+//! monolith does: reads, and writes and deletions as a stranger. Which routes there are, the frameworks say themselves. The
+//! school, a fresh `django-admin startproject`, and a small Flask application with two blueprints.
 
 mod servers;
 
@@ -10,10 +11,13 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use ficus_rules::route::Pattern;
 use ficus_tests::caller::{Caller, PASSWORD};
 use ficus_tests::http::{Answer, Http};
 use ficus_tests::process::{Process, free_port};
 use ficus_tests::school::{self, Database};
+use hyper::Method;
 
 use super::Directory;
 
@@ -63,16 +67,45 @@ impl Project {
         Http::new(&format!("http://127.0.0.1:{port}"), Duration::from_secs(20))
     }
 
-    /// Every path that the written files speak of, with something in the place of its variables.
-    fn paths(&self) -> Result<BTreeSet<String>> {
+    /// Every path that the written files speak of, as they do.
+    fn spoken(&self) -> Result<Vec<String>> {
         let mut texts = vec![std::fs::read_to_string(self.folder.join("ficus.toml"))?];
         for entry in std::fs::read_dir(self.folder.join("rules"))? {
             texts.push(std::fs::read_to_string(entry?.path())?);
         }
         let lines = texts.iter().flat_map(|text| text.lines());
         let named = lines.filter_map(|line| line.strip_prefix("path = \"").or(line.strip_prefix("#   /").map(|_| &line[4..])));
-        Ok(named.map(|path| filled(path.trim_end_matches('"'))).collect())
+        Ok(named.map(|path| path.trim_end_matches('"').to_owned()).collect())
     }
+
+    /// The same, with something in the place of their variables.
+    fn paths(&self) -> Result<BTreeSet<String>> {
+        Ok(self.spoken()?.iter().map(|path| filled(path)).collect())
+    }
+
+    /// Every path that the framework says that it answers; the written files must speak of each.
+    fn routes(&self, application: &Application<'_>) -> Result<BTreeSet<String>> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/init/routes.py");
+        let mut command = Command::new(school::python()?.canonicalize_parent()?);
+        command.arg("-B").arg(script).args([application.framework, application.named]).current_dir(application.folder);
+        let printed = succeeded(command.envs(self.environment.iter().cloned()).output()?)?;
+        let routes: BTreeSet<String> = printed.lines().filter_map(|line| line.strip_prefix("route ")).map(str::to_owned).collect();
+        let spoken: Vec<Pattern> = self.spoken()?.iter().filter_map(|path| Pattern::parse(&as_ours(path)).ok()).collect();
+        for route in &routes {
+            let own = Pattern::parse(route).map_err(|why| anyhow::anyhow!("{route}: {why}"))?;
+            ensure!(spoken.iter().any(|pattern| pattern.precedes(&own).is_some()), "nothing is said of {route}, which the project answers");
+        }
+        Ok(routes)
+    }
+}
+
+/// What is asked for its routes.
+struct Application<'a> {
+    /// `django` or `flask`
+    framework: &'static str,
+    /// Its settings, or its factory.
+    named: &'static str,
+    folder: &'a Path,
 }
 
 /// A program is found from every folder by its whole path; a link in an environment must not be followed.
@@ -85,6 +118,19 @@ impl Whole for PathBuf {
         let folder = self.parent().context("a program is in a folder")?.canonicalize()?;
         Ok(folder.join(self.file_name().context("a program has a name")?).display().to_string())
     }
+}
+
+/// A path in the words of a framework, in ours.
+fn as_ours(path: &str) -> String {
+    let segment = |(at, segment): (usize, &str)| match segment {
+        varies if varies.contains("<path:") => "{*rest}".to_owned(),
+        varies if varies.contains('<') => format!("{{part_{at}}}"),
+        plain => plain.to_owned(),
+    };
+    let ours: Vec<String> = path.split('/').enumerate().map(segment).collect();
+    // Nothing follows what takes all that follows.
+    let end = ours.iter().position(|segment| segment.starts_with("{*")).map_or(ours.len(), |at| at + 1);
+    ours[..end].join("/")
 }
 
 /// `1` where a variable stands.
@@ -175,7 +221,28 @@ async fn the_school_is_served_as_before_by_what_init_writes() -> Result<()> {
     ensure!(configured.contains("# user_table = \"accounts_customuser\""), "{configured}");
 
     every_page_of_the_school(&project).await?;
+    editors_find_the_schemas(directory.path())?;
     directory.passed();
+    Ok(())
+}
+
+/// The first line of each file leads to a schema that is there, without a network, and which takes the file.
+fn editors_find_the_schemas(folder: &Path) -> Result<()> {
+    let mut files = vec![folder.join("ficus.toml")];
+    for entry in std::fs::read_dir(folder.join("rules"))? {
+        files.push(entry?.path());
+    }
+    ensure!(files.len() > 5, "{files:?}");
+    let validator = school::folder().join("../../../docs/schema/validate.py");
+    for file in files {
+        let text = std::fs::read_to_string(&file)?;
+        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).with_context(|| format!("{text} has no schema"))?;
+        let schema = file.parent().context("a file in no folder")?.join(named);
+        let kind = if file.ends_with("ficus.toml") { "ficus.schema.json" } else { "rules.schema.json" };
+        ensure!(schema.ends_with(kind), "{} has the schema of others: {named}", file.display());
+        let printed = succeeded(Command::new(school::python()?).arg("-B").arg(&validator).arg(&schema).arg(&file).output()?)?;
+        ensure!(printed.trim().is_empty(), "{printed}");
+    }
     Ok(())
 }
 
@@ -183,11 +250,15 @@ async fn the_school_is_served_as_before_by_what_init_writes() -> Result<()> {
 async fn every_page_of_the_school(project: &Project) -> Result<()> {
     let _running = project.run().await?;
     school::until_up(project.at(project.monolith).base(), "/health/").await?;
+    let monolith = school::folder().join("monolith");
+    let routes = project.routes(&Application { framework: "django", named: "school.settings", folder: &monolith })?;
+    ensure!(routes.len() > 150, "only {} routes: {routes:?}", routes.len());
+    as_a_stranger(project, &routes).await?;
     let paths = project.paths()?;
     ensure!(paths.len() > 100, "only {} routes: {paths:?}", paths.len());
     let mut by_gateway = Caller::log_in(project.at(project.gateway), "admin1", PASSWORD).await?;
     let mut directly = Caller::log_in(project.at(project.monolith), "admin1", PASSWORD).await?;
-    for path in &paths {
+    for path in paths.union(&routes) {
         alike(path, &by_gateway.get(path).await?, &directly.get(path).await?)?;
     }
     Ok(())
@@ -213,7 +284,7 @@ async fn a_fresh_django_project_is_served_as_before() -> Result<()> {
     ensure!(paths.contains("/admin/") && paths.len() > 10, "{paths:?}");
     // The page that greets whoever has made a project is no route.
     paths.insert("/".to_owned());
-    served(&project, &paths).await?;
+    served(&project, &paths, &Application { framework: "django", named: "shop.settings", folder: directory.path() }).await?;
     directory.passed();
     Ok(())
 }
@@ -295,15 +366,28 @@ async fn a_flask_application_is_served_as_before() -> Result<()> {
     let paths = project.paths()?;
     let expected = ["/", "/books/", "/books/1", "/loans/", "/loans/of/1", "/static/1"];
     ensure!(expected.iter().all(|path| paths.contains(*path)) && paths.len() == expected.len(), "{paths:?}");
-    served(&project, &paths).await?;
+    served(&project, &paths, &Application { framework: "flask", named: "library:create_app", folder: directory.path() }).await?;
     directory.passed();
     Ok(())
 }
 
-async fn served(project: &Project, paths: &BTreeSet<String>) -> Result<()> {
+/// What the files speak of, and what the framework does, is answered as by the monolith.
+async fn served(project: &Project, paths: &BTreeSet<String>, application: &Application<'_>) -> Result<()> {
+    let routes = project.routes(application)?;
+    ensure!(!routes.is_empty(), "the framework knows no route");
+    as_a_stranger(project, &paths.union(&routes).cloned().collect()).await
+}
+
+/// Reads, writes and deletes without having logged in: Django refuses most of it for want of a token, and so it must here.
+async fn as_a_stranger(project: &Project, paths: &BTreeSet<String>) -> Result<()> {
     let (gateway, monolith) = (project.at(project.gateway), project.at(project.monolith));
     for path in paths {
-        alike(path, &gateway.get(path).await?, &monolith.get(path).await?)?;
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let asked = format!("{method} {path}");
+            let by_gateway = gateway.send(method.clone(), path, &[], Bytes::new()).await.with_context(|| asked.clone())?;
+            let directly = monolith.send(method, path, &[], Bytes::new()).await.with_context(|| asked.clone())?;
+            alike(&asked, &by_gateway, &directly)?;
+        }
     }
     Ok(())
 }

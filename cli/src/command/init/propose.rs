@@ -35,7 +35,8 @@ pub(super) struct Crossing<'a> {
 #[derive(Debug)]
 pub(super) struct Proposal<'a> {
     pub(super) capabilities: Vec<Capability<'a>>,
-    /// Routes of no capability, as they are written in the project: the monolith goes on serving them.
+    /// Routes of no capability, as they are written in the project, with `{*rest}` where anything may follow: the monolith goes on
+    /// serving them.
     pub(super) staying: Vec<String>,
     /// Tables of models that belong to no capability, because nothing of theirs has a route.
     pub(super) homeless: Vec<&'a str>,
@@ -54,7 +55,7 @@ pub(super) fn propose(project: &Project) -> Proposal<'_> {
                     capabilities.entry(group).or_default().routes.push(text(&pattern));
                 }
             }
-            _ => staying.push(format!("/{}", route.path)),
+            _ => staying.push(format!("/{}{}", route.path, if route.whole { "" } else { "{*rest}" })),
         }
     }
     for part in &project.admin {

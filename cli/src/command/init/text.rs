@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::SCHEMA_OF_RULES;
 use super::found::{Database, Project, Session};
 use super::propose::{Capability, Proposal};
 use crate::args::Init;
@@ -12,7 +13,7 @@ const FIRST_PORT: usize = 8101;
 /// `ficus.toml`.
 pub(super) fn configuration(project: &Project, proposal: &Proposal<'_>, asked: &Init) -> String {
     let mut text = format!(
-        "# Proposed by `ficus init` from a {} {} project. The process: needs a restart; the rules in rules/ do not.\n\
+        "#:schema ./schema/ficus.schema.json\n# Proposed by `ficus init` from a {} {} project. The process: needs a restart; the rules in rules/ do not.\n\
          # Everything is served by the monolith until somebody types `ficus advance CAPABILITY`.\n\n\
          [gateway]\nlisten = [{}]\ndefault = \"monolith\"                     # serves whatever no rule speaks of\n\n\
          [orchestrator]\nlisten = \"127.0.0.1:7070\"                # the admin API and the console\n\n\
@@ -108,7 +109,7 @@ pub(super) fn rules(capability: &Capability<'_>, project: &Project) -> String {
     let name = &capability.name;
     let depends: Vec<String> = capability.depends_on.iter().map(|other| quoted(other)).collect();
     let mut text = format!(
-        "# Proposed by `ficus init`. Nothing moves before `ficus advance {name}`; look first at every line.\n\n\
+        "#:schema {SCHEMA_OF_RULES}\n# Proposed by `ficus init`. Nothing moves before `ficus advance {name}`; look first at every line.\n\n\
          [capability]\nname = {}\ndescription = \"The {} {name}\"\nlegacy = \"monolith\"\nmodern = \"{name}-service\"\n",
         quoted(name),
         if project.framework == "Django" { "app" } else { "part" }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::process::Process;
 use ficus_tests::school::{self, Database};
 
-use super::{FLASK, Project, Whole as _, every_page_of_the_school, served, succeeded, until_answered};
+use super::{Application, FLASK, Project, Whole as _, every_page_of_the_school, served, succeeded, until_answered};
 use crate::Directory;
 use crate::{mariadb, postgres};
 
@@ -107,7 +107,7 @@ async fn a_django_project_on_mariadb_is_served_as_before() -> Result<()> {
     let _running = project.run().await?;
     let paths = project.paths()?;
     ensure!(["/shelves/", "/shelves/1/", "/admin/"].iter().all(|path| paths.contains(*path)), "{paths:?}");
-    served(&project, &paths).await?;
+    served(&project, &paths, &Application { framework: "django", named: "shop.settings", folder: directory.path() }).await?;
     let shelf = project.at(project.gateway).get("/shelves/1/").await?.text();
     ensure!(shelf.contains("top"), "it is not of the database: {shelf}");
     reached(&project, "stock", &url, &server.database().await, "MariaDB")?;
@@ -162,7 +162,8 @@ async fn flask(found: &Found, other: &str, engine: &str) -> Result<()> {
     let _monolith = Process::start("gunicorn", &mut command, &directory.path().join("gunicorn.log"))?;
     until_answered(&project.at(project.monolith)).await?;
     let _running = project.run().await?;
-    served(&project, &project.paths()?).await?;
+    let application = Application { framework: "flask", named: "library:create_app", folder: directory.path() };
+    served(&project, &project.paths()?, &application).await?;
     let books = project.at(project.gateway).get("/books/").await?.text();
     ensure!(books.contains("4711"), "they are not of the database: {books}");
     reached(&project, "app", &url, other, engine)?;
