@@ -64,6 +64,8 @@ pub struct Capability {
     pub windows: Vec<Hours>,
     /// What a failing gate leads to.
     pub returns: Return,
+    /// What becomes of writes to legacy's database that come past the gateway while modern owns.
+    pub strays: StrayWrites,
     /// Its tables, parents before children.
     pub tables: Vec<TableMap>,
     /// What the comparison of shadowed answers leaves out or tolerates.
@@ -237,6 +239,19 @@ impl Default for Return {
     fn default() -> Self {
         Return { ramp: RampReturn::Legacy, soak: SoakReturn::Revert, tries: 0, cool_down: Duration::from_secs(600) }
     }
+}
+
+/// `[cutover]`: what becomes of writes to legacy's database that come past the gateway while modern owns. During a switch they
+/// are refused, whatever stands here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StrayWrites {
+    /// The database refuses them, and whoever wrote sees an error.
+    #[default]
+    Refuse,
+    /// The database takes them, and keeps with them what was there and who wrote. They go nowhere else, and until somebody has
+    /// decided about them (`ficus repair`) nothing is reverted or retired.
+    Report,
 }
 
 /// What a step does.

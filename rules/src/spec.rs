@@ -2,7 +2,7 @@
 //! ([`crate::plan`]). Reports every error of every file at once. Does not read files: texts come in.
 //!
 //! 1. `source` and `fields` turn TOML into documents, and complain about keys, types and spellings;
-//! 2. `routes` (with `traffic`), `plugins`, `steps`, `gates`, `returns`, `tables`, `events`, `flags`, `tests` know one kind of section each;
+//! 2. `routes` (with `traffic`), `plugins`, `steps`, `gates`, `returns`, `strays`, `tables`, `events`, `flags`, `tests` know one kind of section each;
 //! 3. `names` and `reach` look over all files: what is unknown, named twice, in a circle, never reached;
 //! 4. `expectations` runs the `[[test]]`s through [`crate::decide::decide`], once nothing else is wrong.
 
@@ -21,6 +21,7 @@ mod returns;
 mod routes;
 mod source;
 mod steps;
+mod strays;
 mod tables;
 mod tests;
 mod traffic;

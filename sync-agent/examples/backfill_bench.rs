@@ -178,6 +178,7 @@ fn orders() -> Orders {
         may_copy: true,
         fenced: Fences::default(),
         mark_end: None,
+        strays: ficus_rules::plan::StrayWrites::default(),
         verify: None,
         raise_sequences: None,
         repair: None,

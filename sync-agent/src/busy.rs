@@ -1,7 +1,7 @@
 //! Looks whether somebody's old open transaction would keep the fence of the owner's database waiting, so that a switch
 //! can be refused before anybody's writes are held for it. Which transactions these are is the engines' business
-//! ([`Database::busy`]); here are the cadence, and the words. On its way it asks what both logs keep for the agent, and whom the
-//! fences refused.
+//! ([`Database::busy`]); here are the cadence, and the words. On its way it asks what both logs keep for the agent, and who met
+//! the fences.
 //!
 //! [`Database::busy`]: crate::port::Database::busy
 
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
-use ficus_rules::wire::Strays;
+use ficus_rules::mapping::Plan;
 use tokio::sync::watch;
 
 use crate::agent::Ordered;
 use crate::metrics;
 use crate::port::{Busy, Direction, Shared};
 use crate::state::State;
+use crate::strays;
 
 /// A transaction that has been open for so long is an old one. The pause of a switch is meant to be a tenth of it, and the
 /// fence waits for three times as long, at most ten: one that has lasted for a second will rather spoil both than end in
@@ -39,6 +40,7 @@ const STATEMENT: usize = 80;
 pub(crate) struct Lookout {
     pub(crate) legacy: Shared,
     pub(crate) modern: Shared,
+    pub(crate) plans: Arc<Vec<Plan>>,
     pub(crate) state: Arc<State>,
     pub(crate) orders: watch::Receiver<Ordered>,
 }
@@ -65,7 +67,9 @@ impl Lookout {
                 tracing::debug!(capability = %self.state.capability, %error, "cannot look for open transactions");
                 Busy::Free
             });
-            self.look_for_strays().await;
+            if let Err(error) = strays::look(&self.state, &self.legacy, &self.modern, &self.plans).await {
+                tracing::debug!(capability = %self.state.capability, %error, "cannot see who met the fences");
+            }
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
             self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
             tokio::time::sleep(pause).await;
@@ -74,23 +78,6 @@ impl Lookout {
 }
 
 impl Lookout {
-    /// Tells whom the fences refused.
-    async fn look_for_strays(&self) {
-        let mut strays = Vec::new();
-        for (side, database) in [(Side::Legacy, &self.legacy), (Side::Modern, &self.modern)] {
-            match database.refused().await {
-                Ok(Some(refused)) => {
-                    let counter = metrics::STRAYS.with_label_values(&[self.state.capability.as_str(), side.as_str()]);
-                    counter.inc_by(refused.statements.saturating_sub(counter.get()));
-                    strays.push(Strays { side, refused: refused.statements, writers: refused.writers });
-                }
-                Ok(None) => {}
-                Err(error) => tracing::debug!(capability = %self.state.capability, %error, "cannot see whom the fence refused"),
-            }
-        }
-        self.state.note(|report| report.strays = strays);
-    }
-
     /// Shows how much of both logs is kept for the agent.
     async fn measure(&self) {
         for (direction, source) in [(Direction::Forward, &self.legacy), (Direction::Reverse, &self.modern)] {

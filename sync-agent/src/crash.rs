@@ -1,7 +1,7 @@
 //! Points at which the process kills itself when a test asks for it: `FICUS_CRASH_AT=<point>` or `<point>:<n>` (at the
 //! n-th time). Without the variable a point costs one atomic read. Points: `backfill_batch`, `backfill_complete`,
 //! `before_apply`, `after_apply_before_commit`, `after_commit_before_confirm`, `fence`, `mark_end`, `verify_full`,
-//! `verify_changed`, `sequences`, `repair`, `remove`, `events_sent`.
+//! `verify_changed`, `sequences`, `repair`, `remove`, `events_sent`, `strays`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -47,6 +47,7 @@ mod quarantine;
 mod session;
 mod sqlite;
 mod state;
+mod strays;
 mod stream;
 mod verify;
 

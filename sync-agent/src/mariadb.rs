@@ -27,6 +27,7 @@ mod control;
 mod event;
 mod follow;
 mod image;
+mod let_in;
 mod load;
 mod locks;
 mod objects;
@@ -43,7 +44,7 @@ mod url;
 mod value;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -88,6 +89,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Triggers keep what is written while the fence lets it through.
+    records: AtomicBool,
     /// Since when the fence would have had to wait, whenever it was looked.
     waits: std::sync::Mutex<Option<Instant>>,
 }
@@ -139,6 +142,7 @@ impl Endpoint {
             told: AtomicU64::new(0),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            records: AtomicBool::new(false),
             waits: std::sync::Mutex::default(),
         })
     }

@@ -75,10 +75,19 @@ pub(crate) static KEPT_LOG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     registered(IntGaugeVec::new(opts, &["capability", "direction"]))
 });
 
-/// Statements that a fence refused.
+/// What strangers wrote, or tried to.
 pub(crate) static STRAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let opts = Opts::new("ficus_stray_writes_total", "Statements of strangers that the fence in a database refused");
-    registered(IntCounterVec::new(opts, &["capability", "side"]))
+    let opts = Opts::new(
+        "ficus_stray_writes_total",
+        "What strangers wrote to a fenced database: statements that it refused (handled=refused), rows that it let in and kept (handled=reported)",
+    );
+    registered(IntCounterVec::new(opts, &["capability", "side", "handled"]))
+});
+
+/// Rows of strangers that are on one side only.
+pub(crate) static STRAYS_UNSETTLED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let opts = Opts::new("ficus_stray_rows_unsettled", "Rows that strangers wrote past the gateway, and that nobody has decided about");
+    registered(IntGaugeVec::new(opts, &["capability", "side"]))
 });
 
 /// A capability that stands still.

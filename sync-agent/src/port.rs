@@ -479,6 +479,28 @@ pub trait Database: Source + Sink {
     /// Whether it refuses.
     async fn is_fenced(&self) -> Result<bool, Error>;
 
+    /// From the next [`Source::prepare`] on, what [`Database::let_through`] needs is made too.
+    fn record_strays(&self);
+
+    /// A fence that is closed lets writers through from now on, and keeps each row that they write, as it was and as it became, with
+    /// who wrote it, in their own transaction. Closing it again waits for those under way, as it always does. Durable; no schema change.
+    async fn let_through(&self) -> Result<(), Error>;
+
+    /// Whether it does that. `false` where nothing was ever made.
+    async fn lets_through(&self) -> Result<bool, Error>;
+
+    /// The rows that were kept so.
+    async fn let_in(&self) -> Result<LetIn, Error>;
+
+    /// Those of them that nobody has decided about: their numbers.
+    async fn unsettled(&self) -> Result<Vec<i64>, Error>;
+
+    /// The same as people are shown them: the newest, at most so many.
+    async fn show_unsettled(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
+
+    /// These have been decided about. They stay, for who wants to look them up.
+    async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error>;
+
     /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
@@ -506,6 +528,23 @@ pub struct Refused {
     /// Sessions that are still there, in words.
     pub writers: Vec<String>,
 }
+
+/// Rows that strangers wrote while a fence let them through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetIn {
+    /// All of them, since the fence was made.
+    pub rows: u64,
+    /// So many nobody has decided about.
+    pub unsettled: u64,
+    /// Who wrote the newest of those, in words, each once; empty where the engine does not tell.
+    pub wrote: Vec<String>,
+}
+
+/// Newest rows that are looked at for who wrote.
+pub(crate) const WROTE: u32 = 50;
+
+/// Numbers that are settled in one statement.
+pub(crate) const SETTLE: usize = 1_000;
 
 /// An opened database, before anything is compiled for it.
 #[async_trait]

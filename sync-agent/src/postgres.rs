@@ -24,6 +24,7 @@ mod feed;
 mod fence;
 mod findings;
 mod fold;
+mod let_in;
 mod load;
 mod locks;
 mod long;
@@ -49,7 +50,7 @@ mod visible;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 use ficus_rules::Side;
@@ -88,6 +89,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Triggers keep what is written while the fence lets it through.
+    records: AtomicBool,
     /// Transactions that the fence would wait for, and since when they are known.
     writers: std::sync::Mutex<BTreeMap<String, Instant>>,
     /// Sizes of the server's log, for [`slot::Sizes::tidy`].
@@ -180,6 +183,7 @@ impl Endpoint {
             intact: tokio::sync::Mutex::default(),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            records: AtomicBool::new(false),
             writers: std::sync::Mutex::default(),
             wal,
             still: rest::Still::default(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
+use ficus_rules::plan::StrayWrites;
 use ficus_rules::wire::{CapabilityOrders, Fences, Refers, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -26,11 +27,15 @@ use crate::newest::Questions;
 use crate::port::{Checkpoint, Copied, Direction, Engine, Left, Position, Shared};
 use crate::pulse::{self, Asked};
 use crate::state::State;
+use crate::strays;
 use crate::stream::Stream;
 use crate::verify::Verifier;
 
 /// How long a stream may take to finish its batch when the session ends.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the stream may take to the end of what strangers wrote; otherwise a new session begins behind it.
+const STRAYS: Duration = Duration::from_secs(10);
 
 /// What a session is made of.
 pub(crate) struct Context {
@@ -70,6 +75,14 @@ struct Session<'a> {
     repairing: Option<u64>,
     /// The epoch that both databases know to be carried out.
     obeyed: Option<u64>,
+    /// Legacy has what it needs to let strangers write.
+    records: bool,
+    /// It lets them.
+    letting: bool,
+    /// It lets nobody.
+    closed: bool,
+    /// What they wrote may not be behind the stream yet: until it is, legacy does not count as fenced.
+    undrained: bool,
 }
 
 /// A verification under way, or finished.
@@ -162,6 +175,10 @@ impl Context {
             verifying: None,
             repairing: None,
             obeyed: None,
+            records: false,
+            letting: false,
+            closed: false,
+            undrained: false,
         })
     }
 
@@ -186,6 +203,10 @@ impl Context {
 impl Session<'_> {
     async fn run(&mut self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         self.state().forget_end();
+        self.records = orders.borrow().strays == StrayWrites::Report || self.legacy.lets_through().await?;
+        if self.records {
+            self.legacy.record_strays();
+        }
         self.legacy.prepare().await?;
         self.modern.prepare().await?;
         // Before anything is taken from an agent that may have newer orders, and again when it can do nothing more: between
@@ -197,8 +218,9 @@ impl Session<'_> {
         self.misses_nothing().await?;
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
+        self.undrained = self.records || self.legacy.let_in().await?.rows > 0;
         self.note_fences().await?;
-        self.found = self.state().report().fenced;
+        self.found = Fences { legacy: self.closed || self.letting, modern: self.state().report().fenced.modern };
         if another {
             tokio::select! {
                 () = self.context.questions.ask() => {}
@@ -207,7 +229,13 @@ impl Session<'_> {
         }
         let wish = orders.borrow_and_update().clone();
         self.obey(wish.epoch).await?;
+        if self.undrained && wish.owner == Side::Legacy {
+            // Had it not been behind the stream, legacy would not own again.
+            self.undrained = false;
+            self.note_fences().await?;
+        }
         self.fence(&wish).await?;
+        self.state().flow(Direction::Forward).discard(self.undrained);
         match (forward.position, reverse.position, forward.backfilled) {
             (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
             (begun, ..) if wish.owner == Side::Legacy && wish.may_copy => self.backfill(begun),
@@ -226,7 +254,8 @@ impl Session<'_> {
         metrics::STANDS.with_label_values(&[&self.state().capability]).set(0);
         loop {
             let wish = orders.borrow_and_update().clone();
-            if wish.sync == SyncOrder::Remove {
+            // What takes other triggers takes another session.
+            if wish.sync == SyncOrder::Remove || wish.strays == StrayWrites::Report && !self.records {
                 return Ok(());
             }
             self.carry_out(&wish).await?;
@@ -362,6 +391,7 @@ impl Session<'_> {
         let lookout = Lookout {
             legacy: Arc::clone(&self.legacy),
             modern: Arc::clone(&self.modern),
+            plans: Arc::clone(&self.plans),
             state: Arc::clone(&self.context.state),
             orders: self.orders.clone(),
         };
@@ -479,18 +509,54 @@ impl Session<'_> {
     }
 
     async fn fence(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
-        let holds = self.state().report().fenced;
-        for side in Side::BOTH.into_iter().filter(|side| holds.of(*side) != wish.fenced.of(*side)) {
-            self.side(side).fence(wish.fenced.of(side)).await?;
+        let lets = self.records && wish.strays == StrayWrites::Report && wish.owner == Side::Modern && wish.fenced.legacy;
+        if self.letting && !lets {
+            self.legacy.fence(true).await?;
+            self.undrained = true;
+            self.note_fences().await?;
+            crash::point("strays");
+        }
+        if self.undrained && self.closed && !lets && self.streaming {
+            self.pass_strays().await?;
+            self.undrained = false;
+            self.note_fences().await?;
+        }
+        if wish.owner == Side::Legacy {
+            self.state().flow(Direction::Forward).discard(false);
+        }
+        for side in Side::BOTH {
+            let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
+            if holds != wish.fenced.of(side) {
+                self.side(side).fence(wish.fenced.of(side)).await?;
+                self.note_fences().await?;
+            }
+        }
+        if lets && !self.letting {
+            self.undrained = true;
+            self.state().flow(Direction::Forward).discard(true);
+            self.legacy.let_through().await?;
             self.note_fences().await?;
         }
         Ok(())
     }
 
-    async fn note_fences(&self) -> Result<(), Error> {
-        let (legacy, modern) = (self.legacy.is_fenced().await?, self.modern.is_fenced().await?);
+    async fn note_fences(&mut self) -> Result<(), Error> {
+        let modern = self.modern.is_fenced().await?;
+        (self.closed, self.letting) = (self.legacy.is_fenced().await?, self.legacy.lets_through().await?);
+        let legacy = self.closed && !self.undrained;
         self.state().update(|report| report.fenced = Fences { legacy, modern });
         Ok(())
+    }
+
+    /// Leaves behind, for good, what strangers wrote to legacy: whoever goes on from the position that modern has does not meet it. And
+    /// counts it, before legacy counts as fenced: whoever reads that it is reads what was written until then.
+    async fn pass_strays(&self) -> Result<(), Error> {
+        let end = self.legacy.end_position().await?;
+        if !self.state().applied(Side::Legacy, end, STRAYS).await {
+            return Err(Error::Task("the stream did not come to the end of what was written past the gateway".to_owned()));
+        }
+        self.modern.begin_at(end, true).await?;
+        strays::look(self.state(), &self.legacy, &self.modern, &self.plans).await
     }
 
     async fn raise_sequences(&self) -> Result<(), Error> {
@@ -524,7 +590,11 @@ impl Session<'_> {
         state.update(|report| report.repaired = Some(RepairReport { token, done: false, rows: 0 }));
         let (verifier, pairs): (Verifier, Vec<usize>) = (self.verifier(owner), (0..self.plans.len()).collect());
         self.tasks.spawn(async move {
+            // Those that can be seen before the rows are looked at: what is written later is not decided by this.
+            let strays = verifier.legacy.unsettled().await?;
             let rows = verifier.repair(&pairs).await?;
+            verifier.legacy.settle_strays(&strays).await?;
+            strays::look(&state, &verifier.legacy, &verifier.modern, &verifier.plans).await?;
             state.update(|report| report.repaired = Some(RepairReport { token, done: true, rows }));
             Ok(Done::Compared)
         });

@@ -17,6 +17,7 @@ mod capture;
 mod catalog;
 mod control;
 mod findings;
+mod let_in;
 mod objects;
 mod outbox;
 mod parts;
@@ -31,7 +32,7 @@ mod triggers;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use ficus_rules::Side;
@@ -74,6 +75,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Triggers keep what is written while the fence lets it through.
+    records: AtomicBool,
 }
 
 /// A pair as this side has it.
@@ -156,6 +159,7 @@ impl Endpoint {
             schema: AtomicI64::new(i64::MIN),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            records: AtomicBool::new(false),
         })
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct State {
     verification: tokio::sync::Mutex<()>,
     quarantined: Mutex<(u64, u64)>,
     aside: Mutex<BTreeMap<Side, Vec<SetAside>>>,
+    let_in: Mutex<BTreeMap<Side, Vec<SetAside>>>,
+    strays: tokio::sync::Mutex<()>,
     turns: Mutex<HashMap<Side, i64>>,
     /// Numbers what others are told of both directions.
     pub(crate) announcer: Announcer,
@@ -44,7 +46,21 @@ pub(crate) struct Flow {
     pub(crate) wake: Notify,
     /// Some change may be missing in the source's log: no freshness is claimed.
     frozen: AtomicBool,
+    /// What leaves the source is nobody's to carry: strangers wrote it while the other side owned.
+    discards: AtomicBool,
     applied: watch::Sender<Position>,
+}
+
+impl Flow {
+    /// Whether what is read is not to be carried.
+    pub(crate) fn discards(&self) -> bool {
+        self.discards.load(Ordering::Acquire)
+    }
+
+    /// From now on.
+    pub(crate) fn discard(&self, discards: bool) {
+        self.discards.store(discards, Ordering::Release);
+    }
 }
 
 /// Keys touched since the last verification that found no drift. `None`: too many, or unknown.
@@ -122,7 +138,12 @@ impl Drop for Writing<'_> {
 
 impl State {
     pub(crate) fn new(capability: &str, changed: watch::Sender<u64>) -> State {
-        let flow = || Flow { wake: Notify::new(), frozen: AtomicBool::new(false), applied: watch::Sender::default() };
+        let flow = || Flow {
+            wake: Notify::new(),
+            frozen: AtomicBool::new(false),
+            discards: AtomicBool::new(false),
+            applied: watch::Sender::default(),
+        };
         State {
             capability: capability.to_owned(),
             forward: flow(),
@@ -133,6 +154,8 @@ impl State {
             verification: tokio::sync::Mutex::default(),
             quarantined: Mutex::default(),
             aside: Mutex::default(),
+            let_in: Mutex::default(),
+            strays: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             announcer: Announcer::new(),
             changed,
@@ -341,9 +364,21 @@ impl State {
         lock(&self.aside).insert(from, rows);
     }
 
-    /// The rows that are set aside, as far as they are shown.
+    /// What is shown of the rows that strangers wrote to a side.
+    pub(crate) fn show_strays(&self, side: Side, rows: Vec<SetAside>) {
+        lock(&self.let_in).insert(side, rows);
+    }
+
+    /// A look's turn at what strangers did.
+    pub(crate) async fn strays(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.strays.lock().await
+    }
+
+    /// The rows that are set aside, and those that strangers wrote, as far as they are shown.
     pub(crate) fn aside(&self) -> Vec<SetAside> {
-        lock(&self.aside).values().flatten().cloned().collect()
+        let mut rows: Vec<SetAside> = lock(&self.aside).values().flatten().cloned().collect();
+        rows.extend(lock(&self.let_in).values().flatten().cloned());
+        rows
     }
 }
 

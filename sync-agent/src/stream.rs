@@ -16,7 +16,7 @@ use crate::crash;
 use crate::error::Error;
 use crate::freshness::{Freshness, Look};
 use crate::metrics;
-use crate::port::{Batch, Position, Shared};
+use crate::port::{Batch, Changes, Effort, Position, Shared};
 use crate::quarantine;
 use crate::state::{State, now};
 
@@ -103,6 +103,9 @@ impl Stream {
             self.position = batch.upto.max(self.position);
             return Ok(false);
         }
+        if self.state.flow(direction).discards() {
+            return self.discard(batch).await;
+        }
         self.note_bytes(batch.end, batch.entries + batch.left);
         self.state.stream(direction, |stream| {
             stream.lag_entries = batch.entries + batch.left;
@@ -148,6 +151,21 @@ impl Stream {
         }
         self.state.keep_dirty(dirty);
         Ok(again)
+    }
+
+    /// Moves on behind what strangers wrote. Their rows are kept by the source ([`crate::port::Database::let_in`]); of them the next
+    /// verification says that they differ.
+    async fn discard(&mut self, batch: Batch) -> Result<bool, Error> {
+        if batch.more {
+            self.parts = false;
+            return Ok(false);
+        }
+        let upto = batch.upto.max(self.position);
+        let nothing = vec![Changes::default(); self.applier.plans.len()];
+        self.applier.sink.apply(&nothing, upto, Effort::Plain, &[]).await?;
+        self.position = upto;
+        self.state.touched(batch.touched);
+        Ok(false)
     }
 
     /// Reads the rows that are set aside, for people.

@@ -133,6 +133,7 @@ impl World {
                         may_copy: true,
                         fenced: Fences::default(),
                         mark_end: None,
+                        strays: ficus_rules::plan::StrayWrites::default(),
                         verify: None,
                         raise_sequences: None,
                         repair: None,

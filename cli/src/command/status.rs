@@ -159,6 +159,16 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
             let _ = writeln!(text, "    {writer}");
         }
     }
+    for strays in capability.agent.iter().flat_map(|agent| &agent.strays).filter(|strays| strays.reported > 0) {
+        let _ = writeln!(
+            text,
+            "  {} rows were written past the gateway to the {} database, which the rules let in; {} are undecided",
+            strays.reported, strays.side, strays.unsettled
+        );
+        for writer in &strays.wrote {
+            let _ = writeln!(text, "    {writer}");
+        }
+    }
     for (bus, events) in capability.agent.iter().flat_map(|agent| &agent.events) {
         if let Some(trouble) = &events.trouble {
             let _ = writeln!(text, "  {} events wait for {bus}: {trouble}", events.waiting);

@@ -2,7 +2,7 @@
 
 use super::observation::{reads_share, shadow_share};
 use super::{Phase, Stage, State};
-use crate::plan::Capability;
+use crate::plan::{Capability, StrayWrites};
 use crate::wire::{CapabilityOrders, Fences, MarkEnd, Serving, SyncOrder};
 use crate::{Share, Side};
 
@@ -31,12 +31,19 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
         owner: state.owner,
         sync: if retired { SyncOrder::Remove } else { SyncOrder::Run },
         may_copy: state.phase == Phase::Backfilling,
+        strays: strays(state, plan),
         fenced: if retired { Fences::default() } else { fences(state) },
         mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
         verify: state.verify.filter(|_| !retired),
         raise_sequences: (stage == Some(Stage::Sequences)).then_some(state.token),
         repair: state.repair.filter(|_| !retired),
     })
+}
+
+/// Only while modern owns and nothing moves: what a switch stands on is that nobody writes but the agent.
+fn strays(state: &State, plan: &Capability) -> StrayWrites {
+    let settled = state.owner == Side::Modern && state.switch.is_none() && state.phase != Phase::Retired;
+    if settled { plan.strays } else { StrayWrites::Refuse }
 }
 
 /// Whoever does not own is fenced, always; the owner is while a switch stands between fence and flip.

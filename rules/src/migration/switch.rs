@@ -21,6 +21,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
     let mut missing = waiting::agent(plan, seen, now);
     missing.extend(waiting::stream(plan, seen, state.owner, now));
     missing.extend(waiting::quarantined(plan, seen, now));
+    missing.extend(waiting::strays(plan, seen, now));
     missing.extend(waiting::busy(state, plan, seen, now));
     if state.repair.is_some() {
         missing.push(Waiting::new(WaitingKind::Agent, "a repair is under way"));
@@ -249,6 +250,9 @@ fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observatio
     }
     if report.quarantined > 0 {
         return Some(format!("{} rows are quarantined", report.quarantined));
+    }
+    if let Some(strays) = waiting::unsettled(report) {
+        return Some(strays);
     }
     let drift = answer(state, report).filter(|drift| running.stage == Stage::Verify && *drift > 0)?;
     Some(format!("{drift} rows differ"))

@@ -77,6 +77,7 @@ pub(crate) fn plan() -> Capability {
         leniency: crate::parity::Leniency::default(),
         windows: vec![],
         returns: crate::plan::Return::default(),
+        strays: crate::plan::StrayWrites::default(),
         tests: vec![],
     }
 }

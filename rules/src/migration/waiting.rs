@@ -8,6 +8,7 @@ use super::{Phase, State, switch, walk};
 use crate::gate::{Judged, Verdict};
 use crate::hours::Hours;
 use crate::plan::Capability;
+use crate::wire::CapabilityReport;
 use crate::{Side, Timestamp};
 
 /// One thing that is missing for the next transition.
@@ -119,6 +120,22 @@ pub(super) fn quarantined(plan: &Capability, seen: &Observation, now: Timestamp)
     let text =
         format!("{} rows are quarantined: remove the cause (the agent's log names it), then `ficus repair`", agent.report.quarantined);
     Some(Waiting::new(WaitingKind::Agent, text))
+}
+
+/// Nothing was written past the gateway that nobody has decided about.
+pub(super) fn strays(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let agent = seen.live_agent(now).filter(|_| !plan.tables.is_empty())?;
+    Some(Waiting::new(WaitingKind::Agent, unsettled(&agent.report)?))
+}
+
+/// Of whom there are rows that are on one side only, and what to do.
+pub(super) fn unsettled(report: &CapabilityReport) -> Option<String> {
+    let strays = report.strays.iter().find(|strays| strays.unsettled > 0)?;
+    let who = if strays.wrote.is_empty() { String::new() } else { format!(" ({})", strays.wrote.join("; ")) };
+    Some(format!(
+        "{} rows were written to {} past the gateway{who}, and are on no other side: look at them (`ficus quarantine`), then `ficus repair` puts the owner's rows in their place",
+        strays.unsettled, strays.side
+    ))
 }
 
 /// No old transaction is open that the fence of the owner's database would wait for.

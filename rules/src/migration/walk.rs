@@ -146,6 +146,7 @@ pub(super) fn missing_for_retiring(state: &State, plan: &Capability, seen: &Obse
         let text = format!("capability {other} joins these tables, or these join its, and legacy still owns it ({})", phase.as_str());
         missing.push(Waiting::new(WaitingKind::Capability, text));
     }
+    missing.extend(waiting::strays(plan, seen, now));
     if missing.is_empty() {
         missing.push(Waiting::new(WaitingKind::Wish, "`ficus retire` when legacy's part may end"));
     }

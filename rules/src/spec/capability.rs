@@ -6,7 +6,7 @@ use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
-use super::{claims, events, gates, plugins, returns, routes, steps, tables, tests};
+use super::{claims, events, gates, plugins, returns, routes, steps, strays, tables, tests};
 use crate::mapping::TableMap;
 use crate::plan::{Capability, Route, Unit};
 
@@ -28,6 +28,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let claims = file.table("claims", "[claims]").map_or_else(BTreeMap::new, claims::read);
     let gates = gates::read(&mut file);
     let returns = returns::read(&mut file);
+    let strays = strays::read(&mut file);
     let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
     let events = file.tables("event", "[[event]]").into_iter().filter_map(events::read).collect();
     let tests = file.tables("test", "[[test]]").into_iter().filter_map(tests::read).collect();
@@ -61,6 +62,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         has_gates: gates.given,
         windows,
         returns,
+        strays,
         leniency: gates.leniency,
         tables,
         events,
@@ -88,6 +90,7 @@ impl CapabilityDocument {
             gates: self.gates.clone(),
             windows: self.windows.clone(),
             returns: self.returns.clone(),
+            strays: self.strays,
             tables: self.tables.iter().map(|table| self.with_events(&table.map)).collect(),
             leniency: self.leniency.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),

@@ -17,7 +17,7 @@ use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
 use crate::parity::Leniency;
-use crate::plan::{Return, Route, RouteTest, Step, Unit};
+use crate::plan::{Return, Route, RouteTest, Step, StrayWrites, Unit};
 use crate::route::Pattern;
 
 /// All rule files.
@@ -53,6 +53,7 @@ pub(super) struct CapabilityDocument {
     pub(super) has_gates: bool,
     pub(super) windows: Vec<Hours>,
     pub(super) returns: Return,
+    pub(super) strays: StrayWrites,
     pub(super) leniency: Leniency,
     pub(super) tables: Vec<TableDocument>,
     pub(super) events: Vec<EventDocument>,

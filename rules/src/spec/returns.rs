@@ -18,7 +18,8 @@ pub(super) fn read(file: &mut Fields<'_>) -> Return {
     Return { ramp, soak, tries, cool_down }
 }
 
-fn choice<T, const N: usize>(section: &mut Fields<'_>, key: &'static str, choices: [(&'static str, T); N]) -> Option<T> {
+/// The word of a key that knows only some.
+pub(super) fn choice<T, const N: usize>(section: &mut Fields<'_>, key: &'static str, choices: [(&'static str, T); N]) -> Option<T> {
     let word = section.string(key)?;
     let known = choices.each_ref().map(|(name, _)| *name);
     let found = choices.into_iter().find(|(name, _)| *name == word.value);

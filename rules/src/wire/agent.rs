@@ -62,7 +62,7 @@ pub struct CapabilityReport {
     /// Change events that wait, by the bus that they wait for.
     #[serde(default)]
     pub events: BTreeMap<String, EventsReport>,
-    /// Who was refused by a fenced database, of the sides whose engines tell.
+    /// Who met the fence of a database, of the sides whose engines tell.
     #[serde(default)]
     pub strays: Vec<Strays>,
     /// Foreign keys of its legacy tables that lead to others. `None`: the agent has not looked yet.
@@ -80,7 +80,7 @@ impl CapabilityReport {
     }
 }
 
-/// Writers that a fence in a database refused: they do not come through the gateway, or by a route that is no capability's.
+/// Writers that met a fence in a database: they do not come through the gateway, or by a route that is no capability's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strays {
     /// Whose database.
@@ -89,6 +89,15 @@ pub struct Strays {
     pub refused: u64,
     /// Sessions that were refused and are still there, in words: role, application, address, last statement without values.
     pub writers: Vec<String>,
+    /// Rows that were written all the same since the fence was made, because the rules let them.
+    #[serde(default)]
+    pub reported: u64,
+    /// So many of them nobody has decided about.
+    #[serde(default)]
+    pub unsettled: u64,
+    /// Who wrote the newest of those, in words.
+    #[serde(default)]
+    pub wrote: Vec<String>,
 }
 
 /// A foreign key of a legacy table that leads out of the capability.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuleFile;
 use crate::Side;
+use crate::plan::StrayWrites;
 
 /// What an agent should do. Answer of `GET /api/v1/orders`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct CapabilityOrders {
     pub may_copy: bool,
     /// Which databases must refuse every writer but the agent.
     pub fenced: Fences,
+    /// What the fence of a side that does not own does with writers: no more than that is ever let through.
+    #[serde(default)]
+    pub strays: StrayWrites,
     /// Read the end of this side's log and say when it has been applied.
     pub mark_end: Option<MarkEnd>,
     /// Compare both databases.

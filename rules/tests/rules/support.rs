@@ -36,6 +36,7 @@ pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
         leniency: ficus_rules::parity::Leniency::default(),
         windows: Vec::new(),
         returns: ficus_rules::plan::Return::default(),
+        strays: ficus_rules::plan::StrayWrites::default(),
         tests: Vec::new(),
     }
 }

@@ -108,6 +108,7 @@ async fn stream(resolved: Resolved, sync: SyncOrder) -> Result<()> {
         may_copy: true,
         fenced: Fences { legacy: false, modern: true },
         mark_end: None,
+        strays: ficus_rules::plan::StrayWrites::default(),
         verify: None,
         raise_sequences: None,
         repair: None,

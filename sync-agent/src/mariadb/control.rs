@@ -14,10 +14,11 @@ use mysql_async::prelude::Queryable;
 use super::connect::Lease;
 use super::parts::name;
 use super::schema::Counter;
-use super::{Endpoint, Server, catalog, checks, locks, objects, schema, scope, stream};
+use super::{Endpoint, Server, catalog, checks, locks, objects, schema, scope, stream, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, Refused, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Refused, Shared, Wanted};
+use crate::quarantine::Kept;
 
 impl Endpoint {
     /// Who this database is, once [`crate::port::Source::prepare`] has made sure that it knows.
@@ -83,6 +84,31 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    async fn set_fence(&self, value: i64) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        self.intact(&mut conn).await?;
+        // Whoever has written to a fenced table since it began holds a shared lock on this row: this waits for them, as
+        // long as the session waits for a lock at all.
+        let update = "UPDATE `_ficus_fence` SET `fenced` = ? WHERE `scope` = ?";
+        match conn.exec_drop(update, (value, &self.scope)).await {
+            Ok(()) => {}
+            Err(mysql_async::Error::Server(said)) if said.code == 1205 => {
+                return Err(self
+                    .refused("a transaction that has written to a captured table has been open for too long; let it end, then try again"));
+            }
+            Err(error) => return Err(self.failed(error)),
+        }
+        crash::point("fence");
+        self.commit(conn).await
+    }
+}
+
+/// What the fence stands at.
+pub(super) async fn fence_value(conn: &mut Conn, scope: &str) -> Result<Option<i64>, mysql_async::Error> {
+    conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (scope,)).await
+}
+
 /// The number that is given out next.
 pub(super) async fn next(conn: &mut Conn, table: &str, counter: Counter) -> Result<i64, mysql_async::Error> {
     let number: Option<Option<i64>> = match counter {
@@ -112,29 +138,42 @@ impl Database for Endpoint {
     }
 
     async fn fence(&self, on: bool) -> Result<(), Error> {
-        let mut conn = self.guarded().await?;
-        self.intact(&mut conn).await?;
-        // Whoever has written to a fenced table since it began holds a shared lock on this row: this waits for them, as
-        // long as the session waits for a lock at all.
-        let update = "UPDATE `_ficus_fence` SET `fenced` = ? WHERE `scope` = ?";
-        match conn.exec_drop(update, (on, &self.scope)).await {
-            Ok(()) => {}
-            Err(mysql_async::Error::Server(said)) if said.code == 1205 => {
-                return Err(self
-                    .refused("a transaction that has written to a captured table has been open for too long; let it end, then try again"));
-            }
-            Err(error) => return Err(self.failed(error)),
-        }
-        crash::point("fence");
-        self.commit(conn).await
+        self.set_fence(if on { triggers::CLOSED } else { triggers::OPEN }).await
     }
 
     async fn is_fenced(&self) -> Result<bool, Error> {
         let mut conn = self.server.lease().await?;
-        let fenced: Option<bool> =
-            conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        let value = fence_value(&mut conn, &self.scope).await.map_err(|e| self.failed(e))?;
         conn.done();
-        Ok(fenced == Some(true))
+        Ok(value == Some(triggers::CLOSED))
+    }
+
+    fn record_strays(&self) {
+        self.records.store(true, Ordering::Release);
+    }
+
+    async fn let_through(&self) -> Result<(), Error> {
+        self.set_fence(triggers::LETTING).await
+    }
+
+    async fn lets_through(&self) -> Result<bool, Error> {
+        self.is_letting().await
+    }
+
+    async fn let_in(&self) -> Result<LetIn, Error> {
+        self.count_let_in().await
+    }
+
+    async fn unsettled(&self) -> Result<Vec<i64>, Error> {
+        self.undecided().await
+    }
+
+    async fn show_unsettled(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        self.show_let_in(at_most).await
+    }
+
+    async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
+        self.decided(numbers).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {

@@ -10,7 +10,7 @@ use super::{locks, triggers};
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 /// Name and columns. Statements that name them are known in the binary log by that.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
     ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
     ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
@@ -49,6 +49,13 @@ const TABLES: [(&str, &str); 11] = [
          PRIMARY KEY (`stream`, `pair`, `digest`)",
     ),
     (
+        // See `let_in.rs`. `key` may be anything that an application keys its rows by.
+        "_ficus_stray",
+        "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT, \
+         `was` LONGTEXT, `becomes` LONGTEXT, `account` TEXT, `connection` BIGINT UNSIGNED, `query` TEXT, \
+         `at` DATETIME(3) NOT NULL, `settled` DATETIME(3), KEY (`scope`, `settled`)",
+    ),
+    (
         "_ficus_outbox",
         "`stream` VARCHAR(190) NOT NULL, `bus` VARCHAR(190) NOT NULL, `number` BIGINT UNSIGNED NOT NULL, `id` CHAR(36) NOT NULL, \
          `kind` VARCHAR(255) NOT NULL, `subject` TEXT NOT NULL, `body` LONGTEXT NOT NULL, PRIMARY KEY (`stream`, `bus`, `number`)",
@@ -81,13 +88,18 @@ pub(super) async fn make_way(conn: &mut Conn, scope: &str) -> Result<(), mysql_a
     if !existing(conn).await?.iter().any(|table| table == "_ficus_fence") {
         return Ok(());
     }
-    let fenced: Option<bool> = conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (scope,)).await?;
-    if fenced == Some(false) {
+    let fenced: Option<i64> = conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (scope,)).await?;
+    if fenced == Some(triggers::OPEN) {
         for trigger in triggers::existing(conn, scope).await?.iter().filter(|trigger| trigger.names_columns()) {
             conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger.name))).await?;
         }
     }
     Ok(())
+}
+
+/// Whether there is such a table.
+pub(super) async fn has(conn: &mut Conn, table: &str) -> Result<bool, mysql_async::Error> {
+    Ok(existing(conn).await?.iter().any(|known| known == table))
 }
 
 async fn existing(conn: &mut Conn) -> Result<Vec<String>, mysql_async::Error> {
@@ -125,6 +137,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
         ("_ficus_source", "scope", scope),
         ("_ficus_touch", "scope", scope),
         ("_ficus_orders", "scope", scope),
+        ("_ficus_stray", "scope", scope),
         ("_ficus_checkpoint", "stream", stream),
         ("_ficus_quarantine", "stream", stream),
         ("_ficus_copied", "stream", stream),

@@ -117,7 +117,15 @@ impl Endpoint {
 
     fn triggers(&self, mark: &str) -> Vec<(String, Vec<triggers::Trigger>)> {
         let of = |table: &String| self.pairs.iter().filter(|pair| pair.shape.table == *table).map(|pair| &pair.shape).collect::<Vec<_>>();
-        self.tables.iter().map(|(table, known)| (table.clone(), triggers::all(&self.scope, mark, known, &of(table)))).collect()
+        let on = |table: &String, known| {
+            let shapes = of(table);
+            let mut wanted = triggers::all(&self.scope, mark, known, &shapes);
+            if self.records.load(Ordering::Acquire) {
+                wanted.extend(self.keepers(mark, known, &shapes));
+            }
+            (table.clone(), wanted)
+        };
+        self.tables.iter().map(|(table, known)| on(table, known)).collect()
     }
 
     /// Refuses when a table is not as it was, or a trigger not as it should be.

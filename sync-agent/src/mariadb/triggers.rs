@@ -19,6 +19,11 @@ use sha2::{Digest, Sha256};
 use super::parts::{name, text};
 use super::schema::Table;
 
+/// The values of the fence: strangers write; they are refused; they write, and what they write is kept (`let_in.rs`).
+pub(super) const OPEN: i64 = 0;
+pub(super) const CLOSED: i64 = 1;
+pub(super) const LETTING: i64 = 2;
+
 /// A trigger: its name, when it acts, its body.
 pub(super) type Trigger = (String, &'static str, String);
 
@@ -34,7 +39,7 @@ pub(super) struct Existing {
 impl Existing {
     /// Whether it works only as long as the table has the columns that it names.
     pub(super) fn names_columns(&self) -> bool {
-        self.body.contains("OLD.")
+        self.body.contains("OLD.") || self.body.contains("NEW.")
     }
 
     /// Whether it is this one, on this table.
@@ -59,20 +64,30 @@ pub(super) fn lock(scope: &str, mark: &str) -> String {
     format!("{}{}_", prefix(scope), digest(mark))
 }
 
-/// All triggers on one table. `scope` names capability and side.
-pub(super) fn all(scope: &str, mark: &str, table: &Table, shapes: &[&Shape]) -> Vec<Trigger> {
-    let Some(shape) = shapes.first() else { return Vec::new() };
-    let name_of = |kind: &str| format!("{}{}_{kind}", prefix(scope), digest(&shape.table));
-    let count =
-        format!("INSERT INTO {} VALUES (); DO GET_LOCK(concat({}, connection_id()), 0); ", name(&strays(scope)), text(&lock(scope, mark)),);
-    let refuse = format!(
+/// The name of a trigger on a table.
+pub(super) fn name_of(scope: &str, table: &str, kind: &str) -> String {
+    format!("{}{}_{kind}", prefix(scope), digest(table))
+}
+
+/// For strangers' rows: reads the fence, which waits for whoever switches it, and does something at one of its values.
+pub(super) fn at_fence(scope: &str, mark: &str, value: i64, then: &str) -> String {
+    format!(
         "IF NOT (@_ficus_agent <=> {}) THEN BEGIN DECLARE fenced INT DEFAULT 0; \
          SELECT f.`fenced` INTO fenced FROM `_ficus_fence` AS f WHERE f.`scope` = {} LOCK IN SHARE MODE; \
-         IF fenced = 1 THEN {count}SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {}; END IF; END; END IF",
+         IF fenced = {value} THEN {then}; END IF; END; END IF",
         text(mark),
         text(scope),
-        text(&message(&shape.table, scope)),
-    );
+    )
+}
+
+/// The fence's triggers on one table. `scope` names capability and side.
+pub(super) fn all(scope: &str, mark: &str, table: &Table, shapes: &[&Shape]) -> Vec<Trigger> {
+    let Some(shape) = shapes.first() else { return Vec::new() };
+    let name_of = |kind: &str| name_of(scope, &shape.table, kind);
+    let count =
+        format!("INSERT INTO {} VALUES (); DO GET_LOCK(concat({}, connection_id()), 0); ", name(&strays(scope)), text(&lock(scope, mark)),);
+    let signal = format!("{count}SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = {}", text(&message(&shape.table, scope)));
+    let refuse = at_fence(scope, mark, CLOSED, &signal);
     // A name would be in the application's way when its column is renamed or dropped: none where nothing stays behind.
     let taken = |name: &String| shapes.iter().any(|shape| shape.key == *name || shape.columns.contains(name));
     let differs = match table.columns.iter().any(|column| !column.generated && !taken(&column.name)) {
@@ -94,7 +109,7 @@ fn message(table: &str, scope: &str) -> String {
 
 /// Whether a column that the agent reads or writes has another value. Texts are compared byte by byte: a collation would
 /// let a change of case pass.
-fn changed(table: &Table, shapes: &[&Shape]) -> String {
+pub(super) fn changed(table: &Table, shapes: &[&Shape]) -> String {
     let mut terms: Vec<String> = Vec::new();
     for column in shapes.iter().flat_map(|shape| std::iter::once(&shape.key).chain(&shape.columns)) {
         let quoted = name(column);

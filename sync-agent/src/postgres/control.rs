@@ -1,6 +1,7 @@
 //! One side as a whole: its identity, its sequences, and taking everything out again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -9,13 +10,15 @@ use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Kind, Plan, Tables};
 use sqlx::{ConnectOptions, PgConnection, Row};
 
+use super::fence::CLOSED;
 use super::locks::Attempts;
 use super::objects::Names;
 use super::parts::Pair;
 use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, Refused, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Refused, Shared, Wanted};
+use crate::quarantine::Kept;
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.
@@ -97,7 +100,7 @@ impl Database for Endpoint {
     }
 
     async fn is_fenced(&self) -> Result<bool, Error> {
-        self.fence_holds().await
+        self.stands_at(CLOSED).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {
@@ -106,6 +109,34 @@ impl Database for Endpoint {
 
     async fn load_of_server(&self) -> Result<Option<u64>, Error> {
         self.running_statements().await.map(Some)
+    }
+
+    fn record_strays(&self) {
+        self.records.store(true, Ordering::Release);
+    }
+
+    async fn let_through(&self) -> Result<(), Error> {
+        self.let_strangers_in().await
+    }
+
+    async fn lets_through(&self) -> Result<bool, Error> {
+        self.is_letting().await
+    }
+
+    async fn let_in(&self) -> Result<LetIn, Error> {
+        self.count_let_in().await.map_err(|e| self.failed(e))
+    }
+
+    async fn unsettled(&self) -> Result<Vec<i64>, Error> {
+        self.undecided().await.map_err(|e| self.failed(e))
+    }
+
+    async fn show_unsettled(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        self.show_let_in(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
+        self.decided(numbers).await
     }
 
     async fn refused(&self) -> Result<Option<Refused>, Error> {

@@ -3,11 +3,12 @@
 //!
 //! A sequence, because every transaction sees its value as it is now: a row would still look open to a transaction that
 //! took its snapshot before the switch. It holds [`OPEN`], [`CLOSING`] (strangers are refused, but some that wrote earlier
-//! may not have ended) or [`CLOSED`].
+//! may not have ended), [`CLOSED`], or [`LETTING`]: strangers write, and what they write is kept ([`super::let_in`]) and carried nowhere.
 //!
 //! The barrier waits for those, by looking: whoever has written holds a lock on the table until its commit stands in the
 //! log. Nothing queues behind a look, unlike behind a waiting `LOCK TABLE`.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
@@ -21,6 +22,14 @@ use crate::error::Error;
 const OPEN: i64 = 1;
 const CLOSING: i64 = 2;
 pub(super) const CLOSED: i64 = 3;
+pub(super) const LETTING: i64 = 4;
+/// Like [`CLOSING`], of one that was [`LETTING`].
+pub(super) const CLOSING_AGAIN: i64 = 5;
+
+/// Whether nothing that is written is to be carried to the other side.
+pub(super) fn holds(value: i64) -> bool {
+    matches!(value, CLOSED | LETTING | CLOSING_AGAIN)
+}
 
 /// How long writers may take to end before the fence is opened again.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,30 +42,43 @@ pub(super) const OF_WRITERS: &str =
 
 impl Endpoint {
     /// The fence's triggers of a table, as they should be: their names and the statements that make them.
-    pub(super) fn fence_triggers(&self, name: &str, table: &Table) -> [(String, String); 2] {
-        let mut columns: Vec<String> = Vec::new();
+    pub(super) fn fence_triggers(&self, name: &str, table: &Table) -> Vec<(String, String)> {
+        let columns = self.fenced_columns(name);
+        let quoted: Vec<String> = columns.iter().map(|column| sql::name(column)).collect();
+        let stranger = "current_setting('ficus.agent', true) IS DISTINCT FROM 'on'";
+        let call = format!("EXECUTE FUNCTION _ficus.{}()", sql::name(&self.names.fence));
+        let of = |row: &str| quoted.iter().map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
+        // Byte by byte, because not every type knows when two of its values are equal.
+        let differs = format!("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record", of("OLD"), of("NEW"));
+        let updated = format!("AFTER UPDATE ON {} FOR EACH ROW WHEN ({stranger} AND {differs})", table.qualified);
+        let mut bodies = vec![
+            format!(
+                "BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF {} ON {} FOR EACH STATEMENT WHEN ({stranger}) {call}",
+                quoted.join(", "),
+                table.qualified,
+            ),
+            format!("{updated} {call}"),
+        ];
+        if self.records.load(Ordering::Acquire) {
+            let keep = self.keeping(name, &columns);
+            bodies.push(format!("AFTER INSERT OR DELETE ON {} FOR EACH ROW WHEN ({stranger}) {keep}", table.qualified));
+            bodies.push(format!("{updated} {keep}"));
+        }
+        bodies.iter().map(|body| self.fence_trigger(body, table)).collect()
+    }
+
+    /// What the agent reads or writes of a table, the key first.
+    fn fenced_columns(&self, name: &str) -> Vec<&String> {
+        let mut columns = Vec::new();
         for pair in self.pairs_of(name) {
             let shape = &self.pairs[pair].shape;
-            for column in std::iter::once(&shape.key).chain(&shape.columns).map(|column| sql::name(column)) {
+            for column in std::iter::once(&shape.key).chain(&shape.columns) {
                 if !columns.contains(&column) {
                     columns.push(column);
                 }
             }
         }
-        let stranger = "current_setting('ficus.agent', true) IS DISTINCT FROM 'on'";
-        let call = format!("EXECUTE FUNCTION _ficus.{}()", sql::name(&self.names.fence));
-        let of = |row: &str| columns.iter().map(|column| format!("{row}.{column}")).collect::<Vec<_>>().join(", ");
-        // Byte by byte, because not every type knows when two of its values are equal.
-        let differs = format!("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record", of("OLD"), of("NEW"));
-        [
-            format!(
-                "BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE OF {} ON {} FOR EACH STATEMENT WHEN ({stranger}) {call}",
-                columns.join(", "),
-                table.qualified,
-            ),
-            format!("AFTER UPDATE ON {} FOR EACH ROW WHEN ({stranger} AND {differs}) {call}", table.qualified),
-        ]
-        .map(|body| self.fence_trigger(&body, table))
+        columns
     }
 
     fn fence_trigger(&self, body: &str, table: &Table) -> (String, String) {
@@ -90,7 +112,7 @@ impl Endpoint {
             self.names.scope
         );
         let body = format!(
-            "BEGIN IF pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass) > {OPEN} THEN PERFORM pg_catalog.nextval({}::pg_catalog.regclass); PERFORM pg_catalog.pg_advisory_lock_shared({REFUSED}, {}); RAISE EXCEPTION USING MESSAGE = 'ficus: table ' || TG_TABLE_NAME || {}; END IF; RETURN NULL; END",
+            "BEGIN IF pg_catalog.pg_sequence_last_value({0}::pg_catalog.regclass) = {LETTING} AND TG_OP <> 'TRUNCATE' THEN RETURN NULL; END IF; IF pg_catalog.pg_sequence_last_value({0}::pg_catalog.regclass) > {OPEN} THEN PERFORM pg_catalog.nextval({1}::pg_catalog.regclass); PERFORM pg_catalog.pg_advisory_lock_shared({REFUSED}, {2}); RAISE EXCEPTION USING MESSAGE = 'ficus: table ' || TG_TABLE_NAME || {3}; END IF; RETURN NULL; END",
             sql::text(&sequence),
             sql::text(&strays),
             self.names.refused,
@@ -101,7 +123,7 @@ impl Endpoint {
             sql::text(&body)
         );
         sql::run(connection, &create).await?;
-        Ok(())
+        self.create_keeper(connection, &sequence).await
     }
 
     pub(super) async fn fence_value(&self, connection: &mut PgConnection) -> Result<i64, Error> {
@@ -121,13 +143,24 @@ impl Endpoint {
     pub(super) async fn fence_up(&self) -> Result<(), Error> {
         self.assert_intact().await?;
         let _writing = self.unrest().await?;
-        self.set_fence(CLOSING).await?;
+        let (closing, before) = if self.stands_at(LETTING).await? { (CLOSING_AGAIN, LETTING) } else { (CLOSING, OPEN) };
+        self.set_fence(closing).await?;
         crash::point("fence");
         if let Err(error) = self.barrier().await {
-            self.set_fence(OPEN).await?;
+            self.set_fence(before).await?;
             return Err(error);
         }
         self.set_fence(CLOSED).await
+    }
+
+    /// Whoever wrote before it was closed is in the log before this.
+    pub(super) async fn let_strangers_in(&self) -> Result<(), Error> {
+        if !self.stands_at(CLOSED).await? {
+            self.fence_up().await?;
+        }
+        self.assert_intact().await?;
+        let _writing = self.unrest().await?;
+        self.set_fence(LETTING).await
     }
 
     pub(super) async fn fence_down(&self) -> Result<(), Error> {
@@ -135,15 +168,20 @@ impl Endpoint {
         self.set_fence(OPEN).await
     }
 
-    pub(super) async fn fence_holds(&self) -> Result<bool, Error> {
+    pub(super) async fn stands_at(&self, value: i64) -> Result<bool, Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
-        Ok(self.fence_value(&mut connection).await? == CLOSED)
+        Ok(self.fence_value(&mut connection).await? == value)
     }
 
     /// An agent that ended between closing and having closed left strangers refused for nothing.
     pub(super) async fn reopen_half_closed(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        if self.fence_value(connection).await? == CLOSING {
-            let set = format!("SELECT setval({}, {OPEN})", sql::text(&format!("_ficus.{}", sql::name(&self.names.fence))));
+        let before = match self.fence_value(connection).await? {
+            CLOSING => Some(OPEN),
+            CLOSING_AGAIN => Some(LETTING),
+            _ => None,
+        };
+        if let Some(before) = before {
+            let set = format!("SELECT setval({}, {before})", sql::text(&format!("_ficus.{}", sql::name(&self.names.fence))));
             sql::run(connection, &set).await.map_err(|e| self.failed(e))?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::locks::LOCKS;
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `pair`: what of each pair is looked at, as a digest.
+/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `stray`: see `let_in.rs`. `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS _ficus.orders (scope text PRIMARY KEY, epoch bigint N
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
+CREATE TABLE IF NOT EXISTS _ficus.stray (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text, was jsonb, becomes jsonb, role text, application text, address text, query text, at timestamptz NOT NULL DEFAULT clock_timestamp(), settled timestamptz);
 CREATE TABLE IF NOT EXISTS _ficus.outbox (stream text NOT NULL, bus text NOT NULL, number bigint NOT NULL, id text NOT NULL, kind text NOT NULL, subject text NOT NULL, body text NOT NULL, PRIMARY KEY (stream, bus, number));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
 
@@ -55,6 +56,8 @@ pub(super) struct Names {
     pub(super) publication: String,
     /// The sequence that says whether the fence is up, and the function of its triggers, without the schema.
     pub(super) fence: String,
+    /// The function that keeps what is written while the fence lets it through, without the schema.
+    pub(super) keeper: String,
     /// The sequence that counts whom it refused, without the schema.
     pub(super) strays: String,
     /// What a session that was refused locks, for itself alone, so that it is known again.
@@ -73,6 +76,7 @@ impl Names {
             slot: format!("ficus_{database}_{digest}"),
             publication: format!("ficus_{digest}"),
             fence: format!("fence_{digest}"),
+            keeper: format!("keeper_{digest}"),
             strays: format!("strays_{digest}"),
             refused: Sha256::digest(scope.as_bytes()).iter().take(4).fold(0, |number, byte| (number << 8) | i32::from(*byte)),
             scope,
@@ -134,13 +138,15 @@ pub(super) async fn remove_some(connection: &mut PgConnection, names: &Names) ->
     if identity_back(connection, names).await? {
         return Ok(true);
     }
-    sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(&names.fence))).await?;
+    for function in [&names.fence, &names.keeper] {
+        sql::run(connection, &format!("DROP FUNCTION IF EXISTS _ficus.{}()", sql::name(function))).await?;
+    }
     for sequence in [&names.fence, &names.strays] {
         sql::run(connection, &format!("DROP SEQUENCE IF EXISTS _ficus.{}", sql::name(sequence))).await?;
     }
     // A release before it lacks some.
     sql::run(connection, SCHEMA).await?;
-    for table in ["capture", "gap", "pair", "identity", "touch", "orders"] {
+    for table in ["capture", "gap", "pair", "identity", "touch", "orders", "stray"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
     for table in ["checkpoint", "quarantine", "copied", "outbox"] {

@@ -1,5 +1,5 @@
 //! When the log need not be read: while the fence is closed, nobody writes to the tables but those who apply, and what they
-//! write is nobody's change. To decode all of it, only to find that out, would cost as much as to apply it.
+//! write is nobody's change; nor is what strangers write while it lets them through. To decode all of it, only to find that out, would cost as much as to apply it.
 //!
 //! It rests on what the fence rests on: whoever's turn it is, and nobody else, opens it. The log is read up to where it
 //! ended when the fence was found closed; from there on each look that finds it closed moves the position, unless this agent
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use sqlx::Row as _;
 
 use super::feed::Feed;
-use super::fence::CLOSED;
+use super::fence::holds;
 use super::visible::Log;
 use super::{Endpoint, sql};
 use crate::error::Error;
@@ -143,7 +143,7 @@ impl Endpoint {
         }
         // It still is our turn, and therefore has been all the time.
         let Some(mut tx) = self.guarded_now().await? else { return Ok(()) };
-        if self.fence_value(&mut tx).await? != CLOSED {
+        if !holds(self.fence_value(&mut tx).await?) {
             return tx.rollback().await.map_err(|e| self.failed(e));
         }
         let note = "UPDATE _ficus.capture SET rest = $2, rest_turn = $3 WHERE scope = $1";

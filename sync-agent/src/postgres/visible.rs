@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::Row;
 
 use super::feed::Feed;
-use super::fence::CLOSED;
+use super::fence::holds;
 use super::{Endpoint, sql};
 use crate::error::Error;
 
@@ -54,7 +54,7 @@ pub(super) struct Log {
     pub(super) flushed: u64,
     /// What others saw then.
     pub(super) seen: Snapshot,
-    /// The fence was closed, a moment later.
+    /// The fence was closed, a moment later, or let strangers through whose writes are carried nowhere.
     pub(super) closed: bool,
 }
 
@@ -73,7 +73,7 @@ impl Endpoint {
         let seen = Snapshot::parse(&text).ok_or_else(|| {
             Error::Refused(format!("{}: a snapshot cannot be read ({text}); report the server's version", self.server.label))
         })?;
-        let closed = row.try_get::<Option<i64>, _>(3).map_err(|e| self.failed(e))? == Some(CLOSED);
+        let closed = row.try_get::<Option<i64>, _>(3).map_err(|e| self.failed(e))?.is_some_and(holds);
         Ok(Log { end: place(0).map_err(|e| self.failed(e))?, flushed: place(1).map_err(|e| self.failed(e))?, seen, closed })
     }
 

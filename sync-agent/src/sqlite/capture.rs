@@ -56,13 +56,13 @@ impl Endpoint {
         let captured = self.tables.iter().map(|(name, table)| {
             let pairs: Vec<Captured<'_>> =
                 self.pairs.iter().filter(|pair| pair.shape.table == *name).map(|pair| (pair.name.as_str(), &pair.shape)).collect();
-            (name, triggers::all(&self.scope, table, &pairs))
+            (name, triggers::all(&self.scope, table, &pairs, self.records.load(Ordering::Acquire)))
         });
         captured.collect()
     }
 
-    /// Tables that lack a trigger, have another one, or one too many.
-    async fn outdated(&self, connection: &mut SqliteConnection) -> Result<Vec<(&String, Vec<Trigger>)>, Error> {
+    /// Tables that lack a trigger, have another one, or one too many; and whether capture may have missed something for it.
+    async fn outdated(&self, connection: &mut SqliteConnection) -> Result<Vec<(&String, Vec<Trigger>, bool)>, Error> {
         let query = "SELECT name, sql, tbl_name FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, length(?1)) = ?1";
         let found = sql::all(connection, query, &[Value::Text(triggers::prefix(&self.scope))]).await.map_err(|e| self.failed(e))?;
         let found: HashSet<(String, String, String)> = found
@@ -72,16 +72,23 @@ impl Endpoint {
                 _ => None,
             })
             .collect();
-        let complete = |table: &String, wanted: &[Trigger]| {
-            wanted.len() == found.iter().filter(|(_, _, on)| on == table).count()
+        let complete = |table: &String, wanted: &[Trigger], keepers: bool| {
+            let counts = |name: &str| keepers || !triggers::is_keeper(name);
+            let wanted: Vec<&Trigger> = wanted.iter().filter(|(name, _)| counts(name)).collect();
+            wanted.len() == found.iter().filter(|(name, _, on)| on == table && counts(name)).count()
                 && wanted.iter().all(|(name, sql)| found.contains(&(name.clone(), sql.clone(), table.clone())))
         };
-        Ok(self.triggers().into_iter().filter(|(table, wanted)| !complete(table, wanted)).collect())
+        let outdated = self.triggers().into_iter().filter(|(table, wanted)| !complete(table, wanted, true));
+        let outdated = outdated.map(|(table, wanted)| {
+            let gap = !complete(table, &wanted, false);
+            (table, wanted, gap)
+        });
+        Ok(outdated.collect())
     }
 
     /// Replaces the triggers of outdated tables, and remembers what may have been missed.
     async fn install(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
-        for (table, wanted) in self.outdated(connection).await? {
+        for (table, wanted, gap) in self.outdated(connection).await? {
             let prefix = format!("{}%", triggers::prefix(&self.scope).replace('_', "\\_"));
             let query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 AND name LIKE ?2 ESCAPE '\\'";
             let old = sql::all(connection, query, &[Value::Text(table.clone()), Value::Text(prefix)]).await.map_err(|e| self.failed(e))?;
@@ -94,7 +101,7 @@ impl Endpoint {
             for (_, create) in &wanted {
                 sql::run(connection, create).await.map_err(|e| self.failed(e))?;
             }
-            for pair in self.pairs.iter().filter(|pair| pair.shape.table == *table) {
+            for pair in self.pairs.iter().filter(|pair| gap && pair.shape.table == *table) {
                 self.note_gap(connection, pair).await?;
             }
         }

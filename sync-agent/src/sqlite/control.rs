@@ -1,6 +1,7 @@
 //! One side as a whole: its identity, its fence, its sequences, and taking everything out again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -8,10 +9,11 @@ use ficus_rules::catalog::Catalog;
 use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Plan, Tables, Value};
 
-use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream};
+use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Shared, Wanted};
+use crate::quarantine::Kept;
 
 impl Endpoint {
     /// The highest number that a row of the pair bears, or that the sequence has given out.
@@ -44,6 +46,25 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    async fn set_fence(&self, value: i64) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.intact(&mut tx).await?;
+        let update = "UPDATE \"_ficus_fence\" SET \"fenced\" = ?2 WHERE \"scope\" = ?1";
+        sql::run_with(&mut tx, update, &[self.scope_value(), Value::Int(value)]).await.map_err(|e| self.failed(e))?;
+        crash::point("fence");
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    /// What the fence stands at.
+    pub(super) async fn fence_value(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = ?1";
+        let found = sql::one(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        Ok(if let Some(Value::Int(value)) = found { Some(value) } else { None })
+    }
+}
+
 #[async_trait]
 impl Database for Endpoint {
     async fn id(&self) -> Result<String, Error> {
@@ -63,19 +84,39 @@ impl Database for Endpoint {
     }
 
     async fn fence(&self, on: bool) -> Result<(), Error> {
-        let mut tx = self.guarded().await?;
-        self.intact(&mut tx).await?;
-        let update = "UPDATE \"_ficus_fence\" SET \"fenced\" = ?2 WHERE \"scope\" = ?1";
-        sql::run_with(&mut tx, update, &[self.scope_value(), Value::Int(i64::from(on))]).await.map_err(|e| self.failed(e))?;
-        crash::point("fence");
-        tx.commit().await.map_err(|e| self.failed(e))
+        self.set_fence(if on { triggers::CLOSED } else { triggers::OPEN }).await
     }
 
     async fn is_fenced(&self) -> Result<bool, Error> {
-        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
-        let query = "SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = ?1";
-        let fenced = sql::one(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
-        Ok(fenced == Some(Value::Int(1)))
+        Ok(self.fence_value().await? == Some(triggers::CLOSED))
+    }
+
+    fn record_strays(&self) {
+        self.records.store(true, Ordering::Release);
+    }
+
+    async fn let_through(&self) -> Result<(), Error> {
+        self.set_fence(triggers::LETTING).await
+    }
+
+    async fn lets_through(&self) -> Result<bool, Error> {
+        self.is_letting().await
+    }
+
+    async fn let_in(&self) -> Result<LetIn, Error> {
+        self.count_let_in().await.map_err(|e| self.failed(e))
+    }
+
+    async fn unsettled(&self) -> Result<Vec<i64>, Error> {
+        self.undecided().await.map_err(|e| self.failed(e))
+    }
+
+    async fn show_unsettled(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
+        self.show_let_in(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
+        self.decided(numbers).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {

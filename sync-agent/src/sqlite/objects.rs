@@ -6,10 +6,11 @@ use sqlx::SqliteConnection;
 use super::{sql, triggers};
 
 /// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_stray\" (\"id\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"was\" TEXT, \"becomes\" TEXT, \"at\" TEXT NOT NULL, \"settled\" TEXT)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
     "CREATE TABLE IF NOT EXISTS \"_ficus_pruned\" (\"scope\" TEXT PRIMARY KEY, \"seq\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_orders\" (\"scope\" TEXT PRIMARY KEY, \"epoch\" INTEGER NOT NULL)",
@@ -22,7 +23,7 @@ const TABLES: [&str; 10] = [
 /// One capability's entries do not make those of others slower to find.
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS \"_ficus_log_scope\" ON \"_ficus_log\" (\"scope\")";
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "_ficus_copied",
     "_ficus_context",
     "_ficus_log",
@@ -33,6 +34,7 @@ const NAMES: [&str; 10] = [
     "_ficus_checkpoint",
     "_ficus_quarantine",
     "_ficus_outbox",
+    "_ficus_stray",
 ];
 
 /// Makes what is missing, inside the caller's transaction.
@@ -83,7 +85,7 @@ pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, strea
     for table in TABLES {
         sql::run(connection, table).await?;
     }
-    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders"] {
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders", "_ficus_stray"] {
         sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
     }
     for table in ["_ficus_checkpoint", "_ficus_quarantine", "_ficus_copied", "_ficus_outbox"] {

@@ -16,15 +16,30 @@ pub(super) type Captured<'a> = (&'a str, &'a Shape);
 /// A trigger: its name and the statement that makes it.
 pub(super) type Trigger = (String, String);
 
+/// The values of the fence: strangers write; they are refused; they write, and what they write is kept (`let_in.rs`).
+pub(super) const OPEN: i64 = 0;
+pub(super) const CLOSED: i64 = 1;
+pub(super) const LETTING: i64 = 2;
+
+/// Whether a trigger keeps what strangers write: capture does not rest on it.
+pub(super) fn is_keeper(trigger: &str) -> bool {
+    trigger.rsplit('_').next().is_some_and(|kind| kind.starts_with('k'))
+}
+
 /// What all triggers of a capability on one side begin with.
 pub(super) fn prefix(scope: &str) -> String {
     format!("_ficus_{}_", digest(scope))
 }
 
-/// All triggers on one table. `scope` names capability and side.
-pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>]) -> Vec<Trigger> {
+/// All triggers on one table. `scope` names capability and side. `records`: what is written while the fence lets it through is kept.
+pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>], records: bool) -> Vec<Trigger> {
     let Some((_, shape)) = pairs.first() else { return Vec::new() };
-    Text { scope, table: &shape.table, known: table, pairs }.all()
+    let text = Text { scope, table: &shape.table, known: table, pairs };
+    let mut triggers = text.all();
+    if records {
+        triggers.extend(text.keepers());
+    }
+    triggers
 }
 
 struct Text<'a> {
@@ -58,6 +73,43 @@ impl Text<'_> {
         triggers
     }
 
+    /// What strangers write while the fence lets them through, with what was there: `let_in.rs`. A row that `OR REPLACE` displaces fires
+    /// nothing of its own: whichever may be is kept before the insert, also where it stays in the end (`OR IGNORE`, an upsert).
+    fn keepers(&self) -> Vec<Trigger> {
+        let (Some((pair, shape)), letting) = (self.pairs.first(), self.fence_is(LETTING)) else { return Vec::new() };
+        let columns = self.columns();
+        let keep = |key: &str, was: &str, becomes: &str| {
+            format!(
+                "INSERT INTO \"_ficus_stray\" (\"scope\", \"pair\", \"key\", \"was\", \"becomes\", \"at\") SELECT {}, {}, {key}.{}, {was}, {becomes}, strftime('%Y-%m-%d %H:%M:%f', 'now')",
+                text(self.scope),
+                text(pair),
+                name(&shape.key),
+            )
+        };
+        let (old, new) = (image("OLD", &columns), image("NEW", &columns));
+        let of = columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
+        let differs = columns.iter().map(|column| name(column)).map(|column| format!("OLD.{column} IS NOT NEW.{column}"));
+        let changed = format!("{letting} AND ({})", differs.collect::<Vec<_>>().join(" OR "));
+        let mut same = vec![format!("t.{key} = NEW.{key}", key = name(&shape.key))];
+        for unique in &self.known.unique {
+            if let Some(terms) = unique.columns.iter().map(|column| column.as_ref().map(term)).collect::<Option<Vec<_>>>() {
+                same.push(format!("({})", terms.join(" AND ")));
+            }
+        }
+        let displaced = |condition: &str| {
+            let there = format!("FROM {} AS t WHERE ({}) AND {condition}", name(self.table), same.join(" OR "));
+            format!("{} {there}", keep("t", &image("t", &columns), "NULL"))
+        };
+        let other = format!("t.{key} IS NOT OLD.{key}", key = name(&shape.key));
+        vec![
+            self.trigger("kb", "BEFORE INSERT", &letting, &displaced("1")),
+            self.trigger("kc", &format!("BEFORE UPDATE OF {of}"), &letting, &displaced(&other)),
+            self.trigger("ki", "AFTER INSERT", &letting, &keep("NEW", "NULL", &new)),
+            self.trigger("ku", &format!("AFTER UPDATE OF {of}"), &changed, &keep("OLD", &old, &new)),
+            self.trigger("kd", "AFTER DELETE", &letting, &keep("OLD", &old, "NULL")),
+        ]
+    }
+
     fn trigger(&self, kind: &str, event: &str, when: &str, body: &str) -> Trigger {
         let trigger = format!("{}{}_{kind}", prefix(self.scope), digest(self.table));
         let sql = format!(
@@ -70,7 +122,11 @@ impl Text<'_> {
     }
 
     fn fenced(&self) -> String {
-        format!("{OTHERS} AND (SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = {}) = 1", text(self.scope))
+        self.fence_is(CLOSED)
+    }
+
+    fn fence_is(&self, value: i64) -> String {
+        format!("{OTHERS} AND (SELECT \"fenced\" FROM \"_ficus_fence\" WHERE \"scope\" = {}) = {value}", text(self.scope))
     }
 
     fn refuse(&self) -> String {
@@ -156,6 +212,15 @@ impl Text<'_> {
         }
         columns
     }
+}
+
+/// A row as JSON by column. Bytes are none of its texts.
+fn image(row: &str, columns: &[&String]) -> String {
+    let cell = |column: &&String| {
+        let value = format!("{row}.{}", name(column));
+        format!("{}, CASE typeof({value}) WHEN 'blob' THEN json_object('hex', lower(hex({value}))) ELSE {value} END", text(column))
+    };
+    format!("json_object({})", columns.iter().map(cell).collect::<Vec<_>>().join(", "))
 }
 
 /// Whether an index tells rows apart by nothing but the pair's key.

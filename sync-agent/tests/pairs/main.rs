@@ -19,6 +19,7 @@ mod ledger;
 mod links;
 mod resume;
 mod secure;
+mod strays;
 mod types;
 mod work;
 mod world;

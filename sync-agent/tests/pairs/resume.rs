@@ -48,17 +48,18 @@ async fn the_agent_that_is_killed_in_its_copy() {
     let resolved = Resolved { legacy, legacy_url, modern, modern_url, tables: tables() };
     let config = Config { batch_rows: BATCH, ..Config::new("test", BTreeMap::new()) };
     let agent = Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap();
-    agent.order(super::world::orders());
+    agent.order(serde_json::from_str(&url("FICUS_TEST_ORDERS").unwrap()).unwrap());
     tokio::time::sleep(Duration::from_secs(600)).await;
 }
 
 /// Runs an agent until it kills itself.
-async fn killed_at(world: &World, point: &str) {
+pub(crate) async fn killed_at(world: &World, point: &str) {
     let child = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "resume::the_agent_that_is_killed_in_its_copy"])
         .env("FICUS_CRASH_AT", point)
         .env("FICUS_TEST_LEGACY", world.url(Side::Legacy))
         .env("FICUS_TEST_MODERN", world.url(Side::Modern))
+        .env("FICUS_TEST_ORDERS", serde_json::to_string(&world.orders).unwrap())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .kill_on_drop(true)

@@ -20,6 +20,7 @@ pub(crate) fn orders() -> Orders {
         may_copy: true,
         fenced: Fences::default(),
         mark_end: None,
+        strays: ficus_rules::plan::StrayWrites::default(),
         verify: None,
         raise_sequences: None,
         repair: None,
@@ -32,7 +33,7 @@ pub(crate) struct World {
     pub(crate) engines: [Engine; 2],
     databases: [String; 2],
     tables: Vec<TableMap>,
-    orders: Orders,
+    pub(crate) orders: Orders,
     token: u64,
     /// Rows of a batch; with few, whatever is behind is a backlog.
     pub(crate) batch_rows: usize,
@@ -162,7 +163,7 @@ impl World {
         agent.order(self.orders.clone());
     }
 
-    fn order(&mut self, agent: &Agent, change: impl FnOnce(&mut CapabilityOrders, u64)) -> u64 {
+    pub(crate) fn order(&mut self, agent: &Agent, change: impl FnOnce(&mut CapabilityOrders, u64)) -> u64 {
         self.token += 1;
         self.orders.generation += 1;
         change(self.orders.capabilities.get_mut("users").unwrap(), self.token);

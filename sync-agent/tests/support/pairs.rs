@@ -100,6 +100,7 @@ impl<'a> Pairs<'a> {
             may_copy: true,
             fenced: Fences::default(),
             mark_end: None,
+            strays: ficus_rules::plan::StrayWrites::default(),
             verify: None,
             raise_sequences: None,
             repair: None,

@@ -12,7 +12,7 @@ use crate::schemas::refused;
 
 /// The sections of each kind of file.
 const KINDS: [(Kind, &[&str]); 3] = [
-    (Kind::Rules, &["capability", "route", "plugins", "cohort", "claims", "step", "gate", "return", "table", "event", "test"]),
+    (Kind::Rules, &["capability", "route", "plugins", "cohort", "claims", "step", "gate", "cutover", "return", "table", "event", "test"]),
     (Kind::Flags, &["flag"]),
     (Kind::Configuration, &["gateway", "orchestrator", "agent", "upstream", "identity", "events"]),
 ];

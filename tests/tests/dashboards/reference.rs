@@ -61,7 +61,7 @@ url = "redis://127.0.0.1:6379"
 pub(crate) const NOBODYS: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqq";
 
 /// Every place of the rule files with a key that it cannot have.
-pub(crate) const PLACES: [(&str, &str); 40] = [
+pub(crate) const PLACES: [(&str, &str); 41] = [
     ("the file", "[qqqqqqqqqqqqqqqqqqqqqqqqqqqq]\n"),
     (
         "[capability]",
@@ -98,6 +98,7 @@ pub(crate) const PLACES: [(&str, &str); 40] = [
     ("[gate.parity]", "[gate.parity]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[gate.quarantine]", "[gate.quarantine]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
     ("[gate.NAME]", "[gate.own]\npromql = \"up\"\nmax = 1\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1"),
+    ("[cutover]", "[cutover]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[return]", "[return]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("[[table]]", "[[table]]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"),
     ("a column", "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[table.columns]\nx = { pack = [\"a\"], qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1 }\n"),

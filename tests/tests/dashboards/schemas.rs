@@ -13,7 +13,7 @@ use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys
 use crate::shell::docs;
 
 /// Where the schema of rule files has the keys of each of [`PLACES`].
-pub(crate) const RULE_KEYS: [(&str, &str); 36] = [
+pub(crate) const RULE_KEYS: [(&str, &str); 37] = [
     ("the file", "/properties"),
     ("[capability]", "/properties/capability/properties"),
     ("[[route]]", "/properties/route/items/properties"),
@@ -46,6 +46,7 @@ pub(crate) const RULE_KEYS: [(&str, &str); 36] = [
     ("[gate.parity]", "/properties/gate/properties/parity/properties"),
     ("[gate.quarantine]", "/properties/gate/properties/quarantine/properties"),
     ("[gate.NAME]", "/properties/gate/additionalProperties/properties"),
+    ("[cutover]", "/properties/cutover/properties"),
     ("[return]", "/properties/return/properties"),
     ("[[table]]", "/properties/table/items/properties"),
     ("[[event]]", "/properties/event/items/properties"),
@@ -102,7 +103,7 @@ pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 30] = [
 ];
 
 /// Faults: the file's kind, what stands in a good one, and what instead.
-const FAULTS: [(&str, &str, &str); 54] = [
+const FAULTS: [(&str, &str, &str); 55] = [
     ("rules", "name = \"users\"", "name = \"Users\""),
     ("rules", "legacy = \"monolith\"\n", ""),
     ("rules", "modern = \"users-service\"", "modern = 7"),
@@ -146,6 +147,7 @@ const FAULTS: [(&str, &str, &str); 54] = [
     ("rules", "[gate.errors]", "[gate.own]\npromql = \"up\"\n[gate.errors]"),
     ("rules", "[gate.errors]", "[gate.own]\nwebhook = \"checks\"\n[gate.errors]"),
     ("rules", "[gate.errors]", "[return]\nsoak = \"never\"\n[gate.errors]"),
+    ("rules", "[gate.errors]", "[cutover]\nstray_writes = \"forward\"\n[gate.errors]"),
     ("rules", "cutover = true", "cutover = true\nwindows = [\"weekdays\"]"),
     ("flags", "default = false", "default = \"off\""),
     ("flags", "default = false", "percentage = \"ten\""),

@@ -136,6 +136,55 @@ fn drift_aborts_a_switch() {
 }
 
 #[test]
+fn strangers_are_let_in_only_while_modern_owns_and_nothing_moves() {
+    use crate::plan::StrayWrites;
+    let lenient = Capability { strays: StrayWrites::Report, ..plan() };
+    let strays = |state: &State| desired::orders(state, &lenient).expect("it is synchronised").strays;
+    for to in Side::BOTH {
+        for stage in Stage::ALL.into_iter().take(8) {
+            assert_eq!(strays(&switching(stage, to)), StrayWrites::Refuse, "{stage:?} to {to}");
+        }
+    }
+    for phase in [Phase::Backfilling, Phase::Streaming, Phase::Ramping, Phase::Reverted, Phase::Retired] {
+        assert_eq!(strays(&super::state(phase, 2)), StrayWrites::Refuse, "{phase:?}");
+    }
+    let soaking = super::state(Phase::Soaking, 4);
+    assert_eq!(strays(&soaking), StrayWrites::Report);
+    assert_eq!(desired::orders(&soaking, &plan()).expect("it is synchronised").strays, StrayWrites::Refuse, "unless the rules say so");
+}
+
+#[test]
+fn what_strangers_wrote_is_decided_about_before_anything_is_reverted_or_retired() {
+    let wrote = |unsettled| crate::wire::Strays {
+        side: Side::Legacy,
+        refused: 0,
+        writers: vec![],
+        reported: 4,
+        unsettled,
+        wrote: vec!["role `nightly`".into()],
+    };
+    let soaking = super::state(Phase::Soaking, 4);
+    let mut seen = good(Side::Modern, NOW);
+    report(&mut seen).strays = vec![wrote(4)];
+    for wished in [Wish::Revert, Wish::Retire] {
+        let refused = refusal(wish(&soaking, &seen, wished.clone()));
+        assert!(refused.contains("4 rows were written to legacy past the gateway (role `nightly`)"), "{wished:?}: {refused}");
+    }
+    // One that was seen only when the database was closed.
+    for stage in Stage::ALL.into_iter().take(6) {
+        let state = switching(stage, Side::Legacy);
+        let mut seen = good(Side::Modern, NOW);
+        obey(&state, &mut seen);
+        report(&mut seen).strays = vec![wrote(1)];
+        let outcome = tick(&state, &seen, NOW);
+        assert_eq!(outcome.journal[0].kind, "aborted", "{stage:?}");
+        assert_eq!(outcome.state.owner, Side::Modern, "{stage:?}");
+    }
+    report(&mut seen).strays = vec![wrote(0)];
+    assert!(wish(&soaking, &seen, Wish::Revert).refused.is_none(), "all is decided");
+}
+
+#[test]
 fn an_abort_waits_for_the_owners_database_as_long_as_it_is_known_to_be_fenced() {
     let running = switching(Stage::CatchUp, Side::Modern);
     let lifting = wish(&running, &good(Side::Legacy, NOW), Wish::Abort).state;

@@ -1,0 +1,133 @@
+//! What strangers write while the fence lets them through ([`LETTING`]): triggers keep each row in a table of Ficus, as it was and
+//! as it became, with who wrote it, in the writer's own transaction. Here are these triggers' function, and the questions about
+//! what they kept. That none of it is carried to the other side is for the stream ([`crate::stream`]).
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+
+use super::fence::{CLOSING_AGAIN, LETTING};
+use super::{Endpoint, sql};
+use crate::busy::statement;
+use crate::error::Error;
+use crate::port::{LetIn, SETTLE, WROTE};
+use crate::quarantine::{Image, Kept, LARGEST};
+
+/// What tells who wrote, in the order of [`who`].
+const WHO: &str = "role, application, address, query";
+
+impl Endpoint {
+    /// The call of the function that keeps a row of a table: which pair it is shown as, and its columns, the key first.
+    pub(super) fn keeping(&self, table: &str, columns: &[&String]) -> String {
+        let pair = self.pairs_of(table).first().map_or("", |pair| self.pairs[*pair].name.as_str());
+        let texts: Vec<String> = std::iter::once(pair).chain(columns.iter().map(|column| column.as_str())).map(sql::text).collect();
+        format!("EXECUTE FUNCTION _ficus.{}({})", sql::name(&self.names.keeper), texts.join(", "))
+    }
+
+    /// Makes that function. It looks at the fence itself: its triggers stay while nothing is let through. What was let through before the
+    /// fence began to close is kept too: the barrier waits for it.
+    pub(super) async fn create_keeper(&self, connection: &mut PgConnection, fence: &str) -> Result<(), sqlx::Error> {
+        let image = |row: &str| {
+            format!("SELECT jsonb_object_agg(c.key, c.value) INTO {row} FROM jsonb_each(to_jsonb({row})) AS c WHERE c.key = ANY (columns)")
+                .replace(&format!("INTO {row}"), if row == "OLD" { "INTO was" } else { "INTO becomes" })
+        };
+        let body = format!(
+            "DECLARE columns text[] := TG_ARGV[1:]; was jsonb; becomes jsonb; BEGIN \
+             IF pg_sequence_last_value({fence}::regclass) NOT IN ({LETTING}, {CLOSING_AGAIN}) THEN RETURN NULL; END IF; \
+             IF TG_OP <> 'INSERT' THEN {}; END IF; IF TG_OP <> 'DELETE' THEN {}; END IF; \
+             INSERT INTO _ficus.stray (scope, pair, key, was, becomes, {WHO}) VALUES ({scope}, TG_ARGV[0], \
+             coalesce(was, becomes) ->> columns[array_lower(columns, 1)], was, becomes, session_user, \
+             nullif(current_setting('application_name', true), ''), host(inet_client_addr()), left(current_query(), 4000)); \
+             RETURN NULL; END",
+            image("OLD"),
+            image("NEW"),
+            fence = sql::text(fence),
+            scope = sql::text(&self.names.scope),
+        );
+        let create = format!(
+            "CREATE OR REPLACE FUNCTION _ficus.{}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog AS {}",
+            sql::name(&self.names.keeper),
+            sql::text(&body)
+        );
+        sql::run(connection, &create).await?;
+        Ok(())
+    }
+
+    pub(super) async fn is_letting(&self) -> Result<bool, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let fence = format!("_ficus.{}", sql::name(&self.names.fence));
+        let value = "SELECT pg_sequence_last_value(to_regclass($1))";
+        let row = sqlx::query(value).bind(fence).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
+        Ok(row.try_get::<Option<i64>, _>(0).map_err(|e| self.failed(e))? == Some(LETTING))
+    }
+
+    pub(super) async fn count_let_in(&self) -> Result<LetIn, sqlx::Error> {
+        let mut connection = self.server.pool.acquire().await?;
+        let count = "SELECT count(*), count(*) FILTER (WHERE settled IS NULL) FROM _ficus.stray WHERE scope = $1";
+        let row = sqlx::query(count).bind(&self.names.scope).fetch_one(&mut *connection).await?;
+        let number = |index| row.try_get::<i64, _>(index).map(|number| u64::try_from(number).unwrap_or(0));
+        let mut found = LetIn { rows: number(0)?, unsettled: number(1)?, wrote: Vec::new() };
+        if found.unsettled > 0 {
+            let newest = format!("SELECT {WHO} FROM _ficus.stray WHERE scope = $1 AND settled IS NULL ORDER BY id DESC LIMIT $2");
+            let rows = sql::query(&newest).bind(&self.names.scope).bind(i64::from(WROTE)).fetch_all(&mut *connection).await?;
+            for row in &rows {
+                let who = who(row, 0)?;
+                if !found.wrote.contains(&who) {
+                    found.wrote.push(who);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn undecided(&self) -> Result<Vec<i64>, sqlx::Error> {
+        let mut connection = self.server.pool.acquire().await?;
+        let query = "SELECT id FROM _ficus.stray WHERE scope = $1 AND settled IS NULL";
+        sqlx::query(query).bind(&self.names.scope).fetch_all(&mut *connection).await?.iter().map(|row| row.try_get(0)).collect()
+    }
+
+    pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {
+        for numbers in numbers.chunks(SETTLE) {
+            let mut tx = self.guarded().await?;
+            let settle = "UPDATE _ficus.stray SET settled = now() WHERE scope = $1 AND id = ANY($2)";
+            sqlx::query(settle).bind(&self.names.scope).bind(numbers).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            tx.commit().await.map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn show_let_in(&self, at_most: u32) -> Result<Vec<Kept>, sqlx::Error> {
+        let image = |column: &str| {
+            format!("octet_length({column}::text)::bigint, CASE WHEN octet_length({column}::text) <= {LARGEST} THEN {column}::text END")
+        };
+        let select = format!(
+            "SELECT pair, coalesce(key, ''), (extract(epoch FROM at) * 1000)::bigint, {}, {}, {WHO} FROM _ficus.stray \
+             WHERE scope = $1 AND settled IS NULL ORDER BY id DESC LIMIT $2",
+            image("becomes"),
+            image("was"),
+        );
+        let mut connection = self.server.pool.acquire().await?;
+        let rows = sql::query(&select).bind(&self.names.scope).bind(i64::from(at_most)).fetch_all(&mut *connection).await?;
+        let kept = |row: &PgRow| {
+            Ok(Kept {
+                pair: row.try_get(0)?,
+                key: row.try_get(1)?,
+                at: u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
+                reason: crate::strays::reason(&who(row, 7)?),
+                wanted: Image::read(row.try_get(3)?, row.try_get(4)?),
+                there: Image::read(row.try_get(5)?, row.try_get(6)?),
+            })
+        };
+        rows.iter().map(kept).collect()
+    }
+}
+
+/// Who wrote, in words, from the columns that begin at `from`.
+fn who(row: &PgRow, from: usize) -> Result<String, sqlx::Error> {
+    let text = |index: usize| row.try_get::<Option<String>, _>(from + index);
+    let mut who = Vec::new();
+    who.extend(text(0)?.map(|role| format!("role `{role}`")));
+    who.extend(text(1)?.map(|name| format!("application `{name}`")));
+    who.extend(text(2)?.map(|host| format!("from {host}")));
+    who.extend(text(3)?.and_then(|query| statement(&query, &['\'', '$'])).map(|shown| format!("statement `{shown}`")));
+    Ok(who.join(", "))
+}

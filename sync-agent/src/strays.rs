@@ -1,0 +1,56 @@
+//! Writers that meet a fence: whom it refused, and what was written while it let them through. Which those are is the engines'
+//! business ([`Database::refused`], [`Database::let_in`]); here is what is told of it. What became of their writes is the session's.
+//!
+//! [`Database::refused`]: crate::port::Database::refused
+//! [`Database::let_in`]: crate::port::Database::let_in
+
+use ficus_rules::Side;
+use ficus_rules::mapping::Plan;
+use ficus_rules::wire::Strays;
+
+use crate::error::Error;
+use crate::metrics;
+use crate::port::{LetIn, Shared};
+use crate::quarantine;
+use crate::state::State;
+
+/// Writers that are named at once.
+const NAMED: usize = 5;
+
+/// Why a row that was written past the gateway is on one side only.
+pub(crate) fn reason(who: &str) -> String {
+    let by = if who.is_empty() { String::new() } else { format!(" by {who}") };
+    format!("written past the gateway{by}, while the other side owned it: not carried over")
+}
+
+/// Looks, and tells. One look at a time: what is told last was seen last.
+pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans: &[Plan]) -> Result<(), Error> {
+    let _turn = state.strays().await;
+    let mut strays = Vec::new();
+    for (side, database) in [(Side::Legacy, legacy), (Side::Modern, modern)] {
+        let refused = database.refused().await?;
+        let LetIn { rows, unsettled, mut wrote } = database.let_in().await?;
+        wrote.truncate(NAMED);
+        let tells = refused.is_some() || rows > 0;
+        let refused = refused.unwrap_or_default();
+        for (handled, writes) in [("refused", refused.statements), ("reported", rows)] {
+            let counter = metrics::STRAYS.with_label_values(&[state.capability.as_str(), side.as_str(), handled]);
+            counter.inc_by(writes.saturating_sub(counter.get()));
+        }
+        metrics::STRAYS_UNSETTLED
+            .with_label_values(&[state.capability.as_str(), side.as_str()])
+            .set(i64::try_from(unsettled).unwrap_or(i64::MAX));
+        let shown = if unsettled > 0 { database.show_unsettled(quarantine::SHOWN).await? } else { Vec::new() };
+        state.show_strays(side, shown.into_iter().map(|kept| quarantine::shown(&state.capability, side, plans, kept)).collect());
+        if tells {
+            strays.push(Strays { side, refused: refused.statements, writers: refused.writers, reported: rows, unsettled, wrote });
+        }
+    }
+    let sum = |strays: &[Strays]| strays.iter().map(|strays| strays.unsettled).sum::<u64>();
+    if sum(&state.report().strays) == sum(&strays) {
+        state.note(|report| report.strays = strays);
+    } else {
+        state.update(|report| report.strays = strays);
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Writers past the gateway once modern owns, where the rules let them: their rows are kept with who wrote, go nowhere else, and
+//! nothing is lost of them until somebody has decided.
+
+use ficus_rules::Side;
+use ficus_rules::plan::StrayWrites;
+use ficus_rules::wire::{CapabilityReport, Fences, MarkEnd, Strays, VerifyScope};
+use ficus_sync_agent::Agent;
+
+use super::app::{App, Engine};
+use super::resume::killed_at;
+use super::world::{World, report, streaming, until};
+use super::{schema, tables};
+
+const BOTH: Fences = Fences { legacy: true, modern: true };
+
+/// What a switch does until both databases are fenced and the end of the owner's log is applied.
+async fn fenced(world: &mut World, agent: &Agent, owner: Side) -> CapabilityReport {
+    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (BOTH, StrayWrites::Refuse));
+    let generation = Some(world.orders.generation);
+    let seen = until(agent, "fenced", |report| report.fenced == BOTH && report.generation == generation).await;
+    let token = world.order(agent, |orders, token| orders.mark_end = Some(MarkEnd { token, side: owner }));
+    until(agent, "the end", |report| report.end.as_ref().is_some_and(|end| end.token == token && end.reached)).await;
+    seen
+}
+
+/// The rest of it.
+async fn flipped(world: &mut World, agent: &Agent, to: Side) {
+    world.order(agent, |orders, _| {
+        (orders.owner, orders.mark_end) = (to, None);
+        orders.epoch += 1;
+        orders.fenced = Fences { legacy: to == Side::Modern, modern: to == Side::Legacy };
+    });
+    until(agent, "the new owner is open", |report| !report.fenced.of(to) && report.fenced.of(to.other())).await;
+}
+
+/// Legacy lets strangers write from now on.
+async fn let_through(world: &mut World, agent: &Agent) {
+    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (Fences { legacy: true, modern: false }, StrayWrites::Report));
+    let generation = Some(world.orders.generation);
+    until(agent, "let through", |report| report.generation == generation && !report.fenced.legacy && report.forward.live).await;
+}
+
+fn of_legacy(report: &CapabilityReport) -> Strays {
+    let found = report.strays.iter().find(|strays| strays.side == Side::Legacy).cloned();
+    found.unwrap_or(Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 0, unsettled: 0, wrote: vec![] })
+}
+
+async fn texts(app: &mut App, query: &str) -> Vec<String> {
+    app.rows(query).await.into_iter().map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("|")).collect()
+}
+
+/// Names of all writers of a side, by key.
+async fn names(app: &mut App, side: Side) -> Vec<String> {
+    let (table, key) = if side == Side::Legacy { ("writer", "id") } else { ("writers", "legacy_id") };
+    texts(app, &format!("SELECT name FROM {table} ORDER BY {key}")).await
+}
+
+async fn moved(engines: [Engine; 2]) -> (World, Agent, App, App) {
+    let mut world = World::new(engines, schema, tables()).await;
+    let (mut legacy, modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    for id in 1..=6 {
+        legacy.exec(&format!("INSERT INTO writer (id, name, body, level, price) VALUES ({id}, 'writer {id}', 'b', 1, 1.5)")).await;
+        legacy.exec(&format!("INSERT INTO book (id, writer_id, title, price) VALUES ({id}, {id}, 'book {id}', 2.5)")).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    fenced(&mut world, &agent, Side::Legacy).await;
+    let refused = legacy.attempt("UPDATE writer SET level = 9 WHERE id = 1").await.unwrap_err();
+    assert!(refused.contains("ficus: "), "during a switch nobody writes: {refused}");
+    flipped(&mut world, &agent, Side::Modern).await;
+    let_through(&mut world, &agent).await;
+    (world, agent, legacy, modern)
+}
+
+async fn kept_and_carried_nowhere(engines: [Engine; 2]) {
+    // GIVEN a capability that modern owns
+    let (mut world, agent, mut legacy, mut modern) = moved(engines).await;
+    let before = names(&mut modern, Side::Modern).await;
+
+    // WHEN strangers change, remove, make a row, and undo one
+    legacy.exec("UPDATE writer SET name = 'stray' WHERE id = 1").await;
+    legacy.exec("DELETE FROM book WHERE id = 2").await;
+    legacy.exec("INSERT INTO writer (id, name, body, level, price) VALUES (50, 'of nobody', NULL, 1, 1.5)").await;
+    legacy.exec(legacy.engine().begin()).await;
+    legacy.exec("UPDATE writer SET name = 'undone' WHERE id = 5").await;
+    legacy.exec("ROLLBACK").await;
+    // AND the owner's application writes to one of the rows
+    modern.exec("UPDATE writers SET level = 7 WHERE legacy_id = 1").await;
+    world.settle(&agent, Side::Modern).await;
+
+    // THEN each is kept, with what was, and told
+    let seen = until(&agent, "kept", |report| of_legacy(report).unsettled == 3).await;
+    assert_eq!(of_legacy(&seen).reported, 3);
+    let who = of_legacy(&seen).wrote.join("; ");
+    match engines[0] {
+        Engine::Postgres => assert!(who.contains("role `") && who.contains("statement `DELETE FROM book WHERE id = …`"), "{who}"),
+        Engine::MariaDb => assert!(who.contains("account `root@") && who.contains("connection "), "{who}"),
+        Engine::Sqlite => assert_eq!(who, ""),
+    }
+    let shown = agent.quarantine().rows;
+    let row = shown.iter().find(|row| (row.legacy.as_str(), row.key.as_str()) == ("writer", "1")).unwrap();
+    let name = |image: &Option<serde_json::Value>| image.as_ref().unwrap()["name"].as_str().unwrap().to_owned();
+    assert_eq!((name(&row.there), name(&row.wanted), row.from), ("writer 1".into(), "stray".into(), Side::Legacy));
+    let gone = shown.iter().find(|row| row.legacy == "book").unwrap();
+    assert!(gone.wanted.is_none() && gone.there.as_ref().is_some_and(|there| there["title"] == "book 2"), "{gone:?}");
+    // AND modern has none of it, while the owner's write has come to legacy
+    assert_eq!(names(&mut modern, Side::Modern).await, before);
+    assert_eq!(texts(&mut legacy, "SELECT name FROM writer WHERE id = 1 AND level = 7").await, ["writer 1"], "the owner's row is whole");
+    // AND verification says which rows differ, also by a look at what changed
+    for scope in [VerifyScope::Full, VerifyScope::Changed] {
+        let drift: Vec<u64> = world.verify(&agent, scope).await.iter().map(|table| table.drift_rows).collect();
+        assert_eq!(drift, [1, 1], "{scope:?}: writer 50 and book 2");
+    }
+
+    // WHEN the agent is away while another writes, and comes back
+    agent.stop().await;
+    legacy.exec("UPDATE writer SET name = 'meanwhile' WHERE id = 3").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    until(&agent, "kept", |report| of_legacy(report).unsettled == 4).await;
+    world.settle(&agent, Side::Modern).await;
+    assert_eq!(names(&mut modern, Side::Modern).await, before);
+
+    // THEN who reads that legacy is fenced for a way back reads of every one of them
+    legacy.exec("UPDATE writer SET name = 'at last' WHERE id = 4").await;
+    let seen = fenced(&mut world, &agent, Side::Modern).await;
+    assert_eq!(of_legacy(&seen).unsettled, 5);
+    assert!(legacy.attempt("UPDATE writer SET name = 'late' WHERE id = 4").await.unwrap_err().contains("ficus: "));
+
+    // WHEN somebody decides
+    let_through(&mut world, &agent).await;
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    let seen =
+        until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token && repair.done)).await;
+    assert_eq!((of_legacy(&seen).unsettled, of_legacy(&seen).reported), (0, 5), "what was written stays known");
+    assert!(agent.quarantine().rows.is_empty());
+    assert_eq!(names(&mut legacy, Side::Legacy).await, before);
+    assert!(world.verify(&agent, VerifyScope::Full).await.iter().all(|table| table.drift_rows == 0));
+
+    // THEN the way back is free, and nothing of it comes up again
+    fenced(&mut world, &agent, Side::Modern).await;
+    flipped(&mut world, &agent, Side::Legacy).await;
+    agent.stop().await;
+    legacy.exec("UPDATE writer SET level = 8 WHERE id = 6").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!(names(&mut modern, Side::Modern).await, before);
+    assert_eq!(texts(&mut modern, "SELECT name FROM writers WHERE level = 8").await, ["writer 6"]);
+    assert!(world.verify(&agent, VerifyScope::Full).await.iter().all(|table| table.drift_rows == 0));
+    agent.stop().await;
+}
+
+/// The agent dies when legacy has been closed for a way back, before what strangers wrote is behind the stream.
+async fn killed_on_the_way_back(engines: [Engine; 2]) {
+    let (mut world, agent, mut legacy, mut modern) = moved(engines).await;
+    let before = names(&mut modern, Side::Modern).await;
+    agent.stop().await;
+    for id in 1..=6 {
+        legacy.exec(&format!("UPDATE writer SET name = 'stray {id}' WHERE id = {id}")).await;
+    }
+    let orders = world.orders.capabilities.get_mut("users").unwrap();
+    (orders.fenced, orders.strays) = (BOTH, StrayWrites::Refuse);
+    world.orders.generation += 1;
+    killed_at(&world, "strays").await;
+    let agent = world.agent().await;
+    let seen = until(&agent, "fenced", |report| report.fenced == BOTH).await;
+    assert_eq!(of_legacy(&seen).unsettled, 6, "whoever reads that it is fenced reads what was written");
+    world.settle(&agent, Side::Modern).await;
+    assert_eq!(names(&mut modern, Side::Modern).await, before);
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token && repair.done)).await;
+    fenced(&mut world, &agent, Side::Modern).await;
+    flipped(&mut world, &agent, Side::Legacy).await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!((names(&mut modern, Side::Modern).await, names(&mut legacy, Side::Legacy).await), (before.clone(), before));
+    assert_eq!(of_legacy(&report(&agent)).unsettled, 0);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_what_strangers_write() {
+    kept_and_carried_nowhere([Engine::Postgres, Engine::MariaDb]).await;
+}
+
+#[tokio::test]
+async fn mariadb_keeps_what_strangers_write() {
+    kept_and_carried_nowhere([Engine::MariaDb, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_strangers_write() {
+    kept_and_carried_nowhere([Engine::Sqlite, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn postgres_carries_none_of_it_when_its_agent_dies() {
+    killed_on_the_way_back([Engine::Postgres, Engine::Sqlite]).await;
+}
+
+#[tokio::test]
+async fn mariadb_carries_none_of_it_when_its_agent_dies() {
+    killed_on_the_way_back([Engine::MariaDb, Engine::Sqlite]).await;
+}
+
+#[tokio::test]
+async fn sqlite_carries_none_of_it_when_its_agent_dies() {
+    killed_on_the_way_back([Engine::Sqlite, Engine::MariaDb]).await;
+}
