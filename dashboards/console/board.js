@@ -1,7 +1,7 @@
 // The first page: every capability on a card, what stands in the way of it, and who is there.
 
 import { h } from "./dom.js";
-import { STATIONS, ago, coded, lasting, number, percent, phase, rows, share, verdict } from "./words.js";
+import { STATIONS, ago, coded, count, lasting, number, percent, phase, rows, share, verdict } from "./words.js";
 
 export const title = () => "Capabilities";
 
@@ -40,7 +40,7 @@ function troubles({ rules, overrides }) {
     errors > 0 && h("p", { class: "banner bad" }, `The rule files have ${errors} ${errors === 1 ? "error" : "errors"}: the last good ones serve. `,
       h("a", { href: "#/rules" }, "See the rules")),
     overrides.pins.length + flags > 0 && h("p", { class: "banner" },
-      `Operators override the files: ${overrides.pins.length} pins, ${flags} flags. `, h("a", { href: "#/flags" }, "See the overrides")),
+      `Operators override the files: ${count(overrides.pins.length, "pin")}, ${count(flags, "flag")}. `, h("a", { href: "#/flags" }, "See the overrides")),
   ];
 }
 

@@ -30,7 +30,8 @@ export const number = (value) => Number(value).toLocaleString("en");
 /** A sentence whose `commands` look like commands. */
 export const coded = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 
-export const rows = (count) => `${number(count)} ${count === 1 ? "row" : "rows"}`;
+export const count = (many, what) => `${number(many)} ${what}${many === 1 ? "" : "s"}`;
+export const rows = (many) => count(many, "row");
 
 export function phase(name) {
   return h("span", { class: `phase ${TONES[name] ?? "quiet"}` }, words(name));

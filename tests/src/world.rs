@@ -28,6 +28,8 @@ pub struct Plan {
     pub service_database: Option<String>,
     /// The admin API asks for it: an admin. With `-operator` or `-viewer` after it, it is one of that role.
     pub token: Option<String>,
+    /// A switch may take a minute: for tests that look at one while it goes on, on whatever machine.
+    pub patient: bool,
 }
 
 impl Default for Plan {
@@ -40,6 +42,7 @@ impl Default for Plan {
             school_database: None,
             service_database: None,
             token: None,
+            patient: false,
         }
     }
 }
@@ -109,6 +112,10 @@ impl World {
                 std::fs::write(directory.join(format!("{role}.token")), format!("{token}-{role}"))?;
                 configured += &format!("\n[orchestrator.token.{role}]\nrole = \"{role}\"\nfile = \"{role}.token\"\n");
             }
+        }
+        if plan.patient {
+            configured = configured.replacen("[orchestrator]\n", "[orchestrator]\nswitch_deadline = \"60s\"\n", 1);
+            configured = configured.replacen("[gateway]\n", "[gateway]\nhold_wait = \"90s\"\n", 1);
         }
         std::fs::write(directory.join("ficus.toml"), configured)?;
         copy_rules(&plan.rules, &directory.join("rules"))?;

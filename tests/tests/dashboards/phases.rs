@@ -123,7 +123,7 @@ async fn no_query_is_empty_in_any_phase() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let rules = directory.path().join("rules");
     patient_rules(&rules)?;
-    let world = World::start(&directory.path().join("world"), Plan { rules, ..Plan::default() }).await?;
+    let world = World::start(&directory.path().join("world"), Plan { rules, patient: true, ..Plan::default() }).await?;
     let admin = world.admin_url();
     let prometheus = Prometheus::start(&directory.path().join("prometheus"), admin.trim_start_matches("http://")).await?;
     let load = Load::start(&world.http(), Shape::default()).await?;
@@ -203,10 +203,10 @@ async fn walk(world: &World, watch: &mut Watch) -> Result<()> {
 
 /// The gateway holds a write of the load.
 async fn until_held(world: &World) -> Result<()> {
-    let (admin, deadline) = (Http::new(&world.admin_url(), Duration::from_secs(5)), Instant::now() + Duration::from_secs(5));
+    let (admin, deadline) = (Http::new(&world.admin_url(), Duration::from_secs(5)), Instant::now() + PATIENCE);
     let holds = |line: &str| line.starts_with("ficus_held_requests{") && !line.ends_with(" 0");
     while !admin.get("/metrics").await?.text().lines().any(holds) {
-        ensure!(Instant::now() < deadline, "no write came in 5 s of drain");
+        ensure!(Instant::now() < deadline, "no write came in the drain");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

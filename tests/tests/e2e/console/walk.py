@@ -1,4 +1,7 @@
-"""The whole life of the capability `users`, from the console. Arguments: `mouse` or `keyboard`, admin URL, public URL, token, the world's directory."""
+"""Walks through the console, each in a world of its own. `mouse` and `keyboard`: the whole life of the capability `users`; `phone`: before it begins;
+`pages`: everything that there is to see and to do while it shadows; `failing`: the service goes during the ramp.
+Arguments: which walk, admin URL, public URL, token, the world's directory.
+"""
 
 import pathlib
 import sqlite3
@@ -20,7 +23,8 @@ def log_in(browser, hand):
     hand.write("#token", "not-the-token")
     hand.press("form button[type=submit]")
     browser.sees("This is not the token.")
-    browser.in_every_light(f"log-in-{HAND}")
+    if HAND in ("mouse", "keyboard"):
+        browser.in_every_light(f"log-in-{HAND}")
     hand.write("#token", f"{TOKEN}-operator")
     page.keyboard.press("Enter")
     browser.sees("0 of 1 have left the monolith")
@@ -167,6 +171,19 @@ def another_leads(browser):
     browser.foreign.clear()
 
 
+def offers(browser):
+    """What is offered in which phase: no way back before reads may be on modern, and no cutover before the rows are there."""
+    ask = """async (phase) => {
+        const { buttons } = await import("/console/actions.js");
+        const one = { phase, owner: "legacy", holds: [], waiting_for: [], switch: null, drift_rows: 0, quarantined: 0 };
+        return [...buttons("users", one, { tables: [] }).querySelectorAll("button")].map(({ id }) => id.slice(3));
+    }"""
+    for phase, there, missing in (("draft", {"begin"}, {"revert", "cutover", "advance"}), ("backfilling", {"hold"}, {"revert", "cutover"}),
+                                  ("streaming", {"cutover"}, {"revert", "retire"}), ("shadowing", {"cutover", "revert"}, {"retire"}), ("retired", set(), {"revert", "hold"})):
+        offered = set(browser.page.evaluate(ask, phase))
+        assert there <= offered and not missing & offered, f"in {phase} is offered: {offered}"
+
+
 def on_the_card(browser):
     """What the board says of the capability is what the API says."""
     page = browser.page
@@ -300,24 +317,22 @@ def set_aside(browser, hand):
     say("set aside, and repaired")
 
 
-def read_as(browser, name, path):
-    """Somebody logs in at the school and reads."""
+def read_as(browser, name, path, seen):
+    """Somebody logs in at the school and reads, until it is seen: reads from just behind a write are compared with nothing."""
     page = browser.context.new_page()
     page.goto(f"{PUBLIC}/accounts/login/")
     page.fill("input[name=username]", name)
     page.fill("input[name=password]", "ficus-demo-1")
     page.press("input[name=password]", "Enter")
     page.wait_for_url(lambda url: "/login/" not in url)
-    for _ in range(3):
-        page.goto(f"{PUBLIC}{path}")
+    browser.until(lambda: page.goto(f"{PUBLIC}{path}") and seen in browser.page.inner_text("body"), f"{seen!r} on the page")
     page.close()
 
 
 def differences(browser, hand):
     """Something differs: it is shown as what it is, found by a comparison, and repaired."""
     user = plant()
-    read_as(browser, "student40", f"/api/v1/users/{user}/")
-    browser.sees("first_name")
+    read_as(browser, "student40", f"/api/v1/users/{user}/", "first_name")
     mark = browser.page.locator(".samples mark", has_text="onerror").first
     assert HOSTILE[:18] in mark.inner_text(), mark.inner_text()
     wish(browser, hand, "verify")
@@ -394,13 +409,24 @@ def broken_rules(browser, hand):
 
 
 def aborted(browser, hand):
-    """Somebody writes for long: the switch waits, and is aborted."""
-    writer = sqlite3.connect(WORLD / "school.sqlite3", timeout=20, isolation_level=None)
-    writer.execute("BEGIN IMMEDIATE")
-    wish(browser, hand, "cutover")
-    wish(browser, hand, "abort", reason="somebody writes")
-    writer.execute("ROLLBACK")
-    writer.close()
+    """Somebody writes for long: the switch waits, and is aborted. Who has written for a second already when it is asked for is in its way
+    instead: then they begin anew."""
+    browser.own_requests_may_fail = True
+    for left in reversed(range(40)):
+        writer = sqlite3.connect(WORLD / "school.sqlite3", timeout=20, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            wish(browser, hand, "cutover")
+            wish(browser, hand, "abort", reason="somebody writes")
+            break
+        except AssertionError as late:
+            assert left and "has held the write lock" in str(late), late
+            browser.page.keyboard.press("Escape")
+        finally:
+            writer.execute("ROLLBACK")
+            writer.close()
+        browser.page.wait_for_timeout(2_000)
+    browser.own_requests_may_fail = False
     browser.until(lambda: browser.page.locator("#do-abort").count() == 0, "the abort")
     browser.phase("ramping")
 
@@ -444,6 +470,11 @@ def drawn(browser):
     browser.until(lambda: errors.count() == 1, "errors on the curve")
     heights = [float(place.split(" ")[1]) for place in errors.locator("path.legacy").get_attribute("d").replace("M", "L").split("L")[1:]]
     assert len(heights) == 5 and heights == sorted(heights, reverse=True) and heights[0] > heights[4] + 50, f"errors that grow are drawn at {heights}"
+    # Of nobody's requests there is no latency, whatever was measured before.
+    latency = page.locator(".chart svg[aria-label^='Latency p99 now:']")
+    assert latency.get_attribute("aria-label") == "Latency p99 now: legacy 20 ms, modern 20 ms", latency.get_attribute("aria-label")
+    points.append({**points[-1], "at": 10_000, "modern": {"requests": 0, "errors": 0, "p99_ms": None}})
+    browser.until(lambda: latency.get_attribute("aria-label") == "Latency p99 now: legacy 20 ms, modern –", "no latency where nobody asked")
     page.unroute("**/traffic")
 
 
@@ -498,37 +529,31 @@ def told(browser):
     page.keyboard.press("Tab")
 
 
-def by_mouse(browser, hand):
-    (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n'
-                                          '[flag.page-size]\ndescription = "Rows of a page"\nvariants = { small = 20, large = 100 }\ndefault = "small"\n')
+def short_soak():
     rules = WORLD / "rules/users.toml"
     rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
-    moved_little(browser)
+
+
+def shadowing(browser, hand):
+    """Begun, and held while it shadows."""
+    wish(browser, hand, "begin")
+    browser.phase("shadowing")
+    wish(browser, hand, "hold", reason="exam week")
+    browser.sees("Held: exam week")
+
+
+def by_mouse(browser, hand):
+    short_soak()
     browser.in_every_light("board-draft")
-    by_finger(browser)
-    addresses(browser)
-    another_leads(browser)
     open_capability(browser, hand)
     offered = set()
     cancelled(browser, offered)
     browser.phase("draft")
     foresees(browser)
     listened(browser)
-    wish(browser, hand, "begin")
+    shadowing(browser, hand)
     heard(browser, "users: begin is under way")
     heard(browser, "users: backfilling")
-    browser.phase("shadowing")
-    wish(browser, hand, "hold", reason="exam week")
-    browser.sees("Held: exam week")
-    say("shadowing")
-    set_aside(browser, hand)
-    drawn(browser)
-    protected(browser)
-    differences(browser, hand)
-    overrides(browser, hand)
-    asked(browser, hand)
-    broken_rules(browser, hand)
-    open_capability(browser, hand)
     cancelled(browser, offered)
     wish(browser, hand, "release", reason="the marks are in", hold="")
     browser.sees("the marks are in")
@@ -556,7 +581,6 @@ def by_mouse(browser, hand):
     on_the_card(browser)
     browser.in_every_light("board-ramping")
     open_capability(browser, hand)
-    failing(browser, hand)
     aborted(browser, hand)
     say("aborted")
     # What was held is released, and nothing begins that nobody approved.
@@ -582,19 +606,45 @@ def by_mouse(browser, hand):
     retired(browser, hand)
 
 
+def every_page(browser, hand):
+    (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n'
+                                          '[flag.page-size]\ndescription = "Rows of a page"\nvariants = { small = 20, large = 100 }\ndefault = "small"\n')
+    open_capability(browser, hand)
+    shadowing(browser, hand)
+    set_aside(browser, hand)
+    drawn(browser)
+    protected(browser)
+    differences(browser, hand)
+    overrides(browser, hand)
+    asked(browser, hand)
+    broken_rules(browser, hand)
+
+
+def on_a_phone(browser, hand):
+    moved_little(browser)
+    by_finger(browser)
+    addresses(browser)
+    another_leads(browser)
+    offers(browser)
+
+
+def during_the_ramp(browser, hand):
+    open_capability(browser, hand)
+    wish(browser, hand, "begin")
+    browser.page.wait_for_selector("#do-approve", timeout=120_000)
+    browser.phase("ramping")
+    failing(browser, hand)
+
+
 def by_keyboard(browser, hand):
     # The link that skips the navigation is the first thing on the page.
     browser.page.evaluate("document.activeElement.blur()")
     hand.press("#skip")
     assert browser.page.evaluate("document.activeElement.id") == "page", "the link skips to nowhere"
-    rules = WORLD / "rules/users.toml"
-    rules.write_text(rules.read_text().replace('soak = "7d"', 'soak = "2s"'))
+    short_soak()
     open_capability(browser, hand)
     told(browser)
-    wish(browser, hand, "begin")
-    browser.phase("shadowing")
-    wish(browser, hand, "hold", reason="exam week")
-    browser.sees("Held:")
+    shadowing(browser, hand)
     set_aside(browser, hand)
     asked(browser, hand)
     open_capability(browser, hand)
@@ -619,9 +669,10 @@ def by_keyboard(browser, hand):
 def main():
     browser = Browser(ADMIN, WORLD / "pictures")
     try:
-        hand = {"mouse": Mouse, "keyboard": Keyboard}[HAND](browser)
+        walk = {"mouse": by_mouse, "keyboard": by_keyboard, "pages": every_page, "phone": on_a_phone, "failing": during_the_ramp}[HAND]
+        hand = (Keyboard if HAND == "keyboard" else Mouse)(browser)
         log_in(browser, hand)
-        (by_mouse if HAND == "mouse" else by_keyboard)(browser, hand)
+        walk(browser, hand)
         assert not browser.complaints, f"the browser complains: {browser.complaints}"
         assert not browser.foreign, f"requests to others: {browser.foreign}"
     finally:
