@@ -149,8 +149,12 @@ impl Context {
             Ok(plans) => plans,
             Err(errors) => {
                 // For as long as nobody changes the rules or the tables: what stands there must not be in the application's way.
-                legacy.make_way(capability, Side::Legacy).await?;
-                modern.make_way(capability, Side::Modern).await?;
+                // Where that cannot be done yet, the next session does it; what is wrong is said all the same.
+                for (engine, side) in [(legacy, Side::Legacy), (modern, Side::Modern)] {
+                    if let Err(error) = engine.make_way(capability, side).await {
+                        tracing::warn!(%capability, %side, %error, "the capability's triggers stay for now");
+                    }
+                }
                 return Err(Error::Mapping(errors));
             }
         };

@@ -218,7 +218,7 @@ impl Engine for Server {
 
     async fn make_way(&self, capability: &str, side: Side) -> Result<(), Error> {
         let mut conn = self.lease().await?;
-        objects::make_way(&mut conn, &scope(capability, side)).await.map_err(|e| self.failed(e))?;
+        objects::make_way(&mut conn, &scope(capability, side)).await.map_err(|e| self.unchanged(e))?;
         conn.done();
         Ok(())
     }

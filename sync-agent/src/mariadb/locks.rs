@@ -19,10 +19,19 @@ const AT_ONCE: &str = "SET SESSION lock_wait_timeout = IF(version() LIKE '%Maria
 
 /// Runs such a statement.
 pub(super) async fn change(conn: &mut Conn, statement: &str) -> Result<(), mysql_async::Error> {
+    attempt(conn, statement, ATTEMPTS).await
+}
+
+/// The same for who comes again by himself.
+pub(super) async fn change_at_once(conn: &mut Conn, statement: &str) -> Result<(), mysql_async::Error> {
+    attempt(conn, statement, 1).await
+}
+
+async fn attempt(conn: &mut Conn, statement: &str, attempts: u32) -> Result<(), mysql_async::Error> {
     conn.query_drop(AT_ONCE).await?;
     let mut pause = PAUSE;
     let mut done = conn.query_drop(statement).await;
-    for _ in 1..ATTEMPTS {
+    for _ in 1..attempts {
         if !done.as_ref().is_err_and(is_locked) {
             break;
         }

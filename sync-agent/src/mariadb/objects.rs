@@ -91,7 +91,7 @@ pub(super) async fn make_way(conn: &mut Conn, scope: &str) -> Result<(), mysql_a
     let fenced: Option<i64> = conn.exec_first("SELECT `fenced` FROM `_ficus_fence` WHERE `scope` = ?", (scope,)).await?;
     if fenced == Some(triggers::OPEN) {
         for trigger in triggers::existing(conn, scope).await?.iter().filter(|trigger| trigger.names_columns()) {
-            conn.query_drop(format!("DROP TRIGGER IF EXISTS {}", super::parts::name(&trigger.name))).await?;
+            locks::change_at_once(conn, &format!("DROP TRIGGER IF EXISTS {}", name(&trigger.name))).await?;
         }
     }
     Ok(())

@@ -194,6 +194,37 @@ async fn taken(engines: [Engine; 2]) {
     agent.stop().await;
 }
 
+/// A column is taken away while somebody uses the table: that is said, and nobody waits for the agent who waits.
+#[tokio::test]
+async fn taken_on_mariadb_in_use() {
+    let plain = users("", "body = \"body\"", "");
+    let (mut world, agent, mut busy, mut ddl) = begun([Engine::MariaDb, Engine::Sqlite], &plain).await;
+    let mut beside = world.app(Side::Legacy).await;
+    beside.exec("SET SESSION lock_wait_timeout = 1").await;
+    let mut holder = world.app(Side::Legacy).await;
+    ddl.exec("ALTER TABLE writer RENAME COLUMN body TO story").await;
+    holder.exec("BEGIN").await;
+    holder.rows("SELECT CAST(count(*) AS char(20)) FROM writer").await;
+    // WHEN the agent finds it, and for some of its sessions, THEN reads go on
+    stands(&agent, &["legacy table writer has no column body", "write body = \"story\" in [table.columns]"]).await;
+    for _ in 0..40 {
+        beside.exec("SELECT 1 FROM writer LIMIT 1").await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    stands(&agent, &["legacy table writer has no column body"]).await;
+    // AND when it is in use no more, nothing of the agent's refuses the application
+    holder.exec("COMMIT").await;
+    let begun = std::time::Instant::now();
+    while let Err(why) = ddl.attempt("UPDATE writer SET story = 'told' WHERE id > 35").await {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{why}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let renamed = users("", "body = \"story\"", "");
+    world.rules(&agent, &[("users", &renamed), ("shop", SHOP)]);
+    goes_on(&mut world, &agent, &mut busy).await;
+    agent.stop().await;
+}
+
 /// A table joins a capability that runs, while all of them are written.
 async fn joins(engines: [Engine; 2]) {
     let plain = users("", "", "");
