@@ -126,7 +126,7 @@ BOOK = (
     ("Begin", ("from-demo-to-your-monolith.md", "comparison.md")),
     ("Use", ("rules.md", "reference.md", "console.md")),
     ("Run", ("operations.md", "protocols.md", "security.md", "runbooks/README.md")),
-    ("Understand", ("guarantees.md", "architecture.md")),
+    ("Understand", ("guarantees.md", "guards.md", "architecture.md")),
 )
 
 

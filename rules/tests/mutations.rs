@@ -128,6 +128,32 @@ fn every_mutation_fits_the_source() {
     assert_eq!(used, list.r#break.keys().collect(), "breaks that are used, and breaks that there are");
 }
 
+/// The items of a list below a heading of the page.
+fn listed(page: &str, heading: &str) -> Vec<String> {
+    let (_, below) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = below.split("\n## ").next().unwrap();
+    section.lines().filter_map(|line| line.strip_prefix("- ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_of_the_guards_lists_them_all() {
+    let page = std::fs::read_to_string(home().join("../docs/guards.md")).unwrap();
+    let list = list();
+    let (spare, missed): (Vec<_>, Vec<_>) = list.mutation.iter().partition(|mutation| mutation.spare.is_some());
+    let missed: Vec<_> = missed.into_iter().map(|mutation| mutation.guard.clone()).collect();
+    assert_eq!(listed(&page, "Missed by the simulation when they are off"), missed);
+    let why = |mutation: &&Mutation| format!("{}: {}", mutation.guard, mutation.spare.clone().unwrap_or_default());
+    assert_eq!(listed(&page, "Spare"), spare.iter().map(why).collect::<Vec<_>>());
+    // Those of the shells name the tests that miss them.
+    let tests = listed(&page, "Missed by tests of the shells");
+    assert!(!tests.is_empty());
+    for line in tests {
+        let (file, test) = line.rsplit_once('`').and_then(|(line, _)| line.rsplit_once('`')?.1.split_once(' ')).unwrap();
+        let source = std::fs::read_to_string(home().join("..").join(file)).unwrap();
+        assert!(source.contains(&format!("fn {test}(")), "{line}");
+    }
+}
+
 #[test]
 #[ignore = "compiles the crate anew and runs many worlds: `make mutations`"]
 fn every_guard_that_is_switched_off_is_noticed() {
@@ -136,7 +162,11 @@ fn every_guard_that_is_switched_off_is_noticed() {
     copy(&list, place.path());
     simulate(place.path(), &[]).expect("the simulation passes without a mutation");
     let mut wrong = Vec::new();
-    for Mutation { guard, breaks, spare } in list.mutation {
+    // Those alone whose guards have one of these words: `FICUS_GUARD="its fence|floor"`.
+    let asked = std::env::var("FICUS_GUARD").unwrap_or_default();
+    for Mutation { guard, breaks, spare } in
+        list.mutation.into_iter().filter(|mutation| asked.split('|').any(|words| mutation.guard.contains(words)))
+    {
         let run = simulate(place.path(), &breaks);
         let said = run.as_ref().err().map_or("not noticed", String::as_str);
         println!("{guard}: {said}{}", spare.as_ref().map(|why| format!(" (spare: {why})")).unwrap_or_default());

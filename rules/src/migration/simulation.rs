@@ -102,7 +102,7 @@ fn whatever_happens_there_is_one_writable_side_and_nothing_is_lost() {
 fn the_chaos_reaches_every_stage() {
     let mut stages = std::collections::BTreeMap::new();
     let (mut flips, mut aborts, mut writes) = (0, 0, 0);
-    for seed in 0..100 {
+    for seed in 0..150 {
         let mut world = World::new(seed);
         (0..8_000).for_each(|_| world.stir());
         for (stage, seen) in &world.stages {

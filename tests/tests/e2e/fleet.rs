@@ -71,8 +71,8 @@ impl World {
         }
     }
 
-    /// Ends the load, and holds everything against the ledgers.
-    async fn settle(self) -> Result<Fleet> {
+    /// Ends the load, and holds everything against the ledgers. Through the first gateways, `spared` of them, no request may have failed.
+    async fn settle(self, spared: usize) -> Result<Fleet> {
         let mut ledgers = Vec::new();
         for load in self.loads {
             ledgers.push(load.stop().await);
@@ -93,7 +93,7 @@ impl World {
         ensure!(findings.doubled.is_empty(), "doubled {:?}", findings.doubled);
         for (gateway, ledger) in ledgers.iter().enumerate() {
             ensure!(ledger.stale_reads().is_empty(), "stale at gateway {gateway}: {:?}", ledger.stale_reads());
-            let failed = if gateway < SPARED { ledger.failures() } else { ledger.unexcused() };
+            let failed = if gateway < spared { ledger.failures() } else { ledger.unexcused() };
             ensure!(failed.is_empty(), "somebody at gateway {gateway} noticed: {failed:?} {:?}", ledger.samples());
             ensure!(ledger.acknowledged() > 0, "nobody wrote at gateway {gateway}");
             println!("gateway {gateway}: {} requests, {} acknowledged writes", ledger.requests(), ledger.acknowledged());
@@ -173,10 +173,54 @@ async fn leaders_that_die_sleep_or_are_cut_off_in_a_switch_are_not_noticed() -> 
     };
     world.switch("cutover", "soaking", no_etcd).await.context("without etcd in a cutover")?;
 
-    let fleet = world.settle().await?;
+    let fleet = world.settle(SPARED).await?;
     drop(fleet);
     directory.passed();
     Ok(())
+}
+
+/// A newer binary, or another configuration, on all of them: gateways make way for their successors, orchestrators end and begin, in the
+/// midst of switches too. No request fails, at any gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn a_fleet_is_restarted_part_by_part_and_nobody_notices() -> Result<()> {
+    let (directory, etcd) = (Directory::new(), EtcdServer::start());
+    let mut world = World::start(&directory, &etcd).await?;
+    for gateway in 0..3 {
+        replace(&world.fleet, gateway).await?;
+    }
+    for orchestrator in 0..2 {
+        restart(&mut world.fleet, orchestrator).await?;
+    }
+    world.switch("cutover", "soaking", async |fleet, leader| restart(fleet, leader).await).await.context("the leader in a cutover")?;
+    let both = async |fleet: &mut Fleet, leader: usize| {
+        replace(fleet, HIT).await?;
+        restart(fleet, 1 - leader).await
+    };
+    world.switch("revert", "reverted", both).await.context("a gateway and the other orchestrator in a revert")?;
+    drop(world.settle(3).await?);
+    directory.passed();
+    Ok(())
+}
+
+/// A gateway's process makes way for another one.
+async fn replace(fleet: &Fleet, gateway: usize) -> Result<()> {
+    let process = &fleet.gateways[gateway].process;
+    let followed = || process.log().lines().filter_map(super::handover::told).count();
+    let before = followed();
+    let pid = process.log().lines().filter_map(super::handover::told).next_back().unwrap_or(process.id());
+    super::handover::signal(pid, Signal::USR2);
+    super::handover::until(|| followed() > before, "another process takes over").await
+}
+
+/// An orchestrator ends as its service manager has it end, and is there again.
+async fn restart(fleet: &mut Fleet, orchestrator: usize) -> Result<()> {
+    let ended = fleet.orchestrators[orchestrator].process.end(PATIENCE)?;
+    ensure!(ended.success(), "{ended}");
+    fleet.start_orchestrator(orchestrator, &[])?;
+    let base = format!("http://127.0.0.1:{}", fleet.orchestrators[orchestrator].port);
+    ficus_tests::school::until_up(&base, "/health").await?;
+    fleet.leader(PATIENCE).await.map(drop)
 }
 
 /// One orchestrator becomes several: its state moves while gateways and agent go on.
@@ -244,7 +288,7 @@ async fn leaders_that_die_at_each_step_of_a_switch() -> Result<()> {
             world.switch(wish, phase, died).await.with_context(|| format!("a {wish}, died at {stage}"))?;
         }
     }
-    let fleet = world.settle().await?;
+    let fleet = world.settle(SPARED).await?;
     drop(fleet);
     directory.passed();
     Ok(())

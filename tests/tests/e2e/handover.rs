@@ -393,16 +393,17 @@ fn start(directory: &Path, part: &str) -> Result<Process> {
 }
 
 /// The process id in the line that says who took over.
-fn told(line: &str) -> Option<u32> {
+pub(super) fn told(line: &str) -> Option<u32> {
     let (_, rest) = line.split_once("this one makes way")?;
-    rest.split(|sign: char| !sign.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
+    // The last number: those before it may be of colours.
+    rest.rsplit(|sign: char| !sign.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
 }
 
 fn school_children(log: &str) -> Vec<u32> {
     log.lines().filter_map(told).collect()
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
@@ -414,7 +415,7 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
-async fn until(mut so: impl FnMut() -> bool, what: &str) -> Result<()> {
+pub(super) async fn until(mut so: impl FnMut() -> bool, what: &str) -> Result<()> {
     let began = Instant::now();
     while !so() {
         ensure!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");

@@ -224,7 +224,11 @@ impl Memory {
                 }
             }
             Task::RaiseAndRepair => {
-                self.report.sequences_raised = orders.raise_sequences.or(self.report.sequences_raised);
+                if orders.raise_sequences.is_some() {
+                    let highest = legacy.rows.values().chain(modern.rows.values()).max().copied().unwrap_or_default();
+                    (legacy.sequence, modern.sequence) = (highest, highest);
+                    self.report.sequences_raised = orders.raise_sequences;
+                }
                 self.report.repaired = orders.repair.map(|token| RepairReport { token, done: true, rows: 0 });
             }
             Task::Verify => {

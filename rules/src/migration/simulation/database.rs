@@ -27,6 +27,8 @@ pub(super) struct Database {
     pub(super) turn: u64,
     /// The newest epoch whose orders were carried out here.
     pub(super) epoch: u64,
+    /// What its sequence was raised to.
+    pub(super) sequence: u64,
     /// The initial copy is complete.
     pub(super) copied: bool,
 }

@@ -7,6 +7,7 @@ use crate::Side;
 use crate::lease::Said;
 use crate::migration::Phase;
 use crate::time::Steady;
+use crate::wire::Serving;
 
 /// A report whose answer takes longer is given up, and the next one is sent.
 const REPORT_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
@@ -29,6 +30,9 @@ pub(super) struct Gateway {
     /// Nothing reaches it, and nothing of it gets through.
     pub(super) cut_off: bool,
 }
+
+/// Beyond all generations of this world's orchestrators.
+const STRANGE: u64 = 1_000_000;
 
 /// What becomes of a client's write.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,5 +139,20 @@ impl Gateway {
         self.valid_until = Steady(0);
         self.held.clear();
         std::mem::take(&mut self.inflight)
+    }
+
+    /// What it finds on its disk when it starts: nothing, what a gateway of another orchestrator kept, or what it kept itself.
+    pub(super) fn find(&mut self, strange: bool) {
+        if strange {
+            let serving = Serving { phase: Phase::Soaking, owner: Side::Modern, ..Serving::untouched() };
+            self.disk = Published { generation: STRANGE, serving: std::array::from_fn(|_| serving.clone()) };
+        } else if self.is_strange() {
+            self.disk = Published::untouched();
+        }
+        self.published = self.disk.clone();
+    }
+
+    pub(super) fn is_strange(&self) -> bool {
+        self.published.generation >= STRANGE
     }
 }

@@ -1,5 +1,5 @@
 //! The orchestrator as its shell does it: a store that survives, a memory that does not, and one transition at a time by
-//! compare-and-swap. What it knows of gateways and agents goes through the same [`Leases`] and [`Roster`].
+//! compare-and-swap. Of several, one leads by a lease, and may go on for a while when another one leads already. What it knows of gateways and agents goes through the same [`Leases`] and [`Roster`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,16 +7,19 @@ use std::time::Duration;
 use super::agent::Orders;
 use super::chance::Clock;
 use super::{CAPABILITIES, Published, name_of};
-use crate::lease::{Heard, Leases, Said};
+use crate::lease::{Heard, Leases, Mandate, Said};
 use crate::migration::advance::{Event, advance};
 use crate::migration::observation::{AgentSeen, GatewaySeen, Observation};
 use crate::migration::{State, desired};
 use crate::plan::Capability;
 use crate::roster::Roster;
+use crate::time::Steady;
 use crate::wire::AgentReport;
 
 /// What gateways are given.
 const VALIDITY: Duration = Duration::from_secs(5);
+/// For how long a leader is elected, and elected again.
+pub(super) const LEASE: Duration = Duration::from_secs(3);
 
 /// A state and the generations at which it was published last.
 #[derive(Clone)]
@@ -28,6 +31,10 @@ pub(super) struct Stored {
 
 pub(super) struct Orchestrator {
     pub(super) clock: Clock,
+    /// Whether it may promise anything.
+    mandate: Mandate,
+    /// It does not reach the store, and writes nothing.
+    pub(super) cut_off: bool,
     plans: [Capability; CAPABILITIES],
     // The store.
     pub(super) stored: [Stored; CAPABILITIES],
@@ -44,6 +51,8 @@ impl Orchestrator {
         let draft = |name: &str| Stored { state: State::draft(name, clock.wall(now)), serving_generation: 1, orders_generation: 1 };
         let mut begun = Orchestrator {
             stored: std::array::from_fn(|capability| draft(&plans[capability].name)),
+            mandate: Mandate::granted(clock.steady(now), LEASE),
+            cut_off: false,
             clock,
             plans,
             generation: 1,
@@ -66,22 +75,43 @@ impl Orchestrator {
         self.gateways.clear();
     }
 
+    /// The next leader, with what the store holds. This one may not know yet that it leads no longer.
+    pub(super) fn succeed(&self, clock: Clock, now: u64) -> Orchestrator {
+        let mut next = Orchestrator::new(clock, self.plans.clone(), now);
+        (next.stored, next.generation, next.names) = (self.stored.clone(), self.generation, self.names.clone());
+        next.restart(now);
+        next
+    }
+
+    /// Its lease was renewed, and asked for then.
+    pub(super) fn renew(&mut self, asked: Steady) {
+        self.mandate.renew(asked, LEASE);
+    }
+
+    pub(super) fn leads(&self, now: u64) -> bool {
+        self.mandate.holds(self.clock.steady(now))
+    }
+
     pub(super) fn state(&self, capability: usize) -> &State {
         &self.stored[capability].state
     }
 
-    /// A gateway's report; for how long it may forward from when it sent it.
-    pub(super) fn hear_gateway(&mut self, name: &str, said: Said, inflight: [u64; CAPABILITIES], now: u64) -> Duration {
+    /// A gateway's report; for how long it may forward from when it sent it. `None`: no answer.
+    pub(super) fn hear_gateway(&mut self, name: &str, said: Said, inflight: [u64; CAPABILITIES], now: u64) -> Option<Duration> {
+        let is_stored = self.names.contains(name);
+        if self.cut_off && !is_stored || !self.leads(now) {
+            return None;
+        }
         self.names.insert(name.to_owned());
         let newest = self.published().generation;
         let heard = self.leases.hear(name, said, newest, self.clock.steady(now));
         if heard != Heard::Late {
             self.gateways.insert(name.to_owned(), (said.generation, inflight));
         }
-        match heard {
+        Some(match heard {
             Heard::Valid(validity) => validity,
             Heard::Late | Heard::Behind | Heard::Astray => Duration::ZERO,
-        }
+        })
     }
 
     pub(super) fn hear_agent(&mut self, report: AgentReport, now: u64) {
@@ -134,7 +164,7 @@ impl Orchestrator {
         let (plan, before) = (&self.plans[capability], self.state(capability).clone());
         let outcome = advance(&before, plan, &self.observe(capability, now), event, self.clock.wall(now));
         let after = outcome.state;
-        if after == before {
+        if after == before || self.cut_off {
             return None;
         }
         if after.floor > before.floor && !self.leases.raise_floor(&before.capability, after.floor, self.clock.steady(now)) {

@@ -7,7 +7,7 @@ use super::agent::{Agent, Asked, Orders};
 use super::chance::{Chance, Clock};
 use super::database::{Database, KEYS, Ledger, Write};
 use super::gateway::{Admitted, Gateway};
-use super::orchestrator::Orchestrator;
+use super::orchestrator::{LEASE, Orchestrator};
 use super::{CAPABILITIES, Published, name_of};
 use crate::Side;
 use crate::lease::{BELIEVED, Said};
@@ -15,6 +15,7 @@ use crate::migration::advance::{Event, Wish};
 use crate::migration::observation::Limits;
 use crate::migration::{Phase, Stage, State, tests};
 use crate::plan::StepAction;
+use crate::time::Steady;
 use crate::wire::AgentReport;
 
 /// The events of [`World::stir`] that do not happen in every world.
@@ -34,7 +35,18 @@ pub(super) struct World {
     chance: Chance,
     /// Milliseconds since the world began.
     now: u64,
+    /// Who leads, and with it the store.
     pub(super) orchestrator: Orchestrator,
+    /// Who led before, and still answers whom it reaches.
+    former: Option<Orchestrator>,
+    /// The clock of whoever grants leases, and when by it the leader's ends.
+    grantor: Clock,
+    lease_ends: Steady,
+    /// A question for another lease: when it was asked, and whether it was heard.
+    renewal: Option<(Steady, bool)>,
+    /// Leaders are cut off from the store in this world; gateways are given what another orchestrator's gateway kept.
+    elections: bool,
+    strangers: bool,
     gateways: Vec<Gateway>,
     agents: Vec<Agent>,
     databases: [[Database; 2]; CAPABILITIES],
@@ -79,8 +91,15 @@ impl World {
         });
         let gateways = (0..3).map(|at| Gateway::new(format!("gw-{at}"), Clock::new(&mut chance))).collect();
         let agents = (0..2).map(|at| Agent::new(format!("agent-{at}"), Clock::new(&mut chance), now)).collect();
-        World {
+        let grantor = Clock::new(&mut chance);
+        let mut world = World {
             orchestrator: Orchestrator::new(Clock::new(&mut chance), plans, now),
+            former: None,
+            lease_ends: grantor.steady(now).plus(LEASE),
+            grantor,
+            renewal: None,
+            elections: chance.one_in(5),
+            strangers: chance.one_in(6),
             chance,
             now,
             gateways,
@@ -100,7 +119,15 @@ impl World {
             flips: 0,
             aborts: 0,
             refused: [0; CAPABILITIES],
+        };
+        // One that was told a state before anybody heard of it, and is heard of much later.
+        if (world.strangers || world.elections)
+            && let Some(newcomer) = world.gateways.last_mut()
+        {
+            newcomer.take(&world.orchestrator.published(), now);
+            newcomer.cut_off = true;
         }
+        world
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -149,10 +176,39 @@ impl World {
             86..88 => self.lose_or_double(),
             88 => self.agents.iter_mut().for_each(|agent| agent.complain(capability, None, None)),
             89..93 => self.wish_something(capability),
+            _ if self.elections => self.orchestrator.cut_off |= self.chance.one_in(40),
+            _ if self.strangers => self.clear_strangers(),
             _ => {}
         }
+        self.elect();
         self.orphan_arrives();
         self.check();
+    }
+
+    /// The leader asks for another lease; when its own has ended, another one leads.
+    fn elect(&mut self) {
+        if !self.orchestrator.cut_off && self.chance.one_in(4) {
+            let now = self.orchestrator.clock.steady(self.now);
+            match self.renewal.take() {
+                None => self.renewal = Some((now, false)),
+                Some((asked, false)) => {
+                    self.lease_ends = self.grantor.steady(self.now).plus(LEASE);
+                    self.renewal = Some((asked, true));
+                }
+                Some((asked, true)) => self.orchestrator.renew(asked),
+            }
+        }
+        if self.grantor.steady(self.now) >= self.lease_ends {
+            let next = self.orchestrator.succeed(Clock::new(&mut self.chance), self.now);
+            self.former = Some(std::mem::replace(&mut self.orchestrator, next));
+            (self.lease_ends, self.renewal) = (self.grantor.steady(self.now).plus(LEASE), None);
+        }
+    }
+
+    /// Whom a message from outside reaches.
+    fn reached(&mut self) -> &mut Orchestrator {
+        let both = self.former.is_some() && self.chance.one_in(2);
+        self.former.as_mut().filter(|_| both).unwrap_or(&mut self.orchestrator)
     }
 
     /// For long enough to be given up.
@@ -162,15 +218,36 @@ impl World {
         self.gateways[gateway].cut_off ^= changes;
     }
 
+    /// Somebody removes what no gateway of these orchestrators had kept.
+    fn clear_strangers(&mut self) {
+        for gateway in self.gateways.iter_mut().filter(|gateway| gateway.is_strange()) {
+            self.orphans.extend(gateway.restart());
+            gateway.find(false);
+        }
+    }
+
     /// The first that it does is to report.
     fn restart_gateway(&mut self, gateway: usize) {
         self.orphans.extend(self.gateways[gateway].restart());
+        if self.strangers {
+            let is_strange = self.chance.one_in(16);
+            self.gateways[gateway].find(is_strange);
+            self.gateways[gateway].cut_off |= self.chance.one_in(2);
+        }
         self.gateway_reports(gateway);
     }
 
     fn restart_agent(&mut self) {
         let at = self.chance.below(self.agents.len());
         self.agents[at].restart(self.now);
+        // The first that it does is to ask; the answer may be on its way while the other one goes on.
+        let (asked, now) = (self.agents[at].ask(), self.now);
+        let until = now + self.chance.below(400) as u64;
+        let reached = self.reached();
+        if reached.leads(now) {
+            let orders = reached.orders();
+            self.detours.push((until, (now, Message::Orders(at, asked, orders))));
+        }
     }
 
     fn agent_falls_asleep(&mut self) {
@@ -292,8 +369,13 @@ impl World {
     /// Long polls: who asks again gets the newest.
     fn poll(&mut self, gateway: usize) {
         let agent = self.chance.below(self.agents.len());
-        self.send(Message::Publish(gateway, self.orchestrator.published()));
-        self.send(Message::Orders(agent, self.agents[agent].ask(), self.orchestrator.orders()));
+        let (asked, now) = (self.agents[agent].ask(), self.now);
+        let reached = self.reached();
+        if reached.leads(now) {
+            let (published, orders) = (reached.published(), reached.orders());
+            self.send(Message::Publish(gateway, published));
+            self.send(Message::Orders(agent, asked, orders));
+        }
     }
 
     fn deliver(&mut self) {
@@ -322,9 +404,12 @@ impl World {
             Message::Report { gateway, said, inflight } => {
                 if !self.gateways[gateway].cut_off {
                     let name = self.gateways[gateway].name.clone();
-                    let valid_for = self.orchestrator.hear_gateway(&name, said, inflight, self.now);
-                    let generation = self.orchestrator.published().generation;
-                    self.send(Message::Answer { gateway, order: said.order, generation, valid_for });
+                    let now = self.now;
+                    let reached = self.reached();
+                    if let Some(valid_for) = reached.hear_gateway(&name, said, inflight, now) {
+                        let generation = reached.published().generation;
+                        self.send(Message::Answer { gateway, order: said.order, generation, valid_for });
+                    }
                 }
             }
             Message::Answer { gateway, order, generation, valid_for } => self.gateways[gateway].answered(order, generation, valid_for),
@@ -345,11 +430,15 @@ impl World {
     }
 
     fn reconcile(&mut self, capability: usize, event: &Event) {
-        let busy = self.orchestrator.observe(capability, self.now).agent.filter(|agent| agent.report.busy.is_some());
+        let (seen, wall) = (self.orchestrator.observe(capability, self.now), self.orchestrator.clock.wall(self.now));
+        let has_trouble = seen.live_agent(wall).is_some_and(|agent| agent.report.trouble.is_some());
+        let busy = seen.agent.filter(|agent| agent.report.busy.is_some());
         let moved = self.orchestrator.reconcile(capability, event, self.now);
         if let (Event::Tick, Some(switch)) = (event, &self.orchestrator.state(capability).switch) {
-            let undecided = switch.stage < Stage::Open;
+            // One that does not reach its store takes nothing back; whoever leads next does.
+            let undecided = switch.stage < Stage::Open && !self.orchestrator.cut_off;
             let held = self.orchestrator.clock.wall(self.now).since(switch.started);
+            assert!(!undecided || !has_trouble, "writes are held for an agent that has trouble: {switch:?}");
             assert!(!undecided || held < Limits::default().switch_deadline, "held for {held:?}: {switch:?}");
         }
         let Some((before, after)) = moved else { return };
@@ -375,7 +464,9 @@ impl World {
             (Some(Stage::Lift), None) => {
                 let lifted = before.switch.as_ref().map(|switch| self.orchestrator.clock.wall(self.now).since(switch.since));
                 let given_up = lifted >= Some(Limits::default().lift);
-                assert!(given_up || !owner.fenced, "what was held is released into a fence that was not lifted");
+                let said = self.orchestrator.observe(capability, self.now).agent;
+                let is_known = said.is_some_and(|agent| agent.report.fenced.of(after.owner));
+                assert!(!owner.fenced || given_up && !is_known, "what was held is released into a fence that was not lifted");
             }
             _ => {}
         }
@@ -391,6 +482,8 @@ impl World {
             assert!(databases[before.owner as usize].fenced, "the old owner's database is open");
             assert_eq!(databases[after.owner as usize].applied, databases[before.owner as usize].log.len(), "rows would be lost");
             assert_eq!(databases[0].rows, databases[1].rows, "the sides differ");
+            let highest = databases[before.owner as usize].rows.values().max().copied().unwrap_or_default();
+            assert!(databases[after.owner as usize].sequence >= highest, "a new row would be given a number that is taken");
         }
         if was.is_some_and(Stage::is_decided) {
             assert!(matches!(is, None | Some(Stage::Release)) || was == is, "only forward: {was:?} to {is:?}");
@@ -438,6 +531,8 @@ impl World {
             (0..CAPABILITIES).for_each(|capability| agent.complain(capability, None, None));
         }
         self.gateways.iter_mut().for_each(|gateway| gateway.cut_off = false);
+        (self.orchestrator.cut_off, self.former) = (false, None);
+        self.clear_strangers();
         while !self.orphans.is_empty() {
             self.orphan_arrives();
         }
