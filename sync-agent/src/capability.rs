@@ -52,6 +52,11 @@ pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Order
                 };
                 context.state.update(|report| report.trouble = Some(trouble));
                 metrics::STANDS.with_label_values(&[&context.state.capability]).set(1);
+                if !matches!(error, Error::Superseded)
+                    && let Err(error) = context.open_alone(&orders).await
+                {
+                    tracing::warn!(capability = %context.state.capability, %error, "the owner's fence cannot be opened alone");
+                }
                 match error {
                     Error::Superseded => After::Nothing,
                     _ => After::Again(pause),

@@ -22,6 +22,7 @@
 //! Read next: `port.rs` (what a database must be able to do), `capability.rs` (one capability from start to end).
 
 mod agent;
+mod alone;
 mod apply;
 mod backfill;
 pub mod backlog;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::agent::{Config, Ordered, Resolved};
+use crate::alone::Known;
 use crate::apply::Applier;
 use crate::backfill::Backfill;
 use crate::busy::Lookout;
@@ -24,7 +25,7 @@ use crate::error::Error;
 use crate::events::Publisher;
 use crate::metrics;
 use crate::newest::Questions;
-use crate::port::{Checkpoint, Copied, Direction, Engine, Left, Position, Shared};
+use crate::port::{Checkpoint, Copied, Direction, Engine, KeyRange, Left, Position, Shared};
 use crate::pulse::{self, Asked};
 use crate::state::State;
 use crate::strays;
@@ -222,6 +223,8 @@ impl Session<'_> {
         self.misses_nothing().await?;
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
+        let ids = [self.legacy.id().await?, self.modern.id().await?];
+        self.state().set_known(Known { plans: Arc::clone(&self.plans), ids });
         self.undrained = self.records || self.legacy.let_in().await?.rows > 0;
         self.note_fences().await?;
         self.found = Fences { legacy: self.closed || self.letting, modern: self.state().report().fenced.modern };
@@ -244,6 +247,11 @@ impl Session<'_> {
             (Some(forward), Some(reverse), true) => self.stream(forward, reverse, &wish).await?,
             (begun, ..) if wish.owner == Side::Legacy && wish.may_copy => self.backfill(begun),
             _ if wish.owner == Side::Legacy => {
+                // Whoever decides takes the reads back by this.
+                self.state().update(|report| {
+                    report.backfill.complete = false;
+                    (report.epoch, report.generation) = (wish.epoch, Some(wish.generation));
+                });
                 return Err(Error::Refused(format!(
                     "the copy is gone: {} has none that was completed (its database was replaced or emptied?), and reads may still go there; put the database back, or revert the capability and begin a new backfill",
                     self.context.resolved.modern
@@ -322,9 +330,13 @@ impl Session<'_> {
         if missed.is_empty() { Ok(()) } else { Err(Error::Mapping(missed)) }
     }
 
-    /// By which plans rows flow from now on.
-    async fn note_plans(&self) -> Result<(), Error> {
+    /// By which plans rows flow from now on. A pair that joins has the owner's rows copied by comparing: they would be removed
+    /// where the owner has none of them.
+    async fn note_plans(&self, owner: Side) -> Result<(), Error> {
         let known = self.modern.copied().await?;
+        for (at, plan) in self.plans.iter().enumerate().filter(|(_, plan)| !known.iter().any(|known| known.pair == plan.pair)) {
+            self.may_join(at, plan, owner).await?;
+        }
         let noted = |plan: &Plan| {
             let text = carried::text(plan);
             let rows = match known.iter().find(|known| known.pair == plan.pair) {
@@ -337,7 +349,25 @@ impl Session<'_> {
         if noted.is_empty() { Ok(()) } else { self.modern.note_copied(&noted).await }
     }
 
+    async fn may_join(&self, at: usize, plan: &Plan, owner: Side) -> Result<(), Error> {
+        let (legacy, modern) = (&plan.legacy.table, &plan.modern.table);
+        if owner == Side::Modern {
+            return Err(Error::Refused(format!(
+                "the tables `{legacy}` and `{modern}` cannot join while modern owns the rows: those of `{legacy}` would be removed; take their `[[table]]` out again, and put it back after a revert, or in a capability of its own"
+            )));
+        }
+        let first = self.modern.chunk(at, &KeyRange { after: None, through: None }, 1).await?;
+        if first.is_empty() && self.modern.keyless(at).await? == 0 {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "the tables `{legacy}` and `{modern}` cannot join: `{modern}` of {} has rows already, and those that `{legacy}` has not would be removed; empty it (DELETE FROM {modern}) if they are not needed",
+            self.context.resolved.modern
+        )))
+    }
+
     fn backfill(&mut self, begun: Option<Position>) {
+        self.state().update(|report| report.trouble = None);
         let backfill = Backfill {
             legacy: Arc::clone(&self.legacy),
             modern: Arc::clone(&self.modern),
@@ -355,7 +385,7 @@ impl Session<'_> {
         self.streaming = true;
         // Before any event is made: a stream that runs makes some.
         self.state().announcer.begin([&self.legacy, &self.modern]).await?;
-        self.note_plans().await?;
+        self.note_plans(wish.owner).await?;
         self.state().update(|report| {
             report.backfill.complete = true;
             report.trouble = None;

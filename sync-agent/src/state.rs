@@ -11,6 +11,7 @@ use ficus_rules::wire::{CapabilityReport, EndReport, MarkEnd, SetAside, StreamRe
 use ficus_rules::{Side, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use crate::alone::Known;
 use crate::events::Announcer;
 use crate::metrics;
 use crate::port::{Direction, Position, Touched};
@@ -35,6 +36,7 @@ pub(crate) struct State {
     let_in: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     strays: tokio::sync::Mutex<()>,
     turns: Mutex<HashMap<Side, i64>>,
+    known: Mutex<Option<Known>>,
     /// Numbers what others are told of both directions.
     pub(crate) announcer: Announcer,
     changed: watch::Sender<u64>,
@@ -157,6 +159,7 @@ impl State {
             let_in: Mutex::default(),
             strays: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
+            known: Mutex::default(),
             announcer: Announcer::new(),
             changed,
         }
@@ -294,6 +297,16 @@ impl State {
     /// Whoever had the stream into a side since then, it is taken over.
     pub(crate) fn forget_turn(&self, target: Side) {
         lock(&self.turns).remove(&target);
+    }
+
+    /// What the last session that had both sides knew.
+    pub(crate) fn known(&self) -> Option<Known> {
+        lock(&self.known).clone()
+    }
+
+    /// A session has both sides.
+    pub(crate) fn set_known(&self, known: Known) {
+        *lock(&self.known) = Some(known);
     }
 
     /// Remembers rows for the next verification.

@@ -9,6 +9,7 @@ mod routes;
 mod tests;
 mod way;
 
+use ficus_rules::Side;
 use ficus_rules::mapping::TableMap;
 use ficus_rules::migration::{Phase, State};
 use ficus_rules::plan::{Capability, RuleSet};
@@ -62,6 +63,16 @@ fn tables(state: &State, before: &Capability, after: &Capability) -> Vec<Complai
             let (file, line) = split(&new.source);
             let message = format!("the tables {} change while a cutover or revert of `{}` runs", named(new), after.name);
             complaint(&file, line, message, "take the change back until it has ended; `ficus status` shows how far it is".to_owned())
+        }));
+    }
+    if state.owner == Side::Modern {
+        let joins = after.tables.iter().filter(|new| !before.tables.iter().any(|old| same(old, new)));
+        found.extend(joins.map(|new| {
+            let (file, line) = split(&new.source);
+            let message =
+                format!("the tables {} would join while modern owns the rows of `{}`: legacy's would be removed", named(new), after.name);
+            let hint = "take the `[[table]]` out again, and put it back after a revert; or make a capability of its own of it";
+            complaint(&file, line, message, hint.to_owned())
         }));
     }
     found

@@ -2,7 +2,7 @@
 //! nothing is mapped wrongly meanwhile. A table may join later.
 
 use ficus_rules::Side;
-use ficus_rules::wire::{CapabilityReport, VerifyScope};
+use ficus_rules::wire::{CapabilityReport, Fences, VerifyScope};
 use ficus_sync_agent::Agent;
 
 use super::app::{App, Engine};
@@ -275,4 +275,22 @@ macro_rules! sources {
         }
     )*};
 }
-sources!(added, taken, joins);
+sources!(added, taken, joins, joins_nobody);
+
+/// What would be removed by joining is refused, and is still there.
+async fn joins_nobody(engines: [Engine; 2]) {
+    let (mut world, agent, _busy, mut ddl) = begun(engines, &users("", "", "")).await;
+    ddl.exec("INSERT INTO book (id, title) VALUES (1, 'one')").await;
+    let mut modern = world.app(Side::Modern).await;
+    let uuid = "6f1d2a7e-0b0c-4c53-9d3e-2a54a3f5b7aa";
+    modern.exec(&format!("INSERT INTO books (id, legacy_id, title) VALUES ('{uuid}', 7, 'of modern')")).await;
+    let more = users("", "", BOOKS);
+    world.rules(&agent, &[("users", &more), ("shop", SHOP)]);
+    let says = |report: &CapabilityReport, what: &str| report.trouble.as_ref().is_some_and(|said| said.contains(what));
+    until(&agent, "a refusal", |report| says(report, "`books` of users-service has rows already")).await;
+    assert_eq!(modern.rows("SELECT title FROM books").await.len(), 1, "{engines:?}");
+    world.fence(&agent, Fences { legacy: true, modern: false }, Side::Modern);
+    until(&agent, "another refusal", |report| says(report, "cannot join while modern owns")).await;
+    assert_eq!(ddl.rows("SELECT title FROM book").await.len(), 1, "{engines:?}");
+    agent.stop().await;
+}

@@ -13,6 +13,7 @@ mod mariadb;
 mod postgres;
 
 mod app;
+mod away;
 mod changes;
 mod graves;
 mod ledger;

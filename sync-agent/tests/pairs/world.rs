@@ -171,6 +171,17 @@ impl World {
         self.token
     }
 
+    /// Orders these fences, for an owner; the generation of the orders.
+    pub(crate) fn fence(&mut self, agent: &Agent, fenced: Fences, owner: Side) -> u64 {
+        self.order(agent, |orders, _| (orders.fenced, orders.owner) = (fenced, owner));
+        self.orders.generation
+    }
+
+    /// The name of a side's database on its server.
+    pub(crate) fn database(&self, side: Side) -> &str {
+        &self.databases[usize::from(side == Side::Modern)]
+    }
+
     pub(crate) async fn verify(&mut self, agent: &Agent, scope: VerifyScope) -> Vec<TableVerified> {
         let token = self.order(agent, |orders, token| orders.verify = Some(Verify { token, scope }));
         let report = until(agent, "verified", |report| report.verified.as_ref().is_some_and(|v| v.token == token && v.done)).await;

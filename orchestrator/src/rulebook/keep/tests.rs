@@ -54,6 +54,8 @@ fn tables_stay_until_it_is_retired() {
     assert_eq!(said(&state(Phase::Retired), &fewer), [""; 0]);
     let more = format!("{RULES}\n[[table]]\nlegacy = \"e\"\nmodern = \"f\"\n");
     assert_eq!(said(&state(Phase::Ramping), &more), [""; 0], "adding is fine");
+    let joins = said(&state(Phase::Soaking), &more);
+    assert!(matches!(&joins[..], [one] if one.starts_with("users.toml:21:") && one.contains("`e` and `f` would join")), "{joins:?}");
 }
 
 #[test]

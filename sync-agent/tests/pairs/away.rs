@@ -1,0 +1,81 @@
+//! One side's database is away: the other's fence is opened all the same when a switch is given up, and the capability goes on
+//! when it is back.
+
+use std::time::{Duration, Instant};
+
+use ficus_rules::Side;
+use ficus_rules::wire::Fences;
+
+use super::app::Engine::{self, MariaDb, Postgres, Sqlite};
+use super::postgres;
+use super::world::{World, streaming, until};
+use super::{schema, tables};
+
+/// The server lets nobody into a database, and whoever is in it is thrown out; or lets them in again.
+async fn shut(database: &str, shut: bool) {
+    let mut root = postgres::Server::shared().root("postgres").await;
+    postgres::exec(&mut root, &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {}", !shut)).await;
+    if shut {
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+        postgres::exec(&mut root, &end).await;
+    }
+}
+
+const ROW: &str = "INSERT INTO writer (id, name, level, price) VALUES";
+
+/// The switch leaves `owner`, and the other side, which is PostgreSQL, goes away in it.
+async fn given_up(engines: [Engine; 2], owner: Side) {
+    let mut world = World::new(engines, schema, tables()).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.exec(&format!("{ROW} (1, 'one', 1, 1.5)")).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let other = owner.other();
+    let (table, of) = if owner == Side::Legacy { ("writer", "id") } else { ("writers", "legacy_id") };
+    world.fence(&agent, Fences { legacy: true, modern: true }, owner);
+    until(&agent, "both fenced", |report| report.fenced.legacy && report.fenced.modern).await;
+    let mut app = world.app(owner).await;
+    let write = format!("UPDATE {table} SET name = 'other' WHERE {of} = 1");
+    assert!(app.attempt(&write).await.is_err(), "{engines:?}: the fence was not up");
+
+    let away = world.database(other).to_owned();
+    shut(&away, true).await;
+    until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    let fenced = Fences { legacy: owner == Side::Modern, modern: owner == Side::Legacy };
+    let generation = world.fence(&agent, fenced, owner);
+    let seen = until(&agent, "the owner's fence to open", |report| !report.fenced.of(owner)).await;
+    assert_eq!((seen.generation, seen.fenced.of(other)), (Some(generation), true), "{engines:?}");
+    assert_eq!(app.attempt(&write).await, Ok(()), "{engines:?}");
+
+    shut(&away, false).await;
+    streaming(&agent).await;
+    world.settle(&agent, owner).await;
+    let mut app = world.app(other).await;
+    let (table, of) = if other == Side::Legacy { ("writer", "id") } else { ("writers", "legacy_id") };
+    let begun = Instant::now();
+    while app.rows(&format!("SELECT name FROM {table} WHERE {of} = 1")).await != [[Some("other".to_owned())]] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{engines:?}: the row did not arrive");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn legacy_on_postgresql_opens_without_modern() {
+    given_up([Postgres, Postgres], Side::Legacy).await;
+}
+
+#[tokio::test]
+async fn legacy_on_mariadb_opens_without_modern() {
+    given_up([MariaDb, Postgres], Side::Legacy).await;
+}
+
+#[tokio::test]
+async fn legacy_on_sqlite_opens_without_modern() {
+    given_up([Sqlite, Postgres], Side::Legacy).await;
+}
+
+#[tokio::test]
+async fn modern_on_mariadb_opens_without_legacy() {
+    given_up([Postgres, MariaDb], Side::Modern).await;
+}
