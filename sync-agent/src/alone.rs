@@ -4,6 +4,7 @@
 //! What a session needs to know of the other side is known from an earlier one of this process. Whose turn it is protects as
 //! ever: had another agent carried out orders here since, it would have taken the turn in this database, and it is refused.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use ficus_rules::Side;
@@ -15,6 +16,7 @@ use crate::agent::Ordered;
 use crate::engine::open;
 use crate::error::Error;
 use crate::port::Engine;
+use crate::pulse::{self, Asked};
 use crate::session::Context;
 
 /// What the last session that had both sides knew.
@@ -36,9 +38,11 @@ impl Context {
             Side::Legacy => (&self.resolved.legacy_url, &self.resolved.legacy),
             Side::Modern => (&self.resolved.modern_url, &self.resolved.modern),
         };
-        let engine = open(url, &format!("{name} ({owner})")).await?;
-        let opened = self.open_fence(engine.as_ref(), &wish, &known, turn).await;
-        engine.close().await;
+        let (label, patience) = (format!("{name} ({owner})"), self.config.silence);
+        let engine = open(url, &label).await?;
+        let silence = pin!(pulse::silent(Asked(engine.as_ref(), &label), patience));
+        let opened = pulse::unless(silence, self.open_fence(engine.as_ref(), &wish, &known, turn)).await;
+        pulse::close([engine.as_ref()], &opened, patience).await;
         opened
     }
 
