@@ -37,9 +37,6 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 
 fn part(args: &Args) -> Result<()> {
     logging::start();
-    if matches!(args.command, Command::Run | Command::Gateway { .. }) {
-        without_huge_pages();
-    }
     let mut config = Config::load(&args.config)?;
     let admin = admin::bases(args, &config);
     match &args.command {
@@ -56,15 +53,6 @@ fn part(args: &Args) -> Result<()> {
             run::orchestrator_alone(&config)
         }
         _ => run::everything(&config, &admin),
-    }
-}
-
-/// Most of a gateway's connections are idle, and touch little of the buffers that stand ready for them. With huge pages, all
-/// of it takes memory: three times as much.
-fn without_huge_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay on: idle connections take more memory");
     }
 }
 
