@@ -40,6 +40,9 @@ mod isolate;
 mod mariadb;
 mod metrics;
 mod newest;
+#[cfg(test)]
+#[path = "../tests/support/own.rs"]
+mod own;
 pub mod port;
 mod postgres;
 pub mod preflight;

@@ -3,6 +3,8 @@
 
 #[path = "support/buses.rs"]
 mod buses;
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/slow.rs"]
 mod slow;
 mod support;

@@ -3,6 +3,8 @@
 
 #[path = "support/mariadb.rs"]
 mod mariadb;
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/pairs.rs"]
 mod pairs;
 

@@ -1,6 +1,8 @@
 //! Capabilities whose databases are PostgreSQL, on one side or on both: copied, streamed both ways, fenced, switched.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/postgres.rs"]
 mod server;
 mod support;

@@ -6,6 +6,8 @@
 mod maria;
 #[path = "preflight/mariadb.rs"]
 mod mariadb;
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/postgres.rs"]
 mod pg;
 #[path = "preflight/postgres.rs"]

@@ -3,6 +3,8 @@
 
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
+#[path = "../../../sync-agent/tests/support/own.rs"]
+mod own;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 #[path = "../gateway/support.rs"]

@@ -24,6 +24,8 @@ mod bed;
 mod copy;
 mod lag;
 mod lines;
+#[path = "../../tests/support/own.rs"]
+mod own;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
 

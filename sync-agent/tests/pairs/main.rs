@@ -9,6 +9,8 @@
 mod cable;
 #[path = "../support/mariadb.rs"]
 mod mariadb;
+#[path = "../support/own.rs"]
+mod own;
 #[path = "../support/postgres.rs"]
 mod postgres;
 

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ficus_sync_agent::Bus;
@@ -14,6 +13,8 @@ use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, 
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value as Json;
+
+use crate::own::{free_port, is_root, next};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -219,26 +220,4 @@ fn of_fields(fields: &[(String, String)]) -> Json {
         assert_eq!(event[name], field(name));
     }
     event
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-fn next() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Below the range that outgoing connections take theirs from.
-fn free_port() -> u16 {
-    for _ in 0..2_000 {
-        let number = std::process::id().wrapping_mul(97).wrapping_add(next() * 11);
-        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 10000 and 30000")
 }

@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
+
+use crate::own::{free_port, is_root, next};
 
 /// The account that agents log in with: what the documentation asks for, and no more.
 pub const AGENT: &str = "agent";
@@ -194,26 +195,4 @@ fn program(name: &str) -> String {
 fn run(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-fn next() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Below the range that outgoing connections take theirs from.
-fn free_port() -> u16 {
-    for _ in 0..2_000 {
-        let number = std::process::id().wrapping_mul(89).wrapping_add(next() * 7);
-        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 10000 and 30000")
 }

@@ -25,6 +25,8 @@ mod kills;
 mod lag;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
+#[path = "../../../sync-agent/tests/support/own.rs"]
+mod own;
 mod page;
 #[path = "../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;

@@ -14,6 +14,8 @@ mod switches;
 mod etcd;
 #[path = "../../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
+#[path = "../../../../sync-agent/tests/support/own.rs"]
+mod own;
 #[path = "../../../../sync-agent/tests/support/postgres.rs"]
 mod postgres;
 
