@@ -9,11 +9,9 @@ use ficus_rules::crossing::{Crossing, Order};
 use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
 use indicatif::HumanDuration;
 
+use super::status::table::{WIDTH, folded};
 use crate::admin::Admin;
 use crate::args::Args;
-
-/// Columns of a terminal that a page takes at most.
-const WIDTH: u16 = 100;
 
 /// Prints it.
 pub(crate) async fn execute(args: &Args, capability: Option<&str>, dry_run: bool) -> Result<()> {
@@ -27,19 +25,21 @@ pub(crate) async fn execute(args: &Args, capability: Option<&str>, dry_run: bool
     if args.json {
         return super::print_json(&ahead);
     }
+    let mut page = String::new();
     if capability.is_none() {
-        println!("{}\n", gone(&ahead.gone));
+        page += &format!("{}\n\n", gone(&ahead.gone));
     }
     for one in &ahead.capabilities {
-        print!("{}", paragraph(one));
+        page += &paragraph(one);
         if dry_run {
-            print!("{}", rehearsed(one));
+            page += &rehearsed(one);
         }
-        println!("");
+        page.push('\n');
     }
     if ahead.capabilities.is_empty() {
-        println!("nothing lies ahead: every capability is retired, or there is none yet");
+        page += "nothing lies ahead: every capability is retired, or there is none yet\n";
     }
+    print!("{}", folded(&page, WIDTH));
     Ok(())
 }
 
@@ -76,7 +76,8 @@ fn paragraph(one: &CapabilityAhead) -> String {
 fn table(legs: &[Leg]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(WIDTH).set_header(["STEP", "IN", "LASTS", "NEEDS", "GATES"]);
+    // Beside its margin.
+    table.set_width(u16::try_from(WIDTH - 1).unwrap_or(u16::MAX)).set_header(["STEP", "IN", "LASTS", "NEEDS", "GATES"]);
     for leg in legs {
         let begins = if leg.begins_ms == 0 { "now".to_owned() } else { span(leg.begins_ms) };
         let lasts = if leg.name == "draft" || leg.name == "retire" { "-".to_owned() } else { span(leg.lasts_ms) };

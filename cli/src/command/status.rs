@@ -2,7 +2,7 @@
 //! pipe goes plain text, a sentence a line.
 
 mod screen;
-mod table;
+pub(super) mod table;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};

@@ -22,6 +22,10 @@ fn legs(ahead: &Value) -> Vec<String> {
     legs.iter().map(|leg| leg["name"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+fn fits(page: &str) -> bool {
+    page.lines().all(|line| line.chars().count() <= 100)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()> {
     let directory = Directory::new();
@@ -32,15 +36,26 @@ async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()>
     let first = legs(&ahead);
     ensure!(first.first().is_some_and(|leg| leg == "draft") && first.last().is_some_and(|leg| leg == "retire"), "{first:?}");
     ensure!(ahead["gone"]["capabilities"] == serde_json::json!({ "moved": 0, "of": 1 }), "{}", ahead["gone"]);
-    let page = operator.type_in(&["plan"]).await?;
-    ensure!(page.contains("`ficus advance` to begin") && page.lines().all(|line| line.chars().count() <= 100), "{page}");
+    // With requests there is more to say.
+    world.http().get("/api/v1/users/health/").await?;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let page = loop {
+        let page = operator.type_in(&["plan", "--dry-run"]).await?;
+        ensure!(page.contains("`ficus advance` to begin") && fits(&page), "{page}");
+        if page.contains("last minutes' requests") {
+            break page;
+        }
+        ensure!(std::time::Instant::now() < deadline, "nobody speaks of the request:\n{page}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    ensure!(page.lines().count() > 5, "{page}");
 
     operator.type_in(&["advance", "users"]).await?;
     operator.until_phase("users", "shadowing", PATIENCE).await?;
     ensure!(!legs(&path(&operator).await?).contains(&"copy".to_owned()), "the copy lies behind");
     operator.type_in(&["hold", "users", "--reason", "exam week"]).await?;
     let page = operator.type_in(&["plan", "users", "--dry-run"]).await?;
-    ensure!(page.contains("in the way: held: exam week") && page.contains("hear 10ms (assumed)"), "{page}");
+    ensure!(page.contains("in the way: held: exam week") && page.contains("hear 10ms (assumed)") && fits(&page), "{page}");
     operator.type_in(&["release", "users", "--reason", "exam week"]).await?;
 
     // WHEN it has moved once, and back, THEN the next pause is foreseen from what was measured

@@ -5,7 +5,7 @@ use ficus_rules::api::CapabilityStatus;
 use ficus_rules::gate::Verdict;
 
 /// Columns of a terminal that a page takes at most.
-pub(super) const WIDTH: usize = 100;
+pub(in crate::command) const WIDTH: usize = 100;
 
 const HEADINGS: [&str; 9] = ["CAPABILITY", "PHASE", "STEP", "OWNER", "READS", "LAG", "DRIFT", "ASIDE", "GATES"];
 
@@ -57,7 +57,7 @@ fn gates(capability: &CapabilityStatus) -> String {
 
 /// Lines that are no longer than `width`: broken between words, or inside a word that is longer, and indented from the
 /// second piece on.
-pub(super) fn folded(text: &str, width: usize) -> String {
+pub(in crate::command) fn folded(text: &str, width: usize) -> String {
     let mut page = String::new();
     for line in text.lines() {
         let indent = line.chars().take_while(|c| *c == ' ').count() + 4;
