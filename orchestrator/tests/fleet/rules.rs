@@ -179,6 +179,8 @@ async fn tables_that_change_during_a_cutover_are_taken_when_it_has_ended() {
     let refused = |s: &ficus_rules::api::Status| s.rules.complaints.iter().any(|c| c.message.contains("a cutover or revert"));
     let status = until(&world, "a complaint about the cutover", refused).await;
     assert_eq!(status.rules.generation, before);
+    // Once modern owned they could not join either.
+    world.must("abort").await;
     world.agent.refuses.lock().expect("not poisoned").clear();
     until(&world, "the new tables", |s| s.rules.generation == before + 1 && s.rules.complaints.is_empty()).await;
 }

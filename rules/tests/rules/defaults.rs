@@ -38,6 +38,8 @@ max = 1
 windows = 5
 [return]
 cool_down = "10m"
+[cutover]
+stray_writes = "report"
 [[table]]
 legacy = "accounts_customuser"
 modern = "users"
