@@ -6,7 +6,6 @@
 
 use std::fmt::{self, Debug, Formatter};
 use std::future::poll_fn;
-use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +24,8 @@ use crate::upstream::STREAM_SILENCE;
 
 /// What is read at once. It is on the stack while it moves.
 const PIECE: usize = 16 << 10;
+/// Pieces that a direction moves before the other one has its turn.
+const PIECES: usize = 8;
 /// How long an end may take to be said.
 const ENDING: Duration = Duration::from_secs(1);
 
@@ -134,13 +135,12 @@ pub(crate) struct Open {
 impl Open {
     /// Carries it to its end. `held` is let go of then.
     pub(crate) async fn carry(mut self, gateway: Arc<Inner>, held: impl Send) {
-        let (mut up, mut down) = (Flow::default(), Flow::default());
+        let mut flows = Flows::default();
         let (mut moved, mut silence) = (Instant::now(), pin!(tokio::time::sleep(STREAM_SILENCE)));
         poll_fn(|cx| {
-            let before = up.bytes + down.bytes;
-            let gone = up.pour(cx, &mut *self.client, &mut *self.server).is_ready();
-            let ended = down.pour(cx, &mut *self.server, &mut *self.client).is_ready() || gone;
-            if up.bytes + down.bytes > before {
+            let before = flows.bytes();
+            let ended = flows.pour(cx, &mut *self.client, &mut *self.server).is_ready();
+            if flows.bytes() > before {
                 moved = Instant::now();
             }
             while !ended && silence.as_mut().poll(cx).is_ready() {
@@ -155,10 +155,45 @@ impl Open {
         .await;
         let both = async { tokio::join!(self.client.shutdown(), self.server.shutdown()) };
         let _ = tokio::time::timeout(ENDING, both).await;
-        let sizes = Sizes { received: self.sizes.received + up.bytes, sent: self.sizes.sent + down.bytes };
+        let sizes = Sizes { received: self.sizes.received + flows.up.bytes, sent: self.sizes.sent + flows.down.bytes };
         observe::finish(&gateway, sizes, &mut self.carried, false);
         drop((self, held));
     }
+}
+
+/// Both directions of a tunnel.
+#[derive(Debug, Default)]
+struct Flows {
+    up: Flow,
+    down: Flow,
+    /// The upstream takes nothing any more. What it said before that is still passed on.
+    deaf: bool,
+}
+
+impl Flows {
+    fn bytes(&self) -> u64 {
+        self.up.bytes + self.down.bytes
+    }
+
+    /// Moves what there is, both ways. Ready: it is over.
+    fn pour(&mut self, cx: &mut Context<'_>, client: &mut (impl Wire + ?Sized), server: &mut (impl Wire + ?Sized)) -> Poll<()> {
+        let mut gone = false;
+        if !self.deaf {
+            match self.up.pour(cx, client, server) {
+                Poll::Ready(Err(Broken::Target)) => self.deaf = true,
+                Poll::Ready(_) => gone = true,
+                Poll::Pending => {}
+            }
+        }
+        if self.down.pour(cx, server, client).is_ready() || gone { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Which end of a direction does not work any more.
+#[derive(Debug, PartialEq, Eq)]
+enum Broken {
+    Source,
+    Target,
 }
 
 /// One direction of a tunnel.
@@ -175,21 +210,21 @@ struct Flow {
 }
 
 impl Flow {
-    /// Moves what there is. Ready: its source has ended and all was passed on, or one of them broke.
-    fn pour(&mut self, cx: &mut Context<'_>, from: &mut (impl Wire + ?Sized), to: &mut (impl Wire + ?Sized)) -> Poll<io::Result<()>> {
+    /// Moves what there is, as far as it is its turn. Ready: its source has ended and all was passed on, or one of them broke.
+    fn pour(&mut self, cx: &mut Context<'_>, from: &mut (impl Wire + ?Sized), to: &mut (impl Wire + ?Sized)) -> Poll<Result<(), Broken>> {
         let (mut from, mut to) = (Pin::new(from), Pin::new(to));
-        loop {
+        for _ in 0..PIECES {
             while !self.left.is_empty() {
-                let count = ready!(to.as_mut().poll_write(cx, &self.left))?;
+                let count = ready!(to.as_mut().poll_write(cx, &self.left)).map_err(|_| Broken::Target)?;
                 if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(Broken::Target));
                 }
                 self.left.advance(count);
                 self.dirty = true;
             }
             self.left = Bytes::new();
             if self.dirty {
-                ready!(to.as_mut().poll_flush(cx))?;
+                ready!(to.as_mut().poll_flush(cx)).map_err(|_| Broken::Target)?;
                 self.dirty = false;
             }
             if self.ended {
@@ -197,18 +232,93 @@ impl Flow {
             }
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
-            ready!(from.as_mut().poll_read(cx, &mut piece))?;
+            ready!(from.as_mut().poll_read(cx, &mut piece)).map_err(|_| Broken::Source)?;
             let piece = piece.filled();
             self.bytes += piece.len() as u64;
             self.ended = piece.is_empty();
             // Mostly it goes at once, and nothing is kept.
             let written = match to.as_mut().poll_write(cx, piece) {
                 _ if piece.is_empty() => 0,
-                Poll::Ready(count) => count?,
+                Poll::Ready(count) => count.map_err(|_| Broken::Target)?,
                 Poll::Pending => 0,
             };
             self.dirty |= written > 0;
             self.left = Bytes::copy_from_slice(&piece[written..]);
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// An end of a tunnel that has something to say, piece by piece, and takes what it is told, or not.
+    #[derive(Debug, Default)]
+    struct End {
+        says: Vec<&'static [u8]>,
+        /// It says the same for ever.
+        talks: bool,
+        /// So many times it cannot take anything just now.
+        busy: usize,
+        broken: bool,
+        heard: Vec<u8>,
+    }
+
+    impl AsyncRead for End {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.talks {
+                buffer.put_slice(b"still here ");
+            } else if !self.says.is_empty() {
+                let piece = self.says.remove(0);
+                buffer.put_slice(piece);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for End {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+            if self.broken {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            if self.busy > 0 {
+                self.busy -= 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.heard.extend_from_slice(piece);
+            Poll::Ready(Ok(piece.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_upstream_said_arrives_although_it_takes_nothing_any_more() {
+        let mut client = End { talks: true, busy: 3, ..End::default() };
+        let mut server = End { says: vec![b"last ", b"words"], broken: true, ..End::default() };
+        let mut flows = Flows::default();
+        poll_fn(|cx| flows.pour(cx, &mut client, &mut server)).await;
+        assert_eq!(client.heard, b"last words");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_stops_keeps_nothing_from_coming_down() {
+        let mut client = End { talks: true, ..End::default() };
+        let mut server = End { says: vec![b"one ", b"two"], ..End::default() };
+        let mut flows = Flows::default();
+        poll_fn(|cx| flows.pour(cx, &mut client, &mut server)).await;
+        assert_eq!(client.heard, b"one two");
+        assert!(!server.heard.is_empty());
     }
 }
