@@ -52,6 +52,7 @@ impl Context {
         database.obey(wish.epoch).await?;
         let [legacy, modern] = &known.ids;
         let source = if owner == Side::Legacy { modern } else { legacy };
+        self.state.forget_turn(owner);
         self.state.set_turn(owner, database.claim(source, Some(turn)).await?.turn);
         database.fence(false).await?;
         tracing::warn!(capability = %self.state.capability, side = %owner, "the fence is open; the other side's database is away");

@@ -127,6 +127,7 @@ impl After {
 /// Takes everything out on both sides, whatever becomes of the other: a slot that nobody reads any more fills a disk.
 async fn remove(context: &Context, generation: u64, epoch: u64) -> Result<(), Error> {
     let resolved = &context.resolved;
+    context.state.set_known(None);
     let mut left = Vec::new();
     for (side, url, name) in
         [(Side::Legacy, &resolved.legacy_url, &resolved.legacy), (Side::Modern, &resolved.modern_url, &resolved.modern)]

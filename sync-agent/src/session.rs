@@ -224,7 +224,7 @@ impl Session<'_> {
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
         let ids = [self.legacy.id().await?, self.modern.id().await?];
-        self.state().set_known(Known { plans: Arc::clone(&self.plans), ids });
+        self.state().set_known(Some(Known { plans: Arc::clone(&self.plans), ids }));
         self.undrained = self.records || self.legacy.let_in().await?.rows > 0;
         self.note_fences().await?;
         self.found = Fences { legacy: self.closed || self.letting, modern: self.state().report().fenced.modern };
@@ -317,7 +317,11 @@ impl Session<'_> {
 
     async fn claim(&self, target: Side) -> Result<Checkpoint, Error> {
         let source = self.side(target.other()).id().await?;
-        let checkpoint = self.side(target).claim(&source, self.state().turn(target)).await?;
+        let held = self.state().turn(target);
+        // Until there is an answer nobody knows whose turn it is: were the answer lost, this agent would be refused for what it
+        // did itself. Who does not know claims without a name, and asks for the newest orders.
+        self.state().forget_turn(target);
+        let checkpoint = self.side(target).claim(&source, held).await?;
         self.state().set_turn(target, checkpoint.turn);
         Ok(checkpoint)
     }
@@ -561,7 +565,13 @@ impl Session<'_> {
         for side in Side::BOTH {
             let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
             if holds != wish.fenced.of(side) {
-                self.side(side).fence(wish.fenced.of(side)).await?;
+                let on = wish.fenced.of(side);
+                self.side(side).fence(on).await?;
+                // Before anything is asked of the other side, which may be away by now.
+                self.state().update(|report| match side {
+                    Side::Legacy => report.fenced.legacy = on && !self.undrained,
+                    Side::Modern => report.fenced.modern = on,
+                });
                 self.note_fences().await?;
             }
         }

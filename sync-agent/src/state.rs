@@ -304,9 +304,9 @@ impl State {
         lock(&self.known).clone()
     }
 
-    /// A session has both sides.
-    pub(crate) fn set_known(&self, known: Known) {
-        *lock(&self.known) = Some(known);
+    /// A session has both sides; or the capability was taken out of them.
+    pub(crate) fn set_known(&self, known: Option<Known>) {
+        *lock(&self.known) = known;
     }
 
     /// Remembers rows for the next verification.

@@ -57,7 +57,8 @@ impl Endpoint {
         let fence = format!("_ficus.{}", sql::name(&self.names.fence));
         let value = "SELECT pg_sequence_last_value(to_regclass($1))";
         let row = sqlx::query(value).bind(fence).fetch_one(&mut *connection).await.map_err(|e| self.failed(e))?;
-        Ok(row.try_get::<Option<i64>, _>(0).map_err(|e| self.failed(e))? == Some(LETTING))
+        // One that was being closed when its agent died lets through again as soon as somebody claims.
+        Ok(matches!(row.try_get::<Option<i64>, _>(0).map_err(|e| self.failed(e))?, Some(LETTING | CLOSING_AGAIN)))
     }
 
     pub(super) async fn count_let_in(&self) -> Result<LetIn, sqlx::Error> {

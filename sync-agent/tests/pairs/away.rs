@@ -79,3 +79,40 @@ async fn legacy_on_sqlite_opens_without_modern() {
 async fn modern_on_mariadb_opens_without_legacy() {
     given_up([Postgres, MariaDb], Side::Modern).await;
 }
+
+/// The other side goes away while the owner's fence is being closed, so that nobody comes to say that it is.
+#[tokio::test]
+async fn legacy_opens_although_modern_went_while_it_was_closing() {
+    let mut world = World::new([Postgres, Postgres], schema, tables()).await;
+    let mut app = world.app(Side::Legacy).await;
+    app.exec(&format!("{ROW} (1, 'one', 1, 1.5)")).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let mut slow = world.app(Side::Legacy).await;
+    slow.exec("BEGIN").await;
+    slow.exec("UPDATE writer SET level = 2 WHERE id = 1").await;
+    world.fence(&agent, Fences { legacy: true, modern: true }, Side::Legacy);
+    let begun = Instant::now();
+    for id in 2.. {
+        if app.attempt(&format!("{ROW} ({id}, 'early', 1, 1.5)")).await.is_err() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the fence never began to close");
+    }
+    let away = world.database(Side::Modern).to_owned();
+    shut(&away, true).await;
+    slow.exec("COMMIT").await;
+    until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    world.fence(&agent, Fences { legacy: false, modern: true }, Side::Legacy);
+    let begun = Instant::now();
+    while app.attempt(&format!("{ROW} (100000, 'late', 1, 1.5)")).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "legacy's fence stayed closed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shut(&away, false).await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    assert_eq!(modern.rows("SELECT name FROM writers WHERE legacy_id = 100000").await.len(), 1);
+    agent.stop().await;
+}

@@ -82,9 +82,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("ficus_events_sent_total", "likewise"),
     ("ficus_events_waiting", "likewise"),
     ("ficus_notifications_total", "it has no notifiers: orchestrator/tests/fleet/notifications.rs looks at them"),
-    ("ficus_stray_rows_unsettled", "its rules let nobody in: the agent's tests look at it"),
-    ("ficus_stray_writes_total", "its databases cannot tell: the agent's tests on PostgreSQL and MariaDB look at it"),
-    ("ficus_admin_certificate_expires_timestamp_seconds", "likewise: cli/src/metrics.rs looks at it"),
+    ("ficus_admin_certificate_expires_timestamp_seconds", "its admin port speaks no TLS: cli/src/metrics.rs looks at it"),
 ];
 
 /// The names that dashboards of users are built on: a metric may be added, none of these renamed.
