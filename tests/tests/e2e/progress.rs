@@ -13,9 +13,15 @@ use super::Directory;
 
 const COMMAND: [&str; 4] = ["advance", "users", "--wait", "60s"];
 
-/// A school with enough rows for the copy to take a while.
+/// A school whose copy takes some seconds on whatever machine.
 async fn world(directory: &Directory) -> Result<World> {
-    World::start(directory.path(), Plan { users: 3_000, ..Plan::default() }).await
+    let mut world = World::start(directory.path(), Plan { users: 3_000, ..Plan::default() }).await?;
+    let file = world.directory.join("ficus.toml");
+    let text = std::fs::read_to_string(&file)?;
+    std::fs::write(file, text.replacen("[agent]\n", "[agent]\ncopy_rows_per_second = 1500\n", 1))?;
+    world.ficus.kill()?;
+    world.restart_ficus(&[]).await?;
+    Ok(world)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
