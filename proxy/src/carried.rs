@@ -28,7 +28,7 @@ use crate::shadow::{Capture, Rehearsal};
 use crate::spans::{self, Span, Trace};
 use crate::traffic::CapabilityCounters;
 use crate::tunnel::Tunnel;
-use crate::upstream::{Clock, Lease, Place};
+use crate::upstream::{Clock, Lease, Place, STREAM_SILENCE};
 
 /// What nothing was decided by yet.
 static UNDECIDED: LazyLock<Arc<Snapshot>> = LazyLock::new(Arc::default);
@@ -91,6 +91,8 @@ pub(crate) struct Carried {
     pub(crate) redirected: bool,
     /// When it was first sent.
     pub(crate) began: Option<Instant>,
+    /// How long nothing may move once its answer has begun.
+    pub(crate) silence: Duration,
     /// The deadlines that its connection looks after, if they are its own.
     pub(crate) clock: Option<Arc<Clock>>,
     /// Its place among those that its upstream may have at once.
@@ -193,6 +195,7 @@ impl Carried {
             tried: Vec::new(),
             redirected: false,
             began: None,
+            silence: STREAM_SILENCE,
             clock: None,
             place: None,
             stopped: None,

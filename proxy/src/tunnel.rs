@@ -13,20 +13,19 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::Instant;
 
 use crate::carried::Carried;
 use crate::gateway::Inner;
 use crate::harden::Guard;
 use crate::observe::{self, Sizes};
-use crate::upstream::STREAM_SILENCE;
 
 /// What is read at once. It is on the stack while it moves.
 const PIECE: usize = 16 << 10;
 /// Pieces that a direction moves before the other one has its turn.
 const PIECES: usize = 8;
-/// How long an end may take to be said.
+/// How long an end may take to be said, and to be heard.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// A connection.
@@ -136,29 +135,20 @@ impl Open {
     /// Carries it to its end. `held` is let go of then.
     pub(crate) async fn carry(mut self, gateway: Arc<Inner>, held: impl Send) {
         let mut flows = Flows::default();
-        let (mut moved, mut silence) = (Instant::now(), pin!(tokio::time::sleep(STREAM_SILENCE)));
-        poll_fn(|cx| {
-            let before = flows.bytes();
-            let ended = flows.pour(cx, &mut *self.client, &mut *self.server).is_ready();
-            if flows.bytes() > before {
-                moved = Instant::now();
-            }
-            while !ended && silence.as_mut().poll(cx).is_ready() {
-                let due = moved + STREAM_SILENCE;
-                if Instant::now() >= due {
-                    return Poll::Ready(());
-                }
-                silence.as_mut().reset(due);
-            }
-            if ended { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        let both = async { tokio::join!(self.client.shutdown(), self.server.shutdown()) };
-        let _ = tokio::time::timeout(ENDING, both).await;
+        flows.run(&mut *self.client, &mut *self.server, self.carried.silence).await;
+        let _ = tokio::time::timeout(ENDING, end(&mut *self.client, &mut *self.server)).await;
         let sizes = Sizes { received: self.sizes.received + flows.up.bytes, sent: self.sizes.sent + flows.down.bytes };
         observe::finish(&gateway, sizes, &mut self.carried, false);
         drop((self, held));
     }
+}
+
+/// Tells both. A client that talks on is heard until it has taken note: what is left unread when a connection is closed makes
+/// the system reset it, and forget what the client has not read yet.
+async fn end(client: &mut (impl Wire + ?Sized), server: &mut (impl Wire + ?Sized)) {
+    let (told, _) = tokio::join!(client.shutdown(), server.shutdown());
+    let mut unheard = [0; 1 << 10];
+    while told.is_ok() && client.read(&mut unheard).await.is_ok_and(|count| count > 0) {}
 }
 
 /// Both directions of a tunnel.
@@ -171,6 +161,27 @@ struct Flows {
 }
 
 impl Flows {
+    /// Until one end has ended or broken, or nothing has moved for `silence`.
+    async fn run(&mut self, client: &mut (impl Wire + ?Sized), server: &mut (impl Wire + ?Sized), silence: Duration) {
+        let (mut moved, mut quiet) = (Instant::now(), pin!(tokio::time::sleep(silence)));
+        poll_fn(|cx| {
+            let before = self.bytes();
+            let ended = self.pour(cx, client, server).is_ready();
+            if self.bytes() > before {
+                moved = Instant::now();
+            }
+            while !ended && quiet.as_mut().poll(cx).is_ready() {
+                let due = moved + silence;
+                if Instant::now() >= due {
+                    return Poll::Ready(());
+                }
+                quiet.as_mut().reset(due);
+            }
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     fn bytes(&self) -> u64 {
         self.up.bytes + self.down.bytes
     }
@@ -262,6 +273,8 @@ mod tests {
         says: Vec<&'static [u8]>,
         /// It says the same for ever.
         talks: bool,
+        /// It says nothing, and does not end.
+        quiet: bool,
         /// So many times it cannot take anything just now.
         busy: usize,
         broken: bool,
@@ -270,6 +283,9 @@ mod tests {
 
     impl AsyncRead for End {
         fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.quiet {
+                return Poll::Pending;
+            }
             if self.talks {
                 buffer.put_slice(b"still here ");
             } else if !self.says.is_empty() {
@@ -320,5 +336,15 @@ mod tests {
         poll_fn(|cx| flows.pour(cx, &mut client, &mut server)).await;
         assert_eq!(client.heard, b"one two");
         assert!(!server.heard.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_may_be_quiet_for_as_long_as_its_route_says() {
+        for hours in [1, 3] {
+            let ends = || End { quiet: true, ..End::default() };
+            let (silence, begun) = (Duration::from_secs(hours * 3600), Instant::now());
+            Flows::default().run(&mut ends(), &mut ends(), silence).await;
+            assert_eq!(begun.elapsed().as_secs(), silence.as_secs());
+        }
     }
 }

@@ -134,6 +134,7 @@ impl Upstreams {
         peer.options.read_timeout = silence;
         peer.options.write_timeout = silence;
         peer.options.idle_timeout = Some(IDLE);
+        carried.silence = patience.idle;
         carried.clock = silence.is_none().then(|| Arc::new(Clock::new(patience)));
         let own = carried.upgrades || carried.clock.is_some();
         if own {

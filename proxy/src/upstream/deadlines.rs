@@ -17,7 +17,7 @@ pub(super) struct Patience {
     /// From the last of the request to the first of the answer.
     first_byte: Duration,
     /// Without anything that moves, once the answer has begun.
-    idle: Duration,
+    pub(super) idle: Duration,
     /// When all of it must be over.
     pub(super) end: Option<Instant>,
 }

@@ -153,6 +153,43 @@ async fn what_an_upstream_says_with_its_101_and_before_it_leaves_arrives() {
     }
 }
 
+/// A connection that is closed with something unread is reset, and what its other end has not read yet is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_talks_on_reads_the_last_words_of_an_upstream() {
+    const WORDS: usize = 256 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = Upstream::at(listener.local_addr().unwrap().to_string());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") && socket.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+                let _ = socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+                let _ = socket.write_all(&vec![b'x'; WORDS]).await;
+                let _ = socket.shutdown().await;
+                while socket.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
+            });
+        }
+    });
+    let world = World::with(|config| drop(config.upstreams.insert("monolith".into(), upstream))).await;
+    for _ in 0..10 {
+        let (mut read, mut write) = open(&world, "/live/ws").await.into_split();
+        let talking = tokio::spawn(async move {
+            while write.write_all(&[b'y'; 512]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let mut told = Vec::new();
+        // It reads slowly: the last of it is on its way when the upstream is gone.
+        while told.len() < WORDS {
+            let count = tokio::time::timeout(PATIENCE, read.read_buf(&mut told)).await.unwrap().expect("it is not reset");
+            assert!(count > 0, "the last words are lost: {} bytes came", told.len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        talking.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tunnel_has_its_place_until_it_ends() {
     let world = World::with(|config| config.limits.connections = 1).await;

@@ -130,11 +130,12 @@ async fn deadlines_end_tunnels_too() {
         assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", answer.escape_ascii());
         socket
     };
-    let ends = async |mut socket: TcpStream, what: &str| {
-        let ended = tokio::time::timeout(Duration::from_secs(120), socket.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "{what}");
-    };
-    ends(open("/idle/ws").await, "nothing moves").await;
+    let begun = Instant::now();
+    let mut socket = open("/idle/ws").await;
+    let ended = tokio::time::timeout(Duration::from_secs(120), socket.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "nothing moves");
+    assert!(begun.elapsed() >= Duration::from_millis(500), "it is cut at once");
+    let begun = Instant::now();
     let (mut read, mut write) = open("/total/ws").await.into_split();
     let talking = tokio::spawn(async move {
         while write.write_all(b"x").await.is_ok() {
@@ -143,5 +144,6 @@ async fn deadlines_end_tunnels_too() {
     });
     let all = tokio::time::timeout(Duration::from_secs(120), tokio::io::copy(&mut read, &mut tokio::io::sink())).await;
     assert!(all.is_ok(), "it talks and talks");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it is cut at once");
     talking.await.unwrap();
 }
