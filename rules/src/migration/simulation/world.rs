@@ -576,6 +576,9 @@ impl World {
             if quiet && modern.applied == legacy.log.len() && legacy.applied == modern.log.len() {
                 return self.ledger.settle(capability, &self.databases[capability]);
             }
+            // Time goes on: a leader whose lease ended just now gives nobody orders until it has another one.
+            self.now += 1;
+            self.elect();
             (0..self.gateways.len()).for_each(|gateway| self.poll(gateway));
             self.agent_works(capability);
             self.deliver();
