@@ -21,8 +21,9 @@ pub(super) struct Gateway {
     disk: Published,
     /// The report that waits for its answer, and when it left.
     asked: Option<(u64, Steady)>,
-    /// A report was answered once: its name is stored, and it is reckoned with. Before that it takes no state.
-    known: bool,
+    /// A report was answered once: its name is stored, and it is reckoned with. Before that it asks for no state: one that was
+    /// sent to it then may say of a capability that it has not begun, long after it has.
+    pub(super) known: bool,
     valid_until: Steady,
     /// Sent to an upstream, and not answered.
     pub(super) inflight: Vec<(Side, Write)>,

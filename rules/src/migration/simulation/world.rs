@@ -373,7 +373,9 @@ impl World {
         let reached = self.reached();
         if reached.leads(now) {
             let (published, orders) = (reached.published(), reached.orders());
-            self.send(Message::Publish(gateway, published));
+            if self.gateways[gateway].known {
+                self.send(Message::Publish(gateway, published));
+            }
             self.send(Message::Orders(agent, asked, orders));
         }
     }
