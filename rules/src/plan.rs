@@ -252,6 +252,16 @@ pub enum StrayWrites {
     /// The database takes them, and keeps with them what was there and who wrote. They go nowhere else, and until somebody has
     /// decided about them (`ficus repair`) nothing is reverted or retired.
     Report,
+    /// The same, and each of their rows is written to modern as an application of modern's would, if modern has the row as it was
+    /// for whoever wrote. Otherwise it is as with [`StrayWrites::Report`].
+    Forward,
+}
+
+impl StrayWrites {
+    /// Whether the database takes them.
+    pub fn lets_in(self) -> bool {
+        self != StrayWrites::Refuse
+    }
 }
 
 /// What a step does.

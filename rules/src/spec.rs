@@ -106,6 +106,7 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
     reach::lint(&documents, &report);
     for capability in &documents.capabilities {
         steps::lint(capability, &report);
+        strays::lint(capability, &report);
     }
     tables::lint(&documents, &report);
     events::lint(&documents, known, &report);

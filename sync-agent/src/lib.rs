@@ -35,6 +35,7 @@ mod crash;
 mod engine;
 mod error;
 mod events;
+mod forwarder;
 mod freshness;
 mod isolate;
 mod mariadb;

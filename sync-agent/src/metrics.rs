@@ -79,7 +79,7 @@ pub(crate) static KEPT_LOG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 pub(crate) static STRAYS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let opts = Opts::new(
         "ficus_stray_writes_total",
-        "What strangers wrote to a fenced database: statements that it refused (handled=refused), rows that it let in and kept (handled=reported)",
+        "What strangers wrote to a fenced database: statements that it refused (handled=refused), rows that it let in and kept (handled=reported), those of them that were written to the owner's side (handled=forwarded)",
     );
     registered(IntCounterVec::new(opts, &["capability", "side", "handled"]))
 });

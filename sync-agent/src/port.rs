@@ -501,6 +501,16 @@ pub trait Database: Source + Sink {
     /// These have been decided about. They stay, for who wants to look them up.
     async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error>;
 
+    /// The oldest of them that nobody has decided about, nor passed by, in their order: at most so many.
+    async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error>;
+
+    /// One of them cannot be written to the other side, and why: somebody has to decide about it.
+    async fn pass_stray(&self, number: i64, reason: &str) -> Result<(), Error>;
+
+    /// Writes rows as an application does, in one transaction, if all of them are as they are expected to be: without the loop
+    /// mark, so that they come back by the stream. `same` compares rows in the shape of the pair.
+    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error>;
+
     /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
@@ -538,6 +548,68 @@ pub struct LetIn {
     pub unsettled: u64,
     /// Who wrote the newest of those, in words, each once; empty where the engine does not tell.
     pub wrote: Vec<String>,
+}
+
+/// A row that strangers wrote, in the shape of the side's plans. With neither image nothing was written after all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stray {
+    /// Which of them; later ones have higher numbers, of one transaction at least.
+    pub number: i64,
+    /// Its pair.
+    pub pair: usize,
+    /// As it was; `None`: there was none.
+    pub was: Option<Row>,
+    /// As it became; `None`: it was removed.
+    pub becomes: Option<Row>,
+}
+
+/// What to make of a row, in the shape of the side's plans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewrite {
+    /// The legacy key.
+    pub key: Value,
+    /// As it has to be; `None`: there must be none.
+    pub was: Option<Row>,
+    /// As it shall be; `None`: removed.
+    pub becomes: Option<Row>,
+}
+
+impl Rewrite {
+    /// What there is to do: `found` may be what it shall be already, where whoever wrote it did not come to say so.
+    pub(crate) fn of(&self, found: Option<&Row>, same: &Same<'_>) -> Due {
+        let is = |wanted: &Option<Row>| match (found, wanted) {
+            (Some(found), Some(wanted)) => same(found, wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        match () {
+            () if is(&self.becomes) => Due::Nothing,
+            () if is(&self.was) => Due::Write,
+            () => Due::Refuse,
+        }
+    }
+}
+
+/// What [`Rewrite::of`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Write,
+    Refuse,
+}
+
+/// Whether two rows of a pair mean the same.
+pub type Same<'s> = dyn Fn(&Row, &Row) -> bool + Send + Sync + 's;
+
+/// What came of [`Database::rewrite`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewritten {
+    /// The rows are as they shall be.
+    Done,
+    /// One of them is not as expected; nothing was written.
+    Changed,
+    /// A constraint refused them; nothing was written. Names columns, never values.
+    Refused(String),
 }
 
 /// Newest rows that are looked at for who wrote.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
-use ficus_rules::plan::StrayWrites;
 use ficus_rules::wire::{CapabilityOrders, Fences, Refers, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -23,6 +22,7 @@ use crate::crash;
 use crate::engine::open;
 use crate::error::Error;
 use crate::events::Publisher;
+use crate::forwarder::Forwarder;
 use crate::metrics;
 use crate::newest::Questions;
 use crate::port::{Checkpoint, Copied, Direction, Engine, KeyRange, Left, Position, Shared};
@@ -208,7 +208,7 @@ impl Context {
 impl Session<'_> {
     async fn run(&mut self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         self.state().forget_end();
-        self.records = orders.borrow().strays == StrayWrites::Report || self.legacy.lets_through().await?;
+        self.records = orders.borrow().strays.lets_in() || self.legacy.lets_through().await?;
         if self.records {
             self.legacy.record_strays();
         }
@@ -267,7 +267,7 @@ impl Session<'_> {
         loop {
             let wish = orders.borrow_and_update().clone();
             // What takes other triggers takes another session.
-            if wish.sync == SyncOrder::Remove || wish.strays == StrayWrites::Report && !self.records {
+            if wish.sync == SyncOrder::Remove || wish.strays.lets_in() && !self.records {
                 return Ok(());
             }
             self.carry_out(&wish).await?;
@@ -434,6 +434,14 @@ impl Session<'_> {
             orders: self.orders.clone(),
         };
         self.tasks.spawn(async move { match lookout.run().await {} });
+        let forwarder = Forwarder {
+            legacy: Arc::clone(&self.legacy),
+            modern: Arc::clone(&self.modern),
+            plans: Arc::clone(&self.plans),
+            state: Arc::clone(&self.context.state),
+            orders: self.orders.clone(),
+        };
+        self.tasks.spawn(async move { forwarder.run().await.map(|never| match never {}) });
         Ok(())
     }
 
@@ -547,7 +555,7 @@ impl Session<'_> {
     }
 
     async fn fence(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
-        let lets = self.records && wish.strays == StrayWrites::Report && wish.owner == Side::Modern && wish.fenced.legacy;
+        let lets = self.records && wish.strays.lets_in() && wish.owner == Side::Modern && wish.fenced.legacy;
         if self.letting && !lets {
             self.legacy.fence(true).await?;
             self.undrained = true;

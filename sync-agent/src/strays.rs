@@ -18,9 +18,10 @@ use crate::state::State;
 const NAMED: usize = 5;
 
 /// Why a row that was written past the gateway is on one side only.
-pub(crate) fn reason(who: &str) -> String {
+pub(crate) fn reason(who: &str, passed: Option<&str>) -> String {
     let by = if who.is_empty() { String::new() } else { format!(" by {who}") };
-    format!("written past the gateway{by}, while the other side owned it: not carried over")
+    let passed = passed.map_or_else(String::new, |why| format!(": {why}"));
+    format!("written past the gateway{by}, while the other side owned it: not carried over{passed}")
 }
 
 /// Looks, and tells. One look at a time: what is told last was seen last.

@@ -90,7 +90,7 @@ impl CapabilityDocument {
             gates: self.gates.clone(),
             windows: self.windows.clone(),
             returns: self.returns.clone(),
-            strays: self.strays,
+            strays: self.strays.0,
             tables: self.tables.iter().map(|table| self.with_events(&table.map)).collect(),
             leniency: self.leniency.clone(),
             tests: self.tests.iter().map(|test| test.value.clone()).collect(),

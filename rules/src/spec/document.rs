@@ -11,13 +11,13 @@ use super::flags::FlagDocument;
 use super::plugins::PluginsDocument;
 use super::source::{Located, Place, Text};
 use super::words::is_name;
-use super::{FLAGS_FILE, capability, flags};
+use super::{FLAGS_FILE, capability, flags, strays};
 use crate::claims::Claim;
 use crate::gate::Gates;
 use crate::hours::Hours;
 use crate::mapping::TableMap;
 use crate::parity::Leniency;
-use crate::plan::{Return, Route, RouteTest, Step, StrayWrites, Unit};
+use crate::plan::{Return, Route, RouteTest, Step, Unit};
 use crate::route::Pattern;
 
 /// All rule files.
@@ -53,7 +53,7 @@ pub(super) struct CapabilityDocument {
     pub(super) has_gates: bool,
     pub(super) windows: Vec<Hours>,
     pub(super) returns: Return,
-    pub(super) strays: StrayWrites,
+    pub(super) strays: strays::Wanted,
     pub(super) leniency: Leniency,
     pub(super) tables: Vec<TableDocument>,
     pub(super) events: Vec<EventDocument>,

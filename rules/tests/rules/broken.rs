@@ -239,6 +239,18 @@ const BODIES: &[(&str, &str)] = &[
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = [true, false] } #!", "`deleted` is a list, not one value"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = { nul = true } } #!", "not a value or { null = true }"),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = {} #!", "it tests nothing"),
+    (
+        "[cutover] #!\nstray_writes = \"forward\"\n[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { x = 1 }",
+        "cannot carry the rows of `a`, which has a `where`",
+    ),
+    (
+        "[cutover] #!\nstray_writes = \"forward\"\n[[table]]\nlegacy = \"a\"\nmodern = \"b\"\ncolumns.gone = { constant = 0 }\nmodern_delete = { gone = 1 }",
+        "cannot carry the rows of `a`, which marks rows instead of deleting them",
+    ),
+    (
+        "[cutover] #!\nstray_writes = \"forward\"\n[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n[[table]]\nlegacy = \"a\"\nmodern = \"c\"",
+        "cannot carry the rows of `a`, which goes to several tables",
+    ),
     ("[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { id = 1 } #!", "`id` is the key"),
     (
         "[[table]]\nlegacy = \"a\"\nmodern = \"b\"\nwhere = { deleted = false }\ncolumns.gone = \"deleted\" #!",

@@ -21,7 +21,9 @@ use super::{Endpoint, Pair, refusal};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched};
+use crate::port::{
+    Applied, Changes, Checkpoint, Copied, Due, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched,
+};
 use crate::quarantine::{self, Image, Kept};
 use crate::verify;
 
@@ -35,7 +37,7 @@ const STATEMENT: usize = 4 << 20;
 const TRIES: usize = 5;
 
 /// A refusal, or an error that is nobody's fault.
-enum Failure {
+pub(super) enum Failure {
     Blame(Blame),
     Other(mysql_async::Error),
 }
@@ -181,6 +183,23 @@ impl Endpoint {
         }
         conn.done();
         Ok(holders)
+    }
+
+    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        let mut conn = self.guarded().await?;
+        for step in steps {
+            let refused = match self.pairs[pair].rewrite(&mut conn, step, same).await {
+                Ok(true) => continue,
+                Ok(false) => Rewritten::Changed,
+                Err(Failure::Blame(blame)) => Rewritten::Refused(blame.reason),
+                Err(Failure::Other(error)) => return Err(self.failed(error)),
+            };
+            conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
+            conn.done();
+            return Ok(refused);
+        }
+        crash::point("after_rewrite_before_commit");
+        self.commit(conn).await.map(|()| Rewritten::Done)
     }
 
     /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
@@ -329,6 +348,27 @@ impl Pair {
             left = later;
         }
         Ok(())
+    }
+
+    /// A row, which nobody else changes until the transaction ends; nor makes it, if there is none.
+    async fn locked(&self, conn: &mut Conn, key: &Value) -> Result<Option<Row>, mysql_async::Error> {
+        let (among, length, times) = self.sql.among(1);
+        let query = format!("{} AND {among} FOR UPDATE", self.sql.select);
+        let found: Option<mysql_async::Row> = conn.exec_first(query, self.listed(std::slice::from_ref(key), length, times)).await?;
+        Ok(found.map(|row| self.row(row)))
+    }
+
+    /// One step of a rewrite; whether the row was as expected.
+    async fn rewrite(&self, conn: &mut Conn, step: &Rewrite, same: &Same<'_>) -> Result<bool, Failure> {
+        let found = self.locked(conn, &step.key).await?;
+        match (step.of(found.as_ref(), same), &step.becomes) {
+            (Due::Nothing, _) => {}
+            (Due::Refuse, _) => return Ok(false),
+            (Due::Write, None) => self.delete(conn, std::slice::from_ref(&step.key)).await?,
+            (Due::Write, Some(row)) if found.is_some() => self.statements(conn, &[row], |size| self.sql.overwrites(size)).await?,
+            (Due::Write, Some(row)) => self.statements(conn, &[row], |size| self.sql.inserts(size)).await?,
+        }
+        Ok(true)
     }
 
     /// One part inside a savepoint; what refused it.

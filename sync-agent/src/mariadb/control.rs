@@ -17,7 +17,7 @@ use super::schema::Counter;
 use super::{Endpoint, Server, catalog, checks, locks, objects, schema, scope, stream, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, LetIn, Refused, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Refused, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
 use crate::quarantine::Kept;
 
 impl Endpoint {
@@ -174,6 +174,18 @@ impl Database for Endpoint {
 
     async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
         self.decided(numbers).await
+    }
+
+    async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error> {
+        self.unread(at_most).await
+    }
+
+    async fn pass_stray(&self, number: i64, reason: &str) -> Result<(), Error> {
+        self.passed(number, reason).await
+    }
+
+    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        self.rewrite_rows(pair, steps, same).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {

@@ -11,10 +11,10 @@ use super::control::fence_value;
 use super::parts::{name, text};
 use super::schema::Table;
 use super::triggers::{self, Trigger};
-use super::{Endpoint, objects};
+use super::{Endpoint, Pair, objects};
 use crate::busy::statement;
 use crate::error::Error;
-use crate::port::{LetIn, SETTLE, WROTE};
+use crate::port::{LetIn, SETTLE, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// Who wrote: account and address, connection, statement.
@@ -94,10 +94,59 @@ impl Endpoint {
         Ok(())
     }
 
+    /// What was kept is made a row of its table's types again by the server, and read like one.
+    pub(super) async fn unread(&self, at_most: u32) -> Result<Vec<Stray>, Error> {
+        let mut conn = self.server.lease().await?;
+        let list = format!(
+            "SELECT `id`, `pair` FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL AND `passed` IS NULL ORDER BY `id` LIMIT {at_most}"
+        );
+        let rows: Vec<(i64, String)> = conn.exec(list, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        let mut strays = Vec::with_capacity(rows.len());
+        for (number, name) in rows {
+            // A pair that has left the rules is nobody's to carry.
+            let Some(pair) = self.pairs.iter().position(|pair| pair.name == name) else { continue };
+            strays.push(Stray { number, pair, was: None, becomes: None });
+        }
+        let Some(last) = strays.last().map(|stray| stray.number) else {
+            conn.done();
+            return Ok(strays);
+        };
+        for (at, pair) in self.pairs.iter().enumerate() {
+            if !strays.iter().any(|stray| stray.pair == at) {
+                continue;
+            }
+            let types =
+                "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+            let types: Vec<(String, String)> = conn.exec(types, (&pair.shape.table,)).await.map_err(|e| self.failed(e))?;
+            for image in ["was", "becomes"] {
+                let query = pair.kept(image, &types);
+                let found: Vec<mysql_async::Row> = conn.exec(query, (&self.scope, &pair.name, last)).await.map_err(|e| self.failed(e))?;
+                for row in found {
+                    let number: Option<i64> = row.get(row.len() - 1);
+                    let stray = strays.iter_mut().find(|stray| Some(stray.number) == number && stray.pair == at);
+                    let read = Some(pair.row(row));
+                    match stray {
+                        Some(stray) if image == "was" => stray.was = read,
+                        Some(stray) => stray.becomes = read,
+                        None => {}
+                    }
+                }
+            }
+        }
+        conn.done();
+        Ok(strays)
+    }
+
+    pub(super) async fn passed(&self, number: i64, reason: &str) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        conn.exec_drop("UPDATE `_ficus_stray` SET `passed` = ? WHERE `id` = ?", (reason, number)).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await
+    }
+
     pub(super) async fn show_let_in(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
         let image = |column: &str| format!("LENGTH(`{column}`), IF(LENGTH(`{column}`) <= {LARGEST}, `{column}`, NULL)");
         let select = format!(
-            "SELECT `pair`, `key`, TIMESTAMPDIFF(SECOND, '1970-01-01', `at`), {}, {}, `account`, `connection`, `query` \
+            "SELECT `pair`, `key`, TIMESTAMPDIFF(SECOND, '1970-01-01', `at`), {}, {}, `passed`, `account`, `connection`, `query` \
              FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL ORDER BY `id` DESC LIMIT {at_most}",
             image("becomes"),
             image("was"),
@@ -111,21 +160,51 @@ impl Endpoint {
             Option<i64>,
             Option<String>,
             Option<String>,
+            Option<String>,
             Option<u64>,
             Option<String>,
         );
         let mut conn = self.server.lease().await?;
         let rows: Vec<Columns> = conn.exec(select, (&self.scope,)).await.map_err(|e| self.failed(e))?;
         conn.done();
-        let kept = |(pair, key, at, becomes, becomes_text, was, was_text, account, connection, query): Columns| Kept {
+        let kept = |(pair, key, at, becomes, becomes_text, was, was_text, passed, account, connection, query): Columns| Kept {
             pair,
             key: key.unwrap_or_default(),
             at: u64::try_from(at).unwrap_or(0) * 1_000,
-            reason: crate::strays::reason(&in_words((account, connection, query))),
+            reason: crate::strays::reason(&in_words((account, connection, query)), passed.as_deref()),
             wanted: Image::read(becomes, becomes_text),
             there: Image::read(was, was_text),
         };
         Ok(rows.into_iter().map(kept).collect())
+    }
+}
+
+impl Pair {
+    /// The rows that were kept, `was` or `becomes`, each with its number at the end. Arguments: scope, pair, highest number.
+    fn kept(&self, image: &str, types: &[(String, String)]) -> String {
+        let (mut typed, mut selected) = (Vec::new(), Vec::new());
+        for (at, column) in std::iter::once(&self.key).chain(&self.columns).enumerate() {
+            let path = |inner: &str| text(&format!("$.{}{inner}", serde_json::Value::from(column.name.as_str())));
+            let kind = types.iter().find(|(known, _)| *known == column.name).map_or("LONGTEXT", |(_, kind)| kind);
+            match column.kind {
+                Kind::Bytes => selected.push(format!("UNHEX(JSON_UNQUOTE(JSON_EXTRACT(s.`{image}`, {})))", path(".hex"))),
+                // It is kept as it is, or as a text of it.
+                Kind::Json => selected.push(format!(
+                    "IF(JSON_TYPE(JSON_EXTRACT(s.`{image}`, {0})) = 'NULL', NULL, JSON_UNQUOTE(JSON_EXTRACT(s.`{image}`, {0})))",
+                    path("")
+                )),
+                _ => {
+                    typed.push(format!("c{at} {kind} PATH {} ERROR ON ERROR", path("")));
+                    selected.push(format!("t.c{at}"));
+                }
+            }
+        }
+        format!(
+            "SELECT {}, s.`id` FROM `_ficus_stray` AS s JOIN JSON_TABLE(s.`{image}`, '$' COLUMNS ({})) AS t WHERE s.`scope` = ? \
+             AND s.`pair` = ? AND s.`settled` IS NULL AND s.`passed` IS NULL AND s.`id` <= ? AND s.`{image}` IS NOT NULL",
+            selected.join(", "),
+            typed.join(", "),
+        )
     }
 }
 

@@ -53,7 +53,7 @@ const TABLES: [(&str, &str); 12] = [
         "_ficus_stray",
         "`id` BIGINT AUTO_INCREMENT PRIMARY KEY, `scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, `key` TEXT, \
          `was` LONGTEXT, `becomes` LONGTEXT, `account` TEXT, `connection` BIGINT UNSIGNED, `query` TEXT, \
-         `at` DATETIME(3) NOT NULL, `settled` DATETIME(3), KEY (`scope`, `settled`)",
+         `at` DATETIME(3) NOT NULL, `settled` DATETIME(3), `passed` TEXT, KEY (`scope`, `settled`)",
     ),
     (
         "_ficus_outbox",

@@ -17,7 +17,7 @@ use super::parts::Pair;
 use super::{Endpoint, Server, catalog, findings, objects, schema, slot, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, LetIn, Refused, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Refused, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
 use crate::quarantine::Kept;
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
@@ -137,6 +137,18 @@ impl Database for Endpoint {
 
     async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
         self.decided(numbers).await
+    }
+
+    async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error> {
+        self.unread(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn pass_stray(&self, number: i64, reason: &str) -> Result<(), Error> {
+        self.passed(number, reason).await
+    }
+
+    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        self.rewrite_rows(pair, steps, same).await
     }
 
     async fn refused(&self) -> Result<Option<Refused>, Error> {

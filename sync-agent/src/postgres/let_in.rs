@@ -2,14 +2,17 @@
 //! as it became, with who wrote it, in the writer's own transaction. Here are these triggers' function, and the questions about
 //! what they kept. That none of it is carried to the other side is for the stream ([`crate::stream`]).
 
+use ficus_rules::mapping::{Row, Value};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::fence::{CLOSING_AGAIN, LETTING};
+use super::write::Failure;
 use super::{Endpoint, sql};
 use crate::busy::statement;
+use crate::crash;
 use crate::error::Error;
-use crate::port::{LetIn, SETTLE, WROTE};
+use crate::port::{Due, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// What tells who wrote, in the order of [`who`].
@@ -96,12 +99,115 @@ impl Endpoint {
         Ok(())
     }
 
+    /// What was kept is made a row of its table again by the server, and read like one.
+    pub(super) async fn unread(&self, at_most: u32) -> Result<Vec<Stray>, sqlx::Error> {
+        const OPEN: &str = "scope = $1 AND settled IS NULL AND passed IS NULL";
+        let mut connection = self.server.pool.acquire().await?;
+        let list = format!("SELECT id, pair FROM _ficus.stray WHERE {OPEN} ORDER BY id LIMIT $2");
+        let rows = sql::query(&list).bind(&self.names.scope).bind(i64::from(at_most)).fetch_all(&mut *connection).await?;
+        let mut strays = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+            // A pair that has left the rules is nobody's to carry.
+            let Some(pair) = self.pairs.iter().position(|pair| pair.name == name) else { continue };
+            strays.push(Stray { number, pair, was: None, becomes: None });
+        }
+        let Some(last) = strays.last().map(|stray| stray.number) else { return Ok(strays) };
+        for (at, pair) in self.pairs.iter().enumerate() {
+            if !strays.iter().any(|stray| stray.pair == at) {
+                continue;
+            }
+            for image in ["was", "becomes"] {
+                let from = format!(
+                    "FROM _ficus.stray AS s CROSS JOIN LATERAL jsonb_populate_record(NULL::{}, s.{image}) AS t WHERE s.{image} IS NOT NULL \
+                     AND s.scope = $1 AND s.pair = $2 AND s.settled IS NULL AND s.passed IS NULL AND s.id <= $3",
+                    pair.table
+                );
+                let query = format!("SELECT {}, s.id {from}", pair.sql.texts);
+                let found = sql::query(&query).bind(&self.names.scope).bind(&pair.name).bind(last).fetch_all(&mut *connection).await?;
+                for row in &found {
+                    let number: i64 = row.try_get(row.len() - 1)?;
+                    let Some(stray) = strays.iter_mut().find(|stray| stray.number == number && stray.pair == at) else { continue };
+                    let read = Some(super::read::keyed(row, pair)?);
+                    if image == "was" { stray.was = read } else { stray.becomes = read }
+                }
+            }
+        }
+        Ok(strays)
+    }
+
+    pub(super) async fn passed(&self, number: i64, reason: &str) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let pass = "UPDATE _ficus.stray SET passed = $3 WHERE scope = $1 AND id = $2";
+        let pass = sqlx::query(pass).bind(&self.names.scope).bind(number).bind(reason);
+        pass.execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        let mut tx = self.guarded_then().await?;
+        let mut refused = None;
+        for step in steps {
+            let found = self.locked(&mut tx, pair, &step.key).await.map_err(|e| self.failed(e))?;
+            let written = match step.of(found.as_ref(), same) {
+                Due::Nothing => Ok(()),
+                Due::Refuse => {
+                    refused = Some(Rewritten::Changed);
+                    break;
+                }
+                Due::Write => self.rewrite_row(&mut tx, pair, step, found.is_some()).await,
+            };
+            match written {
+                Ok(()) => {}
+                Err(Failure::Blame(blame)) => {
+                    refused = Some(Rewritten::Refused(blame.reason));
+                    break;
+                }
+                Err(Failure::Other(error)) => return Err(self.failed(error)),
+            }
+        }
+        if let Some(refused) = refused {
+            tx.rollback().await.map_err(|e| self.failed(e))?;
+            return Ok(refused);
+        }
+        crash::point("after_rewrite_before_commit");
+        match tx.commit().await {
+            Ok(()) => Ok(Rewritten::Done),
+            // What is deferred to the commit is a refusal as well.
+            Err(error) => match sql::blame(&error) {
+                Some(blame) => Ok(Rewritten::Refused(blame.reason)),
+                None => Err(self.failed(error)),
+            },
+        }
+    }
+
+    /// A row, which nobody else changes until the transaction ends.
+    async fn locked(&self, tx: &mut PgConnection, pair: usize, key: &Value) -> Result<Option<Row>, sqlx::Error> {
+        let pair = &self.pairs[pair];
+        let query = format!("{} AND {} FOR UPDATE OF t", pair.sql.select, pair.sql.is_key);
+        let keys = pair.keys(std::iter::once(key));
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let row = keys.bind(sql::query(&query)).fetch_optional(tx).await?;
+        row.map(|row| super::read::keyed(&row, pair)).transpose()
+    }
+
+    async fn rewrite_row(&self, tx: &mut PgConnection, pair: usize, step: &Rewrite, there: bool) -> Result<(), Failure> {
+        match &step.becomes {
+            None => self.delete(tx, pair, std::slice::from_ref(&step.key)).await,
+            Some(row) if there => self.upsert(tx, pair, std::slice::from_ref(row)).await,
+            // One that has come meanwhile refuses it.
+            Some(row) => self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, std::iter::once(row)).await,
+        }
+    }
+
     pub(super) async fn show_let_in(&self, at_most: u32) -> Result<Vec<Kept>, sqlx::Error> {
         let image = |column: &str| {
             format!("octet_length({column}::text)::bigint, CASE WHEN octet_length({column}::text) <= {LARGEST} THEN {column}::text END")
         };
         let select = format!(
-            "SELECT pair, coalesce(key, ''), (extract(epoch FROM at) * 1000)::bigint, {}, {}, {WHO} FROM _ficus.stray \
+            "SELECT pair, coalesce(key, ''), (extract(epoch FROM at) * 1000)::bigint, {}, {}, passed, {WHO} FROM _ficus.stray \
              WHERE scope = $1 AND settled IS NULL ORDER BY id DESC LIMIT $2",
             image("becomes"),
             image("was"),
@@ -113,7 +219,7 @@ impl Endpoint {
                 pair: row.try_get(0)?,
                 key: row.try_get(1)?,
                 at: u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
-                reason: crate::strays::reason(&who(row, 7)?),
+                reason: crate::strays::reason(&who(row, 8)?, row.try_get(7)?),
                 wanted: Image::read(row.try_get(3)?, row.try_get(4)?),
                 there: Image::read(row.try_get(5)?, row.try_get(6)?),
             })

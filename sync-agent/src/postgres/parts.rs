@@ -32,6 +32,8 @@ pub(super) struct Pair {
 pub(super) struct Statements {
     /// `SELECT key, columns, lookups FROM table AS t WHERE <belongs>` as texts, to be continued with `AND`.
     pub(super) select: String,
+    /// What it selects.
+    pub(super) texts: String,
     /// The same as columns, of rows that have a key.
     pub(super) copy_out: String,
     /// What orders keys: as numbers, or byte by byte.
@@ -253,6 +255,7 @@ impl Statements {
         let (unique, holder) = unique(shape, table, &from, &key.text_of("t"));
         Ok(Statements {
             select: format!("SELECT {} FROM {qualified} AS t WHERE {belonging}", texts.join(", ")),
+            texts: texts.join(", "),
             copy_out: format!("SELECT {} {from}", plain.join(", ")),
             order,
             order_cast,

@@ -29,7 +29,7 @@ pub(super) fn cell(row: &PgRow, index: usize, column: &Column) -> Result<Value, 
 }
 
 /// A row of a pair that was selected as texts.
-fn keyed(row: &PgRow, pair: &Pair) -> Result<Row, sqlx::Error> {
+pub(super) fn keyed(row: &PgRow, pair: &Pair) -> Result<Row, sqlx::Error> {
     let columns = pair.columns.iter().chain(&pair.lookups).enumerate();
     let values = columns.map(|(index, column)| cell(row, index + 1, column)).collect::<Result<_, _>>()?;
     Ok(Row { key: cell(row, 0, &pair.key)?, values })

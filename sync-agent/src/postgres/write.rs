@@ -164,7 +164,7 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn delete(&self, tx: &mut PgConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
+    pub(super) async fn delete(&self, tx: &mut PgConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
         let pair = &self.pairs[pair];
         for keys in keys.chunks(5_000) {
             let keys = pair.keys(keys.iter());

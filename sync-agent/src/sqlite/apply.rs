@@ -53,7 +53,7 @@ impl Parts for Open<'_> {
 }
 
 /// A refusal, or an error that is nobody's fault.
-enum Failure {
+pub(super) enum Failure {
     Blame(Blame),
     Other(sqlx::Error),
 }
@@ -112,7 +112,7 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn delete(&self, tx: &mut SqliteConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
+    pub(super) async fn delete(&self, tx: &mut SqliteConnection, pair: usize, keys: &[Value]) -> Result<(), Failure> {
         for keys in keys.chunks(2_000) {
             sql::run_with(tx, &self.pairs[pair].sql.delete, &[sql::json_keys(keys.iter())]).await?;
         }
@@ -128,7 +128,7 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn upsert(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
+    pub(super) async fn upsert(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row]) -> Result<(), Failure> {
         let statements = &self.pairs[pair].sql;
         for rows in statements.parts(rows) {
             sql::query(&statements.upsert(rows.len()), row_arguments(rows)).execute(&mut *tx).await?;

@@ -12,7 +12,7 @@ use ficus_rules::mapping::{Plan, Tables, Value};
 use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Busy, Database, Engine, LetIn, Shared, Wanted};
+use crate::port::{Busy, Database, Engine, LetIn, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
 use crate::quarantine::Kept;
 
 impl Endpoint {
@@ -117,6 +117,18 @@ impl Database for Endpoint {
 
     async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error> {
         self.decided(numbers).await
+    }
+
+    async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error> {
+        self.unread(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn pass_stray(&self, number: i64, reason: &str) -> Result<(), Error> {
+        self.passed(number, reason).await
+    }
+
+    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        self.rewrite_rows(pair, steps, same).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {

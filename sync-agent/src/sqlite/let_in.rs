@@ -2,11 +2,13 @@
 //! was and as it became, in the writer's own transaction (`triggers.rs`). Here are the questions about what they kept. Who wrote, SQLite
 //! does not tell. That none of it is carried to the other side is for the stream ([`crate::stream`]).
 
-use ficus_rules::mapping::Value;
+use ficus_rules::mapping::{Row, Value};
 
+use super::apply::Failure;
 use super::{Endpoint, sql, triggers};
+use crate::crash;
 use crate::error::Error;
-use crate::port::{LetIn, SETTLE};
+use crate::port::{Due, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 impl Endpoint {
@@ -47,11 +49,83 @@ impl Endpoint {
         Ok(())
     }
 
+    pub(super) async fn unread(&self, at_most: u32) -> Result<Vec<Stray>, sqlx::Error> {
+        let mut connection = self.file.read.acquire().await?;
+        let open = "\"scope\" = ?1 AND \"settled\" IS NULL AND \"passed\" IS NULL";
+        let list = format!("SELECT \"id\", \"pair\", \"displaced\" FROM \"_ficus_stray\" WHERE {open} ORDER BY \"id\" LIMIT ?2");
+        let rows = sql::all(&mut connection, &list, &[self.scope_value(), Value::Int(i64::from(at_most))]).await?;
+        let (mut strays, mut replaced) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows {
+            let [Value::Int(number), Value::Text(name), Value::Int(displaced)] = row.as_slice() else { continue };
+            // A pair that has left the rules is nobody's to carry.
+            let Some(pair) = self.pairs.iter().position(|pair| pair.name == *name) else { continue };
+            let mut stray = Stray { number: *number, pair, was: None, becomes: None };
+            let shape = &self.pairs[pair].shape;
+            for (image, into) in [("was", &mut stray.was), ("becomes", &mut stray.becomes)] {
+                let columns: Vec<String> = std::iter::once(&shape.key).chain(&shape.columns).map(|name| kept(image, name)).collect();
+                let query = format!("SELECT {} FROM \"_ficus_stray\" WHERE \"id\" = ?1 AND \"{image}\" IS NOT NULL", columns.join(", "));
+                let found = sql::all(&mut connection, &query, &[Value::Int(*number)]).await?.pop();
+                *into = found.map(|mut values| Row { key: values.remove(0), values });
+            }
+            let known = stray.was.as_ref().map(|row| row.key.clone());
+            if let Some(key) = known.filter(|_| *displaced == 1)
+                && !self.rows_in(&mut connection, pair, std::slice::from_ref(&key)).await?.is_empty()
+            {
+                // It was not displaced after all, or by one with its key: what it was is what that one takes the place of.
+                replaced.push((pair, stray.was.take()));
+            } else if let (None, Some(row)) = (&stray.was, &stray.becomes) {
+                let of_key = |(of, was): &(usize, Option<Row>)| *of == pair && was.as_ref().is_some_and(|was| was.key == row.key);
+                if let Some(at) = replaced.iter().rposition(of_key) {
+                    stray.was = replaced.swap_remove(at).1;
+                }
+            }
+            strays.push(stray);
+        }
+        Ok(strays)
+    }
+
+    pub(super) async fn passed(&self, number: i64, reason: &str) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let pass = "UPDATE \"_ficus_stray\" SET \"passed\" = ?3 WHERE \"scope\" = ?1 AND \"id\" = ?2";
+        let values = [self.scope_value(), Value::Int(number), Value::Text(reason.to_owned())];
+        sql::run_with(&mut tx, pass, &values).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    /// The whole file is this transaction's: nobody changes a row between the look at it and the write.
+    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        let mut tx = self.guarded().await?;
+        for step in steps {
+            let key = std::slice::from_ref(&step.key);
+            let found = self.rows_in(&mut tx, pair, key).await.map_err(|e| self.failed(e))?.pop();
+            let written = match (step.of(found.as_ref(), same), &step.becomes) {
+                (Due::Nothing, _) => Ok(()),
+                (Due::Refuse, _) => return Ok(Rewritten::Changed),
+                (Due::Write, None) => self.delete(&mut tx, pair, key).await,
+                (Due::Write, Some(row)) => self.upsert(&mut tx, pair, std::slice::from_ref(row)).await,
+            };
+            match written {
+                Ok(()) => {}
+                Err(Failure::Blame(blame)) => return Ok(Rewritten::Refused(blame.reason)),
+                Err(Failure::Other(error)) => return Err(self.failed(error)),
+            }
+        }
+        crash::point("after_rewrite_before_commit");
+        match tx.commit().await {
+            Ok(()) => Ok(Rewritten::Done),
+            // What is deferred to the commit is a refusal as well.
+            Err(error) => match sql::blame(&error) {
+                Some(blame) => Ok(Rewritten::Refused(blame.reason)),
+                None => Err(self.failed(error)),
+            },
+        }
+    }
+
     pub(super) async fn show_let_in(&self, at_most: u32) -> Result<Vec<Kept>, sqlx::Error> {
         let image = |column: &str| format!("length({column}), CASE WHEN length(CAST({column} AS BLOB)) <= {LARGEST} THEN {column} END");
         let select = format!(
             "SELECT \"pair\", CASE typeof(\"key\") WHEN 'blob' THEN hex(\"key\") ELSE CAST(\"key\" AS TEXT) END, \
-             CAST(strftime('%s', \"at\") AS INTEGER), {}, {} FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL \
+             CAST(strftime('%s', \"at\") AS INTEGER), {}, {}, \"passed\" FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL \
              ORDER BY \"id\" DESC LIMIT ?2",
             image("\"becomes\""),
             image("\"was\""),
@@ -61,16 +135,28 @@ impl Endpoint {
         let text = |value: &Value| if let Value::Text(text) = value { Some(text.clone()) } else { None };
         let number = |value: &Value| if let Value::Int(number) = value { Some(*number) } else { None };
         let kept = |row: &Vec<Value>| {
-            let [pair, key, at, becomes, becomes_text, was, was_text] = row.as_slice() else { return None };
+            let [pair, key, at, becomes, becomes_text, was, was_text, passed] = row.as_slice() else { return None };
             Some(Kept {
                 pair: text(pair)?,
                 key: text(key).unwrap_or_default(),
                 at: u64::try_from(number(at)?).unwrap_or(0) * 1_000,
-                reason: crate::strays::reason(""),
+                reason: crate::strays::reason("", text(passed).as_deref()),
                 wanted: Image::read(number(becomes), text(becomes_text)),
                 there: Image::read(number(was), text(was_text)),
             })
         };
         Ok(rows.iter().filter_map(kept).collect())
     }
+}
+
+/// A column of a row that was kept: what [`triggers::image`] made of it, undone.
+fn kept(image: &str, column: &str) -> String {
+    let path = |inner: &str| sql::text(&format!("$.{}{inner}", serde_json::Value::from(column)));
+    let (image, whole) = (sql::name(image), path(""));
+    format!(
+        "CASE WHEN json_type({image}, {whole}) IS NOT 'object' THEN json_extract({image}, {whole}) \
+         WHEN json_type({image}, {hex}) IS NOT NULL THEN unhex(json_extract({image}, {hex})) ELSE CAST(json_extract({image}, {real}) AS REAL) END",
+        hex = path(".hex"),
+        real = path(".real"),
+    )
 }

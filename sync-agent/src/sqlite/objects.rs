@@ -10,7 +10,7 @@ const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
-    "CREATE TABLE IF NOT EXISTS \"_ficus_stray\" (\"id\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"was\" TEXT, \"becomes\" TEXT, \"at\" TEXT NOT NULL, \"settled\" TEXT)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_stray\" (\"id\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"was\" TEXT, \"becomes\" TEXT, \"at\" TEXT NOT NULL, \"settled\" TEXT, \"passed\" TEXT, \"displaced\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
     "CREATE TABLE IF NOT EXISTS \"_ficus_pruned\" (\"scope\" TEXT PRIMARY KEY, \"seq\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_orders\" (\"scope\" TEXT PRIMARY KEY, \"epoch\" INTEGER NOT NULL)",

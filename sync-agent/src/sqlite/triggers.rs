@@ -78,14 +78,15 @@ impl Text<'_> {
     fn keepers(&self) -> Vec<Trigger> {
         let (Some((pair, shape)), letting) = (self.pairs.first(), self.fence_is(LETTING)) else { return Vec::new() };
         let columns = self.columns();
-        let keep = |key: &str, was: &str, becomes: &str| {
+        let keep_as = |key: &str, was: &str, becomes: &str, displaced: u8| {
             format!(
-                "INSERT INTO \"_ficus_stray\" (\"scope\", \"pair\", \"key\", \"was\", \"becomes\", \"at\") SELECT {}, {}, {key}.{}, {was}, {becomes}, strftime('%Y-%m-%d %H:%M:%f', 'now')",
+                "INSERT INTO \"_ficus_stray\" (\"scope\", \"pair\", \"key\", \"was\", \"becomes\", \"at\", \"displaced\") SELECT {}, {}, {key}.{}, {was}, {becomes}, strftime('%Y-%m-%d %H:%M:%f', 'now'), {displaced}",
                 text(self.scope),
                 text(pair),
                 name(&shape.key),
             )
         };
+        let keep = |key: &str, was: &str, becomes: &str| keep_as(key, was, becomes, 0);
         let (old, new) = (image("OLD", &columns), image("NEW", &columns));
         let of = columns.iter().map(|column| name(column)).collect::<Vec<_>>().join(", ");
         let differs = columns.iter().map(|column| name(column)).map(|column| format!("OLD.{column} IS NOT NEW.{column}"));
@@ -98,7 +99,7 @@ impl Text<'_> {
         }
         let displaced = |condition: &str| {
             let there = format!("FROM {} AS t WHERE ({}) AND {condition}", name(self.table), same.join(" OR "));
-            format!("{} {there}", keep("t", &image("t", &columns), "NULL"))
+            format!("{} {there}", keep_as("t", &image("t", &columns), "NULL", 1))
         };
         let other = format!("t.{key} IS NOT OLD.{key}", key = name(&shape.key));
         vec![
@@ -214,11 +215,14 @@ impl Text<'_> {
     }
 }
 
-/// A row as JSON by column. Bytes are none of its texts.
+/// A row as JSON by column. Bytes are none of its texts, and a number that has more digits than JSON is given here keeps them.
 fn image(row: &str, columns: &[&String]) -> String {
     let cell = |column: &&String| {
         let value = format!("{row}.{}", name(column));
-        format!("{}, CASE typeof({value}) WHEN 'blob' THEN json_object('hex', lower(hex({value}))) ELSE {value} END", text(column))
+        let exact = format!("json_object('real', printf('%!.17g', {value}))");
+        let real = format!("CASE WHEN CAST(printf('%!.15g', {value}) AS REAL) = {value} THEN {value} ELSE {exact} END");
+        let bytes = format!("json_object('hex', lower(hex({value})))");
+        format!("{}, CASE typeof({value}) WHEN 'blob' THEN {bytes} WHEN 'real' THEN {real} ELSE {value} END", text(column))
     };
     format!("json_object({})", columns.iter().map(cell).collect::<Vec<_>>().join(", "))
 }

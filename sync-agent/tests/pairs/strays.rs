@@ -34,8 +34,8 @@ async fn flipped(world: &mut World, agent: &Agent, to: Side) {
 }
 
 /// Legacy lets strangers write from now on.
-async fn let_through(world: &mut World, agent: &Agent) {
-    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (Fences { legacy: true, modern: false }, StrayWrites::Report));
+async fn let_through(world: &mut World, agent: &Agent, how: StrayWrites) {
+    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (Fences { legacy: true, modern: false }, how));
     let generation = Some(world.orders.generation);
     until(agent, "let through", |report| report.generation == generation && !report.fenced.legacy && report.forward.live).await;
 }
@@ -55,7 +55,7 @@ async fn names(app: &mut App, side: Side) -> Vec<String> {
     texts(app, &format!("SELECT name FROM {table} ORDER BY {key}")).await
 }
 
-async fn moved(engines: [Engine; 2]) -> (World, Agent, App, App) {
+async fn moved(engines: [Engine; 2], how: StrayWrites) -> (World, Agent, App, App) {
     let mut world = World::new(engines, schema, tables()).await;
     let (mut legacy, modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
     for id in 1..=6 {
@@ -68,13 +68,13 @@ async fn moved(engines: [Engine; 2]) -> (World, Agent, App, App) {
     let refused = legacy.attempt("UPDATE writer SET level = 9 WHERE id = 1").await.unwrap_err();
     assert!(refused.contains("ficus: "), "during a switch nobody writes: {refused}");
     flipped(&mut world, &agent, Side::Modern).await;
-    let_through(&mut world, &agent).await;
+    let_through(&mut world, &agent, how).await;
     (world, agent, legacy, modern)
 }
 
 async fn kept_and_carried_nowhere(engines: [Engine; 2]) {
     // GIVEN a capability that modern owns
-    let (mut world, agent, mut legacy, mut modern) = moved(engines).await;
+    let (mut world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Report).await;
     let before = names(&mut modern, Side::Modern).await;
 
     // WHEN strangers change, remove, make a row, and undo one
@@ -128,7 +128,7 @@ async fn kept_and_carried_nowhere(engines: [Engine; 2]) {
     assert!(legacy.attempt("UPDATE writer SET name = 'late' WHERE id = 4").await.unwrap_err().contains("ficus: "));
 
     // WHEN somebody decides
-    let_through(&mut world, &agent).await;
+    let_through(&mut world, &agent, StrayWrites::Report).await;
     let token = world.order(&agent, |orders, token| orders.repair = Some(token));
     let seen =
         until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token && repair.done)).await;
@@ -153,7 +153,7 @@ async fn kept_and_carried_nowhere(engines: [Engine; 2]) {
 
 /// The agent dies when legacy has been closed for a way back, before what strangers wrote is behind the stream.
 async fn killed_on_the_way_back(engines: [Engine; 2]) {
-    let (mut world, agent, mut legacy, mut modern) = moved(engines).await;
+    let (mut world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Report).await;
     let before = names(&mut modern, Side::Modern).await;
     agent.stop().await;
     for id in 1..=6 {
@@ -176,6 +176,215 @@ async fn killed_on_the_way_back(engines: [Engine; 2]) {
     assert_eq!((names(&mut modern, Side::Modern).await, names(&mut legacy, Side::Legacy).await), (before.clone(), before));
     assert_eq!(of_legacy(&report(&agent)).unsettled, 0);
     agent.stop().await;
+}
+
+/// What both sides say of every row, in modern's columns and order.
+async fn both(legacy: &mut App, modern: &mut App) -> [Vec<String>; 2] {
+    let writers = texts(legacy, "SELECT concat(id, '|', name, '|', level) FROM writer ORDER BY id").await;
+    let books = texts(legacy, "SELECT concat(id, '|', writer_id, '|', title) FROM book ORDER BY id").await;
+    let of_modern = texts(modern, "SELECT concat(legacy_id, '|', name, '|', level) FROM writers ORDER BY legacy_id").await;
+    let references =
+        "SELECT concat(b.legacy_id, '|', w.legacy_id, '|', b.title) FROM books b JOIN writers w ON w.id = b.writer_id ORDER BY b.legacy_id";
+    let books_of_modern = texts(modern, references).await;
+    [[writers, books].concat(), [of_modern, books_of_modern].concat()]
+}
+
+async fn carried(agent: &Agent, rows: u64) -> CapabilityReport {
+    until(agent, "carried", |report| of_legacy(report).reported == rows && of_legacy(report).unsettled == 0).await
+}
+
+async fn forwarded(engines: [Engine; 2]) {
+    // GIVEN a capability that modern owns
+    let (mut world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Forward).await;
+
+    // WHEN strangers make a parent and its child, change, remove, give another key, and undo
+    legacy.exec("INSERT INTO writer (id, name, body, level, price) VALUES (50, 'of nobody', NULL, 1, 1.25)").await;
+    legacy.exec("INSERT INTO book (id, writer_id, title, price) VALUES (50, 50, 'its book', 0.5)").await;
+    legacy.exec("UPDATE writer SET name = 'stray' WHERE id = 1").await;
+    legacy.exec("UPDATE writer SET name = 'stray again' WHERE id = 1").await;
+    legacy.exec("DELETE FROM book WHERE id = 2").await;
+    legacy.exec("UPDATE book SET id = 60 WHERE id = 3").await;
+    legacy.exec(legacy.engine().begin()).await;
+    legacy.exec("UPDATE writer SET name = 'undone' WHERE id = 5").await;
+    legacy.exec("ROLLBACK").await;
+
+    // THEN modern has all of it, and nobody has to decide about anything
+    carried(&agent, 6).await;
+    world.settle(&agent, Side::Modern).await;
+    let [of_legacy_side, of_modern] = both(&mut legacy, &mut modern).await;
+    assert_eq!(of_modern, of_legacy_side);
+    for row in ["50|of nobody|1", "1|stray again|1", "60|3|book 3", "50|50|its book"] {
+        assert!(of_modern.contains(&row.to_owned()), "{row} in {of_modern:?}");
+    }
+    assert!(!of_modern.iter().any(|row| row.starts_with("2|2|") || row.starts_with("3|3|") || row.contains("undone")), "{of_modern:?}");
+    assert!(world.verify(&agent, VerifyScope::Full).await.iter().all(|table| table.drift_rows == 0));
+
+    // WHEN modern's row has become another one before a stray write is carried
+    agent.stop().await;
+    modern.exec("UPDATE writers SET level = 7 WHERE legacy_id = 4").await;
+    legacy.exec("UPDATE writer SET name = 'too late' WHERE id = 4").await;
+    // AND another one is good
+    legacy.exec("UPDATE writer SET name = 'in time' WHERE id = 6").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    // THEN the one stays with its reason, and modern's row is as its application left it
+    let seen = until(&agent, "passed", |report| of_legacy(report).reported == 8 && of_legacy(report).unsettled == 1).await;
+    assert!(!seen.fenced.legacy);
+    let passed = |agent: &Agent| agent.quarantine().rows.iter().any(|row| row.reason.contains("modern's row had changed since"));
+    for round in 0.. {
+        if passed(&agent) {
+            break;
+        }
+        assert!(round < 600, "{:?}", agent.quarantine().rows);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        texts(&mut modern, "SELECT concat(name, '|', level) FROM writers WHERE legacy_id IN (4, 6) ORDER BY legacy_id").await,
+        ["writer 4|7", "in time|1"]
+    );
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token && repair.done)).await;
+    world.settle(&agent, Side::Modern).await;
+    let [of_legacy_side, of_modern] = both(&mut legacy, &mut modern).await;
+    assert_eq!(of_modern, of_legacy_side);
+
+    // AND on the way back nothing of it comes up again
+    fenced(&mut world, &agent, Side::Modern).await;
+    flipped(&mut world, &agent, Side::Legacy).await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!(both(&mut legacy, &mut modern).await, [of_modern.clone(), of_modern]);
+    agent.stop().await;
+}
+
+/// The agent dies when a row is written to modern, and when it is committed there and not settled.
+async fn killed_between_write_and_settlement(engines: [Engine; 2]) {
+    let (world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Forward).await;
+    agent.stop().await;
+    legacy.exec("UPDATE writer SET level = level + 1 WHERE id = 1").await;
+    legacy.exec("INSERT INTO writer (id, name, body, level, price) VALUES (50, 'of nobody', NULL, 1, 1.25)").await;
+    legacy.exec("DELETE FROM book WHERE id = 2").await;
+    for point in ["after_rewrite_before_commit", "after_rewrite_before_settle"] {
+        killed_at(&world, point).await;
+    }
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    carried(&agent, 3).await;
+    world.settle(&agent, Side::Modern).await;
+    let [of_legacy_side, of_modern] = both(&mut legacy, &mut modern).await;
+    assert_eq!(of_modern, of_legacy_side);
+    assert!(of_modern.contains(&"1|writer 1|2".to_owned()) && of_modern.contains(&"50|of nobody|1".to_owned()), "{of_modern:?}");
+    agent.stop().await;
+}
+
+/// Strangers add one to a row of legacy, modern's application adds a thousand to its row, all at once and again and again. Every
+/// write of modern's stands, and of the strangers' those that were carried, each once: a sum tells.
+async fn nothing_is_written_over(engines: [Engine; 2], seed: u64) {
+    const KEYS: u64 = 3;
+    let (mut world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Forward).await;
+    let (mut chance, mut strays, mut owners) = (seed, [0_u64; KEYS as usize], [0_u64; KEYS as usize]);
+    for _ in 0..60 {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let key = (chance >> 33) % KEYS;
+        if (chance >> 40).is_multiple_of(2) {
+            legacy.exec(&format!("UPDATE writer SET level = level + 1 WHERE id = {}", key + 1)).await;
+            strays[usize::try_from(key).unwrap()] += 1;
+        } else {
+            modern.exec(&format!("UPDATE writers SET level = level + 1000 WHERE legacy_id = {}", key + 1)).await;
+            owners[usize::try_from(key).unwrap()] += 1;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis((chance >> 50) % 120)).await;
+    }
+    let (all, mut before) = (strays.iter().sum::<u64>(), u64::MAX);
+    // Until none is left that has neither been carried nor passed by.
+    for round in 0.. {
+        tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
+        let left = of_legacy(&report(&agent)).unsettled;
+        if of_legacy(&report(&agent)).reported == all && left == before {
+            break;
+        }
+        assert!(round < 120, "{left} of {all} are left");
+        before = left;
+    }
+    world.settle(&agent, Side::Modern).await;
+    let passed = agent.quarantine().rows;
+    assert!(passed.len() as u64 == before && passed.iter().all(|row| row.reason.contains("modern's row had changed since")), "{passed:?}");
+    let mut levels = Vec::new();
+    for (at, (strays, owners)) in strays.iter().zip(owners).enumerate() {
+        let passed = passed.iter().filter(|row| row.key == (at + 1).to_string()).count() as u64;
+        levels.push((1 + owners * 1000 + strays - passed).to_string());
+    }
+    let found = texts(&mut modern, "SELECT concat(level, '') FROM writers WHERE legacy_id <= 3 ORDER BY legacy_id").await;
+    assert_eq!(found, levels, "seed {seed}: {strays:?} strays, {owners:?} of the owner's, {} passed by", passed.len());
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token && repair.done)).await;
+    assert!(world.verify(&agent, VerifyScope::Full).await.iter().all(|table| table.drift_rows == 0));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn no_write_of_the_owners_is_lost_to_a_stray_one() {
+    for (seed, engines) in
+        [[Engine::Postgres, Engine::MariaDb], [Engine::MariaDb, Engine::Sqlite], [Engine::Sqlite, Engine::Postgres]].into_iter().enumerate()
+    {
+        nothing_is_written_over(engines, seed as u64).await;
+    }
+}
+
+/// Of what an insertion may displace there is a note before it is known whether it does.
+#[tokio::test]
+async fn what_takes_the_place_of_rows_in_sqlite_is_carried_as_it_came_out() {
+    let (mut world, agent, mut legacy, mut modern) = moved([Engine::Sqlite, Engine::Postgres], StrayWrites::Forward).await;
+    legacy.exec("INSERT OR IGNORE INTO book (id, writer_id, title, price) VALUES (1, 1, 'ignored', 0.5)").await;
+    legacy
+        .exec("INSERT INTO book (id, writer_id, title, price) VALUES (2, 2, 'x', 0.5) ON CONFLICT (id) DO UPDATE SET title = 'upserted'")
+        .await;
+    legacy.exec("REPLACE INTO book (id, writer_id, title, price) VALUES (3, 3, 'replaced', 0.5)").await;
+    // AND a number with more digits than fifteen
+    legacy.exec("UPDATE book SET price = 0.1 + 0.2 WHERE id = 4").await;
+    until(&agent, "carried", |report| of_legacy(report).reported >= 5 && of_legacy(report).unsettled == 0).await;
+    world.settle(&agent, Side::Modern).await;
+    let [of_legacy_side, of_modern] = both(&mut legacy, &mut modern).await;
+    assert_eq!(of_modern, of_legacy_side);
+    for row in ["1|1|book 1", "2|2|upserted", "3|3|replaced"] {
+        assert!(of_modern.contains(&row.to_owned()), "{row} in {of_modern:?}");
+    }
+    assert!(world.verify(&agent, VerifyScope::Full).await.iter().all(|table| table.drift_rows == 0));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_strangers_write_to_postgres_is_carried_to_mariadb() {
+    forwarded([Engine::Postgres, Engine::MariaDb]).await;
+}
+
+#[tokio::test]
+async fn what_strangers_write_to_mariadb_is_carried_to_postgres() {
+    forwarded([Engine::MariaDb, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn what_strangers_write_to_sqlite_is_carried_to_postgres() {
+    forwarded([Engine::Sqlite, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn what_strangers_write_to_postgres_is_carried_to_sqlite() {
+    forwarded([Engine::Postgres, Engine::Sqlite]).await;
+}
+
+#[tokio::test]
+async fn postgres_is_told_once_by_an_agent_that_dies() {
+    killed_between_write_and_settlement([Engine::MariaDb, Engine::Postgres]).await;
+}
+
+#[tokio::test]
+async fn mariadb_is_told_once_by_an_agent_that_dies() {
+    killed_between_write_and_settlement([Engine::Sqlite, Engine::MariaDb]).await;
+}
+
+#[tokio::test]
+async fn sqlite_is_told_once_by_an_agent_that_dies() {
+    killed_between_write_and_settlement([Engine::Postgres, Engine::Sqlite]).await;
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ const FAULTS: [(&str, &str, &str); 55] = [
     ("rules", "[gate.errors]", "[gate.own]\npromql = \"up\"\n[gate.errors]"),
     ("rules", "[gate.errors]", "[gate.own]\nwebhook = \"checks\"\n[gate.errors]"),
     ("rules", "[gate.errors]", "[return]\nsoak = \"never\"\n[gate.errors]"),
-    ("rules", "[gate.errors]", "[cutover]\nstray_writes = \"forward\"\n[gate.errors]"),
+    ("rules", "[gate.errors]", "[cutover]\nstray_writes = \"allow\"\n[gate.errors]"),
     ("rules", "cutover = true", "cutover = true\nwindows = [\"weekdays\"]"),
     ("flags", "default = false", "default = \"off\""),
     ("flags", "default = false", "percentage = \"ten\""),
