@@ -92,7 +92,7 @@ function fleet({ gateways, agents, at }) {
       h("thead", {}, h("tr", {}, ["Part", "Name", "Generation", "Reported", "In flight", "State"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {},
         gateways.map((one) => h("tr", { "data-key": `g${one.name}` }, h("td", {}, "gateway"), h("th", { scope: "row" }, one.name),
-          h("td", {}, number(one.generation)), h("td", {}, seen(one.reported)), h("td", {}, `${one.inflight_writes} writes, ${one.held} held`),
+          h("td", {}, number(one.generation)), h("td", {}, seen(one.reported)), h("td", {}, `${count(one.inflight_writes, "write")}, ${one.held} held`),
           h("td", {}, one.trouble ?? (one.live ? "live" : "gone")))),
         agents.map((one) => h("tr", { "data-key": `a${one.name}` }, h("td", {}, "agent"), h("th", { scope: "row" }, one.name),
           h("td", {}, number(one.generation)), h("td", {}, seen(one.reported)), h("td", {}, "–"), h("td", {}, one.capabilities.join(", ") || "idle")))))));

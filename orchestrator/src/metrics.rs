@@ -1,5 +1,5 @@
 //! What the orchestrator tells Prometheus, in the process's default registry. Labels are bounded: capability, phase, gate,
-//! direction, stage, kind of what is waited for, and the names of gateways, which are forgotten with them.
+//! direction, stage, kind and name of what is waited for, and the names of gateways, which are forgotten with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ficus_rules::api::CapabilityStatus;
 use ficus_rules::gate::Verdict;
-use ficus_rules::migration::waiting::WaitingKind;
+use ficus_rules::migration::waiting::{Waiting, WaitingKind};
 use ficus_rules::migration::{Phase, State, Switch};
 use ficus_rules::{Side, Timestamp};
 use prometheus::{
@@ -47,6 +47,10 @@ static FENCED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "What is missing for a capability's next transition, by kind";
     register_int_gauge_vec!("ficus_waiting", help, &["capability", "kind"]).expect(ONCE)
+});
+static WAITING_FOR: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "What is missing for a capability's next transition, by name: how many of it";
+    register_int_gauge_vec!("ficus_waiting_for", help, &["capability", "kind", "on"]).expect(ONCE)
 });
 static BACKFILL: LazyLock<GaugeVec> = LazyLock::new(|| {
     register_gauge_vec!("ficus_backfill_ratio", "Share of the existing rows that are copied, 0 to 1", &["capability"]).expect(ONCE)
@@ -99,6 +103,11 @@ static NOTIFICATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 /// The gates of each capability that have a verdict.
 static SHOWN: Mutex<BTreeMap<String, BTreeSet<String>>> = Mutex::new(BTreeMap::new());
+/// What each capability waits for: kind and name.
+static WAITED_FOR: Mutex<BTreeMap<String, BTreeSet<Awaited>>> = Mutex::new(BTreeMap::new());
+
+/// One thing that is waited for: its kind's label and its name.
+type Awaited = (&'static str, String);
 
 /// A notifier that is there counts from zero.
 pub(crate) fn notifier(name: &str) {
@@ -113,13 +122,14 @@ pub(crate) fn leads(leads: bool) {
     if leads {
         return;
     }
-    for shown in [&*PHASE, &*OWNER, &*FENCED, &*WAITING, &*VERDICT, &*HOLDS] {
+    for shown in [&*PHASE, &*OWNER, &*FENCED, &*WAITING, &*WAITING_FOR, &*VERDICT, &*HOLDS] {
         shown.reset();
     }
     for shown in [&*PHASE_AGE, &*BACKFILL, &*RAMP, &*STAGE, &*AGENT_AGE, &*GATEWAY_AGE] {
         shown.reset();
     }
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).clear();
     COMPLAINTS.set(0);
 }
 
@@ -138,10 +148,7 @@ pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) 
         OWNER.with_label_values(&[name, side.as_str()]).set(i64::from(side == status.owner));
     }
     FENCED.with_label_values(&[name]).set(i64::from(status.serving.fenced));
-    for (kind, label) in KINDS {
-        let missing = status.waiting_for.iter().filter(|waiting| waiting.kind == kind).count();
-        WAITING.with_label_values(&[name, label]).set(count(missing));
-    }
+    waiting(name, &status.waiting_for);
     if let Some(copied) = &status.backfill {
         let share = if copied.complete { 1.0 } else { copied.done as f64 / copied.total.max(1) as f64 };
         BACKFILL.with_label_values(&[name]).set(share.min(1.0));
@@ -168,6 +175,26 @@ pub(crate) fn capability(name: &str, status: &CapabilityStatus, now: Timestamp) 
     for direction in ["cutover", "revert"] {
         let _ = PAUSE.with_label_values(&[name, direction]);
         let _ = ABORTED.with_label_values(&[name, direction]);
+    }
+}
+
+/// Shows what is missing for a capability's next transition, and nothing that was missing before.
+fn waiting(capability: &str, missing: &[Waiting]) {
+    let mut named: BTreeMap<Awaited, i64> = BTreeMap::new();
+    for (kind, label) in KINDS {
+        let these = missing.iter().filter(|waiting| waiting.kind == kind);
+        WAITING.with_label_values(&[capability, label]).set(count(these.clone().count()));
+        for one in these {
+            *named.entry((label, one.on.clone())).or_default() += 1;
+        }
+    }
+    for ((kind, on), number) in &named {
+        WAITING_FOR.with_label_values(&[capability, kind, on]).set(*number);
+    }
+    let mut waited_for = WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = waited_for.insert(capability.to_owned(), named.keys().cloned().collect()).unwrap_or_default();
+    for (kind, on) in before.iter().filter(|awaited| !named.contains_key(*awaited)) {
+        let _ = WAITING_FOR.remove_label_values(&[capability, kind, on]);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod bucket;
 pub mod catalog;
 pub mod claims;
 pub mod comparison;
+pub mod count;
 pub mod crossing;
 pub mod decide;
 pub mod event;

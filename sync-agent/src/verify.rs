@@ -10,6 +10,7 @@ mod recheck;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ficus_rules::count;
 use ficus_rules::mapping::{Plan, Row, Value};
 use ficus_rules::wire::{TableVerified, VerifyReport, VerifyScope};
 use ficus_rules::{Side, Timestamp};
@@ -205,12 +206,15 @@ impl Verifier {
         let mut samples: Vec<String> =
             compared.drift.iter().take(SAMPLES).map(|(key, how)| format!("{}={}: {how}", plan.legacy.key, hash::show(key))).collect();
         if compared.keyless > 0 {
-            samples.insert(0, format!("{} rows of modern table {} have no {}", compared.keyless, plan.modern.table, plan.modern.key));
+            samples.insert(
+                0,
+                format!("{} of modern table {} without {}", count::of(compared.keyless, "row"), plan.modern.table, plan.modern.key),
+            );
         }
         if !compared.restless.is_empty() {
             let rows = compared.restless.len();
             tracing::warn!(capability = %self.state.capability, table = %plan.pair, rows, "rows changed too often to be compared");
-            samples.insert(0, format!("no drift, but: {rows} rows changed too often to be compared"));
+            samples.insert(0, format!("no drift, but: {} changed too often to be compared", count::of(rows as u64, "row")));
         }
         TableVerified {
             legacy: plan.legacy.table.clone(),

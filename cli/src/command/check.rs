@@ -5,6 +5,7 @@ mod live;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use ficus_rules::count::{self, counted};
 use ficus_rules::spec::{self, Complaint};
 use ficus_rules::wire::RuleFile;
 
@@ -22,7 +23,10 @@ pub(crate) async fn execute(args: &Args, asked: &Check) -> Result<()> {
         Ok(checked) => {
             let routes: usize = checked.rules.capabilities.values().map(|c| c.routes.len()).sum();
             let tests: usize = checked.rules.capabilities.values().map(|c| c.tests.len()).sum();
-            let summary = format!("{} capabilities, {routes} routes, {tests} tests passed", checked.rules.capabilities.len());
+            let summary = {
+                let capabilities = counted(checked.rules.capabilities.len() as u64, "capability", "capabilities");
+                format!("{capabilities}, {}, {} passed", count::of(routes as u64, "route"), count::of(tests as u64, "test"))
+            };
             (checked.warnings, Some((checked.rules, summary)))
         }
         Err(complaints) => (complaints, None),
@@ -37,7 +41,7 @@ pub(crate) async fn execute(args: &Args, asked: &Check) -> Result<()> {
     }
     let Some((rules, summary)) = checked else {
         let errors = complaints.iter().filter(|c| !c.warning).count();
-        bail!(BadConfiguration(format!("{errors} errors in {}: the rules would not be served", directory.display())));
+        bail!(BadConfiguration(format!("{} in {}: the rules would not be served", count::of(errors as u64, "error"), directory.display())));
     };
     if !args.json {
         println!("{}: {summary}", directory.display());

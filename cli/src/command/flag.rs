@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use ficus_rules::api::FlagRequest;
+use ficus_rules::count;
 use ficus_rules::decide::Snapshot;
 use ficus_rules::flag::{OFF, ON};
 use ficus_rules::wire::Overrides;
@@ -41,7 +42,7 @@ pub(crate) async fn execute(args: &Args, flag: &Flag) -> Result<()> {
     if args.json {
         return super::print_json(&overrides);
     }
-    println!("{} flags overridden", overrides.flags.len());
+    println!("{} overridden", count::of(overrides.flags.len() as u64, "flag"));
     for (name, flag) in &overrides.flags {
         println!("  {name}: {}", flag.variant());
     }

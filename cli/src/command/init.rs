@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use ficus_rules::count::{self, counted};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::RuleFile;
 use tokio::process::Command;
@@ -63,12 +64,12 @@ pub(crate) async fn execute(args: &Args, asked: &Init) -> Result<()> {
         println!("{}", file.path.display());
     }
     println!(
-        "{} {}: {} routes, {} tables, {} capabilities proposed; next: `ficus check`, then `ficus run`",
+        "{} {}: {}, {}, {} proposed; next: `ficus check`, then `ficus run`",
         project.framework,
         project.version,
-        project.routes.len(),
-        project.tables.len(),
-        proposal.capabilities.len()
+        count::of(project.routes.len() as u64, "route"),
+        count::of(project.tables.len() as u64, "table"),
+        counted(proposal.capabilities.len() as u64, "capability", "capabilities")
     );
     Ok(())
 }

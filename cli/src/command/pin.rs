@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ficus_rules::api::PinRequest;
+use ficus_rules::count;
 use ficus_rules::wire::Overrides;
 use http::Method;
 
@@ -24,7 +25,7 @@ pub(crate) async fn execute(args: &Args, pin: &Pin) -> Result<()> {
     if args.json {
         return super::print_json(&overrides);
     }
-    println!("{} pins", overrides.pins.len());
+    println!("{}", count::of(overrides.pins.len() as u64, "pin"));
     for pin in &overrides.pins {
         let who = pin.user.as_ref().map_or("everybody".into(), |user| format!("user {user}"));
         println!("  {} for {who}: {}", pin.capability, pin.side);

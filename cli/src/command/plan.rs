@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
+use ficus_rules::count;
 use ficus_rules::crossing::{Crossing, Order};
 use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
 use indicatif::HumanDuration;
@@ -112,9 +113,9 @@ fn rehearsed(one: &CapabilityAhead) -> String {
         marked("recheck", pace.recheck),
     ];
     format!(
-        "  rehearsed: the next switch {outcome}\n    {}\n    from: {} gateways, {}\n",
+        "  rehearsed: the next switch {outcome}\n    {}\n    from: {}, {}\n",
         stages.join(", "),
-        pace.gateways,
+        count::of(pace.gateways as u64, "gateway"),
         from.join(", ")
     )
 }

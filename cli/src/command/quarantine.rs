@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ficus_rules::api::Quarantine;
+use ficus_rules::count::counted;
 use serde_json::Value;
 
 use crate::admin::Admin;
@@ -16,7 +17,7 @@ pub(crate) async fn execute(args: &Args, capability: &str) -> Result<()> {
     let shown = quarantine.rows.len();
     match quarantine.total {
         0 => println!("no row is set aside"),
-        total if shown as u64 == total => println!("{total} rows are set aside"),
+        total if shown as u64 == total => println!("{}", counted(total, "row is set aside", "rows are set aside")),
         total => println!("{total} rows are set aside; the newest {shown}:"),
     }
     for row in &quarantine.rows {

@@ -7,6 +7,7 @@ use crate::args::Args;
 use crate::config::Config;
 use crate::exit::{BadConfiguration, Refused};
 use crate::run::state_file;
+use ficus_rules::count::{self, counted};
 
 /// Moves it, or says what would be moved.
 pub(super) async fn moved(args: &Args, dry_run: bool) -> Result<()> {
@@ -24,8 +25,12 @@ pub(super) async fn moved(args: &Args, dry_run: bool) -> Result<()> {
     }
     let (does, from) = (if dry_run { "would move" } else { "moved" }, file.display());
     println!(
-        "{does} {} capabilities, {} entries of the journal, {} samples and generation {} from {from} to {}",
-        moved.capabilities, moved.journal, moved.samples, moved.generation, moved.to
+        "{does} {}, {} of the journal, {} and generation {} from {from} to {}",
+        counted(moved.capabilities as u64, "capability", "capabilities"),
+        counted(moved.journal as u64, "entry", "entries"),
+        count::of(moved.samples as u64, "sample"),
+        moved.generation,
+        moved.to
     );
     Ok(())
 }

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use crossterm::terminal::{Clear, ClearType};
 use crossterm::{cursor, execute, terminal};
 use ficus_rules::api::{CapabilityStatus, Status};
+use ficus_rules::count::{self, counted};
 
 use crate::admin::Admin;
 use crate::args::Args;
@@ -86,8 +87,12 @@ fn page(status: &Status) -> String {
         let life = if gateway.live { "live" } else { "silent" };
         let _ = writeln!(
             page,
-            "gateway {}: {life}, generation {} of {}, {} writes under way, {} held",
-            gateway.name, gateway.generation, status.generation, gateway.inflight_writes, gateway.held
+            "gateway {}: {life}, generation {} of {}, {} under way, {} held",
+            gateway.name,
+            gateway.generation,
+            status.generation,
+            count::of(gateway.inflight_writes, "write"),
+            gateway.held
         );
         for capability in &gateway.modern_down {
             let _ = writeln!(page, "  the modern side of {capability} does not answer it: reads go to legacy while that owns");
@@ -107,7 +112,7 @@ fn page(status: &Status) -> String {
     }
     for agent in &status.agents {
         let _ =
-            writeln!(page, "agent {}: {} s ago, {}", agent.name, status.at.since(agent.reported).as_secs(), agent.capabilities.join(", "));
+            writeln!(page, "agent {}: {} s ago, {}", agent.name, status.at.since(agent.reported).as_secs(), carried(&agent.capabilities));
     }
     for complaint in &status.rules.complaints {
         let _ = writeln!(page, "rules: {complaint} (the last good ones serve)");
@@ -130,22 +135,24 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     }
     let mut facts = Vec::new();
     if let Some(backfill) = capability.backfill.as_ref().filter(|backfill| !backfill.complete) {
-        let mut fact = format!("copied {} of {} rows", backfill.done, backfill.total);
+        let mut fact = format!("copied {} of {}", backfill.done, count::of(backfill.total, "row"));
         if let Some(left) = backfill.seconds_left() {
             let _ = write!(fact, ", {:.0} rows/s, {left:.0} s left", backfill.rows_per_second);
         }
         facts.push(fact);
-        facts.extend(backfill.gives_way_to.map(|load| format!("the copy gives way: legacy's server executes {load} statements")));
+        facts.extend(
+            backfill.gives_way_to.map(|load| format!("the copy gives way: legacy's server executes {}", count::of(load, "statement"))),
+        );
     }
     if let Some(lag) = capability.lag_seconds {
         facts.push(format!("lag {lag:.3} s"));
     }
     if let Some(drift) = capability.drift_rows {
         let at = capability.verified_at.map_or_else(String::new, |at| format!(" at {}", at.rfc3339()));
-        facts.push(format!("drift {drift} rows{at}"));
+        facts.push(format!("drift {}{at}", count::of(drift, "row")));
     }
     if capability.quarantined > 0 {
-        facts.push(format!("{} rows in quarantine", capability.quarantined));
+        facts.push(format!("{} in quarantine", count::of(capability.quarantined, "row")));
     }
     if let Some(pause) = capability.last_pause_ms {
         facts.push(format!("last switch paused writes for {pause} ms"));
@@ -154,7 +161,12 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
         let _ = writeln!(text, "  {}", facts.join(", "));
     }
     for strays in capability.agent.iter().flat_map(|agent| &agent.strays).filter(|strays| strays.refused > 0) {
-        let _ = writeln!(text, "  {} writes past the gateway were refused by the {} database", strays.refused, strays.side);
+        let _ = writeln!(
+            text,
+            "  {} by the {} database",
+            counted(strays.refused, "write past the gateway was refused", "writes past the gateway were refused"),
+            strays.side
+        );
         for writer in &strays.writers {
             let _ = writeln!(text, "    {writer}");
         }
@@ -162,8 +174,10 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     for strays in capability.agent.iter().flat_map(|agent| &agent.strays).filter(|strays| strays.reported > 0) {
         let _ = writeln!(
             text,
-            "  {} rows were written past the gateway to the {} database, which the rules let in; {} are undecided",
-            strays.reported, strays.side, strays.unsettled
+            "  {} past the gateway to the {} database, which the rules let in; undecided: {}",
+            counted(strays.reported, "row was written", "rows were written"),
+            strays.side,
+            strays.unsettled
         );
         for writer in &strays.wrote {
             let _ = writeln!(text, "    {writer}");
@@ -171,7 +185,7 @@ pub(super) fn paragraph(name: &str, capability: &CapabilityStatus) -> String {
     }
     for (bus, events) in capability.agent.iter().flat_map(|agent| &agent.events) {
         if let Some(trouble) = &events.trouble {
-            let _ = writeln!(text, "  {} events wait for {bus}: {trouble}", events.waiting);
+            let _ = writeln!(text, "  {} for {bus}: {trouble}", counted(events.waiting, "event waits", "events wait"));
         }
     }
     if let Some(trouble) = &capability.trouble {
@@ -205,4 +219,9 @@ pub(super) fn line(capability: &CapabilityStatus) -> String {
         let _ = write!(line, ", {} of the reads on modern", capability.serving.reads);
     }
     line
+}
+
+/// What an agent carries.
+fn carried(capabilities: &[String]) -> String {
+    if capabilities.is_empty() { "with nothing to do".to_owned() } else { capabilities.join(", ") }
 }

@@ -7,8 +7,8 @@ OWNERS = {0: ("monolith", "blue"), 1: ("new service", "green")}
 
 
 def now():
-    waiting = query(f"max by (kind) (ficus_waiting{{{MINE}}}) > 0", instant=True, table=True)
-    columns = {"Time": None, "kind": "Waits for", "Value": "How many"}
+    waiting = query(f"max by (kind, on) (ficus_waiting_for{{{MINE}}})", instant=True, table=True)
+    columns = {"Time": None, "kind": "Waits for", "on": "Which", "Value": "How many"}
     return [
         figure("Phase", "Where it is.", "short", query(phase_number(MINE + ", "), instant=True), mappings=words(PHASE_WORDS)),
         figure("In it for", "Since it entered its phase or step.", "s", query(f"max(ficus_phase_age_seconds{{{MINE}}})", instant=True)),
@@ -16,7 +16,7 @@ def now():
                query(f'max(ficus_owner{{{MINE}, side="modern"}})', instant=True), mappings=words(OWNERS)),
         figure("Reasons to hold", "Put by people and by failing gates.", "short",
                query(f"max(ficus_capability_holds{{{MINE}}})", instant=True), steps=((0, "green"), (1, "orange"))),
-        table("Waits for", "What is missing for the next transition, by kind.", "short", columns, waiting, w=8, h=4, none="nothing"),
+        table("Waits for", "What is missing for the next transition, by name.", "short", columns, waiting, w=8, h=4, none="nothing"),
         phases(MINE + ", ", w=24, h=4),
     ]
 

@@ -44,10 +44,10 @@ def standing():
 
 
 def waiting():
-    text = "What is missing for each capability's next transition, by kind. `ficus status` has the sentences."
-    expr = "max by (capability, kind) (ficus_waiting) > 0"
-    columns = {"Time": None, "capability": "Capability", "kind": "Waits for", "Value": "How many"}
-    return table("What waits for what", text, "short", columns, query(expr, instant=True, table=True), w=8, h=8, none="nothing is waited for")
+    text = "What is missing for each capability's next transition, by name: a gate, a hold, another capability. `ficus status` has the sentences."
+    expr = "max by (capability, kind, on) (ficus_waiting_for)"
+    columns = {"Time": None, "capability": "Capability", "kind": "Waits for", "on": "Which", "Value": "How many"}
+    return table("What waits for what", text, "short", columns, query(expr, instant=True, table=True), w=12, h=8, none="nothing is waited for")
 
 
 def make():
@@ -97,6 +97,6 @@ def make():
                query("capability:ficus_errors:ratio_rate1h / 0.001", "{{capability}}, 1 h"),
                query("capability:ficus_errors:ratio_rate6h / 0.001", "{{capability}}, 6 h")),
     ]
-    rows = [("How far", gone), ("Phases", [phases(w=16), waiting()]), ("Traffic", traffic)]
+    rows = [("How far", gone), ("Phases", [phases(w=12), waiting()]), ("Traffic", traffic)]
     text = "How much of the monolith is gone, the phase of each capability, and what waits for what."
     return dashboard("ficus-overview", "Ficus: overview", text, [], transitions(), rows)

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use ficus_rules::Side;
 use ficus_rules::api::{Problem, Reloaded, WishRequest};
+use ficus_rules::count;
 use ficus_rules::migration::advance::Wish;
 use tokio::sync::oneshot;
 
@@ -107,7 +108,7 @@ pub(super) async fn reload(State(shared): State<Shares>, Extension(origin): Exte
         Ok(rules_generation) => ok(&Reloaded { rules_generation }),
         Err(complaints) => {
             let errors = complaints.iter().filter(|c| !c.warning).count();
-            let detail = format!("the rules have {errors} errors; the last good ones serve on");
+            let detail = format!("the rules have {}; the last good ones serve on", count::of(errors as u64, "error"));
             (StatusCode::UNPROCESSABLE_ENTITY, Json(Problem { detail, complaints })).into_response()
         }
     }

@@ -263,3 +263,53 @@ async fn errors_on_modern_take_the_reads_back_and_later_the_writes() {
     let back = world.until("reverted", |s| s.phase == Phase::Reverted).await;
     assert_eq!((back.owner, back.holds), (Side::Legacy, vec!["gate:errors".to_owned()]));
 }
+
+/// One whose tables join those of `users`, and that moves at once.
+const LEDGER: &str = r#"
+[capability]
+name = "ledger"
+legacy = "monolith"
+modern = "users-service"
+depends_on = ["users"]
+
+[[route]]
+path = "/api/v1/ledger/{*rest}"
+
+[[step]]
+cutover = true
+[[step]]
+soak = "1ms"
+"#;
+
+/// What the orchestrator tells Prometheus that `ledger` waits for: kind and name.
+fn ledger_waits_for() -> Vec<(String, String)> {
+    let families = prometheus::gather();
+    let waiting = families.iter().filter(|family| family.name() == "ficus_waiting_for").flat_map(|family| family.get_metric());
+    let of =
+        |metric: &prometheus::proto::Metric| -> Vec<String> { metric.get_label().iter().map(|label| label.value().to_owned()).collect() };
+    let ledger = waiting.map(of).filter(|labels| labels[0] == "ledger");
+    ledger.map(|labels| (labels[1].clone(), labels[2].clone())).collect()
+}
+
+async fn until_ledger_waits_for(kind: &str, on: &str) {
+    let (begun, expected) = (Instant::now(), [(kind.to_owned(), on.to_owned())]);
+    while ledger_waits_for() != expected {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for {:?}, not for {expected:?}", ledger_waits_for());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_another_capability_names_it_to_prometheus() {
+    // GIVEN a capability that depends on another one
+    let world = World::start(|config| std::fs::write(config.rules_dir.join("ledger.toml"), LEDGER).expect("a rule file")).await;
+    until_ledger_waits_for("wish", "advance").await;
+    // WHEN it has moved, and the other has not
+    let (status, body) = world.http.send(Method::POST, "/api/v1/capabilities/ledger/advance", Some(r#"{"by":"ada"}"#.into())).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    // THEN the other one is named, until it has moved too
+    until_ledger_waits_for("capability", "users").await;
+    walk_in(&world).await;
+    world.must("approve").await;
+    until_ledger_waits_for("wish", "retire").await;
+}

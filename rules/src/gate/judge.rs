@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::custom::{self, Answer};
 use super::patience::{Patience, failing_windows};
 use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, QuarantineGate, ShadowGate, Verdict, percentile};
+use crate::count::{self, counted};
 use crate::wire::{ShadowCounts, Traffic};
 use crate::{Share, Timestamp};
 
@@ -164,7 +165,7 @@ fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
     let Some(legacy) = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests) else {
         // Nobody asks legacy any more, or hardly anybody: the absolute limit is what is left.
         let verdict = if gate.max.is_some() { Verdict::Pass } else { Verdict::Inconclusive };
-        return (verdict, format!("modern {}; {} requests on legacy", millis(modern), sides.legacy.requests));
+        return (verdict, format!("modern {}; {} on legacy", millis(modern), count::of(sides.legacy.requests, "request")));
     };
     let verdict = within(modern.as_secs_f64(), legacy.as_secs_f64() * gate.max_ratio);
     (verdict, format!("modern {}, legacy {}, limit {}×", millis(modern), millis(legacy), gate.max_ratio))
@@ -206,17 +207,18 @@ fn lag(gate: &LagGate, seen: &LagSeen, now: Timestamp) -> (Verdict, String) {
 
 fn quarantine(gate: &QuarantineGate, rows: u64) -> (Verdict, String) {
     let verdict = if rows > gate.max_rows { Verdict::Fail } else { Verdict::Pass };
-    (verdict, format!("{rows} rows are set aside, limit {}", gate.max_rows))
+    (verdict, format!("{}, limit {}", counted(rows, "row is set aside", "rows are set aside"), gate.max_rows))
 }
 
 fn parity(gate: &ParityGate, seen: &ParitySeen, now: Timestamp) -> (Verdict, String) {
+    let differ = |drift| counted(drift, "row differs", "rows differ");
     match seen.last {
         None => (Verdict::Inconclusive, "not verified yet".to_owned()),
-        Some((drift, _)) if drift > gate.max_drift_rows => (Verdict::Fail, format!("{drift} rows differ, limit {}", gate.max_drift_rows)),
+        Some((drift, _)) if drift > gate.max_drift_rows => (Verdict::Fail, format!("{}, limit {}", differ(drift), gate.max_drift_rows)),
         Some((drift, at)) if now.since(at) > gate.max_age => {
-            (Verdict::Inconclusive, format!("{drift} rows differ, but that is {}s old", now.since(at).as_secs()))
+            (Verdict::Inconclusive, format!("{}, but that is {}s old", differ(drift), now.since(at).as_secs()))
         }
-        Some((drift, at)) => (Verdict::Pass, format!("{drift} rows differ, verified {}s ago", now.since(at).as_secs())),
+        Some((drift, at)) => (Verdict::Pass, format!("{}, verified {}s ago", differ(drift), now.since(at).as_secs())),
     }
 }
 

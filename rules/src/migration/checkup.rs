@@ -9,6 +9,7 @@ use super::advance::Outcome;
 use super::observation::Observation;
 use super::{Compared, Phase, State};
 use crate::Timestamp;
+use crate::count::{self, counted};
 use crate::plan::Capability;
 use crate::wire::{CapabilityReport, Verify, VerifyReport, VerifyScope};
 
@@ -55,7 +56,7 @@ fn verified(state: &State, scope: VerifyScope, answer: &VerifyReport, now: Times
     let (mut detail, mut text) = (figures(answer), verified_text(answer));
     let again = before.map_or(0, |before| before.again);
     if again > 0 {
-        text.push_str(&format!(" (the same was found {again} times since this was last written)"));
+        text.push_str(&format!(" (the same was found {} since this was last written)", count::of(again.into(), "time")));
     }
     detail["found_before"] = again.into();
     Outcome::moved(next, "verified", text, detail)
@@ -86,13 +87,13 @@ pub(super) fn figures(answer: &VerifyReport) -> serde_json::Value {
 fn verified_text(answer: &VerifyReport) -> String {
     match answer.drift_rows() {
         0 => "both databases agree".to_owned(),
-        drift => format!("{drift} rows differ; `ficus repair` writes the owner's over them"),
+        drift => format!("{}; `ficus repair` writes what the owner has", counted(drift, "row differs", "rows differ")),
     }
 }
 
 fn repaired(state: &State, report: &CapabilityReport, wish: u64) -> Option<Outcome> {
     let answer = report.repaired.as_ref().filter(|r| r.done && r.token == wish)?;
     let state = order(State { repair: None, ..state.clone() }, VerifyScope::Full);
-    let text = format!("{} rows repaired; every row is compared again", answer.rows);
+    let text = format!("{} repaired; every row is compared again", count::of(answer.rows, "row"));
     Some(Outcome::moved(state, "repaired", text, json!({ "rows": answer.rows })))
 }

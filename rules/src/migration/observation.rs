@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::waiting::{self, WaitingKind};
 use super::{Phase, State, switch};
+use crate::count::counted;
 use crate::gate::{self, Answer, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, ShadowCounts};
@@ -162,7 +163,9 @@ impl Observation {
         let set_aside = report.map_or(0, |report| report.quarantined);
         let (verdict, measured) = match (waiting::sentence(&missing), drift) {
             (why, _) if set_aside > 0 => (Verdict::Fail, format!("a revert is lossless now: no ({why})")),
-            (_, drift) if drift > 0 => (Verdict::Fail, format!("a revert is lossless now: no ({drift} rows differ)")),
+            (_, drift) if drift > 0 => {
+                (Verdict::Fail, format!("a revert is lossless now: no ({})", counted(drift, "row differs", "rows differ")))
+            }
             (why, _) if why.is_empty() => (Verdict::Pass, "a revert is lossless now: yes".to_owned()),
             (why, _) => (Verdict::Error, format!("a revert is lossless now: no ({why})")),
         };

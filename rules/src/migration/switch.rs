@@ -11,6 +11,7 @@ use super::checkup::{figures, order};
 use super::observation::Observation;
 use super::waiting::{self, Waiting, WaitingKind};
 use super::{Phase, Stage, State, Switch};
+use crate::count::{self, counted};
 use crate::gate::{Judged, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, VerifyScope};
@@ -24,7 +25,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
     missing.extend(waiting::strays(plan, seen, now));
     missing.extend(waiting::busy(state, plan, seen, now));
     if state.repair.is_some() {
-        missing.push(Waiting::new(WaitingKind::Agent, "a repair is under way"));
+        missing.push(Waiting::new(WaitingKind::Agent, "repair", "a repair is under way"));
     }
     match to {
         Side::Modern => {
@@ -39,7 +40,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
             missing.extend(waiting::gates(&bad));
             missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
             if state.verify.is_some_and(|v| v.scope == VerifyScope::Full) {
-                missing.push(Waiting::new(WaitingKind::Agent, "every row is being compared"));
+                missing.push(Waiting::new(WaitingKind::Agent, "comparison", "every row is being compared"));
             }
         }
         // A failing gate is a reason to go back, never one to stay. Only what would lose rows stands in the way, or would
@@ -115,36 +116,42 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         Stage::Fence | Stage::Release => waiting::gateways(seen, now),
         Stage::Drain => {
             let mut missing = waiting::gateways(seen, now);
-            missing.extend(
-                seen.counting(now)
-                    .filter(|g| g.inflight_writes > 0)
-                    .map(|g| Waiting::new(WaitingKind::Gateway, format!("gateway {} has {} writes under way", g.name, g.inflight_writes))),
-            );
+            missing.extend(seen.counting(now).filter(|g| g.inflight_writes > 0).map(|g| {
+                Waiting::new(
+                    WaitingKind::Gateway,
+                    &g.name,
+                    format!("gateway {} has {} under way", g.name, count::of(g.inflight_writes, "write")),
+                )
+            }));
             missing
         }
         _ if plan.tables.is_empty() => Vec::new(),
         Stage::FenceDatabase => {
-            let mut missing = agent_says(plan, seen, now, "both databases to be fenced", |r| r.fenced.legacy && r.fenced.modern);
+            let mut missing = agent_says(plan, seen, now, "fences", "both databases to be fenced", |r| r.fenced.legacy && r.fenced.modern);
             if !missing.is_empty() {
                 missing.extend(waiting::busy(state, plan, seen, now));
             }
             missing
         }
-        Stage::CatchUp => agent_says(plan, seen, now, &format!("end {} of {owner}'s log is not applied", state.token), |r| {
-            r.end.as_ref().is_some_and(|end| end.token == state.token && end.reached)
-        }),
-        Stage::Verify => agent_says(plan, seen, now, "the changed rows to be compared", |r| answer(state, r) == Some(0)),
-        Stage::Sequences => agent_says(plan, seen, now, "the sequences to be raised", |r| r.sequences_raised == Some(state.token)),
-        Stage::Open => {
-            agent_says(plan, seen, now, &format!("{owner}'s database to open"), |r| r.fenced.of(owner.other()) && !r.fenced.of(owner))
+        Stage::CatchUp => {
+            agent_says(plan, seen, now, "catching up", &format!("end {} of {owner}'s log is not applied", state.token), |r| {
+                r.end.as_ref().is_some_and(|end| end.token == state.token && end.reached)
+            })
         }
+        Stage::Verify => agent_says(plan, seen, now, "comparison", "the changed rows to be compared", |r| answer(state, r) == Some(0)),
+        Stage::Sequences => {
+            agent_says(plan, seen, now, "sequences", "the sequences to be raised", |r| r.sequences_raised == Some(state.token))
+        }
+        Stage::Open => agent_says(plan, seen, now, &fence_of(owner), &format!("{owner}'s database to open"), |r| {
+            r.fenced.of(owner.other()) && !r.fenced.of(owner)
+        }),
         Stage::Lift => {
             let what = format!("{owner}'s database to open again");
             // An agent that has just been started has not looked at the fences yet: no fence reported is none known.
-            let mut missing = agent_says(plan, seen, now, &what, |r| r.backfill.complete && !r.fenced.of(owner));
+            let mut missing = agent_says(plan, seen, now, &fence_of(owner), &what, |r| r.backfill.complete && !r.fenced.of(owner));
             if is_known_fenced(state, plan, seen) {
                 let text = format!("{owner}'s database is still fenced: the gateways hold the writes until the agent opens it");
-                missing.push(Waiting::new(WaitingKind::Agent, text));
+                missing.push(Waiting::new(WaitingKind::Agent, fence_of(owner), text));
             }
             missing
         }
@@ -249,13 +256,13 @@ fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observatio
         return Some(trouble.clone());
     }
     if report.quarantined > 0 {
-        return Some(format!("{} rows are quarantined", report.quarantined));
+        return Some(counted(report.quarantined, "row is quarantined", "rows are quarantined"));
     }
     if let Some(strays) = waiting::unsettled(report) {
         return Some(strays);
     }
     let drift = answer(state, report).filter(|drift| running.stage == Stage::Verify && *drift > 0)?;
-    Some(format!("{drift} rows differ"))
+    Some(counted(drift, "row differs", "rows differ"))
 }
 
 /// The drift that the verification under way has found.
@@ -268,6 +275,7 @@ fn agent_says(
     plan: &Capability,
     seen: &Observation,
     now: Timestamp,
+    on: &str,
     what: &str,
     holds: impl Fn(&CapabilityReport) -> bool,
 ) -> Vec<Waiting> {
@@ -276,7 +284,11 @@ fn agent_says(
     if !missing.is_empty() || seen.live_agent(now).is_some_and(|agent| holds(&agent.report)) {
         return missing;
     }
-    vec![Waiting::new(WaitingKind::Agent, what)]
+    vec![Waiting::new(WaitingKind::Agent, on, what)]
+}
+
+fn fence_of(side: Side) -> String {
+    format!("fence of {side}")
 }
 
 /// The last that was heard of the owner's database, however long ago, is that it refuses writers.
@@ -290,7 +302,8 @@ fn lag_too_long(state: &State, plan: &Capability, seen: &Observation, now: Times
     let lag = agent.report.stream_from(state.owner).lag_seconds;
     // Written so that a lag that is no number stops it too.
     let bounded = lag <= bound;
-    (!bounded).then(|| Waiting::new(WaitingKind::Agent, format!("{} lags {lag:.1}s behind, more than {bound:.1}s", state.owner.other())))
+    (!bounded)
+        .then(|| Waiting::new(WaitingKind::Agent, "lag", format!("{} lags {lag:.1}s behind, more than {bound:.1}s", state.owner.other())))
 }
 
 fn word_of(to: Side) -> &'static str {

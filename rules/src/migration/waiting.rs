@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::{self, Observation};
 use super::{Phase, State, switch, walk};
+use crate::count::counted;
 use crate::gate::{Judged, Verdict};
 use crate::hours::Hours;
 use crate::plan::Capability;
@@ -16,6 +17,10 @@ use crate::{Side, Timestamp};
 pub struct Waiting {
     /// What kind of thing.
     pub kind: WaitingKind,
+    /// Which one, in few words: a gate, a hold, a capability, a gateway, an upstream, a step, a window, what the agent is to
+    /// bring about. Never a figure that changes while it is waited for: as many values as there are names.
+    #[serde(default)]
+    pub on: String,
     /// A sentence: `gateway gw-1 is at generation 7 of 9`.
     pub text: String,
 }
@@ -47,8 +52,8 @@ pub enum WaitingKind {
 }
 
 impl Waiting {
-    pub(super) fn new(kind: WaitingKind, text: impl Into<String>) -> Waiting {
-        Waiting { kind, text: text.into() }
+    pub(super) fn new(kind: WaitingKind, on: impl Into<String>, text: impl Into<String>) -> Waiting {
+        Waiting { kind, on: on.into(), text: text.into() }
     }
 }
 
@@ -57,11 +62,11 @@ pub fn waiting_for(state: &State, plan: &Capability, seen: &Observation, now: Ti
     if let Some(running) = &state.switch {
         return switch::missing(state, running, plan, seen, now);
     }
-    let held = |wish: &str| [holds(state), vec![Waiting::new(WaitingKind::Wish, wish)]].concat();
+    let held = |on: &str, wish: &str| [holds(state), vec![Waiting::new(WaitingKind::Wish, on, wish)]].concat();
     match state.phase {
-        Phase::Draft => held("`ficus advance` to begin"),
+        Phase::Draft => held("advance", "`ficus advance` to begin"),
         Phase::Retired => retired(plan, seen, now),
-        Phase::Reverted => held("`ficus advance` to begin the steps anew, or `ficus cutover`"),
+        Phase::Reverted => held("advance", "`ficus advance` to begin the steps anew, or `ficus cutover`"),
         Phase::Backfilling => walk::missing_for_streaming(plan, seen, now),
         Phase::Soaking => walk::missing_for_retiring(state, plan, seen, now),
         _ => walk::missing_for_step(state, plan, seen, now),
@@ -74,13 +79,21 @@ pub(super) fn sentence(missing: &[Waiting]) -> String {
 }
 
 pub(super) fn holds(state: &State) -> Vec<Waiting> {
-    state.holds.iter().map(|reason| Waiting::new(WaitingKind::Hold, format!("held: {reason}"))).collect()
+    state.holds.iter().map(|reason| Waiting::new(WaitingKind::Hold, name_of(reason), format!("held: {reason}"))).collect()
+}
+
+/// A reason to hold without its explanation: `cutover` of `cutover: the deadline has passed`; of a long one, its beginning.
+fn name_of(reason: &str) -> String {
+    let name = reason.split_once(": ").map_or(reason, |(name, _)| name);
+    name.chars().take(60).collect()
 }
 
 pub(super) fn gates(judged: &[Judged]) -> Vec<Waiting> {
     let not_passing = judged.iter().filter(|j| j.verdict != Verdict::Pass && !j.dry_run && acts(&j.gate));
     let kind = |v| if v == Verdict::Fail { WaitingKind::FailingGate } else { WaitingKind::Gate };
-    not_passing.map(|j| Waiting::new(kind(j.verdict), format!("gate {}: {} ({})", j.gate, j.verdict.as_str(), j.measured))).collect()
+    not_passing
+        .map(|j| Waiting::new(kind(j.verdict), &j.gate, format!("gate {}: {} ({})", j.gate, j.verdict.as_str(), j.measured)))
+        .collect()
 }
 
 /// Whether a gate keeps a step from ending. The way back is shown; it is no reason not to take the way forward.
@@ -91,23 +104,23 @@ fn acts(gate: &str) -> bool {
 /// It may begin at this hour.
 pub(super) fn window(windows: &[Hours], now: Timestamp) -> Option<Waiting> {
     let within = windows.is_empty() || windows.iter().any(|window| window.contain(now));
-    let listed = || windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    (!within).then(|| Waiting::new(WaitingKind::Window, format!("not at this hour: {}", listed())))
+    let listed = windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    (!within).then(|| Waiting::new(WaitingKind::Window, &listed, format!("not at this hour: {listed}")))
 }
 
 /// The agent is there, does what it is told, and has nothing to complain of.
 pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
-    let say = |text: String| vec![Waiting::new(WaitingKind::Agent, text)];
+    let say = |on: &str, text: String| vec![Waiting::new(WaitingKind::Agent, on, text)];
     if plan.tables.is_empty() {
         return Vec::new();
     }
     match (&seen.agent, seen.live_agent(now)) {
-        (None, _) => say("no agent has reported".to_owned()),
-        (Some(silent), None) => say(format!("agent {} has been silent for {}s", silent.name, now.since(silent.at).as_secs())),
+        (None, _) => say("report", "no agent has reported".to_owned()),
+        (Some(silent), None) => say("report", format!("agent {} has been silent for {}s", silent.name, now.since(silent.at).as_secs())),
         (_, Some(agent)) => match &agent.report.trouble {
-            Some(trouble) => say(format!("agent {}: {trouble}", agent.name)),
+            Some(trouble) => say("trouble", format!("agent {}: {trouble}", agent.name)),
             None if agent.generation < seen.orders_generation => {
-                say(format!("agent {} is at generation {} of {}", agent.name, agent.generation, seen.orders_generation))
+                say("generation", format!("agent {} is at generation {} of {}", agent.name, agent.generation, seen.orders_generation))
             }
             None => Vec::new(),
         },
@@ -117,15 +130,17 @@ pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Ve
 /// No row is set aside.
 pub(super) fn quarantined(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let agent = seen.live_agent(now).filter(|a| !plan.tables.is_empty() && a.report.quarantined > 0)?;
-    let text =
-        format!("{} rows are quarantined: remove the cause (the agent's log names it), then `ficus repair`", agent.report.quarantined);
-    Some(Waiting::new(WaitingKind::Agent, text))
+    let text = format!(
+        "{}: remove the cause (the agent's log names it), then `ficus repair`",
+        counted(agent.report.quarantined, "row is quarantined", "rows are quarantined")
+    );
+    Some(Waiting::new(WaitingKind::Agent, "quarantined rows", text))
 }
 
 /// Nothing was written past the gateway that nobody has decided about.
 pub(super) fn strays(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let agent = seen.live_agent(now).filter(|_| !plan.tables.is_empty())?;
-    Some(Waiting::new(WaitingKind::Agent, unsettled(&agent.report)?))
+    Some(Waiting::new(WaitingKind::Agent, "stray writes", unsettled(&agent.report)?))
 }
 
 /// Of whom there are rows that are on one side only, and what to do.
@@ -133,8 +148,9 @@ pub(super) fn unsettled(report: &CapabilityReport) -> Option<String> {
     let strays = report.strays.iter().find(|strays| strays.unsettled > 0)?;
     let who = if strays.wrote.is_empty() { String::new() } else { format!(" ({})", strays.wrote.join("; ")) };
     Some(format!(
-        "{} rows were written to {} past the gateway{who}, and are on no other side: look at them (`ficus quarantine`), then `ficus repair` puts the owner's rows in their place",
-        strays.unsettled, strays.side
+        "{} to {} past the gateway{who}, and on no other side: look (`ficus quarantine`), then `ficus repair` puts the owner's rows in their place",
+        counted(strays.unsettled, "row was written", "rows were written"),
+        strays.side
     ))
 }
 
@@ -143,7 +159,7 @@ pub(super) fn busy(state: &State, plan: &Capability, seen: &Observation, now: Ti
     let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
     // What an older epoch's owner has open keeps nobody waiting.
     let text = report.busy.as_ref().filter(|_| report.epoch == state.epoch)?;
-    Some(Waiting::new(WaitingKind::Transaction, text.clone()))
+    Some(Waiting::new(WaitingKind::Transaction, format!("database of {}", state.owner), text.clone()))
 }
 
 /// A stream runs.
@@ -152,7 +168,7 @@ pub(super) fn stream(plan: &Capability, seen: &Observation, from: Side, now: Tim
     if plan.tables.is_empty() || live {
         return Vec::new();
     }
-    vec![Waiting::new(WaitingKind::Agent, format!("the stream from {from} does not run"))]
+    vec![Waiting::new(WaitingKind::Agent, format!("stream from {from}"), format!("the stream from {from} does not run"))]
 }
 
 /// Every gateway that counts decides by the present serving.
@@ -163,7 +179,7 @@ pub(super) fn gateways(seen: &Observation, now: Timestamp) -> Vec<Waiting> {
             true => format!("gateway {} is at generation {}, which was never published here", g.name, g.generation),
             false => format!("gateway {} is at generation {} of {}", g.name, g.generation, seen.serving_generation),
         };
-        Waiting::new(WaitingKind::Gateway, text)
+        Waiting::new(WaitingKind::Gateway, &g.name, text)
     };
     behind.map(say).collect()
 }
@@ -175,7 +191,7 @@ pub(super) fn unaware(seen: &Observation) -> Vec<Waiting> {
     let say = |g: &super::observation::GatewaySeen| {
         let text =
             format!("gateway {} to hear that this begins to move (one that is gone for good is forgotten after ten minutes)", g.name);
-        Waiting::new(WaitingKind::Gateway, text)
+        Waiting::new(WaitingKind::Gateway, &g.name, text)
     };
     unaware.map(say).collect()
 }
@@ -183,18 +199,18 @@ pub(super) fn unaware(seen: &Observation) -> Vec<Waiting> {
 /// Modern answers every gateway that counts.
 pub(super) fn modern_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let down = seen.counting(now).filter(|g| g.modern_down);
-    down.map(|g| Waiting::new(WaitingKind::Gateway, format!("{} does not answer gateway {}", plan.modern, g.name))).collect()
+    down.map(|g| Waiting::new(WaitingKind::Gateway, &plan.modern, format!("{} does not answer gateway {}", plan.modern, g.name))).collect()
 }
 
 /// Legacy answers every gateway that counts.
 pub(super) fn legacy_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let down = seen.counting(now).filter(|g| g.legacy_down);
-    down.map(|g| Waiting::new(WaitingKind::Gateway, format!("{} does not answer gateway {}", plan.legacy, g.name))).collect()
+    down.map(|g| Waiting::new(WaitingKind::Gateway, &plan.legacy, format!("{} does not answer gateway {}", plan.legacy, g.name))).collect()
 }
 
 fn retired(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     if plan.tables.is_empty() || seen.obedient_agent(now).is_some_and(|report| report.removed) {
         return Vec::new();
     }
-    vec![Waiting::new(WaitingKind::Agent, "the agent to take its triggers, logs and marks out of both databases")]
+    vec![Waiting::new(WaitingKind::Agent, "cleaning up", "the agent to take its triggers, logs and marks out of both databases")]
 }

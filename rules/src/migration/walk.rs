@@ -9,6 +9,7 @@ use super::advance::Outcome;
 use super::observation::{Observation, failing};
 use super::waiting::{self, Waiting, WaitingKind};
 use super::{Phase, State, checkup, returning, switch};
+use crate::count;
 use crate::plan::{Capability, Step, StepAction};
 use crate::wire::VerifyScope;
 use crate::{Side, Timestamp};
@@ -95,11 +96,15 @@ pub(super) fn missing_for_streaming(plan: &Capability, seen: &Observation, now: 
     }
     if let Some(agent) = seen.live_agent(now).filter(|a| !a.report.backfill.complete) {
         let copied = &agent.report.backfill;
-        missing.push(Waiting::new(WaitingKind::Agent, format!("backfill: {} of {} rows", copied.done, copied.total)));
+        missing.push(Waiting::new(
+            WaitingKind::Agent,
+            "backfill",
+            format!("backfill: {} of {}", copied.done, count::of(copied.total, "row")),
+        ));
     }
     missing.extend(Side::BOTH.into_iter().flat_map(|side| waiting::stream(plan, seen, side, now)));
     if missing.is_empty() && !seen.live_agent(now).is_some_and(|a| a.report.fenced.modern) {
-        missing.push(Waiting::new(WaitingKind::Agent, "the fence of the modern database"));
+        missing.push(Waiting::new(WaitingKind::Agent, "fence of modern", "the fence of the modern database"));
     }
     missing
 }
@@ -116,11 +121,12 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
         None => {
             missing.extend(waiting::busy(state, plan, seen, now));
             missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
-            missing.push(Waiting::new(WaitingKind::Wish, "no step is left: `ficus cutover`"));
+            missing.push(Waiting::new(WaitingKind::Wish, "cutover", "no step is left: `ficus cutover`"));
         }
         Some((at, step)) => {
             if step.approve && !state.released {
-                missing.push(Waiting::new(WaitingKind::Wish, format!("step {} waits for approval: `ficus approve`", at + 1)));
+                let (on, text) = (format!("approval of step {}", at + 1), format!("step {} waits for approval: `ficus approve`", at + 1));
+                missing.push(Waiting::new(WaitingKind::Wish, on, text));
             }
             missing.extend(waiting::window(plan.windows_of_step(step), now));
             if step.action == StepAction::Cutover {
@@ -140,15 +146,15 @@ pub(super) fn missing_for_retiring(state: &State, plan: &Capability, seen: &Obse
     let soak = soak_step(plan, state.step);
     let left = soak.saturating_sub(now.since(state.since));
     if !left.is_zero() {
-        missing.push(Waiting::new(WaitingKind::Time, format!("soak of {}, {} left", span(soak), span(left))));
+        missing.push(Waiting::new(WaitingKind::Time, "soak", format!("soak of {}, {} left", span(soak), span(left))));
     }
     for (other, phase) in seen.joined.iter().filter(|(_, phase)| !matches!(phase, Phase::Soaking | Phase::Retired)) {
         let text = format!("capability {other} joins these tables, or these join its, and legacy still owns it ({})", phase.as_str());
-        missing.push(Waiting::new(WaitingKind::Capability, text));
+        missing.push(Waiting::new(WaitingKind::Capability, other, text));
     }
     missing.extend(waiting::strays(plan, seen, now));
     if missing.is_empty() {
-        missing.push(Waiting::new(WaitingKind::Wish, "`ficus retire` when legacy's part may end"));
+        missing.push(Waiting::new(WaitingKind::Wish, "retire", "`ficus retire` when legacy's part may end"));
     }
     missing
 }
@@ -175,12 +181,13 @@ fn enter(state: &State, at: usize, step: &Step, seen: &Observation, now: Timesta
 fn hold_left(state: &State, plan: &Capability, now: Timestamp) -> Option<Waiting> {
     let step = plan.steps.get(state.step).filter(|_| state.phase != Phase::Streaming)?;
     let left = step.hold.saturating_sub(now.since(state.since));
-    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("hold of {}, {} left", span(step.hold), span(left))))
+    let on = format!("hold of step {}", state.step + 1);
+    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, on, format!("hold of {}, {} left", span(step.hold), span(left))))
 }
 
 pub(super) fn cool_down_left(state: &State, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let left = seen.limits.cool_down.saturating_sub(now.since(state.aborted?));
-    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, format!("cool-down after an abort, {} left", span(left))))
+    (!left.is_zero()).then(|| Waiting::new(WaitingKind::Time, "cool-down", format!("cool-down after an abort, {} left", span(left))))
 }
 
 fn soak_step(plan: &Capability, step: usize) -> Duration {

@@ -79,7 +79,7 @@ async fn a_row_that_differs_is_found_shown_and_repaired() -> Result<()> {
 
     let printed = desk.ends(1, &["verify", "users", "--wait", "60s"]).await?;
     let row = format!("accounts_customuser: id={}: given_name", caller.id);
-    ensure!(printed.out.contains("drift 1 rows") && printed.out.contains(&row), "which row differs, and where: {printed:#?}");
+    ensure!(printed.out.contains("drift 1 row at") && printed.out.contains(&row), "which row differs, and where: {printed:#?}");
     let printed = desk.ends(1, &["verify", "users", "--json"]).await?;
     let status: Value = serde_json::from_str(&printed.out)?;
     ensure!(status["drift_rows"] == 1, "{status:#}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use ficus_rules::Side;
+use ficus_rules::count::{self, counted};
 use ficus_rules::finding::{Finding, Severity};
 use ficus_rules::plan::RuleSet;
 use ficus_rules::spec::Complaint;
@@ -52,10 +53,13 @@ pub(crate) async fn execute(args: &Args, asked: &Check, config: &Config, rules: 
         }
         subjects.iter().for_each(|subject| print(subject, &report));
         let (warnings, notes) = (count(&report, Severity::Warning), count(&report, Severity::Note));
-        println!("{refused} refused, {warnings} warnings, {notes} notes");
+        println!("{refused} refused, {}, {}", count::of(warnings as u64, "warning"), count::of(notes as u64, "note"));
     }
     if refuses {
-        bail!(BadConfiguration(format!("{refused} findings keep the agent from starting: run what mends them, then check again")));
+        bail!(BadConfiguration(format!(
+            "{} the agent from starting: run what mends them, then check again",
+            counted(refused as u64, "finding keeps", "findings keep")
+        )));
     }
     if nobody_is_known {
         bail!(BadConfiguration("who calls cannot be told: mend [identity.django], then check again".to_owned()));

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use ficus_rules::Timestamp;
 use ficus_rules::api::KnownToGateways;
 use ficus_rules::comparison::{Change, Comparison, Place, Summary};
+use ficus_rules::count::{self, counted};
 use ficus_rules::decide::{Because, Snapshot};
 use ficus_rules::wire::Published;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -88,15 +89,21 @@ fn bar(length: Option<u64>) -> ProgressBar {
 
 fn print(summary: &Summary, unreadable: u64, first: Option<u64>) {
     let Summary { requests, changed, other_side, unsure, routes_by_header, changes } = summary;
-    println!("{requests} requests, {changed} would go elsewhere, {other_side} of these to the other side");
+    println!("{}, {changed} would go elsewhere, {other_side} of these to the other side", count::of(*requests, "request"));
     for change in changes {
         print_change(change);
     }
     if *unsure > 0 {
-        println!("unsure: rules ask for something that the log does not have of {unsure} requests (values of a query, who calls)");
+        println!(
+            "unsure: rules ask for something that the log does not have of {} (values of a query, who calls)",
+            count::of(*unsure, "request")
+        );
     }
     if *routes_by_header > 0 {
-        println!("unsure: {routes_by_header} routes ask for headers, which logs do not have; they were taken as absent");
+        println!(
+            "unsure: {} for headers, which logs do not have; they were taken as absent",
+            counted(*routes_by_header as u64, "route asks", "routes ask")
+        );
     }
     if let Some(first) = first {
         println!("{unreadable} lines are no requests; the first of them is line {first}");

@@ -86,7 +86,7 @@ fn a_switch_that_would_be_taken_back_says_why() {
     let switch = path.switch.expect("a switch");
     assert_eq!(switch.pause_ms, 10_000);
     let why = switch.taken_back.expect("it would be taken back");
-    assert!(why.contains("the deadline has passed") && why.contains("writes under way"), "{why}");
+    assert!(why.contains("the deadline has passed") && why.contains("write under way"), "{why}");
     assert!(path.ends.expect("it leads no further").contains("taken back"));
     assert_eq!(path.lasts_ms, None);
 }

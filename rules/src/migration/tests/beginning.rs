@@ -103,7 +103,10 @@ fn an_old_open_transaction_stops_a_switch_before_anybody_is_held() {
     // THEN the step waits for it, and `ficus status` says so
     let seen = busy(Side::Legacy, 0);
     let waits = waiting_for(&before, &plan(), &seen, NOW);
-    assert!(matches!(waits.as_slice(), [Waiting { kind: WaitingKind::Transaction, text: said }] if said == text), "{waits:?}");
+    assert!(
+        matches!(waits.as_slice(), [Waiting { kind: WaitingKind::Transaction, on, text: said }] if said == text && on == "database of legacy"),
+        "{waits:?}"
+    );
     assert_eq!(tick(&before, &seen, NOW).state.switch, None);
     assert!(tick(&before, &good(Side::Legacy, NOW), NOW).state.switch.is_some());
     // AND the way back, also the one that is taken by itself

@@ -201,6 +201,24 @@ fn a_hold_is_waited_for_in_every_phase_that_it_holds() {
 }
 
 #[test]
+fn what_is_waited_for_is_named_in_few_words_without_figures() {
+    // GIVEN a ramp that much keeps from its cutover
+    let mut held = State { since: later(3590), ..state(Phase::Ramping, 2) };
+    held.holds.extend(["exam week".to_owned(), "cutover: the deadline has passed: gateway gw-1 has 3 writes under way".to_owned()]);
+    let mut seen = good(Side::Legacy, later(3600));
+    seen.traffic.step.modern.requests = 0;
+    seen.gateways[0].modern_down = true;
+    report(&mut seen).quarantined = 2;
+    let named =
+        |seen: &Observation, now| -> Vec<String> { waiting_for(&held, &plan(), seen, now).into_iter().map(|waiting| waiting.on).collect() };
+    // THEN each thing has its name, and the same one a second later
+    let expected = ["cutover", "exam week", "quarantined rows", "errors", "hold of step 3", "approval of step 4", "users-service"];
+    assert_eq!(named(&seen, later(3600)), expected);
+    report(&mut seen).quarantined = 3;
+    assert_eq!(named(&seen, later(3601)), expected);
+}
+
+#[test]
 fn errors_while_soaking_go_back_by_themselves() {
     let mut seen = good(Side::Modern, NOW);
     seen.traffic.recent.modern.errors = 60;
@@ -229,6 +247,8 @@ fn retiring_waits_for_the_soak_and_for_those_who_join() {
     let soaked = State { since: Timestamp(NOW.0 - 86_400_000), ..soaking };
     seen.joined.insert("courses".into(), Phase::Ramping);
     assert!(refusal(wish(&soaked, &seen, Wish::Retire)).contains("courses"));
+    let waits = waiting_for(&soaked, &plan(), &seen, NOW);
+    assert!(matches!(waits.as_slice(), [Waiting { kind: WaitingKind::Capability, on, .. }] if on == "courses"), "{waits:?}");
     seen.joined.insert("courses".into(), Phase::Soaking);
     let retired = wish(&soaked, &seen, Wish::Retire).state;
     assert_eq!(retired.phase, Phase::Retired);

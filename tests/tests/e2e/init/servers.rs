@@ -93,7 +93,7 @@ async fn a_django_project_on_mariadb_is_served_as_before() -> Result<()> {
     typed(&["manage.py", "migrate", "--verbosity", "0"])?;
     typed(&["manage.py", "shell", "-c", "from stock.models import Shelf; Shelf.objects.create(name='top')"])?;
     let printed = project.init(&[])?;
-    ensure!(printed.contains("2 tables, 1 capabilities proposed"), "{printed}");
+    ensure!(printed.contains("2 tables, 1 capability proposed"), "{printed}");
     let url = format!("mysql://{}@127.0.0.1:{}/{name}?password_file=", mariadb::AGENT, server.port);
     named(&project, &url, mariadb::PASSWORD)?;
     let rules = std::fs::read_to_string(directory.path().join("rules/stock.toml"))?;
