@@ -1,8 +1,11 @@
 //! The documentation: its files fit together, its commands exist, and its links lead somewhere.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::reference::{blocks, check, write};
 use crate::shell::{commands, docs, pages, parse};
@@ -89,6 +92,8 @@ fn the_book_has_every_page_once() -> Result<()> {
     let folder = docs();
     let book: toml::Table = toml::from_str(&std::fs::read_to_string(folder.join("book.toml"))?)?;
     ensure!(book["book"]["src"].as_str() == Some("."), "the book is made of other files");
+    ensure!(book["build"]["use-default-preprocessors"].as_bool() == Some(false), "README.md gets a name that no page links to");
+    ensure!(book["preprocessor"]["outside"]["command"].as_str() == Some("python3 docs/outside.py"), "links lead out of the book");
     let summary = std::fs::read_to_string(folder.join("SUMMARY.md"))?;
     let mut listed: Vec<PathBuf> =
         summary.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(|link| folder.join(link)).collect();
@@ -98,6 +103,37 @@ fn the_book_has_every_page_once() -> Result<()> {
     listed.sort();
     written.sort();
     ensure!(listed == written, "type `python3 docs/make.py`: the book has {listed:?}\nwritten are {written:?}");
+    Ok(())
+}
+
+#[test]
+fn no_link_of_the_book_leads_out_of_it() -> Result<()> {
+    // GIVEN the pages as mdbook hands them over
+    let chapter = |page: &PathBuf| -> Result<Value> {
+        let path = page.strip_prefix(docs())?;
+        Ok(json!({ "Chapter": { "path": path, "content": std::fs::read_to_string(page)?, "sub_items": [] } }))
+    };
+    let inside: Vec<Value> = [pages(&docs())?, pages(&docs().join("runbooks"))?].concat().iter().map(chapter).collect::<Result<_>>()?;
+    ensure!(inside.len() >= 50, "only {} pages: the test reads them wrongly", inside.len());
+    // WHEN what book.toml names has been over them
+    let mut told =
+        Command::new("python3").args(["-B", "outside.py"]).current_dir(docs()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    told.stdin.take().context("an input")?.write_all(json!([{}, { "sections": inside }]).to_string().as_bytes())?;
+    let book: Value = serde_json::from_slice(&told.wait_with_output()?.stdout)?;
+    // THEN each link is one to a file in the folder, and paths elsewhere are told in words
+    let mut found = 0;
+    for chapter in book["sections"].as_array().context("a book without sections")?.iter().map(|section| &section["Chapter"]) {
+        let (path, text) = (chapter["path"].as_str().unwrap_or_default(), chapter["content"].as_str().unwrap_or_default());
+        let page = docs().join(path);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()).filter(|link| !link.contains("://")) {
+            let target = if link.is_empty() { page.clone() } else { page.parent().context("a page in no folder")?.join(link) };
+            let target = target.canonicalize().with_context(|| format!("{path} links to {link}"))?;
+            ensure!(target.is_file() && target.starts_with(docs().canonicalize()?), "{path} leads out of the book, to {link}");
+            found += 1;
+        }
+    }
+    ensure!(found >= 150, "only {found} links: the test reads the book wrongly");
+    ensure!(book.to_string().contains("(`rules/examples`)"), "where a link led is not told");
     Ok(())
 }
 
