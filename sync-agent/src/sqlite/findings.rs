@@ -19,8 +19,8 @@ pub(super) async fn find(file: &File, wanted: &Wanted) -> Result<Vec<Finding>, E
     let mut connection = file.read.acquire().await.map_err(|e| file.failed(e))?;
     let ask = sql::one(&mut connection, "PRAGMA journal_mode", &[]).await.map_err(|e| file.failed(e))?;
     if let Some(Value::Text(mode)) = ask.filter(|mode| *mode != Value::Text("wal".to_owned())) {
-        let means = "whoever reads keeps others from writing: the application meets a locked database";
-        found.push(Finding::warning("journal_mode", format!("the journal mode is {mode}"), means).mend("PRAGMA journal_mode = WAL;"));
+        let means = "the agent does not start: whoever reads would keep others from writing, and the application meet a locked database";
+        found.push(Finding::refused("journal_mode", format!("the journal mode is {mode}"), means).mend("PRAGMA journal_mode = WAL;"));
     }
     let means = "who writes past the gateway while a fence is up sees the error, and nobody else does: it is neither counted nor named";
     found.push(

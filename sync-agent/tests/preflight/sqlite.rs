@@ -46,7 +46,7 @@ impl Bed for Pair {
 }
 
 const CASES: &[Case] = &[
-    case(Legacy, "journal_mode", "", Warning, &["PRAGMA journal_mode = DELETE"]),
+    case(Legacy, "journal_mode", "", Refused, &["PRAGMA journal_mode = DELETE"]),
     case(
         Modern,
         "key_column",
