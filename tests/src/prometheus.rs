@@ -52,12 +52,13 @@ impl Series {
 }
 
 impl Prometheus {
-    /// Starts one in `directory` that scrapes `target` (`host:port`), and waits until it has.
+    /// Starts one in `directory` that scrapes `target` (`host:port`), and what `jobs` say (the lines of `scrape_configs`), and waits
+    /// until it has.
     ///
     /// # Errors
     /// It is not installed, does not come up, or the target does not answer.
-    pub async fn start(directory: &Path, target: &str) -> Result<Prometheus> {
-        let prometheus = Prometheus::launch(directory, target, free_port()?).await?;
+    pub async fn start(directory: &Path, target: &str, jobs: &str) -> Result<Prometheus> {
+        let prometheus = Prometheus::launch(directory, target, jobs, free_port()?).await?;
         prometheus.until_scraped().await?;
         Ok(prometheus)
     }
@@ -68,16 +69,16 @@ impl Prometheus {
     /// It is not installed, or does not come up.
     pub async fn start_alone(directory: &Path) -> Result<Prometheus> {
         let port = free_port()?;
-        Prometheus::launch(directory, &format!("127.0.0.1:{port}"), port).await
+        Prometheus::launch(directory, &format!("127.0.0.1:{port}"), "", port).await
     }
 
-    async fn launch(directory: &Path, target: &str, port: u16) -> Result<Prometheus> {
+    async fn launch(directory: &Path, target: &str, jobs: &str, port: u16) -> Result<Prometheus> {
         let shipped = folder().join("prometheus");
         std::fs::create_dir_all(directory)?;
         let config = std::fs::read_to_string(shipped.join("prometheus.yml"))?;
         ensure!(config.contains(SHIPPED_TARGET), "prometheus.yml does not scrape the default admin listener {SHIPPED_TARGET}");
         let config = config.replace(SHIPPED_TARGET, target).replace("_interval: 5s", "_interval: 1s");
-        std::fs::write(directory.join("prometheus.yml"), config)?;
+        std::fs::write(directory.join("prometheus.yml"), config + jobs)?;
         for rules in ["recording.yml", "alerts.yml"] {
             std::fs::copy(shipped.join(rules), directory.join(rules))?;
         }
@@ -137,6 +138,15 @@ impl Prometheus {
         self.rules("record").await
     }
 
+    /// The names of all metrics that the targets export, without the endings of histograms.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn exported(&self) -> Result<Vec<String>> {
+        let told = self.ask("metadata", &[]).await?;
+        Ok(told.as_object().context("metadata without names")?.keys().cloned().collect())
+    }
+
     async fn rules(&self, kind: &str) -> Result<Vec<Value>> {
         let data = self.ask("rules", &[("type", kind)]).await?;
         let groups = data["groups"].as_array().context("rules without groups")?;
@@ -146,7 +156,8 @@ impl Prometheus {
     async fn until_scraped(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            if self.query("up == 1").await?.iter().any(Series::is_drawn) {
+            let of = async |state: &str| anyhow::Ok(self.query(state).await?.len());
+            if of("up == 1").await? > 0 && of("up == 0").await? == 0 {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

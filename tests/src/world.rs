@@ -28,6 +28,8 @@ pub struct Plan {
     pub service_database: Option<String>,
     /// The admin API asks for it: an admin. With `-operator` or `-viewer` after it, it is one of that role.
     pub token: Option<String>,
+    /// More sections of `ficus.toml`.
+    pub sections: String,
     /// A switch may take a minute: for tests that look at one while it goes on, on whatever machine.
     pub patient: bool,
 }
@@ -42,6 +44,7 @@ impl Default for Plan {
             school_database: None,
             service_database: None,
             token: None,
+            sections: String::new(),
             patient: false,
         }
     }
@@ -117,6 +120,7 @@ impl World {
             configured = configured.replacen("[orchestrator]\n", "[orchestrator]\nswitch_deadline = \"60s\"\n", 1);
             configured = configured.replacen("[gateway]\n", "[gateway]\nhold_wait = \"90s\"\n", 1);
         }
+        configured += &plan.sections;
         std::fs::write(directory.join("ficus.toml"), configured)?;
         copy_rules(&plan.rules, &directory.join("rules"))?;
         let log = |name: &str| directory.join("logs").join(name);

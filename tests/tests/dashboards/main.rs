@@ -8,9 +8,14 @@ mod examples;
 mod grafana;
 mod kinds;
 mod manifests;
+#[path = "../../../sync-agent/tests/support/own.rs"]
+mod own;
 mod phases;
+#[path = "../../../sync-agent/tests/support/postgres.rs"]
+mod postgres;
 mod reference;
 mod runbooks;
 mod schemas;
 mod shell;
+mod surroundings;
 mod units;
