@@ -77,7 +77,7 @@ async fn the_statements_that_are_printed_mend_what_is_refused() {
     let bed = Bed::new().await;
     let (code, printed, error) = bed.check(&[]);
     assert_eq!(code, 64, "{printed}{error}");
-    assert!(error.contains("1 findings keep the agent from starting"), "{error}");
+    assert!(error.contains("1 finding keeps the agent from starting"), "{error}");
     for line in ["users\n", "  legacy: monolith (SQLite 3", "    refused  table users has no column legacy_id", "1 refused, "] {
         assert!(printed.contains(line), "{line} is not in\n{printed}");
     }
@@ -148,7 +148,7 @@ async fn a_user_table_with_other_columns_is_told_before_it_is_met() {
     for (named, missing) in [(0, "id"), (1, "username"), (2, "is_active")] {
         let (code, why, error) = said(&right[..named].concat());
         assert!(code == 64 && why.starts_with("people: ") && why.contains(&format!("u.{missing}")), "{code} {why}");
-        assert!(error.contains("identity.django") || error.contains("findings"), "{error}");
+        assert!(error.contains("identity.django") || error.contains("finding"), "{error}");
     }
     assert_eq!(said(&right.concat()).1, "");
 }

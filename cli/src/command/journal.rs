@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use ficus_rules::api::JournalEntry;
 use ficus_rules::audit::Head;
+use ficus_rules::count::counted;
 use jiff::Timestamp;
 
 use crate::admin::Admin;
@@ -54,7 +55,11 @@ pub(crate) async fn verify(args: &Args, known: Option<&Head>) -> Result<()> {
     }
     match head.id {
         0 => println!("the journal is empty"),
-        id => println!("{id} entries fit together; keep this elsewhere: ficus journal --verify --head {id}:{}", head.hash),
+        id => println!(
+            "{} together; keep this elsewhere: ficus journal --verify --head {id}:{}",
+            counted(id, "entry fits", "entries fit"),
+            head.hash
+        ),
     }
     Ok(())
 }
