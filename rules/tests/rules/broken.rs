@@ -495,3 +495,18 @@ fn what_is_right_is_served_and_what_is_thin_is_warned_of() {
             && shown.iter().any(|m| m.contains("never sees `id`"))
     );
 }
+
+#[test]
+fn a_latency_that_nobody_can_judge_any_more_is_warned_of() {
+    let steps = "[[step]]\nreads = \"5%\"\n[[step]]\nreads = \"100%\"\n[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\n";
+    let warned = |steps: &str, gate: &str| {
+        let text = FINE.replace("[[step]]\ncutover = true\n[[step]]\nsoak = \"7d\"\n", steps);
+        let text = format!("{text}[gate.latency_p99]\nmax_ratio = 1.5\n{gate}");
+        let warnings = check(&[("users.toml", &text)]).expect("it may be served");
+        warnings.iter().filter(|warning| warning.message.starts_with("at 100% nobody asks legacy")).count()
+    };
+    assert_eq!(warned(steps, ""), 1);
+    assert_eq!(warned(steps, "max = \"1s\"\n"), 0, "something is left to judge by");
+    assert_eq!(warned(steps, "dry_run = true\n"), 0, "nobody waits for it");
+    assert_eq!(warned(&steps.replace("100%", "50%"), ""), 0, "legacy is asked too");
+}
