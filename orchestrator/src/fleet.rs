@@ -111,11 +111,11 @@ impl Fleet {
         self.inner().aside.insert(report.agent, report.rows);
     }
 
-    /// What the agent of a capability has set aside of it.
+    /// What the agent of a capability has set aside of it, and what strangers wrote that nobody has decided about.
     pub(crate) fn quarantine(&self, capability: &str) -> Quarantine {
         let inner = self.inner();
         let Some((_, agent, report)) = inner.roster.of(capability) else { return Quarantine::default() };
-        let total = report.quarantined;
+        let total = report.quarantined + report.strays.iter().map(|strays| strays.unsettled).sum::<u64>();
         // What was told last may be of a moment ago.
         let room = usize::try_from(total).unwrap_or(usize::MAX);
         let rows = inner.aside.get(&agent.agent).into_iter().flatten().filter(|row| row.capability == capability);

@@ -3,7 +3,8 @@
 //! by the stream, like everything that modern's applications write. What cannot be carried so stays with its reason, for somebody
 //! to decide about: [`crate::strays`].
 //!
-//! A row is settled after it was written. Who dies in between finds it as it shall be.
+//! A row is settled in legacy after it was written to modern, which remembers the last one in the same transaction: who dies in
+//! between does not write it again. (That the row is as it shall be would not say so: a counter that two strangers raise is.)
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl Forwarder {
             [Err(why), _] | [_, Err(why)] => return Ok(Some(why.to_string())),
         };
         let same = |one: &Row, other: &Row| plan.differing_column(&plan.canonical(one.clone()), &plan.canonical(other.clone())).is_none();
-        let written = self.modern.rewrite(stray.pair, &steps(was, becomes), &same).await?;
+        let written = self.modern.rewrite(stray.pair, stray.number, &steps(was, becomes), &same).await?;
         Ok(match written {
             Rewritten::Done => None,
             Rewritten::Changed => Some(CHANGED.to_owned()),

@@ -508,8 +508,9 @@ pub trait Database: Source + Sink {
     async fn pass_stray(&self, number: i64, reason: &str) -> Result<(), Error>;
 
     /// Writes rows as an application does, in one transaction, if all of them are as they are expected to be: without the loop
-    /// mark, so that they come back by the stream. `same` compares rows in the shape of the pair.
-    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error>;
+    /// mark, so that they come back by the stream. `number`: the other side's stray row that they are of; when it is the last that
+    /// was written here, it is not written again. `same` compares rows in the shape of the pair.
+    async fn rewrite(&self, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error>;
 
     /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
     /// changes nothing; remembers what it saw last time.
@@ -575,27 +576,14 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// What there is to do: `found` may be what it shall be already, where whoever wrote it did not come to say so.
-    pub(crate) fn of(&self, found: Option<&Row>, same: &Same<'_>) -> Due {
-        let is = |wanted: &Option<Row>| match (found, wanted) {
-            (Some(found), Some(wanted)) => same(found, wanted),
+    /// Whether the row is as it has to be. That it is already as it shall be says nothing: another one may have made it so.
+    pub(crate) fn fits(&self, found: Option<&Row>, same: &Same<'_>) -> bool {
+        match (found, &self.was) {
+            (Some(found), Some(was)) => same(found, was),
             (None, None) => true,
             _ => false,
-        };
-        match () {
-            () if is(&self.becomes) => Due::Nothing,
-            () if is(&self.was) => Due::Write,
-            () => Due::Refuse,
         }
     }
-}
-
-/// What [`Rewrite::of`] says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    Nothing,
-    Write,
-    Refuse,
 }
 
 /// Whether two rows of a pair mean the same.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
+use ficus_rules::plan::StrayWrites;
 use ficus_rules::wire::{CapabilityOrders, Fences, Refers, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -37,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the stream may take to the end of what strangers wrote; otherwise a new session begins behind it.
 const STRAYS: Duration = Duration::from_secs(10);
+
+/// How far the numbers of new rows are apart while both sides give some out.
+const APART: i64 = 1_000_000;
 
 /// What a session is made of.
 pub(crate) struct Context {
@@ -586,6 +590,9 @@ impl Session<'_> {
         if lets && !self.letting {
             self.undrained = true;
             self.state().flow(Direction::Forward).discard(true);
+            if wish.strays == StrayWrites::Forward {
+                self.part_numbers().await;
+            }
             self.legacy.let_through().await?;
             self.note_fences().await?;
         }
@@ -609,6 +616,23 @@ impl Session<'_> {
         }
         self.modern.begin_at(end, true).await?;
         strays::look(self.state(), &self.legacy, &self.modern, &self.plans).await
+    }
+
+    /// Both sides would give the same number to their next row. Where a column is too small for that, some of the rows that
+    /// strangers make cannot be carried.
+    async fn part_numbers(&self) {
+        for (pair, plan) in self.plans.iter().enumerate() {
+            let parted = async {
+                let above = self.modern.sequence(pair).await?;
+                match self.legacy.sequence(pair).await? {
+                    known if known < above + APART / 2 => self.legacy.raise_sequence(pair, above + APART).await,
+                    _ => Ok(()),
+                }
+            };
+            if let Err(error) = parted.await {
+                tracing::warn!(capability = %self.state().capability, table = %plan.pair, %error, "strangers' rows may get numbers that are taken");
+            }
+        }
     }
 
     async fn raise_sequences(&self) -> Result<(), Error> {

@@ -1,8 +1,9 @@
 //! What is made of reports that are late, missing or contradict each other.
 
+use ficus_rules::Side;
 use ficus_rules::migration::State;
 use ficus_rules::spec::{self, Known};
-use ficus_rules::wire::{CapabilityReport, RuleFile, StreamReport};
+use ficus_rules::wire::{CapabilityReport, RuleFile, Strays, StreamReport};
 
 use super::*;
 
@@ -146,6 +147,12 @@ fn of_what_is_set_aside_a_capability_is_told_its_own_rows_of_the_agent_that_work
     assert_eq!(keys(), ["1"], "one of them has been written since the rows were told");
     hear("a", 0, vec![row("users", "1")]);
     assert_eq!(fleet.quarantine("users"), Quarantine::default());
+    // What strangers wrote is told beside them.
+    let mut report = agent("a", live(0.1));
+    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 1, wrote: vec![] };
+    report.capabilities.get_mut("users").expect("it is there").strays = vec![strays];
+    fleet.hear_agent(report, NOW);
+    assert_eq!((fleet.quarantine("users").total, keys()), (1, vec!["1".to_owned()]));
 }
 
 #[test]

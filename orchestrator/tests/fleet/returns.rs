@@ -110,6 +110,12 @@ async fn it_tries_again_after_its_cool_down_and_not_for_ever() {
     let journal = world.journal().await;
     let tried: Vec<_> = journal.iter().filter(|entry| entry.line.kind == "retried").collect();
     assert_eq!(tried.len(), 2, "{tried:?}");
+    // What was measured stands beside what was decided, on the way forth too.
+    let told = |kind: &str| {
+        let mut lines = journal.iter().filter(|entry| entry.line.kind == kind);
+        lines.all(|entry| entry.line.detail["gates"]["errors"]["measured"].is_string())
+    };
+    assert!(told("step") && told("retried") && told("stepped_back"), "{journal:?}");
     // Somebody did.
     world.gateway.errors.store(0, Ordering::SeqCst);
     world.must("release").await;

@@ -144,8 +144,8 @@ pub(super) fn note_verdicts(state: &State, judged: Vec<Judged>, now: Timestamp) 
     outcome
 }
 
-/// With what was measured.
-fn measured(mut outcome: Outcome, judged: &[Judged]) -> Outcome {
+/// With what was measured, by every gate.
+pub(super) fn measured(mut outcome: Outcome, judged: &[Judged]) -> Outcome {
     let gates: serde_json::Map<String, Value> =
         judged.iter().map(|judged| (judged.gate.clone(), json!({ "verdict": judged.verdict, "measured": judged.measured }))).collect();
     if let Some(detail) = outcome.journal.first_mut().and_then(|line| line.detail.as_object_mut()) {

@@ -24,10 +24,10 @@ pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Ti
         Phase::Backfilling if missing_for_streaming(plan, seen, now).is_empty() => Some(to_streaming(state, plan, now)),
         Phase::Shadowing | Phase::Ramping if failing(&judged).is_some() => returning::step_back(state, plan, &judged, now),
         Phase::Streaming | Phase::Shadowing | Phase::Ramping if returning::is_over(state, plan, &judged, now) => {
-            Some(returning::try_again(state, plan, now))
+            Some(returning::measured(returning::try_again(state, plan, now), &judged))
         }
         Phase::Streaming | Phase::Shadowing | Phase::Ramping if missing_for_step(state, plan, seen, now).is_empty() => {
-            next_step(state, plan).map(|(at, step)| enter(state, at, step, seen, now))
+            next_step(state, plan).map(|(at, step)| returning::measured(enter(state, at, step, seen, now), &judged))
         }
         Phase::Soaking => returning::in_soak(state, plan, seen, &judged, now),
         _ => None,
@@ -52,7 +52,11 @@ pub(super) fn skip_hold(state: &State, plan: &Capability, seen: &Observation, no
         let more: Vec<_> = switch::preconditions(state, Side::Modern, plan, seen, now).into_iter().filter(known).collect();
         missing.extend(more);
     }
-    if missing.is_empty() { enter(state, at, step, seen, now) } else { Outcome::refused(state, waiting::sentence(&missing)) }
+    if missing.is_empty() {
+        returning::measured(enter(state, at, step, seen, now), &seen.judged(state, plan, now))
+    } else {
+        Outcome::refused(state, waiting::sentence(&missing))
+    }
 }
 
 /// `Backfilling → Streaming`: rows are compared at once.

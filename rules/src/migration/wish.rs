@@ -5,7 +5,7 @@ use serde_json::json;
 use super::advance::{Outcome, Wish};
 use super::observation::Observation;
 use super::waiting::{self, WaitingKind};
-use super::{Phase, State, checkup, switch, walk};
+use super::{Phase, State, checkup, returning, switch, walk};
 use crate::plan::Capability;
 use crate::wire::VerifyScope;
 use crate::{Side, Timestamp};
@@ -122,7 +122,11 @@ fn cutover(state: &State, plan: &Capability, seen: &Observation, now: Timestamp)
     // What an earlier switch left behind is no obstacle: asking again is the answer to it.
     let mut missing = waiting::holds(&switch::without_old_reasons(state.clone()));
     missing.extend(switch::preconditions(state, Side::Modern, plan, seen, now));
-    if missing.is_empty() { switch::begin(state, Side::Modern, seen, now) } else { Outcome::refused(state, waiting::sentence(&missing)) }
+    if missing.is_empty() {
+        returning::measured(switch::begin(state, Side::Modern, seen, now), &seen.judged(state, plan, now))
+    } else {
+        Outcome::refused(state, waiting::sentence(&missing))
+    }
 }
 
 fn abort(state: &State, now: Timestamp) -> Outcome {

@@ -22,7 +22,7 @@ use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
 use crate::port::{
-    Applied, Changes, Checkpoint, Copied, Due, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched,
+    Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched,
 };
 use crate::quarantine::{self, Image, Kept};
 use crate::verify;
@@ -185,21 +185,36 @@ impl Endpoint {
         Ok(holders)
     }
 
-    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+    pub(super) async fn rewrite_rows(&self, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
         let mut conn = self.guarded().await?;
-        for step in steps {
-            let refused = match self.pairs[pair].rewrite(&mut conn, step, same).await {
-                Ok(true) => continue,
-                Ok(false) => Rewritten::Changed,
-                Err(Failure::Blame(blame)) => Rewritten::Refused(blame.reason),
-                Err(Failure::Other(error)) => return Err(self.failed(error)),
-            };
-            conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
-            conn.done();
-            return Ok(refused);
+        let refused = match self.rewrite_in(&mut conn, pair, number, steps, same).await {
+            Ok(true) => {
+                crash::point("after_rewrite_before_commit");
+                return self.commit(conn).await.map(|()| Rewritten::Done);
+            }
+            Ok(false) => Rewritten::Changed,
+            Err(Failure::Blame(blame)) => Rewritten::Refused(blame.reason),
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
+        };
+        conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(refused)
+    }
+
+    /// Whether all rows were as expected.
+    async fn rewrite_in(&self, conn: &mut Conn, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<bool, Failure> {
+        let last: Option<i64> =
+            conn.exec_first("SELECT `number` FROM `_ficus_carried` WHERE `stream` = ? FOR UPDATE", (self.stream(),)).await?;
+        if last == Some(number) {
+            return Ok(true);
         }
-        crash::point("after_rewrite_before_commit");
-        self.commit(conn).await.map(|()| Rewritten::Done)
+        conn.exec_drop("REPLACE INTO `_ficus_carried` VALUES (?, ?)", (self.stream(), number)).await?;
+        for step in steps {
+            if !self.pairs[pair].rewrite(conn, step, same).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Before the first copy ever, the modern tables must be empty: rows that no copy of ours wrote are not ours to remove.
@@ -361,12 +376,13 @@ impl Pair {
     /// One step of a rewrite; whether the row was as expected.
     async fn rewrite(&self, conn: &mut Conn, step: &Rewrite, same: &Same<'_>) -> Result<bool, Failure> {
         let found = self.locked(conn, &step.key).await?;
-        match (step.of(found.as_ref(), same), &step.becomes) {
-            (Due::Nothing, _) => {}
-            (Due::Refuse, _) => return Ok(false),
-            (Due::Write, None) => self.delete(conn, std::slice::from_ref(&step.key)).await?,
-            (Due::Write, Some(row)) if found.is_some() => self.statements(conn, &[row], |size| self.sql.overwrites(size)).await?,
-            (Due::Write, Some(row)) => self.statements(conn, &[row], |size| self.sql.inserts(size)).await?,
+        if !step.fits(found.as_ref(), same) {
+            return Ok(false);
+        }
+        match &step.becomes {
+            None => self.delete(conn, std::slice::from_ref(&step.key)).await?,
+            Some(row) if found.is_some() => self.statements(conn, &[row], |size| self.sql.overwrites(size)).await?,
+            Some(row) => self.statements(conn, &[row], |size| self.sql.inserts(size)).await?,
         }
         Ok(true)
     }

@@ -214,6 +214,9 @@ fn image(row: &str, table: &Table, shapes: &[&Shape]) -> String {
     for column in shapes.iter().flat_map(|shape| std::iter::once(&shape.key).chain(&shape.columns)) {
         let value = format!("{row}.{}", name(column));
         let bytes = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Bytes));
+        // Of a FLOAT not all digits are shown.
+        let real = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Real));
+        let value = if real { format!("CAST({value} AS DOUBLE)") } else { value };
         let value = if bytes { format!("IF({value} IS NULL, NULL, JSON_OBJECT('hex', lower(hex({value}))))") } else { value };
         let cell = format!("{}, {value}", text(column));
         if !cells.contains(&cell) {

@@ -12,7 +12,7 @@ use super::{Endpoint, sql};
 use crate::busy::statement;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Due, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
+use crate::port::{LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// What tells who wrote, in the order of [`who`].
@@ -47,7 +47,8 @@ impl Endpoint {
             scope = sql::text(&self.names.scope),
         );
         let create = format!(
-            "CREATE OR REPLACE FUNCTION _ficus.{}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog AS {}",
+            "CREATE OR REPLACE FUNCTION _ficus.{}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog \
+             SET extra_float_digits TO 1 SET intervalstyle TO postgres AS {}",
             sql::name(&self.names.keeper),
             sql::text(&body)
         );
@@ -144,28 +145,14 @@ impl Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+    pub(super) async fn rewrite_rows(&self, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
         let mut tx = self.guarded_then().await?;
-        let mut refused = None;
-        for step in steps {
-            let found = self.locked(&mut tx, pair, &step.key).await.map_err(|e| self.failed(e))?;
-            let written = match step.of(found.as_ref(), same) {
-                Due::Nothing => Ok(()),
-                Due::Refuse => {
-                    refused = Some(Rewritten::Changed);
-                    break;
-                }
-                Due::Write => self.rewrite_row(&mut tx, pair, step, found.is_some()).await,
-            };
-            match written {
-                Ok(()) => {}
-                Err(Failure::Blame(blame)) => {
-                    refused = Some(Rewritten::Refused(blame.reason));
-                    break;
-                }
-                Err(Failure::Other(error)) => return Err(self.failed(error)),
-            }
-        }
+        let refused = match self.rewrite_in(&mut tx, pair, number, steps, same).await {
+            Ok(true) => None,
+            Ok(false) => Some(Rewritten::Changed),
+            Err(Failure::Blame(blame)) => Some(Rewritten::Refused(blame.reason)),
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
+        };
         if let Some(refused) = refused {
             tx.rollback().await.map_err(|e| self.failed(e))?;
             return Ok(refused);
@@ -179,6 +166,30 @@ impl Endpoint {
                 None => Err(self.failed(error)),
             },
         }
+    }
+
+    /// Whether all rows were as expected.
+    async fn rewrite_in(
+        &self,
+        tx: &mut PgConnection,
+        pair: usize,
+        number: i64,
+        steps: &[Rewrite],
+        same: &Same<'_>,
+    ) -> Result<bool, Failure> {
+        let carried = "INSERT INTO _ficus.carried AS c VALUES ($1, $2) ON CONFLICT (stream) DO UPDATE SET number = $2 WHERE c.number <> $2";
+        let carried = sqlx::query(carried).bind(&self.names.stream).bind(number).execute(&mut *tx).await?;
+        if carried.rows_affected() == 0 {
+            return Ok(true);
+        }
+        for step in steps {
+            let found = self.locked(tx, pair, &step.key).await?;
+            if !step.fits(found.as_ref(), same) {
+                return Ok(false);
+            }
+            self.rewrite_row(tx, pair, step, found.is_some()).await?;
+        }
+        Ok(true)
     }
 
     /// A row, which nobody else changes until the transaction ends.

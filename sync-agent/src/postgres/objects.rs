@@ -9,7 +9,7 @@ use super::locks::LOCKS;
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `stray`: see `let_in.rs`. `pair`: what of each pair is looked at, as a digest.
+/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `stray`: see `let_in.rs`; `carried`: the last of the other side's that was written here. `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY 
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
 CREATE TABLE IF NOT EXISTS _ficus.stray (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text, was jsonb, becomes jsonb, role text, application text, address text, query text, at timestamptz NOT NULL DEFAULT clock_timestamp(), settled timestamptz, passed text);
+CREATE TABLE IF NOT EXISTS _ficus.carried (stream text PRIMARY KEY, number bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.outbox (stream text NOT NULL, bus text NOT NULL, number bigint NOT NULL, id text NOT NULL, kind text NOT NULL, subject text NOT NULL, body text NOT NULL, PRIMARY KEY (stream, bus, number));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
 
@@ -149,7 +150,7 @@ pub(super) async fn remove_some(connection: &mut PgConnection, names: &Names) ->
     for table in ["capture", "gap", "pair", "identity", "touch", "orders", "stray"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
-    for table in ["checkpoint", "quarantine", "copied", "outbox"] {
+    for table in ["checkpoint", "quarantine", "copied", "outbox", "carried"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1")).bind(names.stream.clone()).execute(&mut *connection).await?;
     }
     if sqlx::query("SELECT 1 FROM _ficus.capture LIMIT 1").fetch_optional(&mut *connection).await?.is_none() {

@@ -127,8 +127,8 @@ impl Database for Endpoint {
         self.passed(number, reason).await
     }
 
-    async fn rewrite(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
-        self.rewrite_rows(pair, steps, same).await
+    async fn rewrite(&self, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+        self.rewrite_rows(pair, number, steps, same).await
     }
 
     async fn busy(&self) -> Result<Busy, Error> {

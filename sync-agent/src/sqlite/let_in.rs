@@ -3,12 +3,13 @@
 //! does not tell. That none of it is carried to the other side is for the stream ([`crate::stream`]).
 
 use ficus_rules::mapping::{Row, Value};
+use sqlx::SqliteConnection;
 
 use super::apply::Failure;
 use super::{Endpoint, sql, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Due, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
+use crate::port::{LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 impl Endpoint {
@@ -93,22 +94,13 @@ impl Endpoint {
     }
 
     /// The whole file is this transaction's: nobody changes a row between the look at it and the write.
-    pub(super) async fn rewrite_rows(&self, pair: usize, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
+    pub(super) async fn rewrite_rows(&self, pair: usize, number: i64, steps: &[Rewrite], same: &Same<'_>) -> Result<Rewritten, Error> {
         let mut tx = self.guarded().await?;
-        for step in steps {
-            let key = std::slice::from_ref(&step.key);
-            let found = self.rows_in(&mut tx, pair, key).await.map_err(|e| self.failed(e))?.pop();
-            let written = match (step.of(found.as_ref(), same), &step.becomes) {
-                (Due::Nothing, _) => Ok(()),
-                (Due::Refuse, _) => return Ok(Rewritten::Changed),
-                (Due::Write, None) => self.delete(&mut tx, pair, key).await,
-                (Due::Write, Some(row)) => self.upsert(&mut tx, pair, std::slice::from_ref(row)).await,
-            };
-            match written {
-                Ok(()) => {}
-                Err(Failure::Blame(blame)) => return Ok(Rewritten::Refused(blame.reason)),
-                Err(Failure::Other(error)) => return Err(self.failed(error)),
-            }
+        match self.rewrite_in(&mut tx, pair, number, steps, same).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Rewritten::Changed),
+            Err(Failure::Blame(blame)) => return Ok(Rewritten::Refused(blame.reason)),
+            Err(Failure::Other(error)) => return Err(self.failed(error)),
         }
         crash::point("after_rewrite_before_commit");
         match tx.commit().await {
@@ -119,6 +111,34 @@ impl Endpoint {
                 None => Err(self.failed(error)),
             },
         }
+    }
+
+    /// Whether all rows were as expected.
+    async fn rewrite_in(
+        &self,
+        tx: &mut SqliteConnection,
+        pair: usize,
+        number: i64,
+        steps: &[Rewrite],
+        same: &Same<'_>,
+    ) -> Result<bool, Failure> {
+        let carried = "INSERT INTO \"_ficus_carried\" VALUES (?1, ?2) ON CONFLICT (\"stream\") DO UPDATE SET \"number\" = ?2 \
+             WHERE \"number\" <> ?2";
+        if sql::run_with(tx, carried, &[Value::Text(self.stream()), Value::Int(number)]).await? == 0 {
+            return Ok(true);
+        }
+        for step in steps {
+            let key = std::slice::from_ref(&step.key);
+            let found = self.rows_in(tx, pair, key).await?.pop();
+            if !step.fits(found.as_ref(), same) {
+                return Ok(false);
+            }
+            match &step.becomes {
+                None => self.delete(tx, pair, key).await?,
+                Some(row) => self.upsert(tx, pair, std::slice::from_ref(row)).await?,
+            }
+        }
+        Ok(true)
     }
 
     pub(super) async fn show_let_in(&self, at_most: u32) -> Result<Vec<Kept>, sqlx::Error> {

@@ -19,9 +19,10 @@ pub struct Pace {
     pub hear: Duration,
     /// Until the agent says that it has done what is done at once.
     pub agent: Duration,
-    /// Until the last of the writes that are under way is answered.
+    /// Until the last of the writes that are under way is answered: of as many as there are now, each as slow as the owner's
+    /// requests are.
     pub writes: Duration,
-    /// For how long somebody's open transaction would keep the fence of the database waiting.
+    /// For how long locks kept the fence of the database waiting, the last time.
     pub lock: Duration,
     /// Age of the oldest change that is not applied.
     pub lag: Duration,
@@ -62,12 +63,14 @@ impl Pace {
             Side::Modern => &seen.traffic.recent.modern,
         };
         let busy = report.is_some_and(|report| report.busy.is_some());
+        let under_way = seen.counting(now).map(|gateway| gateway.inflight_writes).sum();
+        let waited = lasted(Stage::FenceDatabase).map(|all| all.saturating_sub(agent));
         Pace {
             gateways: u32::try_from(seen.counting(now).count()).unwrap_or(u32::MAX),
             hear: known("hear", lasted(Stage::Fence), HEAR),
-            writes: known("writes", percentile(owners, 0.99), WRITES),
+            writes: known("writes", percentile(owners, slowest_of(under_way)), WRITES),
             // One that is open now is told as what stands in the way: nobody knows when it ends.
-            lock: known("lock", (!busy).then_some(Duration::ZERO), Duration::ZERO),
+            lock: known("lock", waited.filter(|_| !busy), Duration::ZERO),
             lag: known("lag", report.and_then(|report| lag(report.stream_from(state.owner).lag_seconds)), Duration::ZERO),
             copy: known("copy", copy(state, seen, now), Duration::ZERO),
             compare: known("compare", compared(journal), Duration::ZERO),
@@ -77,6 +80,12 @@ impl Pace {
             assumed,
         }
     }
+}
+
+/// The share of the requests that are as fast as the slowest of so many is likely to be. One write may always be under way.
+fn slowest_of(under_way: u64) -> f64 {
+    let count = under_way.max(1) as f64;
+    (count / (count + 1.0)).min(0.99)
 }
 
 fn lag(seconds: f64) -> Option<Duration> {
@@ -157,8 +166,23 @@ mod tests {
         let pace = Pace::of(&state(Phase::Ramping, 1), &good(Side::Legacy, NOW), &journal(), Some(3.0), NOW);
         let ms = |time: Duration| time.as_millis();
         assert_eq!((ms(pace.hear), ms(pace.agent), ms(pace.recheck), ms(pace.compare)), (8, 11, 29, 4_000));
+        assert_eq!(ms(pace.lock), 9, "20 ms less what an agent takes for anything");
         assert_eq!(pace.gateways, 1);
         assert!(pace.assumed.is_empty(), "{pace:?}");
+    }
+
+    #[test]
+    fn more_writes_under_way_take_longer() {
+        let mut seen = good(Side::Legacy, NOW);
+        seen.traffic.recent.legacy.latency = Default::default();
+        (seen.traffic.recent.legacy.latency[2], seen.traffic.recent.legacy.latency[6]) = (90, 10);
+        let writes = |under_way: u64| {
+            let mut seen = seen.clone();
+            seen.gateways[0].inflight_writes = under_way;
+            Pace::of(&state(Phase::Ramping, 1), &seen, &journal(), None, NOW).writes
+        };
+        assert!(writes(0) > Duration::ZERO && writes(0) == writes(1), "one may always come");
+        assert!(writes(1) < writes(4) && writes(4) < writes(30), "{:?} {:?} {:?}", writes(1), writes(4), writes(30));
     }
 
     #[test]
@@ -167,7 +191,7 @@ mod tests {
         seen.traffic = Default::default();
         report(&mut seen).busy = Some("somebody".into());
         let pace = Pace::of(&State::draft("users", NOW), &Observation { agent: None, ..seen.clone() }, &[], None, NOW);
-        assert_eq!(pace.assumed, ["agent", "hear", "writes", "lag", "copy", "compare", "recheck"]);
+        assert_eq!(pace.assumed, ["agent", "hear", "writes", "lock", "lag", "copy", "compare", "recheck"]);
         let pace = Pace::of(&state(Phase::Ramping, 1), &seen, &journal(), None, NOW);
         assert_eq!(pace.assumed, ["writes", "lock"]);
     }
