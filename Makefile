@@ -53,7 +53,7 @@ fuzz: packages ## Anything at all into every parser of our own: FICUS_FUZZ_SECON
 simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
 	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever
 
-mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice (minutes)
+mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice, some within 40,000 seeds (an hour)
 	$(CARGO) test --package ficus-rules --test mutations -- --include-ignored --nocapture
 
 monolith-tests: python

@@ -107,7 +107,7 @@ fn simulate(copy: &Path, breaks: &[String]) -> Result<(), String> {
         .env("CARGO_TARGET_DIR", home().parent().unwrap().join("target/mutations"))
         .env("RUST_BACKTRACE", "0")
         .env("FICUS_BROKEN", breaks.join(" "))
-        .env("FICUS_SEEDS", std::env::var("FICUS_SEEDS").unwrap_or_else(|_| "10000".to_owned()))
+        .env("FICUS_SEEDS", std::env::var("FICUS_SEEDS").unwrap_or_else(|_| "50000".to_owned()))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&cargo.stdout).into_owned();
