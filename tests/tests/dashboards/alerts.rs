@@ -67,3 +67,40 @@ fn the_example_for_the_alertmanager_speaks_of_alerts_that_exist() -> Result<()> 
     ensure!(told >= 10, "only {told} names were found: the test reads the file wrongly");
     Ok(())
 }
+
+/// The labels that alerts of a name carry where `alerts_*test.yml` shows them firing, one line each.
+fn labels(alert: &str) -> Result<Vec<String>> {
+    let read = |name: &str| std::fs::read_to_string(folder().join("prometheus").join(name));
+    let tests = read("alerts_test.yml")? + &read("alerts_hours_test.yml")?;
+    let cases = tests.split("- alertname: ").filter(|case| case.starts_with(&format!("{alert}\n")));
+    let fired =
+        cases.flat_map(|case| case.split("- exp_labels:").skip(1).map(|fired| fired.split("exp_annotations:").next().unwrap_or("")));
+    Ok(fired.map(str::to_owned).collect())
+}
+
+/// Two alerts without a label are equal in it: an alert of one machine would then keep those of all others quiet.
+#[test]
+fn an_alert_keeps_only_those_quiet_that_speak_of_the_same() -> Result<()> {
+    let text = std::fs::read_to_string(folder().join("prometheus/alertmanager.yml"))?;
+    let (_, rules) = text.split_once("inhibit_rules:").context("nothing is inhibited")?;
+    let rules: Vec<&str> = rules.split("- source_matchers:").skip(1).collect();
+    ensure!(rules.len() >= 5, "only {} rules were found: the test reads the file wrongly", rules.len());
+    for rule in rules {
+        let (_, equal) = rule.split_once("equal: [").with_context(|| format!("it keeps others quiet everywhere:{rule}"))?;
+        let equal: Vec<&str> = equal.split(']').next().unwrap_or("").split(", ").collect();
+        for name in names()?.iter().filter(|name| speaks_of(rule, name)) {
+            for carried in labels(name)? {
+                let missing = equal.iter().find(|label| !carried.contains(&format!(" {label}: ")));
+                ensure!(missing.is_none(), "{name} carries no {missing:?}:{carried}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a rule's matchers name an alert, alone or among others.
+fn speaks_of(rule: &str, alert: &str) -> bool {
+    let short = alert.trim_start_matches("Ficus");
+    let listed = rule.lines().filter_map(|line| line.split_once("\"Ficus")).map(|(_, rest)| rest.trim_start_matches('('));
+    listed.flat_map(|rest| rest.split('"').next().unwrap_or("").split(['|', ')'])).any(|name| name == short)
+}

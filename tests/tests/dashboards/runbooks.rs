@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::prometheus::Prometheus;
 
 use crate::alerts;
-use crate::shell::{commands, docs, pages, parse};
+use crate::shell::{blocks, commands, docs, pages, parse, run};
 
 /// What every page must have, in this order.
 const HEADINGS: [&str; 3] = ["## What it means", "## How to look", "## What to type"];
@@ -29,7 +29,10 @@ async fn every_alert_links_to_its_page_and_says_what_to_type() -> Result<()> {
         ensure!(link == format!("{{{{ $externalLabels.runbooks }}}}/{name}.md"), "{name} links to `{link}`");
         let typed = commands(&alert["annotations"]["runbook"].as_str().unwrap_or("").replace("{{ $labels.capability }}", "NAME"));
         ensure!(!typed.is_empty(), "the runbook of {name} does not say what to type");
-        typed.iter().try_for_each(|command| parse(command)).with_context(|| format!("the annotation of {name}"))?;
+        typed
+            .iter()
+            .try_for_each(|command| parse(command).and_then(|()| run(command)))
+            .with_context(|| format!("the annotation of {name}"))?;
     }
     Ok(())
 }
@@ -53,6 +56,7 @@ fn every_alert_has_a_page_whose_commands_exist() -> Result<()> {
         let typed = commands(&text);
         ensure!(!typed.is_empty(), "{name}.md does not say what to type");
         typed.iter().try_for_each(|command| parse(command)).with_context(|| format!("{name}.md"))?;
+        blocks(&text).iter().try_for_each(|command| run(command)).with_context(|| format!("{name}.md"))?;
         written.insert(name);
     }
     ensure!(alerts == written, "alerts without a page, or pages without an alert: {:?}", &alerts ^ &written);

@@ -1,5 +1,6 @@
 //! Commands in Markdown: found in code, and shown to exist. `--help` at the end of a command line has clap read all that
-//! stands before it, so that a flag that does not exist is found too, and nothing is done.
+//! stands before it, so that a flag that does not exist is found too, and nothing is done. It says nothing of what is
+//! missing: what is to be typed as it stands is also run, where it finds neither a configuration nor an orchestrator.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +36,12 @@ pub(crate) fn commands(text: &str) -> Vec<String> {
     commands
 }
 
+/// What a text says to type as it stands: lines of its `sh` blocks. A sentence may name a command without its arguments.
+pub(crate) fn blocks(text: &str) -> Vec<String> {
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|part| part.split_once('\n'));
+    blocks.filter(|(kind, _)| *kind == "sh").flat_map(|(_, block)| block.lines().filter_map(typed)).collect()
+}
+
 /// The `ficus` of a line, without where its output goes and without a comment.
 fn typed(line: &str) -> Option<String> {
     let line = line.trim().split(" #").next()?.split(" |").next()?.split(" > ").next()?.trim();
@@ -43,11 +50,31 @@ fn typed(line: &str) -> Option<String> {
 
 /// Shows that a command exists with all its flags.
 pub(crate) fn parse(command: &str) -> Result<()> {
-    let binary = school::binary("ficus")?;
-    let path = format!("{}:{}", binary.parent().context("a binary in no folder")?.display(), std::env::var("PATH")?);
-    let output = Command::new("sh").arg("-c").arg(format!("{command} --help")).env("PATH", path).output()?;
+    let output = shell(&format!("{command} --help"))?.output()?;
     ensure!(output.status.success(), "`{command}` does not exist like that:\n{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Shows that a command has all that it asks for: it is run, and may fail for any reason but the way in which it was typed.
+pub(crate) fn run(command: &str) -> Result<()> {
+    let empty = tempfile::tempdir()?;
+    let mut shell = shell(&format!("timeout 5 {command}"))?;
+    shell.current_dir(&empty).env("FICUS_ADMIN", "http://127.0.0.1:1").env("FICUS_CONFIG", "/nonexistent/ficus.toml");
+    let output = shell.output()?;
+    ensure!(output.status.code() != Some(USAGE), "`{command}` cannot be typed like that:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The exit status of a command line that clap refuses.
+const USAGE: i32 = 2;
+
+/// A shell that finds `ficus`.
+fn shell(line: &str) -> Result<Command> {
+    let binary = school::binary("ficus")?;
+    let path = format!("{}:{}", binary.parent().context("a binary in no folder")?.display(), std::env::var("PATH")?);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(line).env("PATH", path);
+    Ok(shell)
 }
 
 #[test]
@@ -60,4 +87,7 @@ fn a_command_that_does_not_exist_is_found() {
     for wrong in ["ficus hold users --reasn x", "ficus pin users left", "ficus status users now"] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
+    assert_eq!(blocks(text), found[1..4]);
+    assert!(parse("ficus quarantine").is_ok() && run("ficus quarantine").is_err(), "a NAME is missing");
+    assert!(run("ficus quarantine users").is_ok());
 }
