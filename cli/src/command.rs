@@ -22,7 +22,7 @@ use crate::admin;
 use crate::args::{Args, Command, MapWhat, StateWhat};
 use crate::config::Config;
 use crate::exit::BadConfiguration;
-use crate::{logging, run};
+use crate::{logging, panics, run};
 
 /// Does what the command line asks.
 pub(crate) fn execute(args: Args) -> Result<()> {
@@ -37,6 +37,7 @@ pub(crate) fn execute(args: Args) -> Result<()> {
 
 fn part(args: &Args) -> Result<()> {
     logging::start();
+    panics::watch();
     let mut config = Config::load(&args.config)?;
     let admin = admin::bases(args, &config);
     match &args.command {

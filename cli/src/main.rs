@@ -31,6 +31,7 @@ mod link;
 mod logging;
 mod metrics;
 mod ofrep;
+mod panics;
 mod run;
 mod signals;
 

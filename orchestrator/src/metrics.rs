@@ -1,7 +1,7 @@
 //! What the orchestrator tells Prometheus, in the process's default registry. Labels are bounded: capability, phase, gate,
 //! direction, stage, kind and name of what is waited for, and the names of gateways, which are forgotten with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ficus_rules::gate::Verdict;
 use ficus_rules::migration::waiting::{Waiting, WaitingKind};
 use ficus_rules::migration::{Phase, State, Switch};
 use ficus_rules::{Side, Timestamp};
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets, register_gauge_vec,
     register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
@@ -130,7 +131,45 @@ pub(crate) fn leads(leads: bool) {
     }
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clear();
     WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    COMPLAINTS.set(0);
+    for counted in [&*ABORTED, &*NOTIFICATIONS] {
+        counted.reset();
+    }
+    PAUSE.reset();
+    for shown in [&*COMPLAINTS, &*FLAGS_EXPIRED, &*GENERATION] {
+        shown.set(0);
+    }
+}
+
+/// Shows nothing more of capabilities that are none of `named`: the rules do not have them any more.
+pub(crate) fn keep(named: &BTreeSet<&str>) {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let gone: Vec<String> = shown.keys().filter(|name| !named.contains(name.as_str())).cloned().collect();
+    for name in gone {
+        shown.remove(&name);
+        WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        for gauge in [&*PHASE, &*OWNER, &*FENCED, &*WAITING, &*WAITING_FOR, &*VERDICT, &*HOLDS] {
+            forget(gauge, &name);
+        }
+        for gauge in [&*PHASE_AGE, &*BACKFILL, &*RAMP, &*STAGE, &*AGENT_AGE] {
+            forget(gauge, &name);
+        }
+        forget(&PAUSE, &name);
+        forget(&ABORTED, &name);
+    }
+}
+
+fn forget<B: MetricVecBuilder>(vector: &MetricVec<B>, capability: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for family in vector.collect() {
+        for metric in family.get_metric() {
+            let labels: HashMap<&str, &str> = metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            if labels.get("capability") == Some(&capability) {
+                let _ = vector.remove(&labels);
+            }
+        }
+    }
 }
 
 /// Counts what became of a notification.
@@ -198,7 +237,7 @@ fn waiting(capability: &str, missing: &[Waiting]) {
     }
 }
 
-/// Shows how long a capability's agent has been silent. `None`: nobody has it.
+/// Shows for how long a capability's agent has been silent. `None`: it needs none.
 pub(crate) fn agent(capability: &str, age: Option<Duration>) {
     match age {
         Some(age) => AGENT_AGE.with_label_values(&[capability]).set(age.as_secs_f64()),
@@ -206,11 +245,9 @@ pub(crate) fn agent(capability: &str, age: Option<Duration>) {
     }
 }
 
-/// Shows how long a gateway has been silent, if it reported since this process started.
-pub(crate) fn gateway(name: &str, reported: Option<Timestamp>, now: Timestamp) {
-    if let Some(at) = reported {
-        GATEWAY_AGE.with_label_values(&[name]).set(now.since(at).as_secs_f64());
-    }
+/// Shows for how long a gateway has been silent.
+pub(crate) fn gateway(name: &str, reported: Timestamp, now: Timestamp) {
+    GATEWAY_AGE.with_label_values(&[name]).set(now.since(reported).as_secs_f64());
 }
 
 /// A gateway is gone for good.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ficus_rules::Timestamp;
 use ficus_rules::migration::advance::{Event, JournalLine, Outcome, Wish, advance};
-use ficus_rules::migration::{State, desired};
+use ficus_rules::migration::{Phase, State, desired};
 use ficus_rules::plan::Capability;
 use ficus_rules::spec::Complaint;
 use ficus_rules::wire::Overrides;
@@ -69,6 +69,8 @@ pub(crate) struct Reconciler {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Command>,
     view: View,
+    /// Since when this one leads: what was silent before, it does not know.
+    began: Timestamp,
     /// A write failed: it may have been done all the same, and what is written is read before anything else.
     unsure: bool,
 }
@@ -96,7 +98,7 @@ impl Reconciler {
             ..View::default()
         };
         let last_good = loaded.rules.map(|files| (files, loaded.rules_generation, loaded.rules_published));
-        let mut reconciler = Reconciler { shared, queue, view, unsure: false };
+        let mut reconciler = Reconciler { shared, queue, view, began: fleet::now(), unsure: false };
         reconciler.first_rules(last_good).await?;
         Ok(reconciler)
     }
@@ -283,14 +285,22 @@ impl Reconciler {
         let now = fleet::now();
         for (plan, stored) in self.view.capabilities() {
             metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now), now);
-            metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, now));
+            // Nobody has reported it to this leader: as long as it has led, or as the capability has needed somebody.
+            let unheard = || needs_agent(plan, &stored.state).then(|| now.since(self.began.max(stored.state.since)));
+            metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, now).or_else(unheard));
         }
+        metrics::keep(&self.view.capabilities().map(|(plan, _)| plan.name.as_str()).collect());
         for gateway in self.shared.fleet.gateways() {
-            metrics::gateway(&gateway.name, gateway.reported, now);
+            metrics::gateway(&gateway.name, gateway.reported.unwrap_or(self.began), now);
         }
         metrics::complaints(self.view.complaints.iter().filter(|complaint| !complaint.warning).count());
         metrics::flags_expired(self.view.rulebook.rules.flags.values().filter(|flag| flag.is_expired(now)).count());
     }
+}
+
+/// Whether a capability has rows that somebody has to carry.
+fn needs_agent(plan: &Capability, state: &State) -> bool {
+    !plan.tables.is_empty() && !matches!(state.phase, Phase::Draft | Phase::Retired)
 }
 
 fn note_of(state: &State, line: &JournalLine, by: Option<&Author>, reason: Option<&str>, now: Timestamp) -> Note {

@@ -26,7 +26,7 @@ use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::Callers;
 use crate::legacy::LegacySides;
 use crate::listen::{Listeners, Sockets};
-use crate::metrics::{self, count_panics, metrics};
+use crate::metrics::{self, metrics};
 use crate::plugins;
 use crate::recent::{self, Recent};
 use crate::serve;
@@ -118,7 +118,6 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::new`].
     pub fn over(config: Config, sockets: Sockets) -> Result<Gateway, Error> {
-        count_panics();
         if !config.upstreams.contains_key(&config.default_upstream) {
             return Err(Error::Name(config.default_upstream));
         }

@@ -3,7 +3,7 @@
 
 mod requests;
 
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, core::Collector};
 
@@ -15,7 +15,7 @@ use crate::shadow::Dropped;
 pub(crate) use requests::{By, Requests};
 
 /// Refusals that alerts watch: counted from zero on, so that the first one is an increase.
-const WATCHED: [&str; 5] = ["out_of_touch", "hold_full", "hold_deadline", "not_the_owner", "upstream_busy"];
+const WATCHED: [&str; 6] = ["out_of_touch", "hold_full", "hold_deadline", "identity_unknown", "not_the_owner", "upstream_busy"];
 
 /// What HTTP/2 connections are ended for.
 const LEFT_FOR: [&str; 7] = ["enough", "slow_head", "slow_body", "resets", "continuations", "control_frames", "empty_frames"];
@@ -37,7 +37,6 @@ pub(crate) struct Metrics {
     pub(crate) under_way: IntGauge,
     pub(crate) generation: IntGauge,
     pub(crate) refused: IntCounter,
-    pub(crate) panics: IntCounter,
     pub(crate) connections: IntGauge,
     pub(crate) turned_away: IntCounterVec,
     pub(crate) left: IntCounterVec,
@@ -63,19 +62,6 @@ pub(crate) struct Metrics {
 pub(crate) fn metrics() -> &'static Metrics {
     static METRICS: OnceLock<Metrics> = OnceLock::new();
     METRICS.get_or_init(Metrics::register)
-}
-
-/// Counts panics, besides whatever else happens at one. A panic in a filter ends one request and says nothing by itself.
-pub(crate) fn count_panics() {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            metrics().panics.inc();
-            tracing::error!(at = panic.location().map(ToString::to_string), "panic");
-            before(panic);
-        }));
-    });
 }
 
 impl Metrics {
@@ -105,7 +91,6 @@ impl Metrics {
             under_way: kept(IntGauge::new("ficus_requests_under_way", "Requests that are being carried now")),
             generation: kept(IntGauge::new("ficus_rules_generation", "Generation of the published state that is served")),
             refused: kept(IntCounter::new("ficus_published_refused_total", "Published states that could not be taken")),
-            panics: kept(IntCounter::new("ficus_panics_total", "Panics, each of which ended one request or task")),
             connections: kept(IntGauge::new("ficus_connections", "Connections of clients")),
             turned_away: counters(
                 "ficus_connections_refused_total",

@@ -51,10 +51,10 @@ pub(crate) async fn run(context: Arc<Context>, mut orders: watch::Receiver<Order
                     error => error.to_string(),
                 };
                 context.state.update(|report| report.trouble = Some(trouble));
-                metrics::STANDS.with_label_values(&[&context.state.capability]).set(1);
-                if !matches!(error, Error::Superseded)
-                    && let Err(error) = context.open_alone(&orders).await
-                {
+                // Of one whose place another agent has taken, the other tells.
+                let superseded = matches!(error, Error::Superseded);
+                metrics::STANDS.with_label_values(&[&context.state.capability]).set(i64::from(!superseded));
+                if !superseded && let Err(error) = context.open_alone(&orders).await {
                     tracing::warn!(capability = %context.state.capability, %error, "the owner's fence cannot be opened alone");
                 }
                 match error {

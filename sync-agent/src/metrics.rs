@@ -27,7 +27,7 @@ pub(crate) fn begin<'a>(capability: &str, pairs: impl Iterator<Item = &'a str>) 
 /// Shows nothing more of a capability that is at work no more: nobody would set it right. What was counted stays.
 pub(crate) fn end(capability: &str) {
     forget(&LAG_SECONDS, capability);
-    for gauge in [&*LAG_ENTRIES, &*LAG_BYTES, &*KEPT_LOG, &*STANDS, &*DRIFT, &*QUARANTINED] {
+    for gauge in [&*LAG_ENTRIES, &*LAG_BYTES, &*KEPT_LOG, &*STANDS, &*DRIFT, &*QUARANTINED, &*STRAYS_UNSETTLED] {
         forget(gauge, capability);
     }
 }

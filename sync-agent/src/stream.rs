@@ -4,6 +4,7 @@
 //! while the one before it is written. Freshness is the agent's clock *before* it looked at the source: whatever was
 //! committed then is in what it read.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use crate::state::{State, now};
 /// The log is pruned this often, or after this many entries.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 const CONFIRM_ENTRIES: u64 = 20_000;
+/// So often a batch that is being written is shown to have grown older.
+const AGING: Duration = Duration::from_secs(1);
 
 /// A stream.
 pub(crate) struct Stream {
@@ -94,6 +97,15 @@ impl Stream {
         pruned.telling.join_next().await.map_or(Ok(()), finished)
     }
 
+    /// Shows that the oldest change of a batch grows older while it is written: a lock in the target may hold it for long.
+    async fn aging(&self, age: f64) -> Infallible {
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(AGING).await;
+            self.state.stream(self.applier.direction, |stream| stream.lag_seconds = age + begun.elapsed().as_secs_f64());
+        }
+    }
+
     /// Applies a batch and moves the position. While there is a backlog, the next batch is read meanwhile, twice as long as
     /// this one until it is as long as may be. Whether this one was refused and read again.
     async fn carry(&mut self, taken: Taken, ahead: &mut JoinSet<Result<Taken, Error>>) -> Result<bool, Error> {
@@ -112,10 +124,16 @@ impl Stream {
             stream.lag_seconds = batch.age;
         });
         let (upto, full) = (batch.upto, usize::try_from(batch.entries).is_ok_and(|entries| entries >= limit));
-        let (applier, position, more) = (&self.applier, self.position, batch.more);
+        let (applier, position, more, aging) = (&self.applier, self.position, batch.more, self.aging(batch.age));
         let writing = self.state.writing((!more).then(|| batch.touched.clone()));
         let apply = async {
             if more { applier.apply_parts(position, limit, batch).await } else { applier.apply(position, limit, batch).await.map(Some) }
+        };
+        let apply = async {
+            tokio::select! {
+                applied = apply => applied,
+                never = aging => match never {},
+            }
         };
         let applied = if full && !more {
             let longer = (limit * 2).min(self.batch_rows * self.applier.sink.growth());

@@ -588,6 +588,24 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
 
 /// The log brings a commit that waits for a standby; the tables do not show it yet, nor is it acknowledged.
 #[tokio::test]
+async fn a_batch_that_a_lock_holds_grows_older() {
+    let world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    fill(&mut legacy).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    modern.exec("BEGIN").await;
+    modern.exec("SELECT 1 FROM users WHERE legacy_id = 5 FOR UPDATE").await;
+    legacy.exec("UPDATE accounts_user SET age = 77 WHERE id = 5").await;
+    until(&agent, "the change is shown as old", |report| report.forward.lag_seconds > 2.0).await;
+    modern.exec("ROLLBACK").await;
+    world.settle(&agent, Side::Legacy).await;
+    until(&agent, "nothing is old", |report| report.forward.lag_seconds == 0.0).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_commit_that_nobody_sees_yet_is_waited_for() {
     let server = Server::start(&["synchronous_commit=local"]);
     let name = server.database().await;

@@ -41,7 +41,9 @@ def phases(which="", **more):
 
 def transitions(which=""):
     """Marks: a capability entered a phase; the writes changed their owner; bad rule files."""
-    entered = "max by (capability, {label}) ({metric}{{{which}}}) == 1\nunless\nmax by (capability, {label}) ({metric}{{{which}}} offset 15s) == 1"
+    # Not where nothing was known a step before: whoever comes back has entered nothing. Grafana's step grows with the range.
+    now, before = "max by (capability, {label}) ({metric}{{{which}}}) == 1", "({metric}{{{which}}} offset $__interval)"
+    entered = f"{now}\nunless\nmax by (capability, {{label}}) {before} == 1\nand on (capability)\nmax by (capability) {before}"
     return [
         annotation("Phases", "blue", entered.format(label="phase", metric="ficus_phase", which=which), "{{capability}}: {{phase}}"),
         annotation("Owner", "green", entered.format(label="side", metric="ficus_owner", which=which), "{{capability}}: {{side}} owns the writes"),

@@ -8,6 +8,7 @@ mod examples;
 mod grafana;
 mod kinds;
 mod manifests;
+mod marks;
 #[path = "../../../sync-agent/tests/support/own.rs"]
 mod own;
 mod phases;

@@ -405,7 +405,7 @@ fn named_in_sources() -> Result<BTreeSet<String>> {
 /// What Grafana does to an expression before it asks.
 fn filled_in(expression: &str, seconds: u64) -> String {
     let filled = expression.replace("$capability", "users").replace("$direction", "cutover").replace("$instance", ".+");
-    let filled = filled.replace("$__rate_interval", "5s").replace("$__range", &format!("{seconds}s"));
+    let filled = filled.replace("$__rate_interval", "5s").replace("$__interval", "1s").replace("$__range", &format!("{seconds}s"));
     assert!(!filled.contains('$'), "an unknown variable in {filled}");
     filled
 }
