@@ -32,7 +32,7 @@ impl Context {
     pub(crate) async fn open_alone(&self, orders: &watch::Receiver<Ordered>) -> Result<(), Error> {
         let wish = orders.borrow().clone();
         let owner = wish.owner;
-        let stuck = wish.sync == SyncOrder::Run && self.state.report().fenced.of(owner) && !wish.fenced.of(owner);
+        let stuck = wish.sync == SyncOrder::Run && self.state.may_refuse(owner) && !wish.fenced.of(owner);
         let (true, Some(known), Some(turn)) = (stuck, self.state.known(), self.state.turn(owner)) else { return Ok(()) };
         let (url, name) = match owner {
             Side::Legacy => (&self.resolved.legacy_url, &self.resolved.legacy),
@@ -55,6 +55,7 @@ impl Context {
         self.state.forget_turn(owner);
         self.state.set_turn(owner, database.claim(source, Some(turn)).await?.turn);
         database.fence(false).await?;
+        self.state.set_closing(None);
         tracing::warn!(capability = %self.state.capability, side = %owner, "the fence is open; the other side's database is away");
         self.state.update(|report| {
             match owner {

@@ -15,6 +15,18 @@ pub enum Error {
     /// A database is not as it has to be. The text says what to do.
     #[error("{0}")]
     Refused(String),
+    /// The first copy would have to remove rows that no copy has brought.
+    #[error(
+        "{database}: table {table} has rows already, and the first copy would remove them; empty it ({statement}) if they are not needed"
+    )]
+    Inhabited {
+        /// Which, in words.
+        database: String,
+        /// The table.
+        table: String,
+        /// What empties it.
+        statement: String,
+    },
     /// Another agent has taken the capability over.
     #[error("another agent has taken over this capability; stop one of the two, or restart this one to take it back")]
     Superseded,

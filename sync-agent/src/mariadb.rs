@@ -91,6 +91,8 @@ pub(crate) struct Endpoint {
     quarantined: AtomicU64,
     /// Triggers keep what is written while the fence lets it through.
     records: AtomicBool,
+    /// How many of those rows have been decided about: counted once, and followed from there. Nobody else decides.
+    settled: tokio::sync::Mutex<Option<u64>>,
     /// Since when the fence would have had to wait, whenever it was looked.
     waits: std::sync::Mutex<Option<Instant>>,
 }
@@ -143,6 +145,7 @@ impl Endpoint {
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
             records: AtomicBool::new(false),
+            settled: tokio::sync::Mutex::default(),
             waits: std::sync::Mutex::default(),
         })
     }

@@ -271,6 +271,9 @@ pub struct KeyRange {
     pub through: Option<Value>,
 }
 
+/// A gap of no pair, among those of pairs: what [`Source::set_unseen`] says.
+pub(crate) const UNSEEN: &str = "";
+
 /// Reads rows in the shape of the side's plans.
 #[async_trait]
 pub trait Reader: Send + Sync {
@@ -302,6 +305,13 @@ pub trait Source: Reader {
 
     /// These pairs have been compared since.
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
+
+    /// Whether [`Source::set_unseen`] was said last.
+    async fn unseen(&self) -> Result<bool, Error>;
+
+    /// Something may have been written here that nobody saw, while the other side owned: it is not written over before
+    /// somebody says so. Durable.
+    async fn set_unseen(&self, unseen: bool) -> Result<(), Error>;
 
     /// The rows that are left, of each pair by key, as of one position, exactly; parents first. A pair that is not named
     /// has everything left. Ends when the receiver is gone.

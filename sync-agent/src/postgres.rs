@@ -91,6 +91,8 @@ pub(crate) struct Endpoint {
     quarantined: AtomicU64,
     /// Triggers keep what is written while the fence lets it through.
     records: AtomicBool,
+    /// How many of those rows have been decided about: counted once, and followed from there. Nobody else decides.
+    settled: tokio::sync::Mutex<Option<u64>>,
     /// Transactions that the fence would wait for, and since when they are known.
     writers: std::sync::Mutex<BTreeMap<String, Instant>>,
     /// Sizes of the server's log, for [`slot::Sizes::tidy`].
@@ -184,6 +186,7 @@ impl Endpoint {
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
             records: AtomicBool::new(false),
+            settled: tokio::sync::Mutex::default(),
             writers: std::sync::Mutex::default(),
             wal,
             still: rest::Still::default(),

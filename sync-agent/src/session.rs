@@ -33,6 +33,8 @@ use crate::strays;
 use crate::stream::Stream;
 use crate::verify::Verifier;
 
+mod gaps;
+
 /// How long a stream may take to finish its batch when the session ends.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -212,6 +214,11 @@ impl Context {
 impl Session<'_> {
     async fn run(&mut self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         self.state().forget_end();
+        let another = Side::BOTH.into_iter().any(|side| self.state().turn(side).is_none());
+        // Nothing is made in a database by orders of long ago, which may have been taken back.
+        if another && !self.asked(stop).await || orders.borrow().sync == SyncOrder::Remove {
+            return Ok(());
+        }
         self.records = orders.borrow().strays.lets_in() || self.legacy.lets_through().await?;
         if self.records {
             self.legacy.record_strays();
@@ -222,8 +229,12 @@ impl Session<'_> {
         // the two it may have carried them out.
         let epoch = orders.borrow().epoch;
         self.obey(epoch).await?;
-        let another = Side::BOTH.into_iter().any(|side| self.state().turn(side).is_none());
-        let forward = self.claim(Side::Modern).await?;
+        let owner = orders.borrow().owner;
+        let forward = self.claim(Side::Modern).await.map_err(|error| match error {
+            // Those rows are nobody's to remove.
+            Error::Inhabited { .. } if owner == Side::Modern => uncopied(),
+            error => error,
+        })?;
         self.misses_nothing().await?;
         let reverse = self.claim(Side::Legacy).await?;
         self.obeyed = None;
@@ -231,15 +242,15 @@ impl Session<'_> {
         self.state().set_known(Some(Known { plans: Arc::clone(&self.plans), ids }));
         self.undrained = self.records || self.legacy.let_in().await?.rows > 0;
         self.note_fences().await?;
+        self.state().set_closing(None);
         self.found = Fences { legacy: self.closed || self.letting, modern: self.state().report().fenced.modern };
-        if another {
-            tokio::select! {
-                () = self.context.questions.ask() => {}
-                () = stopped(stop) => return Ok(()),
-            }
+        if another && !self.asked(stop).await {
+            return Ok(());
         }
         let wish = orders.borrow_and_update().clone();
         self.obey(wish.epoch).await?;
+        // Before a fence hides it.
+        self.note_unseen([&forward, &reverse], wish.owner).await?;
         if self.undrained && wish.owner == Side::Legacy {
             // Had it not been behind the stream, legacy would not own again.
             self.undrained = false;
@@ -261,11 +272,7 @@ impl Session<'_> {
                     self.context.resolved.modern
                 )));
             }
-            _ => {
-                return Err(Error::Refused(
-                    "modern owns the rows, and its copy was never completed; revert to legacy first, or put the databases back that belong together".to_owned(),
-                ));
-            }
+            _ => return Err(uncopied()),
         }
         metrics::STANDS.with_label_values(&[&self.state().capability]).set(0);
         loop {
@@ -284,6 +291,14 @@ impl Session<'_> {
                 }
                 Some(done) = self.tasks.join_next() => self.done(done, &wish).await?,
             }
+        }
+    }
+
+    /// Asks for the newest orders, and waits until they are here. `false`: it is time to stop.
+    async fn asked(&self, stop: &mut watch::Receiver<bool>) -> bool {
+        tokio::select! {
+            () = self.context.questions.ask() => true,
+            () = stopped(stop) => false,
         }
     }
 
@@ -308,9 +323,13 @@ impl Session<'_> {
             return Ok(());
         }
         match done.map_err(|error| Error::Task(error.to_string()))?? {
-            Done::Backfilled(forward, reverse) => self.stream(forward, reverse, wish).await?,
+            Done::Backfilled(forward, reverse) => {
+                self.all_seen().await?;
+                self.stream(forward, reverse, wish).await?;
+            }
             Done::Compared => {}
             Done::GapsClosed => {
+                self.all_seen().await?;
                 self.gaps = false;
                 self.state().freeze(false);
                 self.state().update(|report| report.trouble = None);
@@ -399,7 +418,7 @@ impl Session<'_> {
             report.trouble = None;
         });
         for (direction, position) in [(Direction::Forward, forward), (Direction::Reverse, reverse)] {
-            self.reaches(direction, position, wish.owner).await?;
+            self.reaches(direction, position, wish).await?;
         }
         let mut gaps = self.legacy.gaps().await?;
         gaps.extend(self.modern.gaps().await?);
@@ -462,49 +481,6 @@ impl Session<'_> {
             };
             self.tasks.spawn(async move { publisher.run().await.map(|never| match never {}) });
         }
-    }
-
-    /// Looks whether the source still has everything after a position. It has not when the target was put back from a
-    /// backup (or lost its last transactions with the power), or when its log was lost: then everything is compared, if the
-    /// source has what is right, or has only what was applied to it, because it was fenced.
-    async fn reaches(&self, direction: Direction, position: Position, owner: Side) -> Result<(), Error> {
-        let source = direction.source();
-        let (pruned, lost) = (self.side(source).pruned().await?, self.side(source).lost(position).await?);
-        if position >= pruned && !lost {
-            return Ok(());
-        }
-        let target = source.other();
-        if target == owner && position < pruned {
-            return Err(Error::Refused(format!(
-                "{target} owns the rows, and lacks changes that {source} has forgotten already (an older copy of the database was put in place?): it has {position}, and {source} goes back to {pruned}; put the newer one back, or start over with a new backfill"
-            )));
-        }
-        if target == owner && !self.found.of(source) {
-            return Err(Error::Refused(format!(
-                "the log of {source} is gone (slot or files), and {source} is not fenced: what was written there since {position} has not reached {target}, which owns the rows; look for it by hand. Once {source} is fenced, everything is compared, and the rows of {target} take the place of those"
-            )));
-        }
-        tracing::warn!(capability = %self.state().capability, side = %source, %position, %pruned, lost, "the log does not go back as far as the copy");
-        self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await
-    }
-
-    fn close(&mut self, gaps: Vec<usize>, owner: Side) {
-        self.gaps = true;
-        let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
-        let trouble = format!(
-            "changes of {} may be missing (table remade, other rules, log lost, or an older copy put back); capture is complete, and both sides are being compared; wait until this is over",
-            tables.join(", ")
-        );
-        tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
-        self.state().update(|report| report.trouble = Some(trouble));
-        let verifier = self.verifier(owner);
-        let (legacy, modern) = (Arc::clone(&self.legacy), Arc::clone(&self.modern));
-        self.tasks.spawn(async move {
-            verifier.repair(&gaps).await?;
-            legacy.close_gaps(&gaps).await?;
-            modern.close_gaps(&gaps).await?;
-            Ok(Done::GapsClosed)
-        });
     }
 
     /// From here on, no agent carries out orders of an earlier epoch.
@@ -578,7 +554,9 @@ impl Session<'_> {
             let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
             if holds != wish.fenced.of(side) {
                 let on = wish.fenced.of(side);
+                self.state().set_closing(Some(side));
                 self.side(side).fence(on).await?;
+                self.state().set_closing(None);
                 // Before anything is asked of the other side, which may be away by now.
                 self.state().update(|report| match side {
                     Side::Legacy => report.fenced.legacy = on && !self.undrained,
@@ -696,4 +674,11 @@ impl Session<'_> {
     fn state(&self) -> &State {
         &self.context.state
     }
+}
+
+fn uncopied() -> Error {
+    Error::Refused(
+        "modern owns the rows, and its copy was never completed; revert to legacy first, or put the databases back that belong together"
+            .to_owned(),
+    )
 }

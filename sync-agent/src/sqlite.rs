@@ -77,6 +77,8 @@ pub(crate) struct Endpoint {
     quarantined: AtomicU64,
     /// Triggers keep what is written while the fence lets it through.
     records: AtomicBool,
+    /// How many of those rows have been decided about: counted once, and followed from there. Nobody else decides.
+    settled: tokio::sync::Mutex<Option<u64>>,
 }
 
 /// A pair as this side has it.
@@ -160,6 +162,7 @@ impl Endpoint {
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
             records: AtomicBool::new(false),
+            settled: tokio::sync::Mutex::default(),
         })
     }
 

@@ -36,6 +36,7 @@ pub(crate) struct State {
     let_in: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     strays: tokio::sync::Mutex<()>,
     turns: Mutex<HashMap<Side, i64>>,
+    closing: Mutex<Option<Side>>,
     known: Mutex<Option<Known>>,
     /// Numbers what others are told of both directions.
     pub(crate) announcer: Announcer,
@@ -159,6 +160,7 @@ impl State {
             let_in: Mutex::default(),
             strays: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
+            closing: Mutex::default(),
             known: Mutex::default(),
             announcer: Announcer::new(),
             changed,
@@ -193,6 +195,16 @@ impl State {
         if other {
             self.changed.send_modify(|count| *count += 1);
         }
+    }
+
+    /// A side's fence is being closed: until there is an answer, it may refuse writers without counting as closed.
+    pub(crate) fn set_closing(&self, side: Option<Side>) {
+        *lock(&self.closing) = side;
+    }
+
+    /// Whether a side's fence may refuse writers, for all that is known here.
+    pub(crate) fn may_refuse(&self, side: Side) -> bool {
+        self.report().fenced.of(side) || *lock(&self.closing) == Some(side)
     }
 
     /// The stream of a direction.

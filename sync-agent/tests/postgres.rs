@@ -851,8 +851,8 @@ async fn a_lost_slot_of_the_fenced_side_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused() {
-    let world = World::new([Engine::Superuser, Engine::Superuser]).await;
+async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused_until_somebody_decides() {
+    let mut world = World::new([Engine::Superuser, Engine::Superuser]).await;
     let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
     fill(&mut legacy).await;
     let agent = world.agent().await;
@@ -864,6 +864,24 @@ async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused() {
     let agent = world.agent().await;
     until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("not fenced"))).await;
     assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 1);
+
+    // Neither a fence nor another agent makes it seen.
+    world.order(&agent, |orders, _| orders.fenced.modern = true);
+    until(&agent, "fenced", |report| report.fenced.modern).await;
+    agent.stop().await;
+    let agent = world.agent().await;
+    until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("not fenced"))).await;
+    assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 1);
+
+    // Somebody does who says so.
+    world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "repaired", |report| report.trouble.is_none() && report.repaired.as_ref().is_some_and(|repaired| repaired.done)).await;
+    assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 0);
+    agent.stop().await;
+    world.orders.capabilities.get_mut("users").unwrap().repair = None;
+    let agent = world.agent().await;
+    until(&agent, "streaming", |report| report.trouble.is_none() && report.forward.live && report.reverse.live).await;
+    world.must_be_equal(&agent).await;
     agent.stop().await;
 }
 

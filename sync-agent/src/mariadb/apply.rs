@@ -222,11 +222,11 @@ impl Endpoint {
         for pair in self.pairs.iter() {
             let found: Option<Sql> = conn.query_first(format!("{} LIMIT 1", pair.sql.keys)).await.map_err(|e| self.failed(e))?;
             if found.is_some() {
-                return Err(self.refused(format!(
-                    "table {} has rows already, and the first copy would remove them; empty it (DELETE FROM {}) if they are not needed",
-                    pair.shape.table,
-                    name(&pair.shape.table)
-                )));
+                return Err(Error::Inhabited {
+                    database: self.server.label().to_owned(),
+                    table: pair.shape.table.clone(),
+                    statement: format!("DELETE FROM {}", name(&pair.shape.table)),
+                });
             }
         }
         Ok(())

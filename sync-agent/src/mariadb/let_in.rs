@@ -55,11 +55,20 @@ impl Endpoint {
     }
 
     pub(super) async fn count_let_in(&self) -> Result<LetIn, Error> {
+        let mut known = self.settled.lock().await;
         let mut conn = self.server.lease().await?;
-        let count = "SELECT count(*), count(*) - count(`settled`) FROM `_ficus_stray` WHERE `scope` = ?";
-        let found: Option<(u64, u64)> = conn.exec_first(count, (&self.scope,)).await.map_err(|e| self.failed(e))?;
-        let (rows, unsettled) = found.unwrap_or_default();
-        let mut found = LetIn { rows, unsettled, wrote: Vec::new() };
+        let mut count = async |which: &str| {
+            let query = format!("SELECT count(*) FROM `_ficus_stray` WHERE `scope` = ? AND `settled` {which}");
+            let found: Option<u64> = conn.exec_first(query, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+            Ok::<_, Error>(found.unwrap_or(0))
+        };
+        let settled = match *known {
+            Some(settled) => settled,
+            None => *known.insert(count("IS NOT NULL").await?),
+        };
+        let unsettled = count("IS NULL").await?;
+        drop(known);
+        let mut found = LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() };
         if unsettled > 0 {
             let newest = "SELECT `account`, `connection`, `query` FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL \
                  ORDER BY `id` DESC LIMIT ?";
@@ -84,12 +93,15 @@ impl Endpoint {
 
     pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {
         for numbers in numbers.chunks(SETTLE) {
+            let mut known = self.settled.lock().await;
             let mut conn = self.guarded().await?;
             let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             // By their own numbers: others that are being written are not waited for.
-            let settle = format!("UPDATE `_ficus_stray` SET `settled` = UTC_TIMESTAMP(3) WHERE `id` IN ({list})");
+            let settle = format!("UPDATE `_ficus_stray` SET `settled` = UTC_TIMESTAMP(3) WHERE `id` IN ({list}) AND `settled` IS NULL");
             conn.query_drop(settle).await.map_err(|e| self.failed(e))?;
+            let settled = conn.affected_rows();
             self.commit(conn).await?;
+            *known = known.map(|known| known + settled);
         }
         Ok(())
     }

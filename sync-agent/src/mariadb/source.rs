@@ -18,7 +18,7 @@ use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
 use super::{Endpoint, locks, objects, schema, triggers};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
 
 /// How long nothing of the log may arrive while it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -266,6 +266,25 @@ impl Source for Endpoint {
         for pair in pairs {
             let delete = "DELETE FROM `_ficus_gap` WHERE `scope` = ? AND `pair` = ?";
             conn.exec_drop(delete, (&self.scope, &self.pairs[*pair].name)).await.map_err(|e| self.failed(e))?;
+        }
+        self.commit(conn).await
+    }
+
+    async fn unseen(&self) -> Result<bool, Error> {
+        let mut conn = self.server.lease().await?;
+        let query = "SELECT 1 FROM `_ficus_gap` WHERE `scope` = ? AND `pair` = ?";
+        let found: Option<u8> = conn.exec_first(query, (&self.scope, UNSEEN)).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(found.is_some())
+    }
+
+    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        if unseen {
+            self.note_gap(&mut conn, UNSEEN).await?;
+        } else {
+            let delete = "DELETE FROM `_ficus_gap` WHERE `scope` = ? AND `pair` = ?";
+            conn.exec_drop(delete, (&self.scope, UNSEEN)).await.map_err(|e| self.failed(e))?;
         }
         self.commit(conn).await
     }

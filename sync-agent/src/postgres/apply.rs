@@ -166,10 +166,11 @@ impl Endpoint {
         for pair in &self.pairs {
             let any = format!("SELECT 1 {} LIMIT 1", pair.sql.from);
             if sql::query(&any).fetch_optional(&mut **tx).await.map_err(|e| self.failed(e))?.is_some() {
-                return Err(Error::Refused(format!(
-                    "{}: table {} has rows already, and the first copy would remove them; empty it (DELETE FROM {}) if they are not needed",
-                    self.server.label, pair.shape.table, pair.table
-                )));
+                return Err(Error::Inhabited {
+                    database: self.server.label.clone(),
+                    table: pair.shape.table.clone(),
+                    statement: format!("DELETE FROM {}", pair.table),
+                });
             }
         }
         Ok(())

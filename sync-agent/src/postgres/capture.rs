@@ -13,7 +13,7 @@ use super::feed::{Feed, MOST_BYTES};
 use super::visible::Log;
 use super::{Endpoint, sql};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
 
 /// How long a batch that has rows waits for the end of the log.
 const GRACE: Duration = Duration::from_millis(5);
@@ -109,6 +109,24 @@ impl Source for Endpoint {
         let names: Vec<&str> = pairs.iter().map(|pair| self.pairs[*pair].name.as_str()).collect();
         let delete = "DELETE FROM _ficus.gap WHERE scope = $1 AND pair = ANY($2)";
         sqlx::query(delete).bind(&self.names.scope).bind(names).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn unseen(&self) -> Result<bool, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT EXISTS (SELECT 1 FROM _ficus.gap WHERE scope = $1 AND pair = $2)";
+        let query = sqlx::query(query).bind(&self.names.scope).bind(UNSEEN);
+        query.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
+    }
+
+    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let set = if unseen {
+            "INSERT INTO _ficus.gap (scope, pair) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM _ficus.gap WHERE scope = $1 AND pair = $2"
+        };
+        sqlx::query(set).bind(&self.names.scope).bind(UNSEEN).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))
     }
 

@@ -18,6 +18,9 @@ use crate::quarantine::{Image, Kept, LARGEST};
 /// What tells who wrote, in the order of [`who`].
 const WHO: &str = "role, application, address, query";
 
+/// Asked every second, however many have been settled: the index holds the others.
+pub(super) const UNSETTLED: &str = "SELECT count(*) FROM _ficus.stray WHERE scope = $1 AND settled IS NULL";
+
 impl Endpoint {
     /// The call of the function that keeps a row of a table: which pair it is shown as, and its columns, the key first.
     pub(super) fn keeping(&self, table: &str, columns: &[&String]) -> String {
@@ -66,11 +69,19 @@ impl Endpoint {
     }
 
     pub(super) async fn count_let_in(&self) -> Result<LetIn, sqlx::Error> {
+        let mut known = self.settled.lock().await;
         let mut connection = self.server.pool.acquire().await?;
-        let count = "SELECT count(*), count(*) FILTER (WHERE settled IS NULL) FROM _ficus.stray WHERE scope = $1";
-        let row = sqlx::query(count).bind(&self.names.scope).fetch_one(&mut *connection).await?;
-        let number = |index| row.try_get::<i64, _>(index).map(|number| u64::try_from(number).unwrap_or(0));
-        let mut found = LetIn { rows: number(0)?, unsettled: number(1)?, wrote: Vec::new() };
+        let mut count = async |query| {
+            let row = sqlx::query(query).bind(&self.names.scope).fetch_one(&mut *connection).await?;
+            row.try_get::<i64, _>(0).map(|number| u64::try_from(number).unwrap_or(0))
+        };
+        let settled = match *known {
+            Some(settled) => settled,
+            None => *known.insert(count("SELECT count(settled) FROM _ficus.stray WHERE scope = $1").await?),
+        };
+        let unsettled = count(UNSETTLED).await?;
+        drop(known);
+        let mut found = LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() };
         if found.unsettled > 0 {
             let newest = format!("SELECT {WHO} FROM _ficus.stray WHERE scope = $1 AND settled IS NULL ORDER BY id DESC LIMIT $2");
             let rows = sql::query(&newest).bind(&self.names.scope).bind(i64::from(WROTE)).fetch_all(&mut *connection).await?;
@@ -92,10 +103,13 @@ impl Endpoint {
 
     pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {
         for numbers in numbers.chunks(SETTLE) {
+            let mut known = self.settled.lock().await;
             let mut tx = self.guarded().await?;
-            let settle = "UPDATE _ficus.stray SET settled = now() WHERE scope = $1 AND id = ANY($2)";
-            sqlx::query(settle).bind(&self.names.scope).bind(numbers).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+            let settle = "UPDATE _ficus.stray SET settled = now() WHERE scope = $1 AND id = ANY($2) AND settled IS NULL";
+            let settle = sqlx::query(settle).bind(&self.names.scope).bind(numbers);
+            let settled = settle.execute(&mut *tx).await.map_err(|e| self.failed(e))?.rows_affected();
             tx.commit().await.map_err(|e| self.failed(e))?;
+            *known = known.map(|known| known + settled);
         }
         Ok(())
     }

@@ -31,6 +31,11 @@ CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NO
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
 CREATE TABLE IF NOT EXISTS _ficus.stray (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text, was jsonb, becomes jsonb, role text, application text, address text, query text, at timestamptz NOT NULL DEFAULT clock_timestamp(), settled timestamptz, passed text);
 CREATE TABLE IF NOT EXISTS _ficus.carried (stream text PRIMARY KEY, number bigint NOT NULL);
+DO $$ BEGIN
+  IF to_regclass('_ficus.stray_unsettled') IS NULL THEN
+    CREATE INDEX stray_unsettled ON _ficus.stray (scope, id) WHERE settled IS NULL;
+  END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS _ficus.outbox (stream text NOT NULL, bus text NOT NULL, number bigint NOT NULL, id text NOT NULL, kind text NOT NULL, subject text NOT NULL, body text NOT NULL, PRIMARY KEY (stream, bus, number));
 INSERT INTO _ficus.context VALUES (1, md5(random()::text || clock_timestamp()::text)) ON CONFLICT DO NOTHING";
 

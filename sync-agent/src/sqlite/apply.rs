@@ -279,10 +279,11 @@ impl Endpoint {
     async fn uninhabited(&self, tx: &mut SqliteConnection) -> Result<(), Error> {
         for pair in &self.pairs {
             if sql::one(tx, &format!("{} LIMIT 1", pair.sql.keys), &[]).await.map_err(|e| self.failed(e))?.is_some() {
-                return Err(Error::Refused(format!(
-                    "{}: table {} has rows already, and the first copy would remove them; empty it (DELETE FROM \"{}\") if they are not needed",
-                    self.file.label, pair.shape.table, pair.shape.table
-                )));
+                return Err(Error::Inhabited {
+                    database: self.file.label.clone(),
+                    table: pair.shape.table.clone(),
+                    statement: format!("DELETE FROM \"{}\"", pair.shape.table),
+                });
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::schema;
 use super::triggers::{self, Captured, Trigger};
 use super::{Endpoint, Pair, objects, parts, sql};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
 
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
@@ -233,6 +233,25 @@ impl Source for Endpoint {
             let values = [self.scope_value(), Value::Text(self.pairs[*pair].name.clone())];
             sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
         }
+        tx.commit().await.map_err(|e| self.failed(e))
+    }
+
+    async fn unseen(&self) -> Result<bool, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let query = "SELECT 1 FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND \"pair\" = ?2";
+        let values = [self.scope_value(), Value::Text(UNSEEN.to_owned())];
+        Ok(sql::one(&mut connection, query, &values).await.map_err(|e| self.failed(e))?.is_some())
+    }
+
+    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let set = if unseen {
+            "INSERT OR IGNORE INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)"
+        } else {
+            "DELETE FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND \"pair\" = ?2"
+        };
+        let values = [self.scope_value(), Value::Text(UNSEEN.to_owned())];
+        sql::run_with(&mut tx, set, &values).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))
     }
 

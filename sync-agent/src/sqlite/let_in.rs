@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::port::{LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
 use crate::quarantine::{Image, Kept, LARGEST};
 
+/// Asked every second, however many have been settled: the index holds the others.
+const UNSETTLED: &str = "SELECT count(*) FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL";
+
 impl Endpoint {
     pub(super) async fn is_letting(&self) -> Result<bool, Error> {
         let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
@@ -22,14 +25,18 @@ impl Endpoint {
     }
 
     pub(super) async fn count_let_in(&self) -> Result<LetIn, sqlx::Error> {
+        let mut known = self.settled.lock().await;
         let mut connection = self.file.read.acquire().await?;
-        let count = "SELECT count(*), count(*) - count(\"settled\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1";
-        let rows = sql::all(&mut connection, count, &[self.scope_value()]).await?;
-        let number = |value: &Value| if let Value::Int(number) = value { u64::try_from(*number).unwrap_or(0) } else { 0 };
-        Ok(match rows.first().map(Vec::as_slice) {
-            Some([rows, unsettled]) => LetIn { rows: number(rows), unsettled: number(unsettled), wrote: Vec::new() },
-            _ => LetIn::default(),
-        })
+        let mut count = async |query| {
+            let found = sql::one(&mut connection, query, &[self.scope_value()]).await?;
+            Ok::<_, sqlx::Error>(if let Some(Value::Int(number)) = found { u64::try_from(number).unwrap_or(0) } else { 0 })
+        };
+        let settled = match *known {
+            Some(settled) => settled,
+            None => *known.insert(count("SELECT count(\"settled\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1").await?),
+        };
+        let unsettled = count(UNSETTLED).await?;
+        Ok(LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() })
     }
 
     pub(super) async fn undecided(&self) -> Result<Vec<i64>, sqlx::Error> {
@@ -41,11 +48,13 @@ impl Endpoint {
 
     pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {
         for numbers in numbers.chunks(SETTLE) {
+            let mut known = self.settled.lock().await;
             let mut tx = self.guarded().await?;
-            let settle = "UPDATE \"_ficus_stray\" SET \"settled\" = datetime('now') WHERE \"scope\" = ?1 AND \"id\" IN (SELECT value FROM json_each(?2))";
+            let settle = "UPDATE \"_ficus_stray\" SET \"settled\" = datetime('now') WHERE \"scope\" = ?1 AND \"id\" IN (SELECT value FROM json_each(?2)) AND \"settled\" IS NULL";
             let list = Value::Text(format!("[{}]", numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")));
-            sql::run_with(&mut tx, settle, &[self.scope_value(), list]).await.map_err(|e| self.failed(e))?;
+            let settled = sql::run_with(&mut tx, settle, &[self.scope_value(), list]).await.map_err(|e| self.failed(e))?;
             tx.commit().await.map_err(|e| self.failed(e))?;
+            *known = known.map(|known| known + settled);
         }
         Ok(())
     }

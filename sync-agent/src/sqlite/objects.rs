@@ -21,8 +21,11 @@ const TABLES: [&str; 12] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_outbox\" (\"stream\" TEXT NOT NULL, \"bus\" TEXT NOT NULL, \"number\" INTEGER NOT NULL, \"id\" TEXT NOT NULL, \"kind\" TEXT NOT NULL, \"subject\" TEXT NOT NULL, \"body\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"bus\", \"number\"))",
 ];
 
-/// One capability's entries do not make those of others slower to find.
-const INDEX: &str = "CREATE INDEX IF NOT EXISTS \"_ficus_log_scope\" ON \"_ficus_log\" (\"scope\")";
+/// One capability's entries do not make those of others slower to find, nor rows that are settled those that are not.
+const INDEXES: [&str; 2] = [
+    "CREATE INDEX IF NOT EXISTS \"_ficus_log_scope\" ON \"_ficus_log\" (\"scope\")",
+    "CREATE INDEX IF NOT EXISTS \"_ficus_stray_unsettled\" ON \"_ficus_stray\" (\"scope\", \"id\") WHERE \"settled\" IS NULL",
+];
 
 const NAMES: [&str; 12] = [
     "_ficus_copied",
@@ -44,7 +47,9 @@ pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Re
     for table in TABLES {
         sql::run(connection, table).await?;
     }
-    sql::run(connection, INDEX).await?;
+    for index in INDEXES {
+        sql::run(connection, index).await?;
+    }
     sql::run(connection, "INSERT OR IGNORE INTO \"_ficus_context\" VALUES (1, NULL, lower(hex(randomblob(16))))").await?;
     sql::run_with(connection, "INSERT OR IGNORE INTO \"_ficus_fence\" (\"scope\") VALUES (?1)", &[text(scope)]).await?;
     Ok(())

@@ -116,3 +116,39 @@ async fn legacy_opens_although_modern_went_while_it_was_closing() {
     assert_eq!(modern.rows("SELECT name FROM writers WHERE legacy_id = 100000").await.len(), 1);
     agent.stop().await;
 }
+
+/// The owner's database is lost for a moment while its fence is being closed, so that nobody opens it again; and the other side stays away.
+#[tokio::test]
+async fn legacy_opens_although_it_was_lost_while_it_was_closing() {
+    let mut world = World::new([Postgres, Postgres], schema, tables()).await;
+    let mut app = world.app(Side::Legacy).await;
+    app.exec(&format!("{ROW} (1, 'one', 1, 1.5)")).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let mut slow = world.app(Side::Legacy).await;
+    slow.exec("BEGIN").await;
+    slow.exec("UPDATE writer SET level = 2 WHERE id = 1").await;
+    world.fence(&agent, Fences { legacy: true, modern: true }, Side::Legacy);
+    let begun = Instant::now();
+    for id in 2.. {
+        if app.attempt(&format!("{ROW} ({id}, 'early', 1, 1.5)")).await.is_err() {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the fence never began to close");
+    }
+    let [legacy, modern] = Side::BOTH.map(|side| world.database(side).to_owned());
+    shut(&legacy, true).await;
+    shut(&modern, true).await;
+    until(&agent, "trouble", |report| report.trouble.is_some()).await;
+    shut(&legacy, false).await;
+    let mut app = world.app(Side::Legacy).await;
+    assert!(app.attempt(&format!("{ROW} (100000, 'late', 1, 1.5)")).await.is_err(), "the fence was not left half closed");
+    world.fence(&agent, Fences { legacy: false, modern: true }, Side::Legacy);
+    let begun = Instant::now();
+    while app.attempt(&format!("{ROW} (100000, 'late', 1, 1.5)")).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "legacy's fence stayed half closed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shut(&modern, false).await;
+    agent.stop().await;
+}

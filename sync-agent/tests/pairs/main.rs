@@ -18,6 +18,7 @@ mod app;
 mod away;
 mod changes;
 mod graves;
+mod late;
 mod ledger;
 mod links;
 mod resume;

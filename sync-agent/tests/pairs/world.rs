@@ -125,6 +125,13 @@ impl World {
     }
 
     pub(crate) async fn agent(&self) -> Agent {
+        let agent = self.idle().await;
+        agent.order(self.orders.clone());
+        agent
+    }
+
+    /// An agent without orders.
+    pub(crate) async fn idle(&self) -> Agent {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(5);
         config.batch_rows = self.batch_rows;
@@ -138,9 +145,7 @@ impl World {
             modern_url: self.url(Side::Modern),
             tables: self.tables.clone(),
         };
-        let agent = Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap();
-        agent.order(self.orders.clone());
-        agent
+        Agent::start_resolved(config, BTreeMap::from([("users".to_owned(), resolved)])).await.unwrap()
     }
 
     /// An agent that works by rule files.

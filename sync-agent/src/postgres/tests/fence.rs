@@ -1,5 +1,9 @@
 //! The fence in the database.
 
+use sqlx::Row as _;
+
+use super::super::fence::CLOSING_AGAIN;
+use super::super::let_in::UNSETTLED;
 use super::*;
 
 #[tokio::test]
@@ -52,6 +56,49 @@ async fn the_fence_waits_for_writers_and_gives_up_in_time() {
     let end = bed.legacy.end_position().await.unwrap();
     let batch = bed.read(bed.legacy.pruned().await.unwrap()).await;
     assert!(batch.upto >= end && batch.touched.iter().any(|touched| touched.key == Value::Int(1)));
+}
+
+#[tokio::test]
+async fn a_fence_that_lets_through_and_is_not_closed_again_lets_through_as_before() {
+    let bed = Bed::new("name text", &[]).await;
+    bed.legacy.record_strays();
+    bed.legacy.prepare().await.unwrap();
+    bed.legacy.let_through().await.unwrap();
+    let (mut slow, mut quick) = (bed.app(Side::Legacy).await, bed.app(Side::Legacy).await);
+    exec(&mut slow, "BEGIN; INSERT INTO item VALUES (1, 'under way')").await;
+    assert!(matches!(bed.legacy.fence(true).await, Err(Error::Refused(_))));
+    assert!(bed.legacy.lets_through().await.unwrap(), "it gave up");
+    exec(&mut quick, "INSERT INTO item VALUES (2, 'let in')").await;
+
+    // Its agent ends while it waits for that one.
+    let fence = text(&mut quick, "SELECT relname::text FROM pg_class WHERE relkind = 'S' AND relname LIKE 'fence%'").await.unwrap();
+    exec(&mut quick, &format!("SELECT setval('_ficus.{fence}', {CLOSING_AGAIN})")).await;
+    assert!(attempt(&mut quick, "INSERT INTO item VALUES (3, 'too late')").await.is_err());
+    exec(&mut slow, "COMMIT").await;
+    bed.legacy.claim(&bed.modern.id().await.unwrap(), None).await.unwrap();
+    exec(&mut quick, "INSERT INTO item VALUES (3, 'let in')").await;
+    assert_eq!(bed.legacy.let_in().await.unwrap().rows, 3);
+    assert!(!bed.legacy.is_fenced().await.unwrap());
+}
+
+#[tokio::test]
+async fn rows_that_are_settled_are_not_counted_again_and_again() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let old = "INSERT INTO _ficus.stray (scope, pair, settled) SELECT 'test/legacy', 'item', now() FROM generate_series(1, 20000)";
+    exec(&mut app, old).await;
+    exec(&mut app, "INSERT INTO _ficus.stray (scope, pair) VALUES ('test/legacy', 'item'), ('test/legacy', 'item')").await;
+    exec(&mut app, "ANALYZE _ficus.stray").await;
+    let count = async || bed.legacy.let_in().await.map(|found| (found.rows, found.unsettled)).unwrap();
+    assert_eq!(count().await, (20_002, 2));
+    let open = bed.legacy.unsettled().await.unwrap();
+    for _ in 0..2 {
+        bed.legacy.settle_strays(&open[..1]).await.unwrap();
+        assert_eq!(count().await, (20_002, 1), "settled once, however often that is said");
+    }
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {}", UNSETTLED.replace("$1", "'test/legacy'")));
+    let plan: Vec<String> = sqlx::query(explain).fetch_all(&mut app).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(plan.iter().any(|line| line.contains("stray_unsettled")), "{plan:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,80 @@
+//! What a log does not tell any more: found before the streams run, and made up for by comparing. What nobody can make up for
+//! without writing over what others wrote is refused, until somebody says that it may.
+
+use std::sync::Arc;
+
+use ficus_rules::Side;
+use ficus_rules::wire::CapabilityOrders;
+
+use super::{Done, Session};
+use crate::error::Error;
+use crate::port::{Checkpoint, Direction, Position};
+
+impl Session<'_> {
+    /// Notes that the side that does not own lost part of its log while others could write to it. It is fenced next, and then
+    /// nobody could tell any more.
+    pub(super) async fn note_unseen(&self, [forward, reverse]: [&Checkpoint; 2], owner: Side) -> Result<(), Error> {
+        let source = owner.other();
+        let position = if source == Side::Legacy { forward.position } else { reverse.position };
+        let Some(position) = position.filter(|_| forward.backfilled && !self.found.of(source)) else { return Ok(()) };
+        let (pruned, lost) = self.left_of_log(source, position).await?;
+        if position < pruned || lost { self.side(source).set_unseen(true).await } else { Ok(()) }
+    }
+
+    /// What was written where nobody saw it has been written over, or was the right one.
+    pub(super) async fn all_seen(&self) -> Result<(), Error> {
+        self.legacy.set_unseen(false).await?;
+        self.modern.set_unseen(false).await
+    }
+
+    /// Looks whether the source still has everything after a position. It has not when the target was put back from a
+    /// backup (or lost its last transactions with the power), or when its log was lost: then everything is compared, if the
+    /// source has what is right, or has only what was applied to it, because it was fenced; or if somebody ordered a repair,
+    /// knowing that it was not.
+    pub(super) async fn reaches(&self, direction: Direction, position: Position, wish: &CapabilityOrders) -> Result<(), Error> {
+        let source = direction.source();
+        let (pruned, lost) = self.left_of_log(source, position).await?;
+        let unseen = self.side(source).unseen().await?;
+        if position >= pruned && !lost && !unseen {
+            return Ok(());
+        }
+        let target = source.other();
+        if target == wish.owner && position < pruned {
+            return Err(Error::Refused(format!(
+                "{target} owns the rows, and lacks changes that {source} has forgotten already (an older copy of the database was put in place?): it has {position}, and {source} goes back to {pruned}; put the newer one back, or start over with a new backfill"
+            )));
+        }
+        let capability = &self.state().capability;
+        if target == wish.owner && (unseen || !self.found.of(source)) && wish.repair.is_none() {
+            return Err(Error::Refused(format!(
+                "the log of {source} is gone (slot or files), and {source} was not fenced: what was written there since {position} has not reached {target}, which owns the rows; look for it by hand, then `ficus repair {capability}`: everything is compared, and the rows of {target} take the place of those"
+            )));
+        }
+        tracing::warn!(%capability, side = %source, %position, %pruned, lost, "the log does not go back as far as the copy");
+        self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await
+    }
+
+    /// Up to where a side's log may be gone, and whether something after a position is lost.
+    async fn left_of_log(&self, source: Side, position: Position) -> Result<(Position, bool), Error> {
+        Ok((self.side(source).pruned().await?, self.side(source).lost(position).await?))
+    }
+
+    pub(super) fn close(&mut self, gaps: Vec<usize>, owner: Side) {
+        self.gaps = true;
+        let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
+        let trouble = format!(
+            "changes of {} may be missing (table remade, other rules, log lost, or an older copy put back); capture is complete, and both sides are being compared; wait until this is over",
+            tables.join(", ")
+        );
+        tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
+        self.state().update(|report| report.trouble = Some(trouble));
+        let verifier = self.verifier(owner);
+        let (legacy, modern) = (Arc::clone(&self.legacy), Arc::clone(&self.modern));
+        self.tasks.spawn(async move {
+            verifier.repair(&gaps).await?;
+            legacy.close_gaps(&gaps).await?;
+            modern.close_gaps(&gaps).await?;
+            Ok(Done::GapsClosed)
+        });
+    }
+}
