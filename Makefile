@@ -10,7 +10,7 @@ MONOLITH := tests/systems/student-management/monolith
 # Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
 # processors by itself.
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench bench-gateway soak fuzz simulate mutations packages packages-test python python-test release debug monolith-tests clean
+.PHONY: help demo test check lint bench bench-gateway soak fuzz simulate mutations packages packages-test python python-test release debug reference monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ simulate: packages ## The protocol of a switch against a world that misbehaves: 
 
 mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice, some within 40,000 seeds (an hour)
 	$(CARGO) test --package ficus-rules --test mutations -- --include-ignored --nocapture
+
+reference: debug ## Write docs/schema and docs/reference.md anew, from the code
+	for schema in rules flags ficus; do target/debug/ficus schema $$schema > docs/schema/$$schema.new && mv docs/schema/$$schema.new docs/schema/$$schema.schema.json || exit 1; done
+	python3 docs/make.py
 
 monolith-tests: python
 	cd $(MONOLITH) && SCHOOL_DEBUG=1 $(CURDIR)/.venv/bin/python manage.py test --parallel 2

@@ -1,8 +1,7 @@
-"""Makes two pages: docs/reference.md of the JSON Schemas, with every section and key of ficus.toml, rules/NAME.toml and rules/flags.toml, and
+"""Makes two pages: docs/reference.md of the JSON Schemas in docs/schema (`make reference` writes these first), with every section and key of ficus.toml, rules/NAME.toml and rules/flags.toml, and
 docs/SUMMARY.md, the order of the book, of the pages that there are.
 
-`python3 docs/make.py` writes them, with `--check` it says whether they are what it makes. That the schemas have the keys of the parser, and
-refuse what it refuses, is tested elsewhere.
+`python3 docs/make.py` writes them, with `--check` it says whether they are what it makes. What the schemas say is tested elsewhere.
 """
 
 import json
@@ -17,9 +16,10 @@ FILES = (
 )
 HEAD = """# Every key
 
-Made from the JSON Schemas in [`docs/schema`](schema) by `python3 docs/make.py`: change it there. The tests hold the schemas to the
-parser: they have the same keys, kinds and defaults, take what `ficus check` takes, and refuse what it refuses. An editor that knows JSON Schema completes and
-checks the files by them ([how](rules.md#editors)).
+Made by `make reference`, of the JSON Schemas that `ficus schema` prints. Those of rule files are made of what their parser reads by:
+change it there, in `rules/src/spec`. That of [`ficus.toml`](schema/ficus.schema.json) is written, and tests hold it to its parser. What
+`ficus check` takes they take, what it refuses within a section they refuse, and what holds unless a key is set is tried for each. An editor that knows JSON Schema
+completes and checks the files by them ([how](rules.md#editors)).
 
 **Bold** keys must be there.
 """
@@ -28,6 +28,8 @@ checks the files by them ([how](rules.md#editors)).
 class Schema:
     def __init__(self, whole):
         self.whole = whole
+        # Tables that stand in several places, and where they are told.
+        self.told = {}
 
     def own(self, node):
         """A node without its references: what it says itself wins."""
@@ -42,7 +44,7 @@ class Schema:
     def kind(self, node):
         """What stands after the equals sign, in words."""
         node = self.own(node)
-        if "called" in node and node["called"] in ("duration", "share", "address", "windows", "users", "name"):
+        if "called" in node and node["called"] in ("duration", "share", "address", "windows", "users", "name", "size"):
             return {"share": "percentage", "windows": "window, or a list", "users": "list of user ids"}.get(node["called"], node["called"])
         if "enum" in node:
             return ", ".join(f"`{json.dumps(value)}`" for value in node["enum"])
@@ -61,28 +63,54 @@ class Schema:
         if name == "array":
             return f"list of {self.kind(node.get('items', {})) or 'values'}"
         if name == "object":
-            if "properties" in node:
+            if len(node.get("properties", {})) == 1:
                 return "{ " + ", ".join(node["properties"]) + " }"
             inner = node.get("additionalProperties")
-            return f"table of {self.kind(inner)}" if isinstance(inner, dict) else "table"
+            kind = self.kind(inner) if isinstance(inner, dict) else ""
+            return f"table of {kind}" if kind and kind != "table" else "table"
         return {"boolean": "`true` or `false`", "integer": "whole number"}.get(name, name)
 
     def sections(self, node, place=""):
         """Every table with its keys, in the order of the schema: (heading, node)."""
         node = self.own(node)
+        if node.get("called") in self.told:
+            yield place, {"description": node.get("description"), "as": self.told[node["called"]]}
+            return
+        if "called" in node:
+            self.told[node["called"]] = place
         if place:
             yield place, node
+        # Below a list the path has no brackets of its own.
+        above = f"{place.strip('[]')}." if place else ""
         for name, child in node.get("properties", {}).items():
-            inner = self.own(child)
-            # Below a list the path has no brackets of its own.
-            path = f"{place.strip('[]')}.{name}" if place else name
-            if inner.get("type") == "array" and "properties" in self.own(inner.get("items", {})):
-                yield from self.sections(inner["items"], f"[{path}]")
-            elif is_section(inner):
-                yield from self.sections(inner, path)
+            yield from self.below(self.own(child), above + name)
+        if place:
+            yield from self.named(node, place)
+
+    def below(self, node, path):
+        """The sections of one key."""
+        if node.get("type") == "array" and "properties" in self.own(node.get("items", {})):
+            yield from self.sections(self.own(node["items"]) | {"description": node.get("description")}, f"[{path}]")
+        elif self.table(node):
+            yield from self.sections(self.table(node), path)
+        else:
+            yield from self.named(node, path)
+
+    def named(self, node, path):
+        """The section under names that users choose."""
         more = node.get("additionalProperties")
-        if isinstance(more, dict) and is_section(self.own(more)) and place:
-            yield from self.sections(more, f"{place}.NAME")
+        if isinstance(more, dict) and self.table(self.own(more)):
+            yield from self.sections(self.table(self.own(more)), f"{path.strip('[]')}.NAME")
+
+    def table(self, node):
+        """The section that a node is, or may be beside something simpler."""
+        if is_section(node):
+            return node
+        for choice in node.get("oneOf", []):
+            choice = self.own(choice)
+            if len(choice.get("properties", {})) > 1:
+                return choice | {key: node[key] for key in ("description",) if key in node}
+        return None
 
 
 def is_section(node):
@@ -115,6 +143,8 @@ def make():
         lines += ["", f"## {file}", "", what]
         for place, node in schema.sections(schema.whole):
             rows = table(schema, node)
+            if "as" in node:
+                rows = [f"The same keys as [{node['as']}]."]
             if rows:
                 described = node.get("description")
                 lines += ["", f"### [{place}]", "", *([described, ""] if described else []), *rows]

@@ -82,6 +82,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: MapWhat,
     },
+    /// Print the JSON Schema of a file: editors complete and check it by that.
+    #[command(
+        after_help = "Examples:\n  ficus schema rules > schema/rules.schema.json      then, on the first line of rules/NAME.toml:\n                                                     #:schema ../schema/rules.schema.json\n  ficus schema ficus > schema/ficus.schema.json"
+    )]
+    Schema {
+        /// Of rules/NAME.toml, rules/flags.toml or ficus.toml.
+        of: SchemaOf,
+    },
     /// Say which side would serve a request, and why; or which requests of a log would go elsewhere by other rules.
     #[command(
         after_help = "Examples:\n  ficus explain GET /api/v1/users/42/ --user 7\n  ficus explain POST /api/v1/users/ -H 'x-tenant: north'\n  ficus explain GET / --offline        by the files alone, as if nothing had moved\n  ficus explain --diff new-rules/ --requests access.log\n  ficus explain --diff new-rules/ --requests access.log --json | jq .changed\n\nA log has JSON lines of our own, the combined format of nginx and Apache, or a method and a path on each line.\nWith --diff the exit code is 1 if any request would go elsewhere."
@@ -385,6 +393,14 @@ pub(crate) struct Flag {
     /// Why.
     #[arg(long, default_value = "")]
     pub(crate) reason: String,
+}
+
+/// Files that have a schema.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Rules,
+    Flags,
+    Ficus,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

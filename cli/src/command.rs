@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod quarantine;
 mod reload;
+mod schema;
 mod state;
 mod status;
 mod wish;
@@ -65,6 +66,10 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Init(asked) => init::execute(args, asked).await,
         Command::Check(asked) => check::execute(args, asked).await,
         Command::Map { what: MapWhat::Init(asked) } => map::init(args, asked).await,
+        Command::Schema { of } => {
+            print!("{}", schema::text(*of));
+            Ok(())
+        }
         Command::Explain(asked) => explain::execute(args, asked).await,
         Command::Status { capability, watch } => status::execute(args, capability.as_deref(), *watch).await,
         Command::Plan { capability, dry_run } => plan::execute(args, capability.as_deref(), *dry_run).await,

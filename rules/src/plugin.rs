@@ -91,7 +91,7 @@ impl Kind {
     ];
 
     /// Its name in rule files, metrics and `explain`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Ip => "ip",
             Kind::Maintenance => "maintenance",

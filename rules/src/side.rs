@@ -25,7 +25,7 @@ impl Side {
     }
 
     /// The word used in rules, labels and messages.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Side::Legacy => "legacy",
             Side::Modern => "modern",

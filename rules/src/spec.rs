@@ -19,6 +19,8 @@ mod plugins;
 mod reach;
 mod returns;
 mod routes;
+pub mod schema;
+mod shape;
 mod source;
 mod steps;
 mod strays;

@@ -10,23 +10,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 use ficus_rules::count::{self, counted};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::RuleFile;
 use tokio::process::Command;
 
 use self::found::Project;
-use super::check;
-use crate::args::{Args, Init};
+use super::{check, schema};
+use crate::args::{Args, Init, SchemaOf};
 
 const LOOK: &str = include_str!("init/look.py");
 
-/// What editors complete and check the files by, beside `ficus.toml`: a copy, so that it is of this version and needs no network.
-const SCHEMAS: [(&str, &str); 3] = [
-    ("ficus.schema.json", include_str!("../../../docs/schema/ficus.schema.json")),
-    ("rules.schema.json", include_str!("../../../docs/schema/rules.schema.json")),
-    ("flags.schema.json", include_str!("../../../docs/schema/flags.schema.json")),
-];
 /// Where rule files find theirs.
 pub(super) const SCHEMA_OF_RULES: &str = "../schema/rules.schema.json";
 
@@ -58,7 +53,12 @@ pub(crate) async fn execute(args: &Args, asked: &Init) -> Result<()> {
         files.iter().for_each(|file| println!("# ---- {}\n{}", file.path.display(), file.text));
         return Ok(());
     }
-    files.extend(SCHEMAS.map(|(name, text)| Written { path: folder.join("schema").join(name), text: text.to_owned() }));
+    // What editors complete and check the files by: of this version, and without a network.
+    files.extend(
+        SchemaOf::value_variants()
+            .iter()
+            .map(|of| Written { path: folder.join("schema").join(schema::file(*of)), text: schema::text(*of) }),
+    );
     write(&files, &[folder.join("rules"), folder.join("schema")], asked.force)?;
     for file in &files {
         println!("{}", file.path.display());

@@ -225,7 +225,7 @@ impl WhenAway {
     pub const ALL: [WhenAway; 3] = [WhenAway::Local, WhenAway::Open, WhenAway::Closed];
 
     /// Its word in rule files.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             WhenAway::Local => "local",
             WhenAway::Open => "open",

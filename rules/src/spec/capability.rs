@@ -4,11 +4,55 @@ use std::collections::BTreeMap;
 
 use super::document::CapabilityDocument;
 use super::fields::Fields;
+use super::shape::{Key, Kind, STRINGS, Section};
 use super::source::Located;
 use super::words::{is_name, is_token, suggest};
 use super::{claims, events, gates, plugins, returns, routes, steps, strays, tables, tests};
 use crate::mapping::TableMap;
 use crate::plan::{Capability, Route, Unit};
+
+pub(super) const FILE: Section = Section::new(
+    "the file",
+    &[
+        Key::new("capability", Kind::Table(&CAPABILITY), "What is moved as one, and its two sides.").must(""),
+        Key::new("plugins", Kind::Table(&plugins::PLUGINS), "For all routes of the file."),
+        Key::new("route", Kind::Tables(&routes::ROUTE), "Requests that belong to it, and what serves them.").must(""),
+        Key::new("cohort", Kind::Table(&COHORT), "Who stays together while reads move."),
+        Key::new("step", Kind::Tables(&steps::STEP), "The way, step by step."),
+        Key::new("claims", Kind::Table(&claims::CLAIMS), "What tokens for the new service say of a user, beside sub, username and role."),
+        Key::new("gate", Kind::Table(&gates::GATE), "What every step is judged by."),
+        Key::new("return", Kind::Table(&returns::RETURN), "What a failing gate leads to."),
+        Key::new("cutover", Kind::Table(&strays::CUTOVER), "What a cutover leaves behind."),
+        Key::new("table", Kind::Tables(&tables::TABLE), "A legacy table, and the modern one that is kept equal to it."),
+        Key::new("event", Kind::Tables(&events::EVENT), "What other services are told of a table's changes."),
+        Key::new("test", Kind::Tables(&tests::TEST), "What a request meets at some moment of the way; `ficus check` looks."),
+    ],
+);
+
+const CAPABILITY: Section = Section::new(
+    "[capability]",
+    &[
+        Key::new("name", Kind::Name, "A label of metrics.").must("\"users\""),
+        Key::new("description", Kind::Text, "One line for people."),
+        Key::new("legacy", Kind::Filled, "The upstream that serves it today.").must("\"monolith\""),
+        Key::new("modern", Kind::Filled, "The upstream that will.").must("\"users-service\""),
+        Key::new("depends_on", STRINGS, "Capabilities whose tables this one joins."),
+        Key::new("salt", Kind::Text, "Of the buckets; its name unless set."),
+        Key::new("windows", Kind::Windows, WINDOWS),
+    ],
+);
+
+/// What `windows` says, here and at a step.
+pub(super) const WINDOWS: &str = "When it may begin: days, hours and a zone, like \"mon-thu 09:00-16:00 Europe/Berlin\".";
+
+const COHORT: Section = Section::new(
+    "[cohort]",
+    &[Key::new("by", Kind::Set(&Kind::Like(UNIT)), "What identifies a caller, first that the request has.")
+        .must("[\"user\", \"cookie:sessionid\", \"anonymous\"]")],
+);
+
+/// See [`unit`].
+const UNIT: &str = "^(user|anonymous|(cookie|header):[A-Za-z0-9!#$%&'*+.^_`|~-]+)$";
 
 /// The cookie by which Django knows a session.
 const SESSION_COOKIE: &str = "sessionid";
@@ -18,28 +62,28 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     if !file.has("capability") {
         file.error("the file has no section `[capability]`", "add it, with `name`, `legacy` and `modern`");
     }
-    let section = file.table("capability", "[capability]");
-    let route_sections = file.tables("route", "[[route]]");
+    let section = file.table("capability");
+    let route_sections = file.tables("route");
     let has_routes = !route_sections.is_empty();
     let routes = route_sections.into_iter().filter_map(routes::read).collect();
-    let plugins = plugins::read(&mut file, "[plugins]");
+    let plugins = plugins::read(&mut file);
     let cohort = cohort(&mut file);
-    let steps = file.tables("step", "[[step]]").into_iter().filter_map(steps::read).collect();
-    let claims = file.table("claims", "[claims]").map_or_else(BTreeMap::new, claims::read);
+    let steps = file.tables("step").into_iter().filter_map(steps::read).collect();
+    let claims = file.table("claims").map_or_else(BTreeMap::new, claims::read);
     let gates = gates::read(&mut file);
     let returns = returns::read(&mut file);
     let strays = strays::read(&mut file);
-    let tables = file.tables("table", "[[table]]").into_iter().filter_map(tables::read).collect();
-    let events = file.tables("event", "[[event]]").into_iter().filter_map(events::read).collect();
-    let tests = file.tables("test", "[[test]]").into_iter().filter_map(tests::read).collect();
+    let tables = file.tables("table").into_iter().filter_map(tables::read).collect();
+    let events = file.tables("event").into_iter().filter_map(events::read).collect();
+    let tests = file.tables("test").into_iter().filter_map(tests::read).collect();
     file.finish();
 
     let mut section = section?;
     let at = section.at.clone();
-    let name = section.required("name", "\"users\"").filter(|name| named_well(&section, name));
+    let name = section.required("name").filter(|name| named_well(&section, name));
     let description = section.string("description").map_or_else(String::new, |text| text.value);
-    let legacy = section.required("legacy", "\"monolith\"");
-    let modern = section.required("modern", "\"users-service\"");
+    let legacy = section.required("legacy");
+    let modern = section.required("modern");
     let depends_on = section.strings("depends_on");
     let salt = section.string("salt").map(|text| text.value);
     let windows = section.windows();
@@ -129,8 +173,8 @@ fn named_well(section: &Fields<'_>, name: &Located<String>) -> bool {
 
 fn cohort(file: &mut Fields<'_>) -> Vec<Unit> {
     let default = vec![Unit::User, Unit::Cookie(SESSION_COOKIE.to_owned()), Unit::Anonymous];
-    let Some(mut section) = file.table("cohort", "[cohort]") else { return default };
-    section.require("by", "[\"user\", \"cookie:sessionid\", \"anonymous\"]");
+    let Some(mut section) = file.table("cohort") else { return default };
+    section.require("by");
     let mut units: Vec<Unit> = Vec::new();
     let words = section.strings("by");
     if words.is_empty() && section.has("by") {

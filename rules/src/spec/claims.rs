@@ -3,9 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::fields::{Fields, Item};
+use super::shape::{Bond, If, Key, Kind, Names, Section};
 use crate::claims::{Claim, RESERVED};
 
 const FORMS: &str = "{ from = \"tenant_id\" }, with `map = { … }` if its values stand for others, or { value = \"text\" }";
+
+pub(super) const CLAIMS: Section = Section::map("[claims]", Names::Not(&RESERVED), Kind::Table(&CLAIM));
+
+const CLAIM: Section = Section::new(
+    "a claim",
+    &[
+        Key::new("value", Kind::Text, "Always this."),
+        Key::new("from", Kind::Text, "id, username, role, or an attribute of ficus.toml."),
+        Key::new("map", Kind::Table(&MAP), "What its values stand for."),
+    ],
+)
+.about("What a claim says.")
+.bound(&[Bond::One(&["value", "from"]), Bond::Needs(If::Given("map"), &[If::Given("from")])]);
+
+const MAP: Section = Section::map("map = { 1 = \"admin\" }", Names::Any, Kind::Text);
 
 pub(super) fn read(section: Fields<'_>) -> BTreeMap<String, Claim> {
     let mut claims = BTreeMap::new();
@@ -22,10 +38,10 @@ pub(super) fn read(section: Fields<'_>) -> BTreeMap<String, Claim> {
 }
 
 fn claim<'a>(section: &Fields<'a>, name: &str, item: &'a Item<'a>) -> Option<Claim> {
-    let mut inner = section.as_table(name, "a claim", item)?;
+    let mut inner = section.as_table(name, section.named(), item)?;
     let value = inner.string("value");
     let from = inner.string("from");
-    let map = inner.table("map", "map = { 1 = \"admin\" }").map_or_else(BTreeMap::new, words);
+    let map = inner.table("map").map_or_else(BTreeMap::new, words);
     let at = inner.at.clone();
     inner.finish();
     let report = section.text.report;

@@ -93,7 +93,7 @@ impl Documents {
             self.unreadable.extend(probable_name(document.get_ref()));
             return;
         }
-        let fields = Fields::new(text, "the file", text.place(0..0), document.get_ref());
+        let fields = Fields::new(text, if is_flags { &flags::FILE } else { &capability::FILE }, text.place(0..0), document.get_ref());
         if is_flags {
             self.flags.extend(flags::read(fields));
         } else {

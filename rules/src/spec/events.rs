@@ -3,6 +3,7 @@
 
 use super::document::{CapabilityDocument, Documents};
 use super::fields::Fields;
+use super::shape::{Bond, Key, Kind, STRINGS, Section};
 use super::source::{Located, Report};
 use super::words::suggest;
 use super::{Known, tables};
@@ -11,6 +12,27 @@ use crate::mapping::ColumnSource;
 
 /// The longest type: a routing key of AMQP has no more bytes.
 const LONGEST: usize = 255;
+
+pub(super) const EVENT: Section = Section::new(
+    "[[event]]",
+    &[
+        Key::new("table", Kind::Identifier, "The modern table of a [[table]].").must("\"users\""),
+        Key::new("to", Kind::Filled, "Where it goes: an [events.NAME] of ficus.toml.").must("\"bus\", an [events.bus] of ficus.toml"),
+        Key::new("created", Kind::Like(TYPE), "The type of the event for a row that came: user.registered"),
+        Key::new("updated", Kind::Like(TYPE), "For one that changed: user.updated"),
+        Key::new("deleted", Kind::Like(TYPE), "For one that went: user.deleted"),
+        Key::new(
+            "subject",
+            Kind::Identifier,
+            "The modern column that says whom it is about: the one that keeps the legacy key (which it is without this), or one made of it with as = \"uuid5\".",
+        ),
+        Key::new("columns", STRINGS, "The modern columns that it tells, beside the kept legacy key; none unless named."),
+    ],
+)
+.bound(&[Bond::Any(&["created", "updated", "deleted"])]);
+
+/// See [`named_well`].
+const TYPE: &str = r"^(?=.{1,255}$)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$";
 
 /// One `[[event]]`, with the places that complaints need.
 #[derive(Debug)]
@@ -22,8 +44,8 @@ pub(super) struct EventDocument {
 }
 
 pub(super) fn read(mut section: Fields<'_>) -> Option<EventDocument> {
-    let table = section.required("table", "\"users\"");
-    let bus = section.required("to", "\"bus\", an [events.bus] of ficus.toml");
+    let table = section.required("table");
+    let bus = section.required("to");
     let mut kind = |key| section.string(key).filter(|kind| named_well(&section, kind)).map(|kind| kind.value);
     let types = Types { created: kind("created"), updated: kind("updated"), deleted: kind("deleted") };
     if !["created", "updated", "deleted"].iter().any(|key| section.has(key)) {

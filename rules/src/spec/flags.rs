@@ -6,12 +6,92 @@ mod variants;
 use std::collections::BTreeMap;
 
 use super::fields::{Fields, integer};
+use super::shape::{Bond, Key, Kind, Literal, NAME, Names, STRINGS, Section, TOKEN};
 use super::source::{Located, Place};
 use super::words::{is_name, is_token, suggest};
 use crate::Share;
 use crate::flag::{Flag, OFF, ON, Rule, Serve, Split};
 
 pub(super) use lint::lint;
+
+pub(super) const FILE: Section = Section::new("the file", &[Key::new("flag", Kind::Table(&BY_NAME), "Feature flags, by name.")]);
+
+const BY_NAME: Section = Section::map("[flag.NAME]", Names::Like(NAME), Kind::Table(&FLAG));
+
+const FLAG: Section = Section::new(
+    "[flag.NAME]",
+    &[
+        Key::new("description", Kind::Text, "One line for people."),
+        Key::new("killed", Kind::Boolean, "Off for everybody, whatever else is said.").unset(Literal::Boolean(false)),
+        Key::new("variants", Kind::Table(&variants::VARIANTS), "Values by name, all of one kind; without it, the flag is on or off."),
+        Key::new("default", VARIANT, "Where nothing else speaks: true, false or a variant.").unset(Literal::Boolean(false)),
+        Key::new("off", VARIANT, "When it is killed, or lacks what it requires."),
+        Key::new("users_on", Kind::Users, "Users for whom it is on."),
+        Key::new("users_off", Kind::Users, "Users for whom it is off."),
+        Key::new(
+            "headers_on",
+            Kind::Table(&Section::map("headers_on = { x-name = \"value\" }", Names::Like(TOKEN), Kind::Text)),
+            "Headers that turn it on.",
+        ),
+        Key::new(
+            "cookies_on",
+            Kind::Table(&Section::map("cookies_on = { name = \"value\" }", Names::Like(TOKEN), Kind::Text)),
+            "Cookies that turn it on.",
+        ),
+        Key::new("percentage", Kind::Share, "The share of callers for whom it is on."),
+        Key::new("rule", Kind::Tables(&RULE), "Who gets what, in order."),
+        Key::new("split", Kind::Table(&variants::SPLIT), "Shares of those whom no rule speaks of."),
+        Key::new("requires", Kind::Either(&[STRINGS, Kind::Table(&REQUIRES)]), "Flags that must be on, or have a variant."),
+        Key::new("expires", Kind::Like("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), "From this day on, somebody should look at it."),
+        Key::new("salt", Kind::Text, "Of its buckets; its name unless set."),
+    ],
+)
+.about("On or off, or one of several variants.")
+.bound(&[
+    Bond::Json(
+        r#"{
+            "if": { "required": ["variants"] },
+            "then": { "required": ["default"], "properties": { "default": { "type": "string" } } },
+            "else": { "properties": { "default": { "type": "boolean" }, "off": { "type": "boolean" } } }
+        }"#,
+    ),
+    Bond::Apart(&["percentage", "split"]),
+    Bond::Apart(&["variants", "users_on"]),
+    Bond::Apart(&["variants", "users_off"]),
+    Bond::Apart(&["variants", "headers_on"]),
+    Bond::Apart(&["variants", "cookies_on"]),
+    Bond::Apart(&["variants", "percentage"]),
+]);
+
+/// What a flag may be: a variant, or on or off.
+const VARIANT: Kind = Kind::Either(&[Kind::Boolean, Kind::Text]);
+
+const RULE: Section = Section::new(
+    "[[flag.NAME.rule]]",
+    &[
+        Key::new("users", Kind::Users, "These users, by id."),
+        Key::new(
+            "headers",
+            Kind::Table(&Section::map("headers = { x-name = [\"value\"] }", Names::Like(TOKEN), STRINGS)),
+            "Who sends one of these values, of each.",
+        ),
+        Key::new(
+            "cookies",
+            Kind::Table(&Section::map("cookies = { name = [\"value\"] }", Names::Like(TOKEN), STRINGS)),
+            "Who has one of these values, of each.",
+        ),
+        Key::new(
+            "attributes",
+            Kind::Table(&Section::map("attributes = { name = [\"value\"] }", Names::Like(TOKEN), STRINGS)),
+            "Users of whom one of these values is known, of each.",
+        ),
+        Key::new("serve", VARIANT, "What they get; with `split`, what is left for the others.").must("\"NAME\""),
+        Key::new("split", Kind::Table(&variants::SPLIT), "Shares of them."),
+    ],
+)
+.bound(&[Bond::Any(&["users", "headers", "cookies", "attributes"])]);
+
+const REQUIRES: Section = Section::map("requires = { name = \"variant\" }", Names::Any, Kind::Text);
 
 /// One flag, with what is to be looked up in the others.
 #[derive(Debug)]
@@ -25,7 +105,7 @@ pub(super) struct FlagDocument {
 }
 
 pub(super) fn read(mut file: Fields<'_>) -> Vec<FlagDocument> {
-    let Some(section) = file.table("flag", "[flag.NAME]") else {
+    let Some(section) = file.table("flag") else {
         file.finish();
         return Vec::new();
     };
@@ -35,7 +115,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Vec<FlagDocument> {
             let hint = "lower-case letters, digits, `-` and `_`, beginning with a letter, at most 40";
             section.text.report.error(&name.at, format!("`{}` cannot name a flag", name.value), hint);
         }
-        if let Some(section) = section.as_table(name.value, "[flag.NAME]", item) {
+        if let Some(section) = section.as_table(name.value, section.named(), item) {
             flags.push(flag(name.value, name.at, section));
         }
     }
@@ -55,8 +135,8 @@ fn flag(name: &str, at: Place, mut section: Fields<'_>) -> FlagDocument {
     let off = variants::one(&mut section, "off", &variants).unwrap_or_else(|| if given { default.clone() } else { OFF.to_owned() });
     let users_on = users(&mut section, "users_on");
     let users_off = users(&mut section, "users_off");
-    let headers_on = values(&mut section, "headers_on", "headers_on = { x-name = \"value\" }");
-    let cookies_on = values(&mut section, "cookies_on", "cookies_on = { name = \"value\" }");
+    let headers_on = values(&mut section, "headers_on");
+    let cookies_on = values(&mut section, "cookies_on");
     let percentage = section.share("percentage").map(|share| share.value);
     if given && let Some(key) = ["users_on", "users_off", "headers_on", "cookies_on", "percentage"].iter().find(|key| section.has(key)) {
         section.error(format!("`{key}` is for flags that are on or off"), "write a rule, or `split`");
@@ -65,7 +145,7 @@ fn flag(name: &str, at: Place, mut section: Fields<'_>) -> FlagDocument {
         section.error(format!("the flag is both on and off for user `{both}`"), "remove the user from one of the lists");
     }
     let mut rules = simple(users_off, users_on, headers_on, cookies_on);
-    for rule in section.tables("rule", "[[flag.NAME.rule]]") {
+    for rule in section.tables("rule") {
         rules.extend(self::rule(rule, &variants));
     }
     let split = variants::split(&mut section, &variants, &default);
@@ -121,9 +201,9 @@ fn simple(
 
 fn rule(mut section: Fields<'_>, variants: &BTreeMap<String, serde_json::Value>) -> Option<Rule> {
     let users = users(&mut section, "users");
-    let headers = lists(&mut section, "headers", "headers = { x-name = [\"value\"] }");
-    let cookies = lists(&mut section, "cookies", "cookies = { name = [\"value\"] }");
-    let attributes = lists(&mut section, "attributes", "attributes = { name = [\"value\"] }");
+    let headers = lists(&mut section, "headers");
+    let cookies = lists(&mut section, "cookies");
+    let attributes = lists(&mut section, "attributes");
     if !["users", "headers", "cookies", "attributes"].iter().any(|key| section.has(key)) {
         section.error(
             "the rule speaks of everybody",
@@ -149,7 +229,7 @@ fn requires(section: &mut Fields<'_>) -> (Vec<Located<String>>, BTreeMap<String,
         let required = names.iter().map(|name| (name.value.clone(), ON.to_owned())).collect();
         return (names, required);
     }
-    let Some(table) = section.table("requires", "requires = { name = \"variant\" }") else { return (Vec::new(), BTreeMap::new()) };
+    let Some(table) = section.table("requires") else { return (Vec::new(), BTreeMap::new()) };
     let (mut names, mut required) = (Vec::new(), BTreeMap::new());
     for (name, item) in table.entries() {
         let Some(variant) = table.as_string(name.value, item) else { continue };
@@ -173,14 +253,14 @@ fn users(section: &mut Fields<'_>, key: &'static str) -> Vec<String> {
     items.iter().filter_map(id).collect()
 }
 
-fn values(section: &mut Fields<'_>, key: &'static str, what: &'static str) -> BTreeMap<String, String> {
-    let lists = lists(section, key, what);
+fn values(section: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, String> {
+    let lists = lists(section, key);
     lists.into_iter().filter_map(|(name, values)| Some((name, values.into_iter().next()?))).collect()
 }
 
 /// Names, each with a value or a list of values.
-fn lists(section: &mut Fields<'_>, key: &'static str, what: &'static str) -> BTreeMap<String, Vec<String>> {
-    let Some(table) = section.table(key, what) else { return BTreeMap::new() };
+fn lists(section: &mut Fields<'_>, key: &'static str) -> BTreeMap<String, Vec<String>> {
+    let Some(table) = section.table(key) else { return BTreeMap::new() };
     let mut lists = BTreeMap::new();
     for (name, item) in table.entries() {
         if !is_token(name.value) {

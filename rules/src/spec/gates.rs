@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fields::Fields;
+use super::shape::{COUNT, Key, Kind, Literal, NATURAL, Names, Section};
 use super::source::Located;
 use crate::Share;
 use crate::gate::{ErrorGate, Gates, KEPT, LagGate, LatencyGate, ParityGate, Patience, QuarantineGate, ShadowGate};
@@ -16,6 +17,83 @@ use crate::parity::Leniency;
 const MIN_REQUESTS: u64 = 100;
 /// A p99 below this passes whatever the ratio, unless the gate says otherwise.
 const LATENCY_FLOOR: Duration = Duration::from_millis(20);
+
+pub(super) const GATE: Section = Section::new(
+    "[gate.errors]",
+    &[
+        Key::new("errors", Kind::Table(&ERRORS), "Errors of modern, against legacy's over the same time."),
+        Key::new("latency_p99", Kind::Table(&LATENCY), "How long modern's slowest requests take, against legacy's over the same time."),
+        Key::new("shadow", Kind::Table(&SHADOW), "Answers that were compared."),
+        Key::new("lag", Kind::Table(&LAG), "How late the stream is."),
+        Key::new("parity", Kind::Table(&PARITY), "What the last verification found."),
+        Key::new("quarantine", Kind::Table(&QUARANTINE), "Rows that could not be applied."),
+    ],
+)
+.with(Names::Like(NAMES), Kind::Table(&custom::GATE));
+
+const ERRORS: Section = Section::new(
+    "[gate.errors]",
+    &[
+        Key::new("max_increase", Kind::Share, "Modern's share of errors may exceed legacy's by this much.").must("\"0.5%\""),
+        Key::new("max", Kind::Share, "And it may not be greater than this."),
+        LEAST,
+        FAILURES,
+        WINDOWS,
+        WINDOW,
+        DRY_RUN,
+    ],
+);
+
+const LATENCY: Section = Section::new(
+    "[gate.latency_p99]",
+    &[
+        Key::new("max_ratio", Kind::Positive, "Modern's p99 may be this many times legacy's.").must("1.2"),
+        LEAST,
+        Key::new("floor", Kind::Duration, "A p99 below this passes, whatever the ratio.").unset(Literal::Duration(LATENCY_FLOOR)),
+        Key::new("max", Kind::Duration, "A p99 above this fails, whatever the ratio."),
+        FAILURES,
+        WINDOWS,
+        WINDOW,
+        DRY_RUN,
+    ],
+);
+
+const SHADOW: Section = Section::new(
+    "[gate.shadow]",
+    &[
+        Key::new("max_different", Kind::Share, "The share of compared answers that may differ.").unset(Literal::Text("0%")),
+        Key::new("min_requests", NATURAL, "Fewer comparisons are inconclusive.").unset(Literal::Natural(MIN_REQUESTS)),
+        leniency::IGNORE,
+        leniency::UNORDERED,
+        leniency::REDACT,
+        leniency::TOLERATE,
+        leniency::PAGES,
+        DRY_RUN,
+    ],
+);
+
+const LAG: Section =
+    Section::new("[gate.lag]", &[Key::new("max", Kind::Duration, "The stream that leaves the owner may be this late.").must("\"2s\"")]);
+
+const PARITY: Section = Section::new(
+    "[gate.parity]",
+    &[
+        Key::new("max_drift_rows", NATURAL, "Rows that may differ.").unset(Literal::Natural(0)),
+        Key::new("max_age", Kind::Duration, "A verification older than this is inconclusive.")
+            .unset(Literal::Duration(Duration::from_mins(5))),
+    ],
+);
+
+const QUARANTINE: Section =
+    Section::new("[gate.quarantine]", &[Key::new("max_rows", NATURAL, "Rows that may be set aside.").unset(Literal::Natural(0)), DRY_RUN]);
+
+/// As [`NAME`](super::shape::NAME), but for one that is taken.
+const NAMES: &str = "^(?!reverse$)[a-z][a-z0-9_-]{0,39}$";
+const LEAST: Key = Key::new("min_requests", NATURAL, "Fewer are inconclusive.").unset(Literal::Natural(MIN_REQUESTS));
+const FAILURES: Key = Key::new("failures", COUNT, "So many windows must fail …").unset(Literal::Natural(1));
+const WINDOWS: Key = Key::new("windows", COUNT, "… of the last so many.");
+const WINDOW: Key = Key::new("window", Kind::Duration, "How long one of them lasts.").unset(Literal::Duration(crate::gate::WINDOW));
+const DRY_RUN: Key = Key::new("dry_run", Kind::Boolean, "Judged and shown; nobody acts on it.").unset(Literal::Boolean(false));
 
 /// How finely counters are kept.
 const GRAIN: Duration = Duration::from_secs(10);
@@ -30,15 +108,14 @@ pub(super) struct Read {
 }
 
 pub(super) fn read(file: &mut Fields<'_>) -> Read {
-    let Some(mut section) = file.table("gate", "[gate.errors]") else { return Read::default() };
+    let Some(mut section) = file.table("gate") else { return Read::default() };
     let mut patience = BTreeMap::new();
-    let errors = section.table("errors", "[gate.errors]").and_then(|section| errors(section, &mut patience));
-    let latency_p99 = section.table("latency_p99", "[gate.latency_p99]").and_then(|section| latency(section, &mut patience));
-    let (shadow, leniency) =
-        section.table("shadow", "[gate.shadow]").map_or_else(Default::default, |section| shadow(section, &mut patience));
-    let lag = section.table("lag", "[gate.lag]").and_then(lag).unwrap_or_default();
-    let parity = section.table("parity", "[gate.parity]").map_or_else(ParityGate::default, parity);
-    let quarantine = section.table("quarantine", "[gate.quarantine]").map(|section| quarantine(section, &mut patience));
+    let errors = section.table("errors").and_then(|section| errors(section, &mut patience));
+    let latency_p99 = section.table("latency_p99").and_then(|section| latency(section, &mut patience));
+    let (shadow, leniency) = section.table("shadow").map_or_else(Default::default, |section| shadow(section, &mut patience));
+    let lag = section.table("lag").and_then(lag).unwrap_or_default();
+    let parity = section.table("parity").map_or_else(ParityGate::default, parity);
+    let quarantine = section.table("quarantine").map(|section| quarantine(section, &mut patience));
     let custom = custom::read(&mut section, &mut patience);
     section.finish();
     let gates = Gates { errors, latency_p99, shadow, lag, parity, quarantine, custom, patience };
@@ -46,7 +123,7 @@ pub(super) fn read(file: &mut Fields<'_>) -> Read {
 }
 
 fn errors(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<ErrorGate> {
-    section.require("max_increase", "\"0.5%\"");
+    section.require("max_increase");
     let max_increase = section.share("max_increase").map(|share| share.value);
     let max = section.share("max").map(|share| share.value);
     let min_requests = min_requests(&mut section);
@@ -56,7 +133,7 @@ fn errors(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) ->
 }
 
 fn latency(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<LatencyGate> {
-    section.require("max_ratio", "1.2");
+    section.require("max_ratio");
     let max_ratio = section.number("max_ratio");
     let min_requests = min_requests(&mut section);
     let floor = section.duration("floor").map_or(LATENCY_FLOOR, |floor| floor.value);
@@ -117,7 +194,7 @@ fn shadow(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) ->
 }
 
 fn lag(mut section: Fields<'_>) -> Option<LagGate> {
-    section.require("max", "\"2s\"");
+    section.require("max");
     let max = section.duration("max");
     section.finish();
     Some(LagGate { max: max?.value })

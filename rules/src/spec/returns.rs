@@ -1,15 +1,29 @@
 //! `[return]`: what a failing gate leads to.
 
+use std::time::Duration;
+
 use super::fields::Fields;
-use super::words::suggest;
+use super::shape::{Key, Kind, Literal, NATURAL, Section};
+use super::words::{of_choices, suggest};
 use crate::plan::{RampReturn, Return, SoakReturn};
+
+pub(super) const RETURN: Section = Section::new(
+    "[return]",
+    &[
+        Key::new("ramp", Kind::Word(&of_choices(&RAMP)), "Where a ramp goes back to.").unset(Literal::Text("legacy")),
+        Key::new("soak", Kind::Word(&of_choices(&SOAK)), "What a failing gate leads to while modern owns.").unset(Literal::Text("revert")),
+        Key::new("tries", NATURAL, "How often it goes forward again by itself.").unset(Literal::Natural(0)),
+        Key::new("cool_down", Kind::Duration, "All gates must have passed for so long before that.")
+            .unset(Literal::Duration(Duration::from_mins(10))),
+    ],
+);
 
 const RAMP: [(&str, RampReturn); 2] = [("legacy", RampReturn::Legacy), ("last_good", RampReturn::LastGood)];
 const SOAK: [(&str, SoakReturn); 3] = [("revert", SoakReturn::Revert), ("hold", SoakReturn::Hold), ("page", SoakReturn::Page)];
 
 pub(super) fn read(file: &mut Fields<'_>) -> Return {
     let default = Return::default();
-    let Some(mut section) = file.table("return", "[return]") else { return default };
+    let Some(mut section) = file.table("return") else { return default };
     let ramp = choice(&mut section, "ramp", RAMP).unwrap_or(default.ramp);
     let soak = choice(&mut section, "soak", SOAK).unwrap_or(default.soak);
     let tries = section.natural("tries").map_or(default.tries, |tries| u32::try_from(tries.value).unwrap_or(u32::MAX));
@@ -21,7 +35,7 @@ pub(super) fn read(file: &mut Fields<'_>) -> Return {
 /// The word of a key that knows only some.
 pub(super) fn choice<T, const N: usize>(section: &mut Fields<'_>, key: &'static str, choices: [(&'static str, T); N]) -> Option<T> {
     let word = section.string(key)?;
-    let known = choices.each_ref().map(|(name, _)| *name);
+    let known = of_choices(&choices);
     let found = choices.into_iter().find(|(name, _)| *name == word.value);
     if found.is_none() {
         section.text.report.error(&word.at, format!("`{key}` cannot be `{}`", word.value), suggest(&word.value, known));

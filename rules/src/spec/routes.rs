@@ -5,35 +5,113 @@ use std::collections::BTreeMap;
 use super::document::RouteDocument;
 use super::fields::{Fields, Item};
 use super::plugins;
+use super::shape::{Bond, If, Key, Kind, Literal, Names, Section, TOKEN};
 use super::source::Located;
 use super::traffic;
 use super::words::{is_token, list, suggest};
 use crate::Side;
 use crate::decide::is_safe;
-use crate::plan::{Condition, Route};
+use crate::plan::{Condition, FALLBACK_STATUSES, Route};
 use crate::require::Require;
 use crate::route::Pattern;
 
 /// Methods that the gateway forwards; CONNECT and TRACE it refuses.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+pub(super) const ROUTE: Section = Section::new(
+    "[[route]]",
+    &[
+        Key::new(
+            "path",
+            Kind::Like("^/"),
+            "Literals, {name} for one segment, {*name} at the end for the rest; {name:expression} and {*name:expression} must match.",
+        )
+        .must("\"/api/v1/users/{*rest}\""),
+        Key::new("host", Kind::Strings(&Kind::Filled), "Host names it is limited to, without port."),
+        Key::new("methods", Kind::Strings(&Kind::Word(&METHODS)), "Methods it is limited to."),
+        Key::new("headers", Kind::Table(&HEADERS), "Headers that must match."),
+        Key::new("query", Kind::Table(&QUERY), "Query parameters that must match."),
+        Key::new("modern_path", Kind::Like("^/[^?# ]*$"), "The path that the new service sees, with the names of `path` in braces."),
+        Key::new("pin", Kind::Word(&SIDES), "Stays on this side, whatever the phase."),
+        Key::new("writes_tables", Kind::Boolean, "Writes of a pinned route that touch the capability's tables.")
+            .unset(Literal::Boolean(false)),
+        Key::new("flag", Kind::Text, "A flag that must be on for modern to serve it, as long as legacy owns."),
+        Key::new("csrf", Kind::Boolean, "Writes that modern answers need a CSRF token.").unset(Literal::Boolean(true)),
+        Key::new("require", Kind::Table(&REQUIRE), "Who may use it: strangers get 401, users without the role 403."),
+        Key::new("shadow", Kind::Boolean, "Reads may be mirrored and compared.").unset(Literal::Boolean(true)),
+        Key::new(
+            "dry_run",
+            Kind::Boolean,
+            "The new service carries writes out and takes them back where it is asked to: they may be mirrored too.",
+        )
+        .unset(Literal::Boolean(false)),
+        Key::new("timeout", Kind::Duration, "How long an upstream may take to begin its answer, or pause within it."),
+        Key::new("deadlines", Kind::Table(&traffic::DEADLINES), "How long an upstream may take, beside `timeout`."),
+        Key::new("fallback", Kind::Boolean, "Reads that fail on modern are answered by legacy while it owns.")
+            .unset(Literal::Boolean(true)),
+        Key::new(
+            "fallback_on",
+            Kind::List(&Kind::Natural(400, Some(599))),
+            "Answers of modern to reads that legacy gives instead, by status.",
+        )
+        .unset(Literal::Statuses(&FALLBACK_STATUSES)),
+        Key::new("cache", Kind::Table(&traffic::CACHE), "Answers to GET are kept."),
+        Key::new("plugins", Kind::Table(&plugins::OF_ROUTE), "For this route; of each kind, wins over the file's."),
+    ],
+)
+.bound(&[
+    Bond::Needs(If::Is("writes_tables", Literal::Boolean(true)), &[If::Given("pin")]),
+    Bond::Apart(&["pin", "flag"]),
+    Bond::Never(If::Is("pin", Literal::Text("legacy")), If::Given("modern_path")),
+    Bond::Never(If::Is("pin", Literal::Text("legacy")), If::Given("fallback_on")),
+    Bond::Never(If::Is("fallback", Literal::Boolean(false)), If::Given("fallback_on")),
+]);
+
+pub(super) const SIDES: [&str; 2] = [Side::Legacy.as_str(), Side::Modern.as_str()];
+
+const HEADERS: Section = Section::map("headers = { x-name = \"value\" }", Names::Like(TOKEN), CONDITIONS);
+const QUERY: Section = Section::map("query = { name = \"value\" }", Names::Any, CONDITIONS);
+const CONDITIONS: Kind = Kind::Either(&[Kind::Text, Kind::Table(&CONDITION)]);
+
+const CONDITION: Section = Section::new(
+    "a condition",
+    &[
+        Key::new("prefix", Kind::Text, "It begins so."),
+        Key::new("present", Kind::Boolean, "It is there, whatever it says; with `false`, it is not."),
+        Key::new("absent", Kind::Boolean, "It is not there; with `false`, it is."),
+    ],
+)
+.about("What a value must be.")
+.bound(&[Bond::One(&["prefix", "present", "absent"])])
+.shared("condition");
+
+const REQUIRE: Section = Section::new(
+    "require = { role = [\"teacher\"] }",
+    &[
+        Key::new("role", Kind::Several(&Kind::Like(r"\S")), "One of these roles."),
+        Key::new("user", Kind::True, "Any user."),
+        Key::new("log_in", Kind::Like("^/([^/]|$)"), "Where strangers that ask for a page are sent; the page goes along as `next`."),
+    ],
+)
+.least(1);
 
 pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
-    let path = section.required("path", "\"/api/v1/users/{*rest}\"");
+    let path = section.required("path");
     let pattern = path.as_ref().and_then(|path| pattern(&section, path));
     let hosts = section.strings("host").into_iter().filter_map(|host| host_name(&section, host)).collect();
     let methods: Vec<String> = section.strings("methods").into_iter().filter_map(|method| method_name(&section, method)).collect();
-    let headers = section.table("headers", "headers = { x-name = \"value\" }").map_or_else(BTreeMap::new, headers);
-    let query = section.table("query", "query = { name = \"value\" }").map_or_else(BTreeMap::new, query);
+    let headers = section.table("headers").map_or_else(BTreeMap::new, headers);
+    let query = section.table("query").map_or_else(BTreeMap::new, query);
     let modern_path = section.string("modern_path");
     let pin = section.string("pin").and_then(|pin| side(&section, "pin", &pin));
     let writes_tables = section.boolean("writes_tables").is_some_and(|flag| flag.value);
     let flag = section.string("flag");
     let csrf = section.boolean("csrf").is_none_or(|flag| flag.value);
-    let require = section.table("require", "require = { role = [\"teacher\"] }").and_then(require);
+    let require = section.table("require").and_then(require);
     let shadow = section.boolean("shadow");
     let dry_run = section.boolean("dry_run").filter(|flag| flag.value);
     let traffic = traffic::read(&mut section, &methods, pin == Some(Side::Legacy));
-    let plugins = plugins::read(&mut section, "[route.plugins]");
+    let plugins = plugins::read(&mut section);
 
     let report = section.text.report;
     if let (Some(pattern), Some(modern_path)) = (&pattern, &modern_path) {
@@ -130,7 +208,7 @@ fn require(mut section: Fields<'_>) -> Option<Require> {
 pub(super) fn side(section: &Fields<'_>, key: &str, word: &Located<String>) -> Option<Side> {
     let side = Side::BOTH.into_iter().find(|side| side.as_str() == word.value);
     if side.is_none() {
-        let hint = suggest(&word.value, ["legacy", "modern"]);
+        let hint = suggest(&word.value, SIDES);
         section.text.report.error(&word.at, format!("`{key}` is \"{}\", not a side", word.value), hint);
     }
     side
@@ -200,7 +278,7 @@ fn condition(section: &Fields<'_>, name: &str, item: &Item<'_>) -> Option<Condit
         return None;
     };
     let at = section.place(item);
-    let mut inner = Fields::new(section.text, "a condition", at.clone(), table);
+    let mut inner = Fields::new(section.text, section.named(), at.clone(), table);
     let prefix = inner.string("prefix").map(|prefix| Condition::Prefix(prefix.value));
     let present = inner.boolean("present").map(|present| if present.value { Condition::Present } else { Condition::Absent });
     let absent = inner.boolean("absent").map(|absent| if absent.value { Condition::Absent } else { Condition::Present });

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::capability::WINDOWS;
 use super::document::CapabilityDocument;
 use super::fields::Fields;
+use super::shape::{Bond, If, Key, Kind, Literal, Section};
 use super::source::{Located, Report};
 use super::words::list;
 use crate::Share;
@@ -13,6 +15,20 @@ use crate::plan::{Step, StepAction};
 const HOLD: Duration = Duration::ZERO;
 
 const ACTIONS: [&str; 4] = ["shadow", "reads", "cutover", "soak"];
+
+pub(super) const STEP: Section = Section::new(
+    "[[step]]",
+    &[
+        Key::new("shadow", Kind::Share, "Mirror this share of the reads and compare."),
+        Key::new("reads", Kind::Share, "This share of the callers reads from modern."),
+        Key::new("cutover", Kind::True, "The writes move."),
+        Key::new("soak", Kind::Duration, "Modern owns; reverse sync keeps the way back open."),
+        Key::new("hold", Kind::Duration, "How long it lasts at least, with all gates passing.").unset(Literal::Duration(HOLD)),
+        Key::new("approve", Kind::Boolean, "Waits for `ficus approve` before it begins.").unset(Literal::Boolean(false)),
+        Key::new("windows", Kind::Windows, WINDOWS),
+    ],
+)
+.bound(&[Bond::One(&ACTIONS), Bond::Never(If::Given("soak"), If::Given("hold"))]);
 
 pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
     let given: Vec<&str> = ACTIONS.into_iter().filter(|action| section.has(action)).collect();

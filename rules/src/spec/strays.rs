@@ -3,8 +3,20 @@
 use super::document::CapabilityDocument;
 use super::fields::Fields;
 use super::returns::choice;
+use super::shape::{Key, Kind, Literal, Section};
 use super::source::{Place, Report};
+use super::words::of_choices;
 use crate::plan::StrayWrites;
+
+pub(super) const CUTOVER: Section = Section::new(
+    "[cutover]",
+    &[Key::new(
+        "stray_writes",
+        Kind::Word(&of_choices(&STRAYS)),
+        "What becomes of writes to legacy's database that come past the gateway while modern owns.",
+    )
+    .unset(Literal::Text("refuse"))],
+);
 
 const STRAYS: [(&str, StrayWrites); 3] =
     [("refuse", StrayWrites::Refuse), ("report", StrayWrites::Report), ("forward", StrayWrites::Forward)];
@@ -13,7 +25,7 @@ const STRAYS: [(&str, StrayWrites); 3] =
 pub(super) type Wanted = (StrayWrites, Option<Place>);
 
 pub(super) fn read(file: &mut Fields<'_>) -> Wanted {
-    let Some(mut section) = file.table("cutover", "[cutover]") else { return Wanted::default() };
+    let Some(mut section) = file.table("cutover") else { return Wanted::default() };
     let strays = choice(&mut section, "stray_writes", STRAYS).unwrap_or_default();
     if strays == StrayWrites::Report {
         section.text.report.warn(

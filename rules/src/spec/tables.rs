@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{CapabilityDocument, Documents, TableDocument};
 use super::fields::Fields;
+use super::shape::{Key, Kind, Literal, STRINGS, Section};
 use super::source::{Located, Place, Report};
 use crate::mapping::{ColumnMap, ColumnSource, TableMap, Value, ZeroDates, is_date};
 
@@ -17,9 +18,33 @@ const KEY: &str = "id";
 /// The modern column that keeps it, if the pair does not say so.
 const MODERN_KEY: &str = "legacy_id";
 
+pub(super) const TABLE: Section = Section::new(
+    "[[table]]",
+    &[
+        Key::new("legacy", Kind::Identifier, "The legacy table.").must("\"accounts_customuser\""),
+        Key::new("modern", Kind::Identifier, "The modern table.").must("\"users\""),
+        Key::new("key", Kind::Identifier, "The legacy primary key.").unset(Literal::Text(KEY)),
+        Key::new("modern_key", Kind::Identifier, "The modern column that keeps it.").unset(Literal::Text(MODERN_KEY)),
+        Key::new("sequence", Kind::Identifier, "The modern table that gives out legacy ids."),
+        Key::new("only", Kind::Boolean, "Same-named columns do not follow by themselves.").unset(Literal::Boolean(false)),
+        Key::new("keep_legacy", STRINGS, "Legacy columns that stay behind."),
+        Key::new("keep_modern", STRINGS, "Modern columns without counterpart."),
+        Key::new(
+            "zero_dates",
+            Kind::Like("^(quarantine|null|[0-9]{4}-[0-9]{2}-[0-9]{2})$"),
+            "What becomes of MariaDB's and MySQL's zero dates (0000-00-00) of legacy: their row is set aside, they become NULL, or the given date stands for them.",
+        )
+        .unset(Literal::Text("quarantine")),
+        Key::new("columns", Kind::Table(&columns::COLUMNS), "Modern column: where it comes from."),
+        Key::new("where", Kind::Table(&rows::FILTER), "Legacy columns that have these values in every row of the pair."),
+        Key::new("legacy_delete", Kind::Table(&rows::ON_LEGACY), "What a deletion on modern writes into legacy instead."),
+        Key::new("modern_delete", Kind::Table(&rows::ON_MODERN), "What a deletion on legacy writes into modern instead."),
+    ],
+);
+
 pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
-    let legacy = section.required("legacy", "\"accounts_customuser\"").filter(|name| identifier(&section, name));
-    let modern = section.required("modern", "\"users\"").filter(|name| identifier(&section, name));
+    let legacy = section.required("legacy").filter(|name| identifier(&section, name));
+    let modern = section.required("modern").filter(|name| identifier(&section, name));
     let mut column = |key, default: &str| match section.string(key).filter(|name| identifier(&section, name)) {
         Some(name) => name.value,
         None => default.to_owned(),
@@ -31,7 +56,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<TableDocument> {
     let keep_legacy = section.strings("keep_legacy");
     let keep_modern = section.strings("keep_modern");
     let zero_dates = section.string("zero_dates").map_or_else(ZeroDates::default, |policy| zero_dates(&section, policy));
-    let columns = section.table("columns", "[table.columns]");
+    let columns = section.table("columns");
     let own = legacy.as_ref().map_or("", |name| &name.value);
     let columns = columns.map_or_else(Vec::new, |columns| columns::read(columns, own, &legacy_key));
     let rows = rows::read(&mut section, &columns);

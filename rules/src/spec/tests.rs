@@ -4,16 +4,39 @@ use std::collections::BTreeMap;
 
 use super::fields::{Fields, integer};
 use super::routes::{method_name, side};
+use super::shape::{Key, Kind, Names, Section, TOKEN};
 use super::source::Located;
 use super::words::{is_token, suggest};
 use crate::Share;
 use crate::plan::{Expected, Moment, RouteTest};
 use crate::route::PlainRequest;
 
+pub(super) const TEST: Section = Section::new(
+    "[[test]]",
+    &[
+        Key::new("request", Kind::Like(REQUEST), "Method and path: GET /api/v1/users/42/").must("\"GET /api/v1/users/42/\""),
+        Key::new("at", Kind::Like(MOMENT), "start, reads N% or cutover.").must("\"reads 100%\""),
+        Key::new(
+            "expect",
+            Kind::Word(&["legacy", "modern", "none", "401", "403"]),
+            "The side that serves it; none: no route of any capability; 401, 403: the gateway refuses its caller.",
+        )
+        .must("\"modern\""),
+        Key::new("host", Kind::Text, "The host, if it matters."),
+        Key::new("user", Kind::User, "The user's id, if logged in."),
+        Key::new("role", Kind::Several(&Kind::Like(r"\S")), "The user's roles."),
+        Key::new("headers", Kind::Table(&HEADERS), "Headers."),
+    ],
+);
+
+const HEADERS: Section = Section::map("headers = { x-name = \"value\" }", Names::Like(TOKEN), Kind::Text);
+const REQUEST: &str = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/|\*$)";
+const MOMENT: &str = r"^(start|cutover|reads \s*(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)\s*%\s*)$";
+
 pub(super) fn read(mut section: Fields<'_>) -> Option<Located<RouteTest>> {
-    let request = section.required("request", "\"GET /api/v1/users/42/\"").and_then(|line| request(&section, &line));
-    let moment = section.required("at", "\"reads 100%\"").and_then(|word| moment(&section, &word));
-    let expect = section.required("expect", "\"modern\"").and_then(|word| expect(&section, &word));
+    let request = section.required("request").and_then(|line| request(&section, &line));
+    let moment = section.required("at").and_then(|word| moment(&section, &word));
+    let expect = section.required("expect").and_then(|word| expect(&section, &word));
     let host = section.string("host").map(|host| host.value);
     let user = user(&mut section);
     let roles = section.strings("role").into_iter().map(|role| role.value).collect();
@@ -80,7 +103,7 @@ fn user(section: &mut Fields<'_>) -> Option<String> {
 }
 
 fn headers(section: &mut Fields<'_>) -> BTreeMap<String, String> {
-    let Some(table) = section.table("headers", "headers = { x-name = \"value\" }") else { return BTreeMap::new() };
+    let Some(table) = section.table("headers") else { return BTreeMap::new() };
     let mut headers = BTreeMap::new();
     for (name, item) in table.entries() {
         if !is_token(name.value) {

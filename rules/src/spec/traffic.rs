@@ -6,12 +6,31 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::fields::{Fields, integer};
+use super::shape::{Key, Kind, Section};
 use super::source::Located;
 use crate::decide::is_safe;
 use crate::plan::{Caching, Deadlines, FALLBACK_STATUSES};
 
 /// What a time of nothing does to requests.
 const FAILS: &str = "fails every request";
+
+pub(super) const DEADLINES: Section = Section::new(
+    "deadlines = { first_byte = \"20s\", total = \"15m\" }",
+    &[
+        Key::new("connect", Kind::Duration, "To accept the connection."),
+        Key::new("first_byte", Kind::Duration, "From the last of the request to the first of the answer."),
+        Key::new("idle", Kind::Duration, "Without anything that moves, once the answer has begun."),
+        Key::new("total", Kind::Duration, "For everything."),
+    ],
+);
+
+pub(super) const CACHE: Section = Section::new(
+    "cache = { at_most = \"5m\" }",
+    &[
+        Key::new("at_most", Kind::Duration, "Never longer, whatever they say.").must("\"5m\""),
+        Key::new("by_default", Kind::Duration, "For so long where they say nothing; without it, then not at all."),
+    ],
+);
 
 /// What was read.
 pub(super) struct Traffic {
@@ -25,7 +44,7 @@ pub(super) struct Traffic {
 /// Reads these keys of a route that is limited to `methods` (none: any), and to legacy by a pin or not.
 pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legacy: bool) -> Traffic {
     let timeout = nonzero(section, "timeout", FAILS, "leave it out for the gateway's default");
-    let deadlines = section.table("deadlines", "deadlines = { first_byte = \"20s\", total = \"15m\" }");
+    let deadlines = section.table("deadlines");
     let deadlines = deadlines.map_or_else(Deadlines::default, |table| read_deadlines(table, timeout.as_ref()));
     let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
     let at = section.at.clone();
@@ -53,7 +72,7 @@ pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legac
         }
         statuses.unwrap_or_default()
     });
-    let cache = section.table("cache", "cache = { at_most = \"5m\" }").and_then(read_cache);
+    let cache = section.table("cache").and_then(read_cache);
     if cache.is_some() && !methods.is_empty() && !methods.iter().any(|method| method == "GET") {
         section.text.report.error(&at, "only answers to GET are kept", "remove `cache`, or let the route have GET");
     }
@@ -84,7 +103,7 @@ fn read_deadlines(mut table: Fields<'_>, timeout: Option<&Located<Duration>>) ->
 }
 
 fn read_cache(mut table: Fields<'_>) -> Option<Caching> {
-    table.require("at_most", "\"5m\"");
+    table.require("at_most");
     let at_most = nonzero(&mut table, "at_most", "keeps nothing", "remove `cache` if nothing is to be kept");
     let by_default = nonzero(&mut table, "by_default", "keeps nothing", "leave it out: then only answers are kept that say for how long");
     if let (Some(most), Some(default)) = (&at_most, &by_default)

@@ -20,6 +20,15 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
 }
 
+/// A duration as it is written, in the greatest unit of which it is a multiple.
+pub(super) fn written(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = |(of, _): &(u128, &str)| milliseconds > 0 && milliseconds.is_multiple_of(*of);
+    let (of, unit) = units.into_iter().find(whole).unwrap_or((1, if milliseconds == 0 { "s" } else { "ms" }));
+    format!("{}{unit}", milliseconds / of)
+}
+
 /// How a size is written.
 pub(super) const SIZE: &str = "write a number and a unit, like \"64KiB\", \"10MiB\" or \"1GiB\"";
 
@@ -37,6 +46,13 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(bytes)
 }
 
+/// A size as it is written, in the greatest unit of which it is a multiple.
+pub(super) fn written_size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let (of, unit) = units.into_iter().find(|(of, _)| bytes > 0 && bytes.is_multiple_of(*of)).unwrap_or((1, "B"));
+    format!("{}{unit}", bytes / of)
+}
+
 /// "did you mean `path`?", or all that there is to choose from.
 pub(super) fn suggest<'a>(typed: &str, choices: impl IntoIterator<Item = &'a str>) -> String {
     let choices: Vec<&str> = choices.into_iter().collect();
@@ -47,6 +63,17 @@ pub(super) fn suggest<'a>(typed: &str, choices: impl IntoIterator<Item = &'a str
         Some(_) => format!("there is {}", list(&choices)),
         None => String::new(),
     }
+}
+
+/// The words alone.
+pub(super) const fn of_choices<T, const N: usize>(choices: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = choices[at].0;
+        at += 1;
+    }
+    words
 }
 
 /// `a`, `b` and `c`
@@ -72,7 +99,7 @@ pub(super) fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, suggest};
+    use super::{duration, size, suggest, written, written_size};
     use std::time::Duration;
 
     #[test]
@@ -81,6 +108,16 @@ mod tests {
         assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
         for text in ["", "5", "s", "1.5h", "1h30m", "-1s", "1 s", "5M", "99999999999999999999d", "99999999999999999d"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for text in ["0s", "20ms", "1500ms", "90s", "5m", "36h", "7d"] {
+            assert_eq!(duration(text).map(written).as_deref(), Some(text));
+        }
+        for text in ["0B", "1000B", "1KiB", "1536KiB", "10MiB", "1GiB"] {
+            assert_eq!(size(text).map(written_size).as_deref(), Some(text));
         }
     }
 

@@ -1,9 +1,7 @@
 //! What the JSON Schemas of rule files, and with them the reference, say of a key that is not set, is what holds then: to set it so
 //! changes nothing, to set it otherwise does.
 
-use std::path::Path;
-
-use ficus_rules::spec::{Known, load};
+use ficus_rules::spec::{Known, load, schema};
 use ficus_rules::wire::RuleFile;
 use serde_json::Value as Json;
 use toml::{Table, Value};
@@ -16,6 +14,18 @@ legacy = "monolith"
 modern = "users-service"
 [[route]]
 path = "/users/{*rest}"
+[plugins.maintenance]
+[plugins.redirect]
+to = "/"
+[plugins.cors]
+origins = "https://app.example.test"
+[plugins.basic_auth]
+users = { ops = "$2y$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW" }
+[plugins.rate_limit]
+quotas = "60/m"
+[plugins.security_headers]
+hsts = "1d"
+[plugins.compression]
 [[step]]
 shadow = "100%"
 [[step]]
@@ -56,27 +66,30 @@ const OTHERWISE: [(&str, &str); 4] = [
 ];
 
 /// Something else than a default, of whatever kind it is.
-const SOMETHING_ELSE: [&str; 3] = ["other", "null", "1970-01-01"];
-
-fn schema(name: &str) -> Json {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schema/{name}.schema.json"));
-    serde_json::from_slice(&std::fs::read(file).expect("a schema")).expect("JSON")
-}
+const SOMETHING_ELSE: [&str; 6] = ["other", "null", "1970-01-01", "17s", "17KiB", "17%"];
 
 /// The keys below a node that have a default, with their places; `place` is where it stands.
-fn defaults<'a>(node: &'a Json, place: &[&'a str], found: &mut Vec<(Vec<&'a str>, &'a Json)>) {
+fn defaults<'a>(whole: &'a Json, node: &'a Json, place: &[&'a str], found: &mut Vec<(Vec<&'a str>, &'a Json)>) {
+    if let Some(name) = node["allOf"][0]["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        // Of plugins, the file's.
+        let node = &whole["definitions"][name];
+        defaults(whole, node, if name == "plugins" { &["plugins"] } else { place }, found);
+    }
+    for form in node["oneOf"].as_array().into_iter().flatten().filter(|form| form["properties"].is_object()) {
+        defaults(whole, form, place, found);
+    }
     for (name, told) in node["properties"].as_object().into_iter().flatten() {
         let place = [place, &[name.as_str()]].concat();
-        defaults(told, &place, found);
+        defaults(whole, told, &place, found);
         if told.get("default").is_some_and(|default| !default.is_object()) {
             found.push((place, told));
         }
     }
     if node["additionalProperties"]["properties"].is_object() {
-        defaults(&node["additionalProperties"], &[place, &["name"]].concat(), found);
+        defaults(whole, &node["additionalProperties"], &[place, &["name"]].concat(), found);
     }
     if node["items"]["properties"].is_object() {
-        defaults(&node["items"], place, found);
+        defaults(whole, &node["items"], place, found);
     }
 }
 
@@ -110,11 +123,13 @@ fn made_of(name: &str, text: &str) -> Option<String> {
 }
 
 fn others(told: &Json, default: &Value) -> Vec<Value> {
-    let named = told["enum"].as_array().into_iter().flatten().filter_map(|one| one.as_str().map(Value::from));
+    let named = told["enum"].as_array().into_iter().flatten().filter_map(|one| Value::try_from(one).ok());
     let others: Vec<Value> = match default {
         Value::Boolean(on) => vec![Value::from(!on)],
-        Value::Integer(number) => vec![Value::from(number + 1)],
-        Value::Array(_) => vec![Value::Array(vec![Value::from(504)])],
+        Value::Integer(number) => named.chain([Value::from(number + 1)]).collect(),
+        Value::Array(_) => {
+            ["HEAD", "address", "br"].map(Value::from).into_iter().chain([Value::from(504)]).map(|one| vec![one].into()).collect()
+        }
         _ => named.chain(SOMETHING_ELSE.map(Value::from)).collect(),
     };
     others.into_iter().filter(|other| other != default).collect()
@@ -123,11 +138,11 @@ fn others(told: &Json, default: &Value) -> Vec<Value> {
 #[test]
 fn what_holds_unless_a_key_is_set_is_what_the_schemas_say() {
     let mut shown = 0;
-    for (schema, name, whole) in [(schema("rules"), "users.toml", RULES), (schema("flags"), "flags.toml", FLAGS)] {
+    for (schema, name, whole) in [(schema::of_rules(), "users.toml", RULES), (schema::of_flags(), "flags.toml", FLAGS)] {
         let mut wholes = vec![whole.to_owned()];
         wholes.extend(OTHERWISE.iter().filter(|(there, _)| whole.contains(there)).map(|(there, instead)| whole.replace(there, instead)));
-        let mut all = Vec::new();
-        defaults(&schema, &[], &mut all);
+        let (schema, mut all): (Json, _) = (serde_json::from_str(&schema).expect("JSON"), Vec::new());
+        defaults(&schema, &schema, &[], &mut all);
         for (place, told) in all {
             let default = Value::try_from(&told["default"]).expect("a default");
             let mut matters = false;
@@ -143,5 +158,5 @@ fn what_holds_unless_a_key_is_set_is_what_the_schemas_say() {
             shown += 1;
         }
     }
-    assert!(shown >= 30, "only {shown} defaults");
+    assert!(shown >= 55, "only {shown} defaults");
 }

@@ -1,5 +1,5 @@
-//! The JSON Schemas that editors use: what Ficus takes they take, what is broken they refuse as `ficus check` does, and they
-//! have the same keys as the parser.
+//! The JSON Schemas that editors use: what Ficus takes they take, and what is broken they refuse as `ficus check` does. That of
+//! `ficus.toml` has the same keys as the parser; those of rule files are made of what their parser reads by.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,61 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::school;
 use serde_json::Value;
 
-use crate::reference::{AROUND, CONFIGURATION, FLAGS, PLACES, blocks, check, keys, write};
+use crate::reference::{AROUND, CONFIGURATION, FLAGS, blocks, check, keys, write};
 use crate::shell::docs;
-
-/// Where the schema of rule files has the keys of each of [`PLACES`].
-pub(crate) const RULE_KEYS: [(&str, &str); 37] = [
-    ("the file", "/properties"),
-    ("[capability]", "/properties/capability/properties"),
-    ("[[route]]", "/properties/route/items/properties"),
-    ("[[route]] deadlines", "/properties/route/items/properties/deadlines/properties"),
-    ("[[route]] cache", "/properties/route/items/properties/cache/properties"),
-    ("[[route]] require", "/properties/route/items/properties/require/properties"),
-    ("[plugins]", "/definitions/plugins/properties"),
-    ("a plugin `ip`", "/definitions/plugins/properties/ip/oneOf/1/properties"),
-    ("a plugin `maintenance`", "/definitions/plugins/properties/maintenance/oneOf/1/properties"),
-    ("a plugin `redirect`", "/definitions/plugins/properties/redirect/oneOf/1/properties"),
-    ("a plugin `cors`", "/definitions/plugins/properties/cors/oneOf/1/properties"),
-    ("a plugin `basic_auth`", "/definitions/plugins/properties/basic_auth/oneOf/1/properties"),
-    ("a plugin `rate_limit`", "/definitions/plugins/properties/rate_limit/oneOf/1/properties"),
-    ("a plugin `request_size`", "/definitions/plugins/properties/request_size/oneOf/1/properties"),
-    ("a plugin `version`", "/definitions/plugins/properties/version/oneOf/1/properties"),
-    ("a plugin `rewrite`", "/definitions/plugins/properties/rewrite/oneOf/1/properties"),
-    ("a plugin `rewrite` query", "/definitions/plugins/properties/rewrite/oneOf/1/properties/query/properties"),
-    ("a plugin `request_headers`", "/definitions/plugins/properties/request_headers/oneOf/1/properties"),
-    ("a plugin `response_headers`", "/definitions/plugins/properties/response_headers/oneOf/1/properties"),
-    ("a plugin `security_headers`", "/definitions/plugins/properties/security_headers/oneOf/1/properties"),
-    ("a plugin `compression`", "/definitions/plugins/properties/compression/oneOf/1/properties"),
-    ("a condition", "/definitions/conditions/additionalProperties/oneOf/1/properties"),
-    ("[cohort]", "/properties/cohort/properties"),
-    ("[[step]]", "/properties/step/items/properties"),
-    ("[gate]", "/properties/gate/properties"),
-    ("[gate.errors]", "/properties/gate/properties/errors/properties"),
-    ("[gate.latency_p99]", "/properties/gate/properties/latency_p99/properties"),
-    ("[gate.shadow]", "/properties/gate/properties/shadow/properties"),
-    ("[gate.lag]", "/properties/gate/properties/lag/properties"),
-    ("[gate.parity]", "/properties/gate/properties/parity/properties"),
-    ("[gate.quarantine]", "/properties/gate/properties/quarantine/properties"),
-    ("[gate.NAME]", "/properties/gate/additionalProperties/properties"),
-    ("[cutover]", "/properties/cutover/properties"),
-    ("[return]", "/properties/return/properties"),
-    ("[[table]]", "/properties/table/items/properties"),
-    ("[[event]]", "/properties/event/items/properties"),
-    ("[[test]]", "/properties/test/items/properties"),
-];
-
-/// Where it has several forms that the parser knows as one.
-pub(crate) const FORMS: [(&str, &str); 2] = [
-    ("a column", "/properties/table/items/properties/columns/additionalProperties/oneOf"),
-    ("a claim", "/properties/claims/additionalProperties/oneOf"),
-];
-
-/// Where the schema of flags has the keys.
-pub(crate) const FLAG_KEYS: [(&str, &str); 2] = [
-    ("[flag.NAME]", "/properties/flag/additionalProperties/properties"),
-    ("[[flag.NAME.rule]]", "/properties/flag/additionalProperties/properties/rule/items/properties"),
-];
 
 /// Where the schema of `ficus.toml` has the keys of each section.
 pub(crate) const CONFIGURATION_KEYS: [(&str, &str); 30] = [
@@ -199,11 +146,10 @@ fn the_page_of_every_key_is_what_the_schemas_make() -> Result<()> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // What the maker leaves out, the comparison would not miss.
     let page = std::fs::read_to_string(docs().join("reference.md"))?;
-    let rules = schema("rules")?;
-    for (place, pointer) in RULE_KEYS {
-        let told = |key: &String| [format!("`{key}`"), format!("{key}]"), format!(" {key}")].iter().any(|form| page.contains(form));
-        let untold: Vec<String> = properties(&rules, pointer)?.into_iter().filter(|key| !told(key)).collect();
-        ensure!(untold.is_empty(), "reference.md does not know {untold:?} of {place}");
+    for name in ["rules", "flags", "ficus"] {
+        let told = |key: &String| [format!("`{key}`"), format!("{key}]"), format!("{key}.")].iter().any(|form| page.contains(form));
+        let untold: Vec<String> = keys(&schema(name)?).into_iter().filter(|key| !told(key)).collect();
+        ensure!(untold.is_empty(), "reference.md does not know {untold:?} of {name}");
     }
     ensure!(page.lines().filter(|line| line.starts_with("| ")).count() > 120, "the page is made wrongly");
     Ok(())
@@ -242,24 +188,7 @@ fn what_is_broken_both_refuse() -> Result<()> {
 }
 
 #[test]
-fn the_schemas_have_the_keys_of_the_parser() -> Result<()> {
-    let rules = schema("rules")?;
-    let of_place = |place: &str| {
-        let (_, text) = PLACES.iter().find(|(name, _)| *name == place).with_context(|| format!("no place is called {place}"))?;
-        keys(text)
-    };
-    for (place, pointer) in RULE_KEYS {
-        same(place, &of_place(place)?, &properties(&rules, pointer)?)?;
-    }
-    for (place, pointer) in FORMS {
-        let forms = rules.pointer(pointer).and_then(Value::as_array).with_context(|| format!("{place} has no forms"))?;
-        let keys = forms.iter().filter_map(|form| form["properties"].as_object()).flat_map(|form| form.keys().cloned());
-        same(place, &of_place(place)?, &keys.collect())?;
-    }
-    let flags = schema("flags")?;
-    for (place, pointer) in FLAG_KEYS {
-        same(place, &of_place(place)?, &properties(&flags, pointer)?)?;
-    }
+fn the_schema_of_the_configuration_has_the_keys_of_the_parser() -> Result<()> {
     let configuration = schema("ficus")?;
     for (section, pointer) in CONFIGURATION_KEYS {
         same(section, &configuration_keys(section)?, &properties(&configuration, pointer)?)?;

@@ -6,15 +6,19 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::super::fields::{Fields, integer};
+use super::super::shape::{Kind, NAME, Names, Section};
 use super::super::words::is_name;
 use super::{meant, sum};
 use crate::Share;
 use crate::flag::{OFF, ON, Split};
 
+pub(super) const VARIANTS: Section = Section::map("variants = { name = value }", Names::Like(NAME), Kind::Anything).least(1);
+pub(super) const SPLIT: Section = Section::map("split = { name = \"10%\" }", Names::Any, Kind::Share).shared("split");
+
 /// `variants`; without it, the flag is on or off.
 pub(super) fn read(section: &mut Fields<'_>) -> BTreeMap<String, Value> {
     let switch = || BTreeMap::from([(ON.to_owned(), Value::Bool(true)), (OFF.to_owned(), Value::Bool(false))]);
-    let Some(table) = section.table("variants", "variants = { name = value }") else { return switch() };
+    let Some(table) = section.table("variants") else { return switch() };
     let mut variants = BTreeMap::new();
     let mut kind = None;
     for (name, item) in table.entries() {
@@ -67,7 +71,7 @@ pub(super) fn one(section: &mut Fields<'_>, key: &'static str, variants: &BTreeM
 
 /// `split = { large = "10%" }`: who is left gets `rest`.
 pub(super) fn split(section: &mut Fields<'_>, variants: &BTreeMap<String, Value>, rest: &str) -> Option<Split> {
-    let table = section.table("split", "split = { name = \"10%\" }")?;
+    let table = section.table("split")?;
     let mut shares: Vec<(String, Share)> = Vec::new();
     for (name, item) in table.entries() {
         let report = table.text.report;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::patient;
+use super::{DRY_RUN, FAILURES, WINDOW, WINDOWS, patient};
 use crate::gate::{CustomGate, Patience, Question};
 use crate::spec::fields::Fields;
+use crate::spec::shape::{Bond, If, Key, Kind, Literal, Section};
 use crate::spec::words::is_name;
 
 /// How often it is asked, unless it says otherwise.
@@ -15,9 +16,32 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// A name that status and journal give to something else.
 const RESERVED: &str = "reverse";
 
+pub(super) const GATE: Section = Section::new(
+    "[gate.NAME]",
+    &[
+        Key::new("promql", Kind::Text, "A query to Prometheus that gives one number."),
+        Key::new("webhook", Kind::Like("^https?://"), "An address that is told of the capability, and answers with a verdict."),
+        Key::new("min", Kind::Number, "The number is at least this."),
+        Key::new("max", Kind::Number, "The number is at most this."),
+        Key::new("every", Kind::Duration, "How often it is asked.").unset(Literal::Duration(EVERY)),
+        Key::new("deadline", Kind::Duration, "An answer that takes longer is none.").unset(Literal::Duration(DEADLINE)),
+        FAILURES,
+        WINDOWS,
+        WINDOW,
+        DRY_RUN,
+    ],
+)
+.about("A gate of your own.")
+.bound(&[
+    Bond::One(&["promql", "webhook"]),
+    Bond::Needs(If::Given("promql"), &[If::Given("min"), If::Given("max")]),
+    Bond::Apart(&["webhook", "min"]),
+    Bond::Apart(&["webhook", "max"]),
+]);
+
 pub(super) fn read(section: &mut Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> BTreeMap<String, CustomGate> {
     let mut gates = BTreeMap::new();
-    for (name, fields) in section.named_tables("[gate.NAME]", &["promql", "webhook"]) {
+    for (name, fields) in section.named_tables(&["promql", "webhook"]) {
         if !is_name(name.value) || name.value == RESERVED {
             let hint = "lower-case letters, digits, `-` and `_`, beginning with a letter, at most 40, and not `reverse`";
             fields.text.report.error(&name.at, format!("`{}` cannot name a gate", name.value), hint);

@@ -4,10 +4,27 @@ use toml::de::DeValue;
 
 use crate::parity::{COMPARED, Leniency, Tolerance};
 use crate::spec::fields::{Fields, Item};
+use crate::spec::shape::{self, Key, Kind, Literal, Names, Section};
 use crate::spec::source::Located;
 use crate::spec::words::{self, is_token, suggest};
 
 const JSON_PATH: &str = "write it like \"$.results[*].updated_at\"";
+
+pub(super) const PAGES: Key = Key::new("pages", Kind::Boolean, "Pages are compared by element, too.").unset(Literal::Boolean(false));
+pub(super) const IGNORE: Key = Key::new(
+    "ignore",
+    Kind::Strings(&Kind::Like(r"^(\$($|[.\[])|header:|cookie:|html:)")),
+    "Places that comparisons leave out: JSON paths, header:NAME, cookie:NAME, or html:PLACE.",
+);
+pub(super) const UNORDERED: Key =
+    Key::new("unordered", Kind::Strings(&Kind::Like(shape::JSON_PATH)), "Arrays whose members may come in any order.");
+pub(super) const REDACT: Key =
+    Key::new("redact", Kind::Strings(&Kind::Like(shape::JSON_PATH)), "Places whose values are never shown in samples.");
+pub(super) const TOLERATE: Key =
+    Key::new("tolerate", Kind::Table(&TOLERATED), "JSON paths, and how far apart numbers or times there may be.");
+
+const TOLERATED: Section =
+    Section::map("[gate.shadow.tolerate]", Names::Like(shape::JSON_PATH), Kind::Either(&[Kind::Positive, Kind::Duration]));
 
 pub(super) fn read(section: &mut Fields<'_>) -> Leniency {
     let pages = section.boolean("pages").is_some_and(|pages| pages.value);
@@ -18,7 +35,7 @@ pub(super) fn read(section: &mut Fields<'_>) -> Leniency {
     };
     let (unordered, redact) = (json("unordered"), json("redact"));
     let tolerate = section
-        .table("tolerate", "[gate.shadow.tolerate]")
+        .table("tolerate")
         .map_or_else(Vec::new, |table| table.entries().into_iter().filter_map(|(path, item)| tolerated(&table, path, item)).collect());
     Leniency { ignore, unordered, tolerate, redact, pages }
 }

@@ -4,13 +4,64 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::fields::Fields;
-use super::super::routes::method_name;
+use super::super::routes::{METHODS, method_name};
+use super::super::shape::{Bond, Key, Kind, Literal, Names, STRINGS, Section};
 use super::super::words::is_token;
+use super::FLAG;
 use crate::network::Network;
 use crate::plugin::{BasicAuth, Cors, Ip, Maintenance, PasswordHash};
 
 /// What `maintenance` says unless the file does.
 const MESSAGE: &str = "this page is being worked on; please come back in a while";
+
+pub(super) const IP: Section =
+    Section::new("a plugin `ip`", &[FLAG, Key::new("allow", STRINGS, "Only these."), Key::new("deny", STRINGS, "But not these.")])
+        .bound(&[Bond::Any(&["allow", "deny"])]);
+
+pub(super) const MAINTENANCE: Section = Section::new(
+    "a plugin `maintenance`",
+    &[
+        FLAG,
+        Key::new("message", Kind::Text, "What it says.").unset(Literal::Text(MESSAGE)),
+        Key::new("page", Kind::Text, "HTML, for whoever reads HTML."),
+        Key::new("retry_after", Kind::Duration, "When trying again makes sense."),
+        Key::new("writes_only", Kind::Boolean, "Reads are served nevertheless.").unset(Literal::Boolean(false)),
+        Key::new("allow", STRINGS, "Addresses that are served nevertheless."),
+    ],
+);
+
+pub(super) const CORS: Section = Section::new(
+    "a plugin `cors`",
+    &[
+        FLAG,
+        Key::new("origins", STRINGS, "https://app.example.test, https://*.example.test or *.").must("[\"https://app.example.test\"]"),
+        Key::new("methods", Kind::Strings(&Kind::Word(&METHODS)), "What pages may ask for.").unset(Literal::Texts(&SIMPLE)),
+        Key::new("headers", STRINGS, "What pages may send."),
+        Key::new("expose", STRINGS, "What pages may read."),
+        Key::new("credentials", Kind::Boolean, "Cookies go along.").unset(Literal::Boolean(false)),
+        Key::new("max_age", Kind::Duration, "How long a preflight's answer may be kept.").unset(Literal::Duration(KEPT)),
+    ],
+);
+
+/// What pages may ask for unless the file says.
+const SIMPLE: [&str; 3] = ["GET", "HEAD", "POST"];
+/// How long a preflight's answer may be kept unless the file says.
+const KEPT: Duration = Duration::from_mins(10);
+
+pub(super) const BASIC_AUTH: Section = Section::new(
+    "a plugin `basic_auth`",
+    &[
+        FLAG,
+        Key::new("realm", Kind::Text, "What the browser shows.").unset(Literal::Text(REALM)),
+        Key::new("users", Kind::Table(&USERS), "The hash of each name's password.").must("{ ops = \"$2y$12$…\" }"),
+    ],
+);
+
+const USERS: Section =
+    Section::map("users = { name = \"hash\" }", Names::Like("^[^:]+$"), Kind::Like(r"^(\$2[abxy]\$|pbkdf2_sha256\$)")).least(1);
+
+/// What a browser shows that asks for a password, unless the file says.
+const REALM: &str = "internal";
 
 pub(super) fn ip(section: &mut Fields<'_>) -> Option<Ip> {
     let (allow, deny) = (networks(section, "allow"), networks(section, "deny"));
@@ -31,7 +82,7 @@ pub(super) fn maintenance(section: &mut Fields<'_>) -> Option<Maintenance> {
 }
 
 pub(super) fn cors(section: &mut Fields<'_>) -> Option<Cors> {
-    section.require("origins", "[\"https://app.example.test\"]");
+    section.require("origins");
     let report = section.text.report;
     let mut origins = Vec::new();
     for origin in section.strings("origins") {
@@ -42,12 +93,12 @@ pub(super) fn cors(section: &mut Fields<'_>) -> Option<Cors> {
         }
         origins.push(origin.value);
     }
-    let default = || ["GET", "HEAD", "POST"].map(str::to_owned).to_vec();
+    let default = || SIMPLE.map(str::to_owned).to_vec();
     let methods: Vec<String> = section.strings("methods").into_iter().filter_map(|method| method_name(section, method)).collect();
     let methods = if section.has("methods") { methods } else { default() };
     let (headers, expose) = (tokens(section, "headers"), tokens(section, "expose"));
     let credentials = section.boolean("credentials");
-    let max_age = section.duration("max_age").map_or(Duration::from_secs(600), |age| age.value);
+    let max_age = section.duration("max_age").map_or(KEPT, |age| age.value);
     if let Some(credentials) = credentials.as_ref().filter(|credentials| credentials.value && origins.iter().any(|origin| origin == "*")) {
         report.error(&credentials.at, "every page of the internet could read what a logged-in user sees", "name the origins");
     }
@@ -55,14 +106,14 @@ pub(super) fn cors(section: &mut Fields<'_>) -> Option<Cors> {
 }
 
 pub(super) fn basic_auth(section: &mut Fields<'_>) -> Option<BasicAuth> {
-    section.require("users", "{ ops = \"$2y$12$…\" }");
+    section.require("users");
     let realm = section.string("realm");
     if let Some(realm) = realm.as_ref().filter(|realm| realm.value.contains(['"', '\\']) || realm.value.contains(|c: char| c.is_control()))
     {
         section.text.report.error(&realm.at, "a `realm` is a few plain words", "leave quotes and backslashes out");
     }
     let mut users = BTreeMap::new();
-    if let Some(table) = section.table("users", "users = { name = \"hash\" }") {
+    if let Some(table) = section.table("users") {
         for (name, item) in table.entries() {
             let report = table.text.report;
             if name.value.contains(':') || name.value.is_empty() {
@@ -81,7 +132,7 @@ pub(super) fn basic_auth(section: &mut Fields<'_>) -> Option<BasicAuth> {
     if users.is_empty() {
         section.error("nobody is let in", "write users = { name = \"hash\" }; `htpasswd -nB NAME` makes one");
     }
-    Some(BasicAuth { realm: realm.map_or_else(|| "internal".to_owned(), |realm| realm.value), users })
+    Some(BasicAuth { realm: realm.map_or_else(|| REALM.to_owned(), |realm| realm.value), users })
 }
 
 fn networks(section: &mut Fields<'_>, key: &'static str) -> Vec<Network> {

@@ -3,14 +3,39 @@
 use std::time::Duration;
 
 use super::super::fields::Fields;
+use super::super::shape::{Bond, COUNT, If, Key, Kind, Literal, STRINGS, Section};
 use super::super::words::{is_token, suggest};
+use super::FLAG;
 use crate::plugin::{By, Quota, RateLimit, RequestSize, WhenAway};
+
+const AWAY: [&str; 3] = [WhenAway::Local.as_str(), WhenAway::Open.as_str(), WhenAway::Closed.as_str()];
 
 /// How a quota is written.
 const QUOTA: &str = "write it like \"60/m\": a number, and `s`, `m`, `h` or `d`";
 
+pub(super) const RATE_LIMIT: Section = Section::new(
+    "a plugin `rate_limit`",
+    &[
+        FLAG,
+        Key::new("quotas", Kind::Several(&Kind::Like("^[0-9]+/[smhd]$")), "All of them hold.").must("[\"60/m\", \"1000/h\"]"),
+        Key::new("burst", COUNT, "So many at once."),
+        Key::new("by", STRINGS, "user, address, everybody, header:NAME, cookie:NAME: the first that a request has.")
+            .unset(Literal::Texts(&["user", "address"])),
+        Key::new("shared", Kind::Boolean, "Counted together with other gateways; by each of them unless set."),
+        Key::new("when_away", Kind::Word(&AWAY), "What holds while Redis is away."),
+        Key::new("headers", Kind::Boolean, "Answers say how much is left.").unset(Literal::Boolean(true)),
+    ],
+)
+.bound(&[
+    Bond::Needs(If::Is("shared", Literal::Boolean(true)), &[If::Given("when_away")]),
+    Bond::Needs(If::Given("when_away"), &[If::Is("shared", Literal::Boolean(true))]),
+]);
+
+pub(super) const REQUEST_SIZE: Section =
+    Section::new("a plugin `request_size`", &[FLAG, Key::new("max", Kind::Size, "The largest that is taken.").must("\"10MiB\"")]);
+
 pub(super) fn rate_limit(section: &mut Fields<'_>) -> Option<RateLimit> {
-    section.require("quotas", "[\"60/m\", \"1000/h\"]");
+    section.require("quotas");
     let report = section.text.report;
     let mut quotas = Vec::new();
     for text in section.strings("quotas") {
@@ -62,7 +87,7 @@ pub(super) fn rate_limit(section: &mut Fields<'_>) -> Option<RateLimit> {
 }
 
 pub(super) fn request_size(section: &mut Fields<'_>) -> Option<RequestSize> {
-    section.require("max", "\"10MiB\"");
+    section.require("max");
     section.size("max").map(|max| RequestSize { max: max.value })
 }
 

@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::super::fields::Fields;
-use super::super::routes::side;
+use super::super::routes::{SIDES, side};
+use super::super::shape::{Bond, If, Key, Kind, Literal, Names, STRINGS, Section};
 use super::super::source::{Located, Place};
 use super::super::words::{is_token, suggest};
+use super::FLAG;
 use crate::plugin::compression::Coding;
 use crate::plugin::{
     Compression, HeaderChange, HeaderChanges, Hsts, QueryChanges, Redirect, Rewrite, SecurityHeaders, Version, VersionFrom, is_changeable,
@@ -25,6 +27,18 @@ const PACKED: [&str; 8] = [
     "application/problem+json",
     "image/svg+xml",
 ];
+
+pub(super) const REDIRECT: Section = Section::new(
+    "a plugin `redirect`",
+    &[
+        FLAG,
+        Key::new("to", Kind::Like("^(/(?!/)|https?://)"), "With the path's names in braces."),
+        Key::new("https", Kind::Boolean, "The same by https."),
+        Key::new("status", Kind::Status(&[301, 302, 303, 307, 308]), "By which browsers are told.").unset(Literal::Natural(308)),
+        Key::new("keep_query", Kind::Boolean, "The query goes along.").unset(Literal::Boolean(true)),
+    ],
+)
+.bound(&[Bond::One(&["to", "https"])]);
 
 pub(super) fn redirect(section: &mut Fields<'_>) -> Option<Redirect> {
     let report = section.text.report;
@@ -50,9 +64,28 @@ pub(super) fn redirect(section: &mut Fields<'_>) -> Option<Redirect> {
     Some(Redirect { to: to.map(|to| to.value), status, keep_query })
 }
 
+pub(super) const VERSION: Section = Section::new(
+    "a plugin `version`",
+    &[
+        FLAG,
+        Key::new("from", Kind::Strings(&Kind::Like("^(path|header|query):.")), "The first that a request has.")
+            .must("[\"path:version\", \"header:x-api-version\"]"),
+        Key::new("serves", STRINGS, "Those that are served.").must("[\"1\", \"2\"]"),
+        Key::new("gone", STRINGS, "Those that were: 410."),
+        Key::new("default", Kind::Text, "Of whoever names none."),
+        Key::new("header", Kind::Text, "By which the server behind is told."),
+        Key::new("deprecated", Kind::Table(&DEPRECATED), "Since when."),
+        Key::new("sunset", Kind::Table(&SUNSET), "Until when."),
+        Key::new("link", Kind::Text, "What to read about it."),
+    ],
+);
+
+const DEPRECATED: Section = Section::map("deprecated = { 1 = \"2026-06-01\" }", Names::Any, Kind::Text);
+const SUNSET: Section = Section::map("sunset = { 1 = \"2027-01-31\" }", Names::Any, Kind::Text);
+
 pub(super) fn version(section: &mut Fields<'_>) -> Option<Version> {
-    section.require("from", "[\"path:version\", \"header:x-api-version\"]");
-    section.require("serves", "[\"1\", \"2\"]");
+    section.require("from");
+    section.require("serves");
     let report = section.text.report;
     let mut from = Vec::new();
     for word in section.strings("from") {
@@ -81,9 +114,9 @@ pub(super) fn version(section: &mut Fields<'_>) -> Option<Version> {
         served(section, &default.value, &default.at);
     }
     let header = section.string("header").filter(|name| changeable(section, name));
-    let dates = |section: &mut Fields<'_>, key: &'static str, what: &'static str| {
+    let dates = |section: &mut Fields<'_>, key: &'static str| {
         let mut dates: BTreeMap<String, jiff::civil::Date> = BTreeMap::new();
-        let Some(table) = section.table(key, what) else { return dates };
+        let Some(table) = section.table(key) else { return dates };
         for (name, item) in table.entries() {
             served(&table, name.value, &name.at);
             let Some(text) = table.as_string(name.value, item) else { continue };
@@ -94,8 +127,8 @@ pub(super) fn version(section: &mut Fields<'_>) -> Option<Version> {
         }
         dates
     };
-    let deprecated = dates(section, "deprecated", "deprecated = { 1 = \"2026-06-01\" }");
-    let sunset = dates(section, "sunset", "sunset = { 1 = \"2027-01-31\" }");
+    let deprecated = dates(section, "deprecated");
+    let sunset = dates(section, "sunset");
     let link = section.string("link").map(|link| link.value);
     let midnight = |date: jiff::civil::Date| date.to_zoned(jiff::tz::TimeZone::UTC).ok();
     Some(Version {
@@ -109,6 +142,37 @@ pub(super) fn version(section: &mut Fields<'_>) -> Option<Version> {
         link,
     })
 }
+
+pub(super) const REWRITE: Section = Section::new(
+    "a plugin `rewrite`",
+    &[
+        FLAG,
+        Key::new("side", Kind::Word(&SIDES), "Only for this side."),
+        Key::new("path", Kind::Like("^/"), "The whole path, with the route's names in braces."),
+        Key::new("strip_prefix", Kind::Like("^/.*[^/]$"), "Taken off the front."),
+        Key::new("add_prefix", Kind::Like("^/.*[^/]$"), "Put in front."),
+        Key::new("query", Kind::Table(&QUERY), "What is done to parameters."),
+    ],
+)
+.bound(&[
+    Bond::Any(&["path", "strip_prefix", "add_prefix", "query"]),
+    Bond::Apart(&["path", "strip_prefix"]),
+    Bond::Apart(&["path", "add_prefix"]),
+]);
+
+const QUERY: Section = Section::new(
+    "query = { set = { name = \"value\" } }",
+    &[
+        Key::new("remove", STRINGS, "Taken out."),
+        Key::new("rename", Kind::Table(&Section::map("rename = { old = \"new\" }", Names::Any, Kind::Text)), "Given another name."),
+        Key::new("set", Kind::Table(&Section::map("set = { name = \"value\" }", Names::Any, Kind::Text)), "This value and no other."),
+        Key::new(
+            "default",
+            Kind::Table(&Section::map("default = { name = \"value\" }", Names::Any, Kind::Text)),
+            "This value unless there is one.",
+        ),
+    ],
+);
 
 pub(super) fn rewrite(section: &mut Fields<'_>) -> Option<Rewrite> {
     let report = section.text.report;
@@ -129,7 +193,7 @@ pub(super) fn rewrite(section: &mut Fields<'_>) -> Option<Rewrite> {
             report.error(&prefix.at, "`path` is the whole path already", "remove one of them");
         }
     }
-    let query = section.table("query", "query = { set = { name = \"value\" } }").map_or_else(QueryChanges::default, query);
+    let query = section.table("query").map_or_else(QueryChanges::default, query);
     if whole.is_none() && strip_prefix.is_none() && add_prefix.is_none() && query == QueryChanges::default() {
         section.error("it changes nothing", "write `path`, `strip_prefix`, `add_prefix` or `query`");
     }
@@ -139,12 +203,27 @@ pub(super) fn rewrite(section: &mut Fields<'_>) -> Option<Rewrite> {
 
 fn query(mut section: Fields<'_>) -> QueryChanges {
     let remove = section.strings("remove").into_iter().map(|name| name.value).collect();
-    let [rename, set, default] =
-        [("rename", "rename = { old = \"new\" }"), ("set", "set = { name = \"value\" }"), ("default", "default = { name = \"value\" }")]
-            .map(|(key, what)| pairs(&mut section, key, what).into_iter().map(|(name, value)| (name.value, value.value)).collect());
+    let [rename, set, default] = ["rename", "set", "default"]
+        .map(|key| pairs(&mut section, key).into_iter().map(|(name, value)| (name.value, value.value)).collect());
     section.finish();
     QueryChanges { remove, rename, set, default }
 }
+
+pub(super) const REQUEST_HEADERS: Section = Section::new("a plugin `request_headers`", &CHANGES).bound(&[SOMETHING]);
+pub(super) const RESPONSE_HEADERS: Section = Section::new("a plugin `response_headers`", &CHANGES).bound(&[SOMETHING]);
+const CHANGES: [Key; 6] = [
+    FLAG,
+    Key::new("remove", STRINGS, "Taken out."),
+    Key::new("rename", Kind::Table(&Section::map("rename = { x-old = \"x-new\" }", Names::Any, Kind::Text)), "Given another name."),
+    Key::new("set", Kind::Table(&Section::map("set = { x-name = \"value\" }", Names::Any, Kind::Text)), "This value and no other."),
+    Key::new("add", Kind::Table(&Section::map("add = { x-name = \"value\" }", Names::Any, Kind::Text)), "One more line."),
+    Key::new(
+        "default",
+        Kind::Table(&Section::map("default = { x-name = \"value\" }", Names::Any, Kind::Text)),
+        "This value unless there is one.",
+    ),
+];
+const SOMETHING: Bond = Bond::Any(&["remove", "rename", "set", "add", "default"]);
 
 /// What becomes of a name and a value.
 type Change = fn(String, String) -> HeaderChange;
@@ -154,18 +233,14 @@ pub(super) fn headers(section: &mut Fields<'_>) -> Option<HeaderChanges> {
     for name in section.strings("remove").into_iter().filter(|name| changeable(section, name)) {
         changes.push(HeaderChange::Remove(name.value.to_ascii_lowercase()));
     }
-    for (name, other) in pairs(section, "rename", "rename = { x-old = \"x-new\" }") {
+    for (name, other) in pairs(section, "rename") {
         if changeable(section, &name) && changeable(section, &other) {
             changes.push(HeaderChange::Rename(name.value.to_ascii_lowercase(), other.value.to_ascii_lowercase()));
         }
     }
-    let kinds: [(&'static str, &'static str, Change); 3] = [
-        ("set", "set = { x-name = \"value\" }", HeaderChange::Set),
-        ("add", "add = { x-name = \"value\" }", HeaderChange::Add),
-        ("default", "default = { x-name = \"value\" }", HeaderChange::Default),
-    ];
-    for (key, what, change) in kinds {
-        for (name, value) in pairs(section, key, what) {
+    let kinds: [(&'static str, Change); 3] = [("set", HeaderChange::Set), ("add", HeaderChange::Add), ("default", HeaderChange::Default)];
+    for (key, change) in kinds {
+        for (name, value) in pairs(section, key) {
             if changeable(section, &name) && is_value(section, &value) {
                 changes.push(change(name.value.to_ascii_lowercase(), value.value));
             }
@@ -176,6 +251,26 @@ pub(super) fn headers(section: &mut Fields<'_>) -> Option<HeaderChanges> {
     }
     Some(HeaderChanges { changes })
 }
+
+pub(super) const SECURITY_HEADERS: Section = Section::new(
+    "a plugin `security_headers`",
+    &[
+        FLAG,
+        Key::new("hsts", Kind::Duration, "Browsers use https only, for so long."),
+        Key::new("hsts_subdomains", Kind::Boolean, "All names below too.").unset(Literal::Boolean(false)),
+        Key::new("hsts_preload", Kind::Boolean, "For the browsers' own lists.").unset(Literal::Boolean(false)),
+        Key::new("content_type_options", Kind::Boolean, "Says `nosniff`.").unset(Literal::Boolean(true)),
+        Key::new("frame_options", Kind::Word(&["DENY", "SAMEORIGIN"]), "Who may show it in a frame."),
+        Key::new("referrer_policy", Kind::Text, "What other sites are told of where a visitor comes from."),
+        Key::new("content_security_policy", Kind::Text, "What a page may load and run."),
+        Key::new("content_security_policy_report_only", Kind::Text, "The same, told and not enforced."),
+        Key::new("permissions_policy", Kind::Text, "Which abilities of a browser a page may use."),
+        Key::new("cross_origin_opener_policy", Kind::Text, "Which pages share a window's group with it."),
+        Key::new("cross_origin_resource_policy", Kind::Text, "Which sites may load it."),
+        Key::new("replace", Kind::Boolean, "They win over what the server behind says.").unset(Literal::Boolean(false)),
+    ],
+)
+.bound(&[Bond::Needs(If::Given("hsts_subdomains"), &[If::Given("hsts")]), Bond::Needs(If::Given("hsts_preload"), &[If::Given("hsts")])]);
 
 pub(super) fn security_headers(section: &mut Fields<'_>) -> Option<SecurityHeaders> {
     let report = section.text.report;
@@ -220,6 +315,18 @@ pub(super) fn security_headers(section: &mut Fields<'_>) -> Option<SecurityHeade
     Some(SecurityHeaders { hsts, headers, replace })
 }
 
+pub(super) const COMPRESSION: Section = Section::new(
+    "a plugin `compression`",
+    &[
+        FLAG,
+        Key::new("codings", Kind::Strings(&Kind::Word(&CODINGS)), "Best first.").unset(Literal::Texts(&CODINGS)),
+        Key::new("min", Kind::Size, "Smaller bodies are left alone.").unset(Literal::Size(LEAST_PACKED)),
+        Key::new("types", STRINGS, "Media types, text/* for all of a kind.").unset(Literal::Texts(&PACKED)),
+    ],
+);
+
+const CODINGS: [&str; 3] = [Coding::Brotli.as_str(), Coding::Zstd.as_str(), Coding::Gzip.as_str()];
+
 pub(super) fn compression(section: &mut Fields<'_>) -> Option<Compression> {
     let report = section.text.report;
     let mut codings = Vec::new();
@@ -241,8 +348,8 @@ pub(super) fn compression(section: &mut Fields<'_>) -> Option<Compression> {
 }
 
 /// Names and values of a table of strings.
-fn pairs(section: &mut Fields<'_>, key: &'static str, what: &'static str) -> Vec<(Located<String>, Located<String>)> {
-    let Some(table) = section.table(key, what) else { return Vec::new() };
+fn pairs(section: &mut Fields<'_>, key: &'static str) -> Vec<(Located<String>, Located<String>)> {
+    let Some(table) = section.table(key) else { return Vec::new() };
     let entries = table.entries();
     let pair = |(name, item): (Located<&str>, _)| {
         Some((Located { value: name.value.to_owned(), at: name.at.clone() }, table.as_string(name.value, item)?))

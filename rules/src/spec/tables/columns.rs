@@ -4,11 +4,41 @@ use toml::de::DeValue;
 
 use crate::mapping::{ColumnMap, ColumnSource, Value, is_zone};
 use crate::spec::fields::{Fields, Item, integer};
+use crate::spec::shape::{Bond, If, Key, Kind, Names, Section};
 use crate::spec::source::Located;
 use crate::spec::words::suggest;
 
 const FORMS: &str = "a legacy column's name, { from = \"id\", as = \"uuid5\" }, { from = \"x\", map = { … } }, \
                      { from = \"x\", zone = \"Europe/Berlin\" }, { pack = [\"x\", \"y\"] }, { from = \"x\", unpack = \"y\" } or { constant = … }";
+
+pub(super) const COLUMNS: Section = Section::map("[table.columns]", Names::Any, Kind::Either(&[Kind::Filled, Kind::Table(&COLUMN)]));
+
+const COLUMN: Section = Section::new(
+    "a column",
+    &[
+        Key::new("constant", Kind::Value, "The same in every row of this pair."),
+        Key::new("null", Kind::True, "NULL in every row of this pair."),
+        Key::new("pack", Kind::Set(&Kind::Text), "Legacy columns that become the keys of one JSON document."),
+        Key::new("unpack", Kind::Text, "The key of `from`, a column of JSON documents, whose value it is."),
+        Key::new("from", Kind::Text, "A legacy column; without more, as it is."),
+        Key::new("as", Kind::Word(&["uuid5"]), "A UUID made of `from`, which holds an integer key."),
+        Key::new("of", Kind::Identifier, "The legacy table whose key `from` is; for a reference."),
+        Key::new("map", Kind::Table(&MAP), "Legacy value to modern value; no two to the same."),
+        Key::new("zone", Kind::Text, "The zone whose clocks `from` shows, by its name in the IANA database."),
+    ],
+)
+.about("Where a modern column comes from.")
+.bound(&[
+    Bond::One(&["from", "pack", "constant", "null"]),
+    Bond::Apart(&["as", "map", "zone", "unpack"]),
+    Bond::Needs(If::Given("unpack"), &[If::Given("from")]),
+    Bond::Needs(If::Given("as"), &[If::Given("from")]),
+    Bond::Needs(If::Given("of"), &[If::Given("as")]),
+    Bond::Needs(If::Given("map"), &[If::Given("from")]),
+    Bond::Needs(If::Given("zone"), &[If::Given("from")]),
+]);
+
+const MAP: Section = Section::map("map = { 1 = \"admin\" }", Names::Any, Kind::Value).least(1);
 
 /// Reads the columns of a pair, in the order of the file. `own` is its legacy table, `key` that table's key.
 pub(super) fn read(section: Fields<'_>, own: &str, key: &str) -> Vec<Located<ColumnMap>> {
@@ -29,16 +59,17 @@ fn source(section: &Fields<'_>, name: &str, item: &Item<'_>, own: &str, key: &st
         section.wrong(name, item, FORMS, "a number or boolean that is the same for every row is { constant = … }");
         return None;
     };
-    let mut inner = Fields::new(section.text, "a column", section.place(item), table);
+    let mut inner = Fields::new(section.text, section.named(), section.place(item), table);
     let constant = inner.item("constant").map(|item| value(&inner, "constant", item));
     let null = inner.boolean("null");
-    let pack = inner.has("pack").then(|| inner.strings("pack"));
+    let pack = inner.strings("pack");
+    let pack = inner.has("pack").then_some(pack);
     let unpack = inner.string("unpack");
     let constant = constant.or(null.filter(|null| null.value).map(|_| Some(Value::Null)));
     let from = inner.string("from");
     let form = inner.string("as");
     let of = inner.string("of");
-    let values = inner.table("map", "map = { 1 = \"admin\" }").map(|map| values(&map));
+    let values = inner.table("map").map(|map| values(&map));
     let zone = inner.string("zone");
     let complain = |message: String, hint: &str| {
         inner.error(message, hint);

@@ -5,11 +5,18 @@ use toml::de::DeValue;
 use super::columns::value;
 use crate::mapping::{ColumnMap, ColumnSource, Mark, Rows, Value};
 use crate::spec::fields::{Fields, Item};
+use crate::spec::shape::{Key, Kind, Names, Section};
 use crate::spec::source::{Located, Place, Report};
 
 const WHERE: &str = "where = { deleted = false }";
 const LEGACY_DELETE: &str = "legacy_delete = { deleted = true }";
-const MODERN_DELETE: &str = "modern_delete = { deleted_at = { now = true } }";
+
+pub(super) const FILTER: Section = Section::map(WHERE, Names::Any, Kind::Either(&[Kind::Value, Kind::Table(&NULL)])).least(1);
+pub(super) const ON_LEGACY: Section = Section::map(LEGACY_DELETE, Names::Any, MARK).least(1);
+pub(super) const ON_MODERN: Section = Section::map("modern_delete = { deleted_at = { now = true } }", Names::Any, MARK).least(1);
+const MARK: Kind = Kind::Either(&[Kind::Value, Kind::Table(&NOW)]);
+const NULL: Section = Section::new("{ null = true }", &[Key::new("null", Kind::True, "It is NULL.").must("true")]);
+const NOW: Section = Section::new("{ now = true }", &[Key::new("now", Kind::True, "The time of the deletion.").must("true")]);
 
 /// What was read, with the places of the filter's columns.
 pub(super) struct RowsDocument {
@@ -20,13 +27,13 @@ pub(super) struct RowsDocument {
 /// Reads the three keys. A deletion has to take a row out of the pair: what tells live rows apart is `where` on legacy,
 /// and constant columns on modern.
 pub(super) fn read(section: &mut Fields<'_>, columns: &[Located<ColumnMap>]) -> RowsDocument {
-    let tests = section.table("where", WHERE).map_or_else(Vec::new, |tests| read_tests(&tests));
+    let tests = section.table("where").map_or_else(Vec::new, |tests| read_tests(&tests));
     let (filter, places): (Vec<_>, Vec<_>) = tests.into_iter().map(|test| (test.value, test.at)).unzip();
-    let legacy = section.table("legacy_delete", LEGACY_DELETE).map_or_else(Vec::new, |marks| {
+    let legacy = section.table("legacy_delete").map_or_else(Vec::new, |marks| {
         let tested = |name: &str| filter.iter().find(|(column, _): &&(String, Value)| column == name).map(|(_, value)| value);
         read_marks(&marks, tested, "`where = { … }`")
     });
-    let modern = section.table("modern_delete", MODERN_DELETE).map_or_else(Vec::new, |marks| {
+    let modern = section.table("modern_delete").map_or_else(Vec::new, |marks| {
         let constant = |name: &str| match columns.iter().find(|column| column.value.modern == name) {
             Some(Located { value: ColumnMap { from: ColumnSource::Constant(value), .. }, .. }) => Some(value),
             _ => None,
