@@ -1,7 +1,8 @@
 //! `ficus init` on real projects: what it writes passes `ficus check`, and a real `ficus run` serves every route as the
 //! monolith does: reads, and writes and deletions as a stranger. Which routes there are, the frameworks say themselves. The
-//! school, a fresh `django-admin startproject`, and a small Flask application with two blueprints.
+//! school, a fresh `django-admin startproject`, and small Flask applications with two blueprints.
 
+mod flask;
 mod servers;
 
 use std::collections::BTreeSet;

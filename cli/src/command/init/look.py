@@ -136,6 +136,28 @@ def django(manage):
             "admin": [{"root": root, "group": label} for root, label in admin]}
 
 
+def models(app):
+    """SQLAlchemy's metadata, registries of models, and the address of the database: as Flask-SQLAlchemy has them, else as the project's own modules do."""
+    found = app.extensions.get("sqlalchemy")
+    if found is not None:
+        registry = getattr(getattr(found, "Model", None), "registry", None)
+        return [found.metadata], [registry] if registry is not None else [], found.engine.url
+    if "sqlalchemy" not in sys.modules:
+        return [], [], None
+    from sqlalchemy import MetaData
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.orm import registry as Registry
+
+    values = [value for name, module in list(sys.modules.items()) if is_own(name) for value in vars(module).values()]
+    of = lambda name, kind: [one for one in [*values, *(getattr(value, name, None) for value in values if isinstance(value, type))] if isinstance(one, kind)]
+    # Each once, in the order in which they were found; of several engines nobody can tell which.
+    once = lambda all: list({id(one): one for one in all}.values())
+    registries = once(of("registry", Registry))
+    engines = once([value for value in values if isinstance(value, Engine)])
+    metadata = once([*of("metadata", MetaData), *(one.metadata for one in registries)])
+    return metadata, registries, engines[0].url if len(engines) == 1 else None
+
+
 def flask(named):
     sys.path.insert(0, HERE)
     import importlib.metadata
@@ -159,25 +181,28 @@ def flask(named):
         owners[blueprint.import_name] = "app" if blueprint.import_name in owners else name.replace(".", "-")
 
     def group_of(module_name):
-        fitting = [one for one in owners if module_name == one or module_name.startswith(one.rsplit(".", 1)[0] + ".") and "." in one]
-        return owners[max(fitting, key=len)] if fitting else "app"
+        """Its blueprint is in the same module, or the only one of the same package."""
+        if module_name in owners:
+            return owners[module_name]
+        packages = [one.rpartition(".")[0] for one in owners]
+        nearest = max((one for one in packages if one and module_name.startswith(one + ".")), key=len, default=None)
+        beside = [one for one in owners if one.rpartition(".")[0] == nearest]
+        return owners[beside[0]] if len(beside) == 1 else "app"
 
     routes = []
     for rule in app.url_map.iter_rules():
         group = rule.endpoint.rpartition(".")[0].replace(".", "-") or "app"
         routes.append({"path": rule.rule.lstrip("/"), "whole": True, "group": None if rule.endpoint == "static" else group})
     tables, database = [], {"engine": "", "name": "", "host": "", "port": "", "user": "", "password": False}
-    found = app.extensions.get("sqlalchemy")
-    if found is not None:
-        mapped = {}
-        for mapper in getattr(getattr(found, "Model", None), "registry", type("none", (), {"mappers": ()})).mappers:
-            mapped[mapper.local_table.name] = group_of(mapper.class_.__module__)
-        with app.app_context():
-            for table in found.metadata.sorted_tables:
-                keys = [{"column": key.parent.name, "table": key.column.table.name, "group": mapped.get(key.column.table.name, "app")} for key in table.foreign_keys]
-                primary = [column.name for column in table.primary_key]
-                tables.append({"name": table.name, "group": mapped.get(table.name, "app"), "key": primary[0] if len(primary) == 1 else None, "keys": keys})
-            url = found.engine.url
+    with app.app_context():
+        metadata, registries, url = models(app)
+        mapped = {mapper.local_table.name: group_of(mapper.class_.__module__) for registry in registries for mapper in registry.mappers if mapper.local_table is not None}
+        for table in (table for one in metadata for table in one.sorted_tables):
+            keys = [{"column": key.parent.name, "table": key.column.table.name, "group": mapped.get(key.column.table.name, "app")} for key in table.foreign_keys]
+            keys.sort(key=lambda key: (key["column"], key["table"]))
+            primary = [column.name for column in table.primary_key]
+            tables.append({"name": table.name, "group": mapped.get(table.name, "app"), "key": primary[0] if len(primary) == 1 else None, "keys": keys})
+        if url is not None:
             database = {"engine": {"postgresql": "postgres", "mariadb": "mysql"}.get(url.get_backend_name(), url.get_backend_name()),
                         "name": os.path.abspath(url.database or "") if "lite" in url.get_backend_name() else url.database or "",
                         "host": url.host or "127.0.0.1", "port": str(url.port or ""), "user": url.username or "", "password": bool(url.password)}
