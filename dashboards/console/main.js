@@ -44,6 +44,7 @@ function decoded(text) {
 function draw() {
   const locked = state.locked !== null;
   const page = PAGES[state.page];
+  const focused = byId("page").contains(document.activeElement);
   document.title = locked ? "Log in · Ficus" : `${page.title(state)} · Ficus`;
   show(byId("nav"), locked ? [] : NAVIGATION.map(([at, name]) => h("a", { href: `#/${at}`, "aria-current": at === state.page || (at === "" && state.page === "capability") ? "page" : null }, name)));
   show(byId("session"), h("span", { class: `connection ${state.connection}`, role: "status" }, CONNECTIONS[state.connection]),
@@ -52,6 +53,8 @@ function draw() {
   if (locked) show(byId("page"), entrance());
   else if (state.status) show(byId("page"), page.render(state));
   else show(byId("page"), h("h1", { tabindex: "-1" }, "Ficus"), h("p", { class: "note" }, "Connecting…"));
+  // What had the focus is gone: whoever works by keyboard goes on at the top of the page, not at that of the window.
+  if (focused && document.activeElement === document.body) byId("page").querySelector("h1")?.focus();
 }
 
 function refresh(more) {

@@ -45,6 +45,16 @@ async fn every_page_shows_what_there_is_while_a_capability_shadows() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_dialog_can_be_read_and_seen() -> Result<()> {
+    walk("dialogs", Kept::Legacy).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_life_does_not_need_is_done_by_keyboard_alone() -> Result<()> {
+    walk("keys", Kept::Legacy).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_will_do_and_every_address_leads_somewhere() -> Result<()> {
     walk("phone", Kept::Legacy).await
 }

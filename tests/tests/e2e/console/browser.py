@@ -9,6 +9,8 @@ import time
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
+from reader import readable
+
 # What keeps a browser from calling its maker, and lets it run as root inside a sandbox of the machine.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -61,7 +63,8 @@ class Browser:
         assert not grave, f"axe on {where}: " + json.dumps([(one["id"], one["help"], [n["html"][:200] for n in one["nodes"]]) for one in grave], indent=1)
 
     def in_every_light(self, name):
-        """Accessible and not wider than the window: light and dark, on a desk and on a phone."""
+        """Accessible and not wider than the window: light and dark, on a desk and on a phone; and as a screen reader is told it."""
+        readable(self.page, name)
         for scheme in ("light", "dark"):
             for width in (1280, 360):
                 self.page.emulate_media(color_scheme=scheme)

@@ -1,5 +1,5 @@
 """Walks through the console, each in a world of its own. `mouse` and `keyboard`: the whole life of the capability `users`; `phone`: before it begins;
-`pages`: everything that there is to see and to do while it shadows; `failing`: the service goes during the ramp.
+`pages`: everything that there is to see and to do while it shadows; `dialogs`: every question, looked at; `keys`: by keyboard what a life does not need; `failing`: the service goes during the ramp.
 Arguments: which walk, admin URL, public URL, token, the world's directory.
 """
 
@@ -77,6 +77,38 @@ def wish(browser, hand, action, reason="the term is over", **fields):
     answered = "dialog .problem:not(:empty)"
     browser.until(lambda: not page.locator("dialog").count() or page.locator(answered).count(), f"the end of {action}")
     assert not page.locator("dialog").count(), f"{action}: {page.inner_text(answered)}"
+    focused(browser, f"after {action}")
+
+
+def focused(browser, when):
+    """Whoever works by keyboard goes on where they are: at what they pressed, or, if that is gone, at the top of the page."""
+    browser.until(lambda: browser.page.evaluate("document.getElementById('page').contains(document.activeElement)"), f"the focus {when}", 3)
+
+
+def every_dialog(browser, hand):
+    """Each question that the console asks, looked at: those of all phases, those of flags and pins, and that of the rules."""
+    page = browser.page
+    place = """async (phase) => {
+        const { buttons, unpin, flag, reload } = await import("/console/actions.js");
+        const one = { phase, owner: "legacy", holds: ["exam week", "the marks"], waiting_for: [{ kind: "wish", text: "`ficus approve`" }], switch: phase === "draining" ? {} : null, drift_rows: 1, quarantined: 0 };
+        window.questions = Object.fromEntries([...buttons("users", one, { tables: [{}] }).querySelectorAll("button")].map((button) => [button.id.slice(3), () => button.click()]));
+        Object.assign(window.questions, { unpin: () => unpin({ capability: "users", user: "7" }), on: () => flag("new-profile", { on: true }), off: () => flag("new-profile", { on: false }),
+            variant: () => flag("page-size", { variant: "large" }), clear: () => flag("new-profile", null), reload });
+        return Object.keys(window.questions);
+    }"""
+    looked = set()
+    for phase in ("draft", "ramping", "soaking", "draining"):
+        for question in page.evaluate(place, phase):
+            if question in looked:
+                continue
+            page.evaluate("(question) => window.questions[question]()", question)
+            page.wait_for_selector("dialog[open]")
+            browser.in_every_light(f"dialog-{question}")
+            page.keyboard.press("Escape")
+            page.wait_for_selector("dialog", state="detached")
+            looked.add(question)
+    assert looked == {"begin", "advance", "approve", "hold", "release", "cutover", "abort", "revert", "retire", "pin", "verify", "repair",
+                      "unpin", "on", "off", "variant", "clear", "reload"}, looked
 
 
 def cancelled(browser, seen):
@@ -542,6 +574,24 @@ def shadowing(browser, hand):
     browser.sees("Held: exam week")
 
 
+def advanced(browser, hand):
+    """The rest of a step's hold is skipped."""
+    before = browser.page.inner_text("ol.steps li.here")
+    browser.page.wait_for_selector("#do-advance")
+    if browser.page.locator("#do-approve").count():
+        return
+    browser.own_requests_may_fail = True
+    try:
+        wish(browser, hand, "advance", reason="nobody is here at this hour")
+        browser.sees("nobody is here at this hour")
+    except AssertionError as late:
+        # The steps last for seconds: on a slow machine the last one has begun by itself meanwhile.
+        assert "waits for approval" in str(late), late
+        browser.page.keyboard.press("Escape")
+    browser.own_requests_may_fail = False
+    browser.until(lambda: browser.page.inner_text("ol.steps li.here") != before, "the next step")
+
+
 def by_mouse(browser, hand):
     short_soak()
     browser.in_every_light("board-draft")
@@ -559,19 +609,7 @@ def by_mouse(browser, hand):
     browser.sees("the marks are in")
     browser.phase("ramping")
     say("ramping")
-    before = browser.page.inner_text("ol.steps li.here")
-    browser.page.wait_for_selector("#do-advance")
-    if not browser.page.locator("#do-approve").count():
-        browser.own_requests_may_fail = True
-        try:
-            wish(browser, hand, "advance", reason="nobody is here at this hour")
-            browser.sees("nobody is here at this hour")
-        except AssertionError as late:
-            # The steps last for seconds: on a slow machine the last one has begun by itself meanwhile.
-            assert "waits for approval" in str(late), late
-            browser.page.keyboard.press("Escape")
-        browser.own_requests_may_fail = False
-        browser.until(lambda: browser.page.inner_text("ol.steps li.here") != before, "the next step")
+    advanced(browser, hand)
     browser.page.wait_for_selector("#do-approve", timeout=120_000)
     cancelled(browser, offered)
     assert {f"do-{action}" for action in ("begin", "advance", "approve", "cutover", "revert", "hold", "release", "pin", "verify")} <= offered, offered
@@ -606,9 +644,13 @@ def by_mouse(browser, hand):
     retired(browser, hand)
 
 
-def every_page(browser, hand):
+def flags():
     (WORLD / "rules/flags.toml").write_text('[flag.new-profile]\ndescription = "The new page"\ndefault = true\n'
                                           '[flag.page-size]\ndescription = "Rows of a page"\nvariants = { small = 20, large = 100 }\ndefault = "small"\n')
+
+
+def every_page(browser, hand):
+    flags()
     open_capability(browser, hand)
     shadowing(browser, hand)
     set_aside(browser, hand)
@@ -618,6 +660,24 @@ def every_page(browser, hand):
     overrides(browser, hand)
     asked(browser, hand)
     broken_rules(browser, hand)
+    browser.in_every_light("journal")
+
+
+def every_action(browser, hand):
+    """What the life by keyboard leaves out: verify, flag, unpin, reload, advance, abort."""
+    flags()
+    open_capability(browser, hand)
+    shadowing(browser, hand)
+    wish(browser, hand, "verify")
+    overrides(browser, hand)
+    broken_rules(browser, hand)
+    open_capability(browser, hand)
+    wish(browser, hand, "release", reason="the marks are in", hold="")
+    browser.phase("ramping")
+    advanced(browser, hand)
+    page = browser.page
+    page.wait_for_selector("#do-approve", timeout=120_000)
+    aborted(browser, hand)
 
 
 def on_a_phone(browser, hand):
@@ -669,8 +729,8 @@ def by_keyboard(browser, hand):
 def main():
     browser = Browser(ADMIN, WORLD / "pictures")
     try:
-        walk = {"mouse": by_mouse, "keyboard": by_keyboard, "pages": every_page, "phone": on_a_phone, "failing": during_the_ramp}[HAND]
-        hand = (Keyboard if HAND == "keyboard" else Mouse)(browser)
+        walk = {"mouse": by_mouse, "keyboard": by_keyboard, "pages": every_page, "phone": on_a_phone, "dialogs": every_dialog, "keys": every_action, "failing": during_the_ramp}[HAND]
+        hand = (Keyboard if HAND in ("keyboard", "keys") else Mouse)(browser)
         log_in(browser, hand)
         walk(browser, hand)
         assert not browser.complaints, f"the browser complains: {browser.complaints}"
