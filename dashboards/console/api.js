@@ -59,14 +59,16 @@ function parsed(text) {
   }
 }
 
-/** Follows the status until `signal` ends it. `EventSource` cannot send the token, so the stream is read by hand. */
-export async function follow(onStatus, onConnection, signal) {
+/** Follows the events, with those of a capability's curves if one is named, until `signal` ends it: `onEvent(kind, data)`. Whoever is
+ *  disconnected connects again by itself. `EventSource` cannot send the token, so the stream is read by hand. */
+export async function follow(capability, onEvent, onConnection, signal) {
+  const path = capability ? `/events?capability=${encodeURIComponent(capability)}` : "/events";
   for (let pause = 500; !signal.aborted; pause = Math.min(pause * 2, 8_000)) {
     try {
-      await once((status) => {
+      await once(path, (kind, data) => {
         pause = 500;
         onConnection("live");
-        onStatus(status);
+        onEvent(kind, data);
       }, signal);
     } catch (error) {
       if (error.status === 401 || error.status === 403) {
@@ -80,13 +82,13 @@ export async function follow(onStatus, onConnection, signal) {
   }
 }
 
-async function once(onStatus, signal) {
+async function once(path, onEvent, signal) {
   const connection = new AbortController();
   const end = () => connection.abort();
   signal.addEventListener("abort", end);
   let silence = setTimeout(end, SILENT);
   try {
-    const answer = await call("/events", { headers: headers(), signal: connection.signal });
+    const answer = await call(path, { headers: headers(), signal: connection.signal });
     if (!answer.ok) throw new Refused(answer.status, parsed(await answer.text()));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ;) {
@@ -97,8 +99,9 @@ async function once(onStatus, signal) {
       const messages = (rest + value).split("\n\n");
       rest = messages.pop();
       for (const message of messages) {
-        const data = message.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
-        if (data.length) onStatus(JSON.parse(data.join("\n")));
+        const lines = message.split("\n");
+        const field = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart()).join("\n");
+        if (field("data") && !signal.aborted) onEvent(field("event"), JSON.parse(field("data")));
       }
     }
   } finally {

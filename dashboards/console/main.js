@@ -1,4 +1,5 @@
-// The console: follows the status, shows the page that the address names, and asks for what that page needs besides.
+// The console: follows the events, shows the page that the address names, and asks for what that page needs besides when the events
+// say that it is another one. It asks for nothing by the clock.
 
 import { Refused, ask, follow, token } from "./api.js";
 import * as board from "./board.js";
@@ -10,9 +11,7 @@ import * as request from "./request.js";
 import * as rules from "./rules.js";
 import { words } from "./words.js";
 
-/** How often a page asks for what the stream does not bring. */
-const LOOK = 2_000;
-/** How often it asks for the path ahead, which changes with each step, and otherwise slowly. */
+/** The path ahead changes with each step, and otherwise slowly: until it is so old, other changes do not make it be asked for anew. */
 const PLAN = 15_000;
 
 const PAGES = { "": board, capability, journal, request, rules, flags };
@@ -21,13 +20,18 @@ const CONNECTIONS = { connecting: "Connecting…", live: "Live", lost: "Not conn
 
 const state = { status: null, connection: "connecting", locked: null, page: "", name: "", refresh };
 let following = new AbortController();
+/** Names of what pages need besides the status. */
+const EVERYTHING = ["detail", "traffic", "diffs", "journal", "quarantine", "plan", "flags", "files"];
+/** Those that are to be asked for; and whether somebody asks. */
+const due = new Set();
+let asking = false;
 
 function route() {
   const [page, name = ""] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   Object.assign(state, { page: Object.hasOwn(PAGES, page) ? page : "", name, detail: null, traffic: null, diffs: null, quarantine: null, plan: null, journal: null, files: null, flags: null, explained: null });
   byId("page").replaceChildren();
   draw();
-  look();
+  if (state.locked === null) begin();
   byId("page").querySelector("h1")?.focus();
   scrollTo(0, 0);
 }
@@ -81,14 +85,17 @@ function leave() {
   byId("token")?.focus();
 }
 
-/** Follows the status with the token that there is now. */
+/** Follows the events of this page with the token that there is now. */
 function begin() {
   following.abort();
   following = new AbortController();
   const { signal } = following;
-  refresh({ connection: "connecting" });
-  follow(arrived, (connection, refused) => {
+  if (!state.status) refresh({ connection: "connecting" });
+  // Whoever was disconnected does not know what has changed meanwhile: everything.
+  state.changed = null;
+  follow(state.page === "capability" ? state.name : null, arrived, (connection, refused) => {
     if (signal.aborted) return;
+    if (connection === "lost") state.changed = null;
     if (connection !== "locked") return connection === state.connection || refresh({ connection });
     const wrong = refused.status === 401 ? (token.get() ? "This is not the token." : "") : refused.message;
     token.clear();
@@ -97,16 +104,32 @@ function begin() {
   }, signal);
 }
 
-function arrived(status) {
+function arrived(kind, data) {
+  if (kind === "status") stands(data);
+  if (kind === "changed") moved(data);
+}
+
+function stands(status) {
   const before = state.status;
   const entered = state.locked !== null;
   Object.assign(state, { status, locked: null });
   if (before) tell(before, status);
   draw();
-  if (!before) {
-    look();
-    if (entered || document.activeElement === document.body) byId("page").querySelector("h1")?.focus();
-  }
+  if (!before && (entered || document.activeElement === document.body)) byId("page").querySelector("h1")?.focus();
+  if (!before || !state.changed) return;
+  if (!before.capabilities[state.name] && status.capabilities[state.name]) look(EVERYTHING);
+  const other = (read) => JSON.stringify(read(before)) !== JSON.stringify(read(status));
+  look([other(({ rules }) => rules) && ["files", "flags", "detail"], other(({ overrides }) => overrides) && ["flags"],
+    other(({ capabilities }) => capabilities[state.name]) && ["quarantine", "plan"]].flat());
+}
+
+/** What is kept beside the status is another one than before. */
+function moved(changed) {
+  const before = state.changed;
+  state.changed = changed;
+  if (!before) return look(EVERYTHING);
+  look([changed.journal !== before.journal && "journal", changed.differences !== before.differences && "diffs",
+    changed.quarantine !== before.quarantine && "quarantine", changed.traffic !== before.traffic && "traffic", "plan"]);
 }
 
 /** Steps are said aloud: all of those that came at once, for a second sentence would take the first one's place. */
@@ -118,33 +141,59 @@ function tell(before, now) {
   if (moved.length) say(moved.map(([name, one]) => `${name}: ${words(one.phase)}${one.step ? `, step ${one.step} of ${one.steps}` : ""}`).join("; "));
 }
 
-/** What the page needs besides the status. */
-async function look() {
-  if (!state.status || document.hidden) return;
-  const { page, name } = state;
-  const of = encodeURIComponent(name);
-  const wanted = {
-    capability: { detail: `/capabilities/${of}`, traffic: `/capabilities/${of}/traffic`, diffs: `/diffs?capability=${of}`, journal: `/journal?capability=${of}&limit=50` },
-    journal: { journal: "/journal?limit=100" },
-    flags: { flags: "/flags" },
-    rules: { files: "/rules" },
-  }[page] ?? {};
-  const one = state.status.capabilities[name];
-  if (page === "capability" && !one) return;
-  // Values of rows are not for every token; who was refused once is not asked for again.
-  if (one?.quarantined && !state.quarantine?.refused) wanted.quarantine = `/capabilities/${of}/quarantine`;
-  const at = `${one?.phase} ${one?.step}`;
-  if (page === "capability" && (state.plan?.at !== at || Date.now() - state.plan.asked > PLAN)) wanted.plan = "/plan";
+/** Asks for those of `names` that the page needs: one look at a time, and while nobody looks at the page none. */
+async function look(names = []) {
+  names.filter(Boolean).forEach((name) => due.add(name));
+  if (asking || !due.size || document.hidden) return;
+  asking = true;
   try {
-    const found = await Promise.all(Object.entries(wanted).map(async ([key, path]) => [key, await (key === "quarantine" ? allowed(path) : ask("GET", path))]));
-    if (state.page !== page || state.name !== name || !found.length) return;
+    while (due.size) {
+      const now = new Set(due);
+      due.clear();
+      if (await find(now)) continue;
+      // With the next change, not at once.
+      now.forEach((name) => due.add(name));
+      return;
+    }
+  } finally {
+    asking = false;
+  }
+}
+
+/** What the page that is shown needs besides the status: where it is asked for, by name. */
+function needed() {
+  const { page, name, status, quarantine, plan } = state;
+  const of = encodeURIComponent(name);
+  const one = status.capabilities[name];
+  if (page !== "capability") return { journal: { journal: "/journal?limit=100" }, flags: { flags: "/flags" }, rules: { files: "/rules" } }[page] ?? {};
+  if (!one) return {};
+  const needs = { detail: `/capabilities/${of}`, traffic: `/capabilities/${of}/traffic`, diffs: `/diffs?capability=${of}`, journal: `/journal?capability=${of}&limit=50` };
+  // Values of rows are not for every token; who was refused once is not asked for again.
+  if (one.quarantined && !quarantine?.refused) needs.quarantine = `/capabilities/${of}/quarantine`;
+  if (plan?.at !== stage(one) || Date.now() - plan.asked > PLAN) needs.plan = "/plan";
+  return needs;
+}
+
+const stage = (one) => `${one.phase} ${one.step}`;
+
+/** Asks, and shows the answers; whether there were any. */
+async function find(names) {
+  if (!state.status) return true;
+  const { page, name } = state;
+  const wanted = Object.entries(needed()).filter(([what]) => names.has(what));
+  const at = page === "capability" && state.status.capabilities[name] && stage(state.status.capabilities[name]);
+  try {
+    const found = await Promise.all(wanted.map(async ([what, path]) => [what, await (what === "quarantine" ? allowed(path) : ask("GET", path))]));
+    if (state.page !== page || state.name !== name || !found.length) return true;
     const more = Object.fromEntries(found);
     if (more.diffs) more.diffs = more.diffs.samples;
     if (more.plan) Object.assign(more.plan, { at, asked: Date.now() });
     refresh(more);
+    return true;
   } catch (error) {
     // The stream tells that the orchestrator is gone, or that the token is another one.
     if (!(error instanceof Refused)) throw error;
+    return false;
   }
 }
 
@@ -163,7 +212,5 @@ byId("skip").onclick = (event) => {
   byId("page").focus();
 };
 addEventListener("hashchange", route);
-setInterval(look, LOOK);
-document.addEventListener("visibilitychange", look);
+document.addEventListener("visibilitychange", () => look());
 route();
-begin();

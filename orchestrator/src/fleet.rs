@@ -106,9 +106,12 @@ impl Fleet {
         names.map(|name| (name.clone(), references(&inner.roster, name).to_vec())).collect()
     }
 
-    /// Takes in what an agent has set aside.
-    pub(crate) fn hear_quarantine(&self, report: QuarantineReport) {
-        self.inner().aside.insert(report.agent, report.rows);
+    /// Takes in what an agent has set aside; whether it is something else than it was.
+    pub(crate) fn hear_quarantine(&self, report: QuarantineReport) -> bool {
+        let mut inner = self.inner();
+        let other = inner.aside.get(&report.agent) != Some(&report.rows);
+        inner.aside.insert(report.agent, report.rows);
+        other
     }
 
     /// What the agent of a capability has set aside of it, and what strangers wrote that nobody has decided about.
@@ -154,6 +157,11 @@ impl Fleet {
     /// The last minutes of a capability's traffic.
     pub(crate) fn curve(&self, capability: &str) -> Vec<TrafficPoint> {
         self.inner().curves.get(capability).map(Curve::points).unwrap_or_default()
+    }
+
+    /// When the newest point of it was taken.
+    pub(crate) fn newest_of_curve(&self, capability: &str) -> Option<Timestamp> {
+        self.inner().curves.get(capability).and_then(Curve::newest)
     }
 
     /// The world round one capability.

@@ -21,6 +21,7 @@
 mod access;
 mod api;
 mod campaign;
+mod changes;
 mod config;
 mod crash;
 mod fleet;

@@ -237,7 +237,9 @@ impl Reconciler {
             orders: desired::orders(before, plan) != desired::orders(after, plan),
             journal: &journal,
         };
-        let Some(written) = self.shared.store.compare_and_swap(&change).await? else {
+        let written = self.shared.store.compare_and_swap(&change).await;
+        self.shared.changes.journal().up();
+        let Some(written) = written? else {
             warn!(capability = %plan.name, "somebody else wrote its state, what is written is taken over");
             return self.take_over().await;
         };

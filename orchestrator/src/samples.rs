@@ -59,7 +59,8 @@ async fn keep(shared: &Shared, first: Vec<DifferenceSample>, queue: &mut mpsc::R
         samples.into_iter().skip(old)
     };
     let samples: Vec<DifferenceSample> = of.into_values().flat_map(newest).collect();
-    if let Err(failed) = shared.store.keep_samples(&samples, MOST).await {
-        warn!(samples = samples.len(), error = %failed, "samples of differences could not be kept");
+    match shared.store.keep_samples(&samples, MOST).await {
+        Ok(()) => shared.changes.differences().up(),
+        Err(failed) => warn!(samples = samples.len(), error = %failed, "samples of differences could not be kept"),
     }
 }

@@ -11,6 +11,7 @@ use ficus_rules::wire::DifferenceSample;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::access::Author;
+use crate::changes::Changes;
 use crate::mandate::Mandate;
 use crate::publish::Publisher;
 use crate::reconcile::{self, Command, Reconciler};
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     /// Counts the wishes for an abort: whoever waits to ask for a switch once more does not, after one.
     pub(crate) aborts: std::sync::atomic::AtomicU64,
     pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) changes: Changes,
     /// One permit for each open stream of events.
     pub(crate) streams: Arc<Semaphore>,
     /// What they look at together.
@@ -67,6 +69,7 @@ impl Term {
             naming: tokio::sync::Mutex::default(),
             aborts: std::sync::atomic::AtomicU64::new(0),
             stopping,
+            changes: Changes::default(),
             streams: Arc::new(Semaphore::new(api::events::STREAMS)),
             look: api::events::Look::default(),
         });

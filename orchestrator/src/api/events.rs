@@ -1,20 +1,23 @@
-//! For the console: the status as server-sent events, a message whenever it is another one. However many streams are open,
-//! they look together.
+//! For the console: the status as server-sent events, a message whenever it is another one; and a message whenever the journal,
+//! the differences, the rows that are set aside or the curves of the capability that is looked at are others, which the console then asks for. However many streams
+//! are open, they look together.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use ficus_rules::Timestamp;
 use ficus_rules::api::Status;
 use futures::stream;
+use serde::Deserialize;
 
 use super::Shares;
 use super::answer::problem;
+use crate::changes::Changed;
 use crate::fleet::now;
 use crate::{Shared, status};
 
@@ -41,23 +44,33 @@ struct Seen {
     message: Arc<str>,
 }
 
+/// What a stream is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Of {
+    /// Also when the curves of this capability have moved on.
+    capability: Option<String>,
+}
+
 /// What one stream carries along.
 struct Stream {
     shared: Arc<Shared>,
+    of: Of,
     /// The number of what was told last.
     told: Option<u64>,
+    /// What was told last beside it.
+    changed: Option<Changed>,
     /// Given back when the stream ends.
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
-pub(super) async fn events(State(shared): State<Shares>) -> Response {
+pub(super) async fn events(State(shared): State<Shares>, Query(of): Query<Of>) -> Response {
     let Ok(permit) = Arc::clone(&shared.streams).try_acquire_owned() else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             format!("{STREAMS} streams are open already: close a console, or ask for the status"),
         );
     };
-    let stream = stream::unfold(Stream { shared, told: None, _permit: permit }, |mut stream| async move {
+    let stream = stream::unfold(Stream { shared, of, told: None, changed: None, _permit: permit }, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
     });
@@ -65,20 +78,25 @@ pub(super) async fn events(State(shared): State<Shares>) -> Response {
 }
 
 impl Stream {
-    /// The next status that is another one; `None` when the orchestrator ends.
+    /// The next status that is another one, and after the first one also what else has changed; `None` when the orchestrator ends.
     async fn next(&mut self) -> Option<Event> {
         let mut stopping = self.shared.stopping.subscribe();
         loop {
-            if self.told.is_some() {
-                tokio::select! {
-                    () = crate::stopped(&mut stopping) => return None,
-                    () = tokio::time::sleep(ASK) => {}
-                }
-            }
             let shared = &self.shared;
             if let Some((number, message)) = shared.look.other(self.told, Instant::now(), || status::whole(shared, now())) {
                 self.told = Some(number);
                 return Some(Event::default().event("status").data(message));
+            }
+            let traffic = self.of.capability.as_deref().and_then(|name| shared.fleet.newest_of_curve(name));
+            let changed = Some(shared.changes.with(traffic));
+            if changed != self.changed {
+                self.changed = changed;
+                return Event::default().event("changed").json_data(&self.changed).ok();
+            }
+            // Only when there is nothing to tell: a status that is another one each time keeps nothing else waiting.
+            tokio::select! {
+                () = crate::stopped(&mut stopping) => return None,
+                () = tokio::time::sleep(ASK) => {}
             }
         }
     }

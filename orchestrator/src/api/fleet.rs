@@ -70,7 +70,11 @@ pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> R
 
 pub(super) async fn agent_quarantine(State(shared): State<Shares>, body: Bytes) -> Response {
     match parse(&body) {
-        Ok(report) => shared.fleet.hear_quarantine(report),
+        Ok(report) => {
+            if shared.fleet.hear_quarantine(report) {
+                shared.changes.quarantine().up();
+            }
+        }
         Err(answer) => return *answer,
     }
     StatusCode::NO_CONTENT.into_response()

@@ -31,6 +31,11 @@ impl Curve {
         }
     }
 
+    /// The newest moment.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.marks.back().map(|(at, ..)| *at)
+    }
+
     /// What was counted between each two moments.
     pub(super) fn points(&self) -> Vec<TrafficPoint> {
         let pairs = self.marks.iter().zip(self.marks.iter().skip(1));

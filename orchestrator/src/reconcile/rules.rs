@@ -100,6 +100,7 @@ impl Reconciler {
             JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
         let note = Note::by(by, fleet::now(), None, with_reason(line, reason));
         let saved = self.shared.store.save_rules(&files, &note).await;
+        self.shared.changes.journal().up();
         self.unsure |= saved.is_err();
         let (generation, published) = saved?;
         for stored in self.view.states.values_mut() {

@@ -9,6 +9,7 @@ import sys
 import time
 
 from browser import Browser, Finger, Keyboard, Mouse, say
+from live import live
 
 HAND, ADMIN, PUBLIC, TOKEN, WORLD = sys.argv[1:6]
 WORLD = pathlib.Path(WORLD)
@@ -653,6 +654,7 @@ def every_page(browser, hand):
     flags()
     open_capability(browser, hand)
     shadowing(browser, hand)
+    live(browser, ADMIN, f"{TOKEN}-operator")
     set_aside(browser, hand)
     drawn(browser)
     protected(browser)
