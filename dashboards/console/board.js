@@ -57,7 +57,7 @@ function card(name, one) {
     meter(one),
     one.gates.length > 0 && h("p", { class: "verdicts" }, one.gates.map(verdict)),
     one.trouble && h("p", { class: "trouble" }, coded(one.trouble)),
-    waiting(one));
+    waiting(one, "h3"));
 }
 
 /** The reads that modern serves, as a bar. */
@@ -73,10 +73,10 @@ export function track(one) {
       h("span", {}, name))));
 }
 
-/** What is missing for its next step. */
-export function waiting(one) {
+/** What is missing for its next step, under a heading of that level. */
+export function waiting(one, heading) {
   if (!one.waiting_for.length) return h("p", { class: "waiting" }, "Going on by itself.");
-  return h("div", { class: "waiting" }, h("h3", {}, "Waits for"),
+  return h("div", { class: "waiting" }, h(heading, {}, "Waits for"),
     h("ul", {}, one.waiting_for.map(({ kind, text }) => h("li", { class: kind }, coded(text)))));
 }
 

@@ -22,7 +22,7 @@ export function render(state) {
       buttons(name, one, detail)),
     one.trouble && h("p", { class: "banner bad" }, coded(one.trouble)),
     one.holds.length > 0 && h("p", { class: "banner" }, `Held: ${one.holds.join("; ")}`),
-    h("section", { class: "panel way", "aria-label": "Way" }, track(one), steps(one, detail), waiting(one)),
+    h("section", { class: "panel way", "aria-label": "Way" }, track(one), steps(one, detail), waiting(one, "h2")),
     figures(one, status),
     panel("Gates", gates(one)),
     panel("Ahead", ahead(plan, name)),

@@ -67,7 +67,7 @@ async fn a_writer_past_the_gateway_is_named(operator: &Operator, school: &str) -
     let told = |status: &Value| status["agent"]["strays"].to_string().contains("application `nightly-import`");
     operator.until("users", "the stray writer is named", kills::PATIENCE, told).await?;
     let page = operator.type_in(&["status", "users"]).await?;
-    ensure!(page.contains("past the gateway were refused by the legacy database") && page.contains("nightly-import"), "{page}");
+    ensure!(page.contains("past the gateway was refused by the legacy database") && page.contains("nightly-import"), "{page}");
     ensure!(!page.contains("Overwritten"), "a value is shown: {page}");
     Ok(())
 }

@@ -242,9 +242,9 @@ async fn a_state_moves_from_its_file_into_etcd() -> Result<()> {
     ensure!(refused.code == 3 && refused.err.contains("another orchestrator works on"), "{refused:?}");
     world.ficus.end(Duration::from_secs(20))?;
     let rehearsed = operator.type_in(&["state", "move", "--dry-run"]).await?;
-    ensure!(rehearsed.starts_with("would move 1 capabilities"), "{rehearsed}");
+    ensure!(rehearsed.starts_with("would move 1 capability,"), "{rehearsed}");
     let moved = operator.type_in(&["state", "move"]).await?;
-    ensure!(moved.starts_with("moved 1 capabilities"), "{moved}");
+    ensure!(moved.starts_with("moved 1 capability,"), "{moved}");
     world.restart_orchestrator().await?;
 
     let there = operator.until("users", "the phase that it was in", PATIENCE, |status| status["phase"] != "draft").await?;
