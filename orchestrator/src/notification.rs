@@ -33,8 +33,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What people want to hear of when they do not say: a capability moved, or waits for somebody.
-const TRANSITIONS: [&str; 11] =
-    ["phase", "step", "flipped", "switched", "aborted", "stepped_back", "retried", "hold", "page", "release", "approve"];
+const TRANSITIONS: [&str; 12] =
+    ["phase", "step", "flipped", "switched", "aborted", "stepped_back", "retried", "hold", "page", "release", "approve", "strays"];
 
 /// Somebody who is told.
 #[derive(Debug, Clone)]

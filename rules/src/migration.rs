@@ -8,6 +8,7 @@
 //! | `walk` | the steps of the rule file, forward and back |
 //! | `returning` | what a failing gate leads to, and when it goes forward again |
 //! | `checkup` | verifications and repairs between the steps |
+//! | `strays` | what the journal says of writes past the gateway |
 //! | `switch` | the stages of a cutover or revert |
 //! | `waiting` | what is missing for the next transition, in words |
 //! | `rehearsal` | the path ahead, walked in a world of its own |
@@ -23,6 +24,7 @@ pub mod rehearsal;
 mod returning;
 #[cfg(test)]
 mod simulation;
+pub mod strays;
 mod switch;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,7 +32,7 @@ pub mod waiting;
 mod walk;
 mod wish;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,9 @@ pub struct State {
     /// The last comparison between the steps that stands in the journal.
     #[serde(default)]
     pub compared: Option<Compared>,
+    /// What the journal was told of writes past the gateway.
+    #[serde(default)]
+    pub strays: BTreeMap<Side, strays::Told>,
 }
 
 /// What a comparison found, so that the journal need not say it again at once.
@@ -164,6 +169,7 @@ impl State {
             last_pause_ms: None,
             returned: None,
             compared: None,
+            strays: BTreeMap::new(),
         }
     }
 

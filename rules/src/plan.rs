@@ -211,7 +211,7 @@ pub struct Return {
     pub soak: SoakReturn,
     /// How often it goes forward again by itself, until somebody releases it or it has moved on.
     pub tries: u32,
-    /// All gates must have passed for so long before that.
+    /// For so long before that no gate must have failed.
     pub cool_down: Duration,
 }
 

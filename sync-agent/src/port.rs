@@ -557,7 +557,9 @@ pub struct LetIn {
     pub rows: u64,
     /// So many nobody has decided about.
     pub unsettled: u64,
-    /// Who wrote the newest of those, in words, each once; empty where the engine does not tell.
+    /// How many of those there are, by pair.
+    pub pairs: Vec<(String, u64)>,
+    /// Who wrote the newest of those, in words, each once; when there is none, the newest of all. Empty where the engine does not tell.
     pub wrote: Vec<String>,
 }
 

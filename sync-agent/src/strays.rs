@@ -4,6 +4,8 @@
 //! [`Database::refused`]: crate::port::Database::refused
 //! [`Database::let_in`]: crate::port::Database::let_in
 
+use std::collections::BTreeMap;
+
 use ficus_rules::Side;
 use ficus_rules::mapping::Plan;
 use ficus_rules::wire::Strays;
@@ -30,7 +32,7 @@ pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans:
     let mut strays = Vec::new();
     for (side, database) in [(Side::Legacy, legacy), (Side::Modern, modern)] {
         let refused = database.refused().await?;
-        let LetIn { rows, unsettled, mut wrote } = database.let_in().await?;
+        let LetIn { rows, unsettled, pairs, mut wrote } = database.let_in().await?;
         wrote.truncate(NAMED);
         let tells = refused.is_some() || rows > 0;
         let refused = refused.unwrap_or_default();
@@ -44,7 +46,8 @@ pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans:
         let shown = if unsettled > 0 { database.show_unsettled(quarantine::SHOWN).await? } else { Vec::new() };
         state.show_strays(side, shown.into_iter().map(|kept| quarantine::shown(&state.capability, side, plans, kept)).collect());
         if tells {
-            strays.push(Strays { side, refused: refused.statements, writers: refused.writers, reported: rows, unsettled, wrote });
+            let (refused, writers) = (refused.statements, refused.writers);
+            strays.push(Strays { side, refused, writers, reported: rows, unsettled, wrote, tables: by_table(side, plans, pairs) });
         }
     }
     let sum = |strays: &[Strays]| strays.iter().map(|strays| strays.unsettled).sum::<u64>();
@@ -54,4 +57,15 @@ pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans:
         state.update(|report| report.strays = strays);
     }
     Ok(())
+}
+
+/// A pair that has left the rules goes by its own name. Several pairs may be of one table.
+fn by_table(side: Side, plans: &[Plan], pairs: Vec<(String, u64)>) -> BTreeMap<String, u64> {
+    let mut tables = BTreeMap::new();
+    for (pair, rows) in pairs {
+        let plan = plans.iter().find(|plan| plan.pair == pair);
+        let table = plan.map(|plan| if side == Side::Legacy { plan.legacy.table.clone() } else { plan.modern.table.clone() });
+        *tables.entry(table.unwrap_or(pair)).or_default() += rows;
+    }
+    tables
 }

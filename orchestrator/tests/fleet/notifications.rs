@@ -9,7 +9,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use ficus_orchestrator::{Format, Notifier};
+use ficus_rules::Side;
+use ficus_rules::api::CapabilityStatus;
 use ficus_rules::migration::Phase;
+use ficus_rules::wire::Strays;
 use serde_json::Value;
 
 use crate::support::World;
@@ -109,6 +112,38 @@ async fn transitions_are_told_in_order_and_again_until_they_are_taken() {
     let (first, last) = (*told.first().expect("some"), *told.last().expect("some"));
     assert_eq!(told.len() as u64, last - first + 1, "none is missing");
     assert!(all.heard().len() > before);
+}
+
+/// Whoever asks for nothing in particular hears of writes past the gateway: once, whoever leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_past_the_gateway_are_told_once_over_a_change_of_lead() {
+    let chat = Receiver::default();
+    let to_chat = chat.start().await;
+    let mut world = World::start(|config| config.notifiers = vec![notifier("chat", to_chat, Format::Slack, None)]).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    world.must("advance").await;
+    world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+    world.must("approve").await;
+    world.until("soaking", |s| s.phase == Phase::Soaking).await;
+    let tables = [("accounts_customuser".to_owned(), 3)].into();
+    let wrote = vec!["role `cron`, application `psql`".to_owned()];
+    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 3, wrote, tables };
+    *world.agent.strays.lock().expect("not poisoned") = vec![strays.clone()];
+    let told = "*users*: 3 rows were written to legacy past the gateway (accounts_customuser: 3; role `cron`, application `psql`)";
+    let is_told = |heard: &[(String, Value)]| heard.iter().any(|(_, said)| said["text"].as_str().is_some_and(|t| t.starts_with(told)));
+    chat.until("the strays", is_told).await;
+
+    // Another one leads, on what is stored; more follow at once.
+    world.down().await;
+    world.up().await;
+    *world.agent.strays.lock().expect("not poisoned") = vec![Strays { reported: 4, unsettled: 4, ..strays }];
+    let seen = |s: &CapabilityStatus| s.agent.as_ref().is_some_and(|agent| agent.strays.iter().any(|strays| strays.reported == 4));
+    world.until("the agent's word", seen).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let lines: Vec<_> = world.journal().await.into_iter().filter(|entry| entry.line.kind == "strays").collect();
+    assert_eq!(lines.len(), 1, "the fourth is summed up later: {lines:?}");
+    assert_eq!(lines[0].line.detail["undecided"], 3);
+    assert_eq!(chat.heard().iter().filter(|heard| is_told(std::slice::from_ref(heard))).count(), 1);
 }
 
 /// It takes what it is sent, and never answers.

@@ -12,7 +12,7 @@ use ficus_rules::api::{CapabilityStatus, JournalEntry, Status};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::{
     AgentReport, Backfill, CapabilityReport, EndReport, Fences, GatewayCapability, GatewayReport, Orders, Published, RepairReport,
-    ReportAnswer, ShadowCounts, StreamReport, SyncOrder, TableVerified, Traffic, VerifyReport,
+    ReportAnswer, ShadowCounts, Strays, StreamReport, SyncOrder, TableVerified, Traffic, VerifyReport,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode};
@@ -90,6 +90,8 @@ pub(crate) struct Agent {
     /// Rows that it has applied since it was started, and when that was.
     pub(crate) rows: AtomicU64,
     pub(crate) started: AtomicU64,
+    /// Who wrote past the gateway.
+    pub(crate) strays: Mutex<Vec<Strays>>,
     state: Mutex<CapabilityReport>,
 }
 
@@ -350,6 +352,7 @@ impl Agent {
         let rows = self.rows.load(Ordering::SeqCst);
         let live = StreamReport { live: orders.sync == SyncOrder::Run, through: now, rows, ..StreamReport::default() };
         state.epoch = orders.epoch;
+        state.strays.clone_from(&self.strays.lock().expect("not poisoned"));
         state.backfill = Backfill { done: 40, total: 40, complete: true, ..Backfill::default() };
         (state.forward, state.reverse) = (live.clone(), live);
         state.removed = orders.sync == SyncOrder::Remove;

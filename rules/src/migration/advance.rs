@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::observation::Observation;
-use super::{State, checkup, switch, walk, wish};
+use super::{State, checkup, strays, switch, walk, wish};
 use crate::Timestamp;
 use crate::plan::Capability;
 
@@ -62,7 +62,7 @@ impl Wish {
 }
 
 /// Every kind of line in the journal, also of those that only an orchestrator writes.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "aborted",
     "approve",
     "flag",
@@ -80,6 +80,7 @@ pub const KINDS: [&str; 21] = [
     "stage",
     "step",
     "stepped_back",
+    "strays",
     "switched",
     "unpinned",
     "verified",
@@ -129,7 +130,9 @@ pub fn advance(state: &State, plan: &Capability, seen: &Observation, event: &Eve
         Event::Wish(wish) => wish::grant(state, plan, seen, wish, now),
         Event::Tick => match &state.switch {
             Some(running) => switch::tick(state, running, plan, seen, now),
-            None => checkup::tick(state, plan, seen, now).unwrap_or_else(|| walk::tick(state, plan, seen, now)),
+            None => checkup::tick(state, plan, seen, now)
+                .or_else(|| strays::tick(state, plan, seen, now))
+                .unwrap_or_else(|| walk::tick(state, plan, seen, now)),
         },
     }
 }

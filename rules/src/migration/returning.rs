@@ -1,7 +1,7 @@
 //! What a failing gate leads to: a step back, a revert, a hold or a word to somebody, as the rule file says; and when a
 //! capability that went back goes forward again by itself.
 //!
-//! It does not swing to and fro: after a way back all gates must have passed for a whole cool-down, and after a few tries
+//! It does not swing to and fro: after a way back no gate must have failed for a whole cool-down, and after a few tries
 //! somebody has to look. What was measured stands in the journal.
 
 use serde_json::{Value, json};

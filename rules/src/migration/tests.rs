@@ -2,6 +2,7 @@
 
 mod beginning;
 mod steps;
+mod strays;
 mod switching;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ pub(super) const RETURN: Section = Section::new(
         Key::new("ramp", Kind::Word(&of_choices(&RAMP)), "Where a ramp goes back to.").unset(Literal::Text("legacy")),
         Key::new("soak", Kind::Word(&of_choices(&SOAK)), "What a failing gate leads to while modern owns.").unset(Literal::Text("revert")),
         Key::new("tries", NATURAL, "How often it goes forward again by itself.").unset(Literal::Natural(0)),
-        Key::new("cool_down", Kind::Duration, "All gates must have passed for so long before that.")
+        Key::new("cool_down", Kind::Duration, "For so long before that no gate must have failed.")
             .unset(Literal::Duration(Duration::from_mins(10))),
     ],
 );

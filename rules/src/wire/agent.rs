@@ -95,9 +95,12 @@ pub struct Strays {
     /// So many of them nobody has decided about.
     #[serde(default)]
     pub unsettled: u64,
-    /// Who wrote the newest of those, in words.
+    /// Who wrote the newest of those, in words; when there is none, the newest of all.
     #[serde(default)]
     pub wrote: Vec<String>,
+    /// How many of those there are, by table.
+    #[serde(default)]
+    pub tables: BTreeMap<String, u64>,
 }
 
 /// A foreign key of a legacy table that leads out of the capability.

@@ -68,10 +68,15 @@ impl Endpoint {
         };
         let unsettled = count("IS NULL").await?;
         drop(known);
-        let mut found = LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() };
+        let mut found = LetIn { rows: settled + unsettled, unsettled, ..LetIn::default() };
         if unsettled > 0 {
-            let newest = "SELECT `account`, `connection`, `query` FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL \
-                 ORDER BY `id` DESC LIMIT ?";
+            let of_pairs = "SELECT `pair`, count(*) FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL GROUP BY `pair`";
+            found.pairs = conn.exec(of_pairs, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        }
+        if found.rows > 0 {
+            let which = if unsettled > 0 { "AND `settled` IS NULL" } else { "" };
+            let newest =
+                format!("SELECT `account`, `connection`, `query` FROM `_ficus_stray` WHERE `scope` = ? {which} ORDER BY `id` DESC LIMIT ?");
             for row in conn.exec::<Who, _, _>(newest, (&self.scope, WROTE)).await.map_err(|e| self.failed(e))? {
                 let who = in_words(row);
                 if !found.wrote.contains(&who) {

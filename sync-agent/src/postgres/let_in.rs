@@ -81,9 +81,16 @@ impl Endpoint {
         };
         let unsettled = count(UNSETTLED).await?;
         drop(known);
-        let mut found = LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() };
-        if found.unsettled > 0 {
-            let newest = format!("SELECT {WHO} FROM _ficus.stray WHERE scope = $1 AND settled IS NULL ORDER BY id DESC LIMIT $2");
+        let mut found = LetIn { rows: settled + unsettled, unsettled, ..LetIn::default() };
+        if unsettled > 0 {
+            let of_pairs = "SELECT pair, count(*) FROM _ficus.stray WHERE scope = $1 AND settled IS NULL GROUP BY pair";
+            for row in sqlx::query(of_pairs).bind(&self.names.scope).fetch_all(&mut *connection).await? {
+                found.pairs.push((row.try_get(0)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0)));
+            }
+        }
+        if found.rows > 0 {
+            let which = if unsettled > 0 { "AND settled IS NULL" } else { "" };
+            let newest = format!("SELECT {WHO} FROM _ficus.stray WHERE scope = $1 {which} ORDER BY id DESC LIMIT $2");
             let rows = sql::query(&newest).bind(&self.names.scope).bind(i64::from(WROTE)).fetch_all(&mut *connection).await?;
             for row in &rows {
                 let who = who(row, 0)?;

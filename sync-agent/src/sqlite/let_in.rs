@@ -36,7 +36,16 @@ impl Endpoint {
             None => *known.insert(count("SELECT count(\"settled\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1").await?),
         };
         let unsettled = count(UNSETTLED).await?;
-        Ok(LetIn { rows: settled + unsettled, unsettled, wrote: Vec::new() })
+        let mut pairs = Vec::new();
+        if unsettled > 0 {
+            let of_pairs = "SELECT \"pair\", count(*) FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL GROUP BY \"pair\"";
+            for row in sql::all(&mut connection, of_pairs, &[self.scope_value()]).await? {
+                if let [Value::Text(pair), Value::Int(rows)] = row.as_slice() {
+                    pairs.push((pair.clone(), u64::try_from(*rows).unwrap_or(0)));
+                }
+            }
+        }
+        Ok(LetIn { rows: settled + unsettled, unsettled, pairs, wrote: Vec::new() })
     }
 
     pub(super) async fn undecided(&self) -> Result<Vec<i64>, sqlx::Error> {

@@ -43,7 +43,8 @@ async fn let_through(world: &mut World, agent: &Agent, how: StrayWrites) {
 
 fn of_legacy(report: &CapabilityReport) -> Strays {
     let found = report.strays.iter().find(|strays| strays.side == Side::Legacy).cloned();
-    found.unwrap_or(Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 0, unsettled: 0, wrote: vec![] })
+    let tables = std::collections::BTreeMap::new();
+    found.unwrap_or(Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 0, unsettled: 0, wrote: vec![], tables })
 }
 
 async fn texts(app: &mut App, query: &str) -> Vec<String> {
@@ -92,6 +93,7 @@ async fn kept_and_carried_nowhere(engines: [Engine; 2]) {
     // THEN each is kept, with what was, and told
     let seen = until(&agent, "kept", |report| of_legacy(report).unsettled == 3).await;
     assert_eq!(of_legacy(&seen).reported, 3);
+    assert_eq!(of_legacy(&seen).tables.into_iter().collect::<Vec<_>>(), [("book".to_owned(), 1), ("writer".to_owned(), 2)]);
     let who = of_legacy(&seen).wrote.join("; ");
     match engines[0] {
         Engine::Postgres => assert!(who.contains("role `") && who.contains("statement `DELETE FROM book WHERE id = …`"), "{who}"),

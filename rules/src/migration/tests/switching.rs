@@ -162,6 +162,7 @@ fn what_strangers_wrote_is_decided_about_before_anything_is_reverted_or_retired(
         reported: 4,
         unsettled,
         wrote: vec!["role `nightly`".into()],
+        tables: std::collections::BTreeMap::new(),
     };
     let soaking = super::state(Phase::Soaking, 4);
     let mut seen = good(Side::Modern, NOW);
