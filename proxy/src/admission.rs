@@ -96,6 +96,13 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
     }
 }
 
+/// A write that was let through is about to be sent. Much may have been waited for since: its body, a place, a connection; or
+/// the process was stopped. Without word from the orchestrator the owner may be another one by now.
+pub(crate) fn sends(gateway: &Inner, carried: &Carried) -> Result<(), Refusal> {
+    let may = carried.inflight.is_none() || gateway.validity.allows(carried.serving().phase, Instant::now());
+    if may { Ok(()) } else { Err(out_of_touch()) }
+}
+
 /// One decision by one snapshot, with all that it needs to know of the caller.
 async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>, carried: &mut Carried) -> Result<Decision, Refusal> {
     let now = Timestamp::from(SystemTime::now());

@@ -233,6 +233,12 @@ impl ProxyHttp for Carrier {
     }
 
     async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Self::CTX) -> Result<()> {
+        if let Err(refusal) = admission::sends(&self.0, carried) {
+            carried.refused = Some(refusal.reason);
+            let error = Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail.clone());
+            carried.stopped = Some(refusal);
+            return Err(error);
+        }
         forward::prepare(&self.0, session, carried, head)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ficus_rules::wire::ReportAnswer;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
@@ -51,6 +52,22 @@ async fn a_write_needs_its_token_by_header_or_form() {
     let foreign = [("content-type", "application/x-www-form-urlencoded"), ("origin", "https://evil.test")];
     assert_eq!(submit(&world, &foreign, full(format!("csrfmiddlewaretoken={SECRET}"))).await.status, 403);
     assert_eq!(world.modern.seen("/forms/").len(), 2, "what was refused was not sent");
+}
+
+/// While a form's token is waited for, a gateway may lose touch: by then somebody else may own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_token_came_too_late_for_the_gateways_validity_is_not_sent() {
+    let world = World::start().await;
+    world.publish(soaking());
+    world.gateway.report();
+    let answer = ReportAnswer { generation: world.gateway.generation(), valid_for_ms: 400, ..ReportAnswer::default() };
+    world.gateway.answered(&answer);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let slowly = in_pieces(format!("a=1&csrfmiddlewaretoken={SECRET}").as_bytes(), 16, Duration::from_millis(200));
+    let refused = submit(&world, &form, slowly).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("orchestrator"));
+    assert!(world.modern.seen("/forms/").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
