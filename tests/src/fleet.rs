@@ -26,6 +26,8 @@ pub struct Plan {
     pub etcd: u16,
     /// For how long a gateway that hears nothing lets writes pass, as `ficus.toml` says it.
     pub validity: &'static str,
+    /// The leader waits at each stage of a switch: [`Fleet::waits`].
+    pub waits: bool,
 }
 
 /// The school behind it.
@@ -91,6 +93,7 @@ struct Common {
     /// The first upstream.
     default: &'static str,
     validity: &'static str,
+    waits: bool,
 }
 
 impl Fleet {
@@ -156,7 +159,8 @@ impl Fleet {
     ) -> Result<Fleet> {
         let sections =
             behind.iter().map(Behind::section).chain([more.replace("SECRET", &directory.join("django-secret.key").display().to_string())]);
-        let common = Common { directory, sections: sections.collect(), default: behind[0].name, validity: plan.validity };
+        let Plan { validity, waits, .. } = plan;
+        let common = Common { directory, sections: sections.collect(), default: behind[0].name, validity, waits };
         let mut orchestrators = Vec::new();
         for number in 1..=plan.orchestrators {
             orchestrators.push(common.orchestrator(number, plan.etcd).await?);
@@ -227,8 +231,9 @@ impl Fleet {
     /// # Errors
     /// It cannot be started.
     pub fn start_orchestrator(&mut self, at: usize, environment: &[(String, String)]) -> Result<()> {
+        let environment = [environment.to_vec(), self.common.environment("orchestrator")].concat();
         let member = &mut self.orchestrators[at];
-        member.process = start(&member.directory, "orchestrator", environment)?;
+        member.process = start(&member.directory, "orchestrator", &environment)?;
         Ok(())
     }
 
@@ -240,6 +245,31 @@ impl Fleet {
         let member = &mut self.gateways[at];
         member.process = start(&member.directory, "gateway", &[])?;
         Ok(())
+    }
+
+    /// As [`Fleet::start_orchestrator`].
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_agent(&mut self) -> Result<()> {
+        self.agent.process = start(&self.agent.directory, "agent", &[])?;
+        Ok(())
+    }
+
+    /// Which orchestrator waits, and at which stage of a switch: that is written down, and nobody has been told.
+    pub fn waits(&self) -> Option<(usize, String)> {
+        self.orchestrators.iter().enumerate().find_map(|(at, one)| {
+            let mut stages = std::fs::read_dir(one.directory.join(STAGES)).ok()?;
+            Some((at, stages.next()?.ok()?.file_name().into_string().ok()?))
+        })
+    }
+
+    /// It waits no longer.
+    ///
+    /// # Errors
+    /// It does not wait there.
+    pub fn go_on(&self, at: usize, stage: &str) -> Result<()> {
+        Ok(std::fs::remove_file(self.orchestrators[at].directory.join(STAGES).join(stage))?)
     }
 
     /// A client of one gateway. It waits for longer than anything is held.
@@ -337,11 +367,12 @@ impl Common {
     ) -> Result<Member> {
         let directory = self.directory.join(name);
         std::fs::create_dir_all(directory.join("state"))?;
+        std::fs::create_dir_all(directory.join(STAGES))?;
         // Gateways that know each other's markers and tokens.
         for key in ["marker.key", "token.key"] {
             std::fs::write(directory.join("state").join(key), [7; 32])?;
         }
-        let Common { sections, default, validity, directory: all } = self;
+        let Common { sections, default, validity, directory: all, .. } = self;
         let rules = all.join("rules");
         let text = format!(
             r#"[gateway]
@@ -364,9 +395,17 @@ listen = "127.0.0.1:{agent}"
             rules.display()
         );
         std::fs::write(directory.join("ficus.toml"), text)?;
-        Ok(Member { process: start(&directory, part, &[])?, directory, port, cables })
+        Ok(Member { process: start(&directory, part, &self.environment(part))?, directory, port, cables })
+    }
+
+    fn environment(&self, part: &str) -> Vec<(String, String)> {
+        let waits = self.waits && part == "orchestrator";
+        waits.then(|| ("FICUS_WAIT_AT".to_owned(), STAGES.to_owned())).into_iter().collect()
     }
 }
+
+/// Where an orchestrator says at which stage it waits.
+const STAGES: &str = "stages";
 
 /// How the school knows its users.
 const IDENTITY: &str = r#"

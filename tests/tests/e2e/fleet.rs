@@ -38,7 +38,7 @@ impl World {
             school_database: Some(server.url(&server.database().await)),
             service_database: Some(server.url(&server.database().await)),
         };
-        let plan = Plan { gateways: 3, orchestrators: 2, etcd: etcd.port, validity: "12s" };
+        let plan = Plan { gateways: 3, orchestrators: 2, etcd: etcd.port, validity: "12s", waits: false };
         let fleet = Fleet::start(directory.path(), plan, school).await?;
         fleet.operator()?.type_in(&["advance", "users"]).await?;
         let walked = |status: &Value| status["phase"] == "shadowing" || status["phase"] == "ramping";

@@ -4,6 +4,7 @@ mod aborts;
 mod ahead;
 mod ailing;
 mod apart;
+mod asleep;
 mod breakage;
 mod busy;
 mod chain;
@@ -25,6 +26,7 @@ mod kills;
 mod lag;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
+mod notebooks;
 #[path = "../../../sync-agent/tests/support/own.rs"]
 mod own;
 mod page;
@@ -36,6 +38,7 @@ mod rehearsals;
 mod reload;
 mod school;
 mod secrets;
+mod steps;
 mod streaming;
 mod successor;
 mod tls;

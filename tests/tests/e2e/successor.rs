@@ -32,7 +32,7 @@ async fn an_agent_that_was_cut_off_and_replaced_does_nothing_when_it_is_back() -
     let stores = [Store::open(Book::Old, &app, people).await?, Store::open(Book::New, &urls[1], people).await?];
     let notebooks = [Notebook::start(stores[0].clone()).await?, Notebook::start(stores[1].clone()).await?];
     let behind = |at: usize| Behind { name: UPSTREAMS[at], port: notebooks[at].port, health: "/health", database: urls[at].clone() };
-    let plan = Plan { gateways: 3, orchestrators: 2, etcd: etcd.port, validity: "12s" };
+    let plan = Plan { gateways: 3, orchestrators: 2, etcd: etcd.port, validity: "12s", waits: false };
     let fleet = Fleet::start_before(directory.path(), plan, [behind(0), behind(1)], NAME, RULES).await?;
     fleet.operator()?.type_in(&["advance", NAME]).await?;
     fleet.until("shadowing", PATIENCE, |status| status["phase"] == "shadowing").await?;

@@ -24,7 +24,7 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
     let stores = [Store::open(Book::Old, &urls[0], PEOPLE).await?, Store::open(Book::New, &urls[1], PEOPLE).await?];
     let notebooks = [Notebook::start(stores[0].clone()).await?, Notebook::start(stores[1].clone()).await?];
     let behind = |at: usize| Behind { name: UPSTREAMS[at], port: notebooks[at].port, health: "/health", database: urls[at].clone() };
-    let plan = Plan { gateways: GATEWAYS, orchestrators: 2, etcd: etcd.port, validity: "5s" };
+    let plan = Plan { gateways: GATEWAYS, orchestrators: 2, etcd: etcd.port, validity: "5s", waits: false };
     let mut fleet = Fleet::start_before(directory.path(), plan, [behind(0), behind(1)], NAME, RULES).await?;
     fleet.operator()?.type_in(&["advance", NAME]).await?;
     fleet.until("shadowing", PATIENCE, |status| status["phase"] == "shadowing").await?;

@@ -1,0 +1,143 @@
+//! A fleet before two notebooks on database servers, with writers at its gateways: what tests of whole fleets begin with, and
+//! the account at their end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::fleet::{Behind, Fleet, Plan};
+use ficus_tests::ledger::Ledger;
+use ficus_tests::notebook::{self, Book, NAME, Notebook, Pace, RULES, Store, UPSTREAMS, Writers};
+use serde_json::Value;
+
+use super::Directory;
+use super::etcd::EtcdServer;
+use super::{mariadb, postgres};
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const GATEWAYS: u32 = 3;
+const PACE: Pace = Pace { writers: 4, every: Duration::from_millis(200) };
+
+/// What the old notebook's rows are in. The new one's are in PostgreSQL.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Old {
+    Postgres,
+    MariaDb,
+}
+
+/// A fleet with all that is behind it.
+pub(super) struct Notebooks {
+    pub(super) fleet: Fleet,
+    /// The old one and the new one.
+    pub(super) services: [Notebook; 2],
+    /// Their rows.
+    pub(super) stores: [Store; 2],
+    writers: Vec<Writers>,
+}
+
+impl Notebooks {
+    /// Everything runs, and the capability may be cut over. Of the people, the last one writes at no gateway.
+    pub(super) async fn start(directory: &Directory, etcd: &EtcdServer, old: Old, plan: Plan) -> Result<Notebooks> {
+        Notebooks::start_with(directory, etcd, old, plan, "").await
+    }
+
+    /// The same, with more sections of rules.
+    pub(super) async fn start_with(directory: &Directory, etcd: &EtcdServer, old: Old, plan: Plan, more: &str) -> Result<Notebooks> {
+        let server = postgres::Server::shared();
+        // The application's account in MariaDB is not the agent's.
+        let (app, old) = match old {
+            Old::Postgres => {
+                let url = server.url(&server.database().await);
+                (url.clone(), url)
+            }
+            Old::MariaDb => {
+                let maria = mariadb::Server::shared();
+                let database = maria.database().await;
+                (format!("mysql://root@127.0.0.1:{}/{database}", maria.port), maria.url(&database))
+            }
+        };
+        let new = server.url(&server.database().await);
+        let people = Notebooks::nobody();
+        let stores = [Store::open(Book::Old, &app, people).await?, Store::open(Book::New, &new, people).await?];
+        let services = [Notebook::start(stores[0].clone()).await?, Notebook::start(stores[1].clone()).await?];
+        let behind = |at: usize, database: &str| Behind {
+            name: UPSTREAMS[at],
+            port: services[at].port,
+            health: "/health",
+            database: database.to_owned(),
+        };
+        let plan = Plan { etcd: etcd.port, ..plan };
+        let fleet =
+            Fleet::start_before(directory.path(), plan, [behind(0, &old), behind(1, &new)], NAME, &format!("{RULES}{more}")).await?;
+        fleet.operator()?.type_in(&["advance", NAME]).await?;
+        fleet.until("shadowing", PATIENCE, |status| status["phase"] == "shadowing").await?;
+        Ok(Notebooks { fleet, services, stores, writers: Vec::new() })
+    }
+
+    /// Somebody who does not write by himself.
+    pub(super) fn nobody() -> i64 {
+        i64::from(GATEWAYS * PACE.writers) + 1
+    }
+
+    /// From now on people write at these gateways.
+    pub(super) fn write_at(&mut self, gateways: std::ops::Range<u32>) {
+        self.writers.extend(gateways.map(|at| Writers::start(&self.fleet.http(at as usize), PACE, at)));
+    }
+
+    /// Both directions run, and the agent complains of nothing.
+    pub(super) async fn until_ready(&self) -> Result<()> {
+        let ready = |status: &Value| {
+            let agent = &status["agent"];
+            agent["forward"]["live"] == true && agent["reverse"]["live"] == true && agent["trouble"].is_null()
+        };
+        self.fleet.until("both streams", PATIENCE, ready).await.map(drop)
+    }
+
+    /// Until a switch that was wished for has been made, however often it is taken back.
+    pub(super) async fn until_switched(&self, wish: &str, phase: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let ended = |status: &Value| status["phase"] == phase || status["switch"].is_null();
+            let status = self.fleet.until("the switch to end", PATIENCE, ended).await?;
+            if status["phase"] == phase {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < PATIENCE, "the {wish} never came about: {status:#}");
+            let _ = self.fleet.operator()?.try_type(&[wish, NAME]).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Ends the writers, and holds both databases against what they and `others` remember. Through the first gateways, `spared` of
+    /// them, no request may have failed.
+    pub(super) async fn settle(self, spared: usize, others: &[Ledger]) -> Result<()> {
+        let mut ledgers = Vec::new();
+        for one in self.writers {
+            ledgers.push(one.stop().await);
+        }
+        let quiet = |status: &Value| {
+            let agent = &status["agent"];
+            agent["forward"]["live"] == true && agent["forward"]["lag_entries"] == 0 && agent["reverse"]["lag_entries"] == 0
+        };
+        self.fleet.until("the streams to be empty", PATIENCE, quiet).await?;
+        let operator = self.fleet.operator()?;
+        operator.type_in(&["verify", NAME, "--wait", "120s"]).await?;
+        operator.type_in(&["journal", "--verify"]).await.context("the journal is one chain, whoever wrote it")?;
+        let entries: Vec<_> = ledgers.iter().chain(others).flat_map(Ledger::entries).collect();
+        let findings = notebook::audit([&self.stores[0], &self.stores[1]], &entries).await?;
+        ensure!(findings.lost.is_empty(), "lost {:?}", findings.lost);
+        ensure!(findings.doubled.is_empty(), "doubled {:?}", findings.doubled);
+        for (gateway, ledger) in ledgers.iter().enumerate() {
+            ensure!(ledger.stale_reads().is_empty(), "stale at gateway {gateway}: {:?}", ledger.stale_reads());
+            let failed = if gateway < spared { ledger.failures() } else { ledger.unexcused() };
+            ensure!(failed.is_empty(), "somebody at gateway {gateway} noticed: {failed:?} {:?}", ledger.samples());
+            ensure!(ledger.acknowledged() > 0, "nobody wrote at gateway {gateway}");
+            println!(
+                "gateway {gateway}: {} requests, {} acknowledged writes, {:?} failed",
+                ledger.requests(),
+                ledger.acknowledged(),
+                ledger.failures()
+            );
+        }
+        Ok(())
+    }
+}
