@@ -10,5 +10,6 @@ mod returns;
 mod rules;
 mod several;
 mod silence;
+mod stored;
 mod support;
 mod way;
