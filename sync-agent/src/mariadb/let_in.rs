@@ -247,6 +247,8 @@ fn in_words((account, connection, query): Who) -> String {
     let mut who = Vec::new();
     who.extend(account.map(|account| format!("account `{account}`")));
     who.extend(connection.map(|id| format!("connection {id}")));
+    // Of some servers it is the trigger's own.
+    let query = query.filter(|query| !query.contains("`_ficus_stray`"));
     who.extend(query.and_then(|query| statement(&query, &['\'', '"'])).map(|shown| format!("statement `{shown}`")));
     who.join(", ")
 }
