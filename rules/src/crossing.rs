@@ -1,5 +1,6 @@
 //! Foreign keys of legacy's tables that lead from one capability to another, and what follows for the order in which these
-//! move: who refers to rows moves after those, or with them. Pure; agents tell the keys ([`crate::wire::Refers`]), the rule
+//! move: who refers to rows moves after those, or with them. The cutover waits for that
+//! ([`crate::migration::observation::Kin`]). Pure; agents tell the keys ([`crate::wire::Refers`]), the rule
 //! set whose the tables are. Keys within modern's databases are for [`crate::preflight`] alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,9 @@ pub type Joins = BTreeMap<String, BTreeSet<String>>;
 pub struct Crossing {
     /// The table that refers.
     pub table: String,
+    /// Its columns that do.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// The table that it refers to.
     pub parent: String,
     /// Whose that is.
@@ -35,6 +39,16 @@ pub enum Order {
     Together,
     /// `depends_on` has the other one move after this one.
     Against,
+    /// The rules let the one that refers go ahead of the other.
+    Ahead,
+}
+
+impl Crossing {
+    /// In words: `note (user_id) refers to accounts_user of users`.
+    pub fn words(&self) -> String {
+        let columns = if self.columns.is_empty() { String::new() } else { format!(" ({})", self.columns.join(", ")) };
+        format!("{}{columns} refers to {} of {}", self.table, self.parent, self.of)
+    }
 }
 
 /// Whether one capability moves after another, be it through others.
@@ -74,19 +88,22 @@ pub fn crossings(rules: &RuleSet, refers: &BTreeMap<String, Vec<Refers>>) -> BTr
     }
     let declared = declared(rules);
     let mut all = declared.clone();
-    for (name, _, of) in &found {
+    let ahead = |name: &str, of: &str| rules.capabilities.get(name).is_some_and(|plan| plan.ahead_of.iter().any(|other| other == of));
+    for (name, _, of) in found.iter().filter(|(name, _, of)| !ahead(name, of)) {
         all.entry((*name).to_owned()).or_default().insert((*of).to_owned());
     }
     let mut crossings: BTreeMap<String, Vec<Crossing>> = BTreeMap::new();
-    for (name, Refers { table, parent }, of) in found {
-        let order = if follows(&declared, of, name) {
+    for (name, Refers { table, columns, parent }, of) in found {
+        let order = if ahead(name, of) {
+            Order::Ahead
+        } else if follows(&declared, of, name) {
             Order::Against
         } else if follows(&all, of, name) {
             Order::Together
         } else {
             Order::After
         };
-        let crossing = Crossing { table: table.clone(), parent: parent.clone(), of: of.to_owned(), order };
+        let crossing = Crossing { table: table.clone(), columns: columns.clone(), parent: parent.clone(), of: of.to_owned(), order };
         crossings.entry(name.to_owned()).or_default().push(crossing);
     }
     crossings
@@ -124,9 +141,13 @@ mod tests {
         let rules = RuleSet { capabilities: depends_on.iter().enumerate().map(of).collect(), ..RuleSet::default() };
         let mut refers: BTreeMap<String, Vec<Refers>> = BTreeMap::new();
         for (from, to) in keys {
-            refers.entry(format!("c{from}")).or_default().push(Refers { table: format!("t{from}"), parent: format!("t{to}") });
+            refers.entry(format!("c{from}")).or_default().push(refers_to(*from, *to));
         }
         (rules, refers)
+    }
+
+    fn refers_to(from: usize, to: usize) -> Refers {
+        Refers { table: format!("t{from}"), columns: vec!["its_id".into()], parent: format!("t{to}") }
     }
 
     fn orders(depends_on: &[&[usize]], keys: &[(usize, usize)]) -> Vec<(String, String, Order)> {
@@ -150,6 +171,16 @@ mod tests {
         let (mut rules, refers) = world(&[&[], &[]], &[(0, 1)]);
         rules.capabilities.get_mut("c1").expect("it is there").legacy = "another".into();
         assert!(crossings(&rules, &refers).is_empty());
+    }
+
+    #[test]
+    fn who_may_go_ahead_waits_for_nobody_and_is_no_part_of_a_circle() {
+        let (mut rules, refers) = world(&[&[], &[]], &[(0, 1), (1, 0)]);
+        rules.capabilities.get_mut("c0").expect("it is there").ahead_of = vec!["c1".into()];
+        let found = crossings(&rules, &refers);
+        assert_eq!((found["c0"][0].order, found["c1"][0].order), (Order::Ahead, Order::After));
+        assert_eq!(found["c0"][0].words(), "t0 (its_id) refers to t1 of c1");
+        assert_eq!(joins(&rules, &found), [("c0".to_owned(), [].into()), ("c1".to_owned(), ["c0".to_owned()].into())].into());
     }
 
     proptest! {

@@ -50,6 +50,8 @@ pub struct Capability {
     pub modern: String,
     /// Capabilities whose tables this one joins.
     pub depends_on: Vec<String>,
+    /// Capabilities into whose tables foreign keys of this one lead, and before which it may move all the same.
+    pub ahead_of: Vec<String>,
     /// Salt of the buckets; its name unless set. A new salt reshuffles everybody.
     pub salt: String,
     /// Its routes, in the order of the file.

@@ -23,6 +23,8 @@ pub struct Asked<'a> {
     pub capability: &'a str,
     /// Capabilities that it says it joins.
     pub depends_on: &'a [String],
+    /// Capabilities before which it may move, whatever its foreign keys say.
+    pub ahead_of: &'a [String],
     /// Its tables.
     pub maps: &'a [TableMap],
     /// The monolith's database.

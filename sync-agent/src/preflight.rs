@@ -31,6 +31,8 @@ pub struct Subject {
     pub name: String,
     /// Capabilities that it says it joins.
     pub depends_on: Vec<String>,
+    /// Capabilities before which it may move, whatever its foreign keys say.
+    pub ahead_of: Vec<String>,
     /// Its databases and tables.
     pub resolved: Resolved,
 }
@@ -212,6 +214,7 @@ async fn both(subjects: &[Subject], subject: &Subject, legacy: &Opened, modern: 
     let asked = Asked {
         capability: &subject.name,
         depends_on: &subject.depends_on,
+        ahead_of: &subject.ahead_of,
         maps,
         legacy: &legacy.catalog,
         modern: &modern.catalog,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ficus_rules::Side;
 use ficus_rules::mapping::{Plan, Tables, compile};
 use ficus_rules::plan::StrayWrites;
-use ficus_rules::wire::{CapabilityOrders, Fences, Refers, RepairReport, SyncOrder, Verify};
+use ficus_rules::wire::{CapabilityOrders, Fences, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -34,6 +34,7 @@ use crate::stream::Stream;
 use crate::verify::Verifier;
 
 mod gaps;
+mod references;
 
 /// How long a stream may take to finish its batch when the session ends.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -136,7 +137,13 @@ impl Context {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let mut session = pulse::unless(silence.as_mut(), self.set_up(legacy, modern, orders)).await?;
-        let ended = pulse::unless(silence.as_mut(), session.run(orders, stop)).await;
+        let running = async {
+            tokio::select! {
+                ended = session.run(orders, stop) => ended,
+                never = self.keep_looking(legacy) => match never {},
+            }
+        };
+        let ended = pulse::unless(silence.as_mut(), running).await;
         session.end().await;
         // Two that claim at the same moment may each get one side. Whoever has modern's, which is claimed first, takes the
         // other one as well; its rival finds that modern's is gone, and stops.
@@ -169,7 +176,7 @@ impl Context {
         for loss in plans.iter().flat_map(|plan| &plan.losses) {
             tracing::info!(%capability, %loss, "not everything survives the way to the other side");
         }
-        self.note_references(legacy).await;
+        self.look_at_references(legacy).await;
         Ok(Session {
             context: self,
             legacy: legacy.side(capability, Side::Legacy, &plans).await?,
@@ -191,23 +198,6 @@ impl Context {
             closed: false,
             undrained: false,
         })
-    }
-
-    /// Which foreign keys lead out of the capability: looked at once, for whoever plans. Nothing here depends on it.
-    async fn note_references(&self, legacy: &dyn Engine) {
-        if self.state.report().refers.is_some() {
-            return;
-        }
-        let own = |table: &str| self.resolved.tables.iter().any(|map| map.legacy == table);
-        match legacy.catalog().await {
-            Ok(catalog) => {
-                let tables = catalog.tables.iter().filter(|table| own(&table.name));
-                let keys = tables.flat_map(|table| table.references.iter().map(|key| (table.name.clone(), key.parent.clone())));
-                let refers = keys.filter(|(_, parent)| !own(parent)).map(|(table, parent)| Refers { table, parent }).collect();
-                self.state.note(|report| report.refers = Some(refers));
-            }
-            Err(error) => tracing::debug!(capability = %self.state.capability, %error, "cannot see which foreign keys there are"),
-        }
     }
 }
 

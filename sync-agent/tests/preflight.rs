@@ -79,7 +79,7 @@ fn maps() -> Vec<TableMap> {
 
 fn subject(legacy: String, modern: String) -> Subject {
     let resolved = Resolved { legacy: "monolith".into(), legacy_url: legacy, modern: "service".into(), modern_url: modern, tables: maps() };
-    Subject { name: "users".into(), depends_on: Vec::new(), resolved }
+    Subject { name: "users".into(), depends_on: Vec::new(), ahead_of: Vec::new(), resolved }
 }
 
 async fn look_at(legacy: String, modern: String) -> Report {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
 use ficus_rules::count;
-use ficus_rules::crossing::{Crossing, Order};
+use ficus_rules::crossing::Order;
 use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
 use indicatif::HumanDuration;
 
@@ -60,13 +60,15 @@ fn paragraph(one: &CapabilityAhead) -> String {
         (None, None) => String::new(),
     };
     let mut text = format!("{} (wave {}{joins}): {}; {end}\n", one.name, one.wave, one.phase.as_str());
-    for Crossing { table, parent, of, order } in &one.refers {
-        let follows = match order {
+    for key in &one.refers {
+        let of = &key.of;
+        let follows = match key.order {
             Order::After => format!("{of} moves first"),
             Order::Together => "keys lead back too: move both together, or as one capability".to_owned(),
             Order::Against => format!("{of} has to move first, and its depends_on says the contrary: see `ficus check --live`"),
+            Order::Ahead => format!("may go ahead of {of} all the same (`ahead_of`)"),
         };
-        text.push_str(&format!("  {table} refers to {parent} of {of}: {follows}\n"));
+        text.push_str(&format!("  {}: {follows}\n", key.words()));
     }
     for waiting in &path.in_the_way {
         text.push_str(&format!("  in the way: {}\n", waiting.text));

@@ -92,11 +92,19 @@ fn who_refers_to_anothers_tables_waits_for_it_and_it_for_them() {
     };
     assert!(joined(&plan()).is_empty() && joined(&other).is_empty());
     // WHEN an agent tells that a table of the one refers to one of the other
-    let refers = Some(vec![Refers { table: "note".into(), parent: "a".into() }]);
+    let refers = Some(vec![Refers { table: "note".into(), columns: vec!["a_id".into()], parent: "a".into() }]);
     let report = CapabilityReport { refers, forward: live(0.1), ..CapabilityReport::default() };
     fleet.hear_agent(AgentReport { capabilities: [("notes".to_owned(), report)].into(), ..agent("a", live(0.1)) }, NOW);
     // THEN neither retires before the other has moved
     assert_eq!((joined(&other), joined(&plan())), (vec!["users".to_owned()], vec!["notes".to_owned()]));
+    // AND each knows at which end of the key the other is
+    let kin = |plan: &Capability| {
+        let seen = fleet.observe(plan, &stored(), &view, Limits::default(), NOW);
+        let words = |kin: Vec<Kin>| kin.into_iter().map(|kin| (kin.name, kin.owner, kin.key.words())).collect::<Vec<_>>();
+        (words(seen.parents), words(seen.children))
+    };
+    let end = |name: &str| vec![(name.to_owned(), Side::Legacy, "note (a_id) refers to a of users".to_owned())];
+    assert_eq!((kin(&other), kin(&plan())), ((end("users"), vec![]), (vec![], end("notes"))));
 }
 
 #[test]

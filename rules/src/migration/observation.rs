@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::waiting::{self, WaitingKind};
 use super::{Phase, State, switch};
 use crate::count::counted;
+use crate::crossing::Crossing;
 use crate::gate::{self, Answer, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, ShadowCounts};
@@ -60,10 +61,34 @@ pub struct Observation {
     pub traffic: TrafficSeen,
     /// The phases of the capabilities whose tables this one joins, and of those that join this one's.
     pub joined: BTreeMap<String, Phase>,
+    /// Those of them that tables of this one refer to by a foreign key, as far as the agent has told.
+    pub parents: Vec<Kin>,
+    /// Those of them whose tables refer to this one's.
+    pub children: Vec<Kin>,
     /// Answers to the operator's own gates since the step began, oldest first.
     pub answers: BTreeMap<String, Vec<Answer>>,
     /// Times to wait for.
     pub limits: Limits,
+}
+
+/// Another capability at the other end of a foreign key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kin {
+    /// Its name.
+    pub name: String,
+    /// Who owns it.
+    pub owner: Side,
+    /// Where it is.
+    pub phase: Phase,
+    /// The key, whichever of the two it leads from.
+    pub key: Crossing,
+}
+
+impl Kin {
+    /// Modern owns it, and is about to go on.
+    pub fn has_moved(&self) -> bool {
+        self.owner == Side::Modern && self.phase != Phase::Reverting
+    }
 }
 
 /// One gateway.

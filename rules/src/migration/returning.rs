@@ -120,7 +120,8 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged
     held.holds.insert(format!("{BY_GATE}{}", fails.gate));
     held.returned = Some(Returned { gate: fails.gate.clone(), since: now, tries: tries + 1 });
     let mut outcome = switch::begin(&held, Side::Legacy, seen, now);
-    outcome.journal[0].text = format!("{reason}: going back to legacy");
+    let beware = waiting::stay_behind(seen).map_or_else(String::new, |beware| format!("; beware: {beware}"));
+    outcome.journal[0].text = format!("{reason}: going back to legacy{beware}");
     Some(measured(outcome, judged))
 }
 

@@ -32,6 +32,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
             missing.extend(waiting::stream(plan, seen, Side::Modern, now));
             missing.extend(waiting::gateways(seen, now));
             missing.extend(waiting::modern_up(plan, seen, now));
+            missing.extend(waiting::parents(seen));
             // What traffic says must not be bad. That it says enough is for the steps to wait for: before the first of them,
             // and after a revert, nothing is sent to modern that could be judged.
             let judged = seen.judged(state, plan, now);

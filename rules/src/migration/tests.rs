@@ -1,6 +1,7 @@
 //! Every transition by itself, on hand-made observations: the world of these tests, and what they ask.
 
 mod beginning;
+mod order;
 mod steps;
 mod strays;
 mod switching;
@@ -58,6 +59,7 @@ pub(crate) fn plan() -> Capability {
         legacy: "monolith".into(),
         modern: "users-service".into(),
         depends_on: vec![],
+        ahead_of: vec![],
         salt: "users".into(),
         routes: vec![],
         cohort: vec![],

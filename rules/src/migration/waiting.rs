@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{self, Observation};
+use super::observation::{self, Kin, Observation};
 use super::{Phase, State, switch, walk};
 use crate::count::counted;
+use crate::crossing::Order;
 use crate::gate::{Judged, Verdict};
 use crate::hours::Hours;
 use crate::plan::Capability;
@@ -206,6 +207,30 @@ pub(super) fn modern_up(plan: &Capability, seen: &Observation, now: Timestamp) -
 pub(super) fn legacy_up(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let down = seen.counting(now).filter(|g| g.legacy_down);
     down.map(|g| Waiting::new(WaitingKind::Gateway, &plan.legacy, format!("{} does not answer gateway {}", plan.legacy, g.name))).collect()
+}
+
+/// Those to whose rows foreign keys lead, and that have to move before. While legacy owns such rows, it refuses to remove each
+/// of them that it would have to take these rows with: their fence refuses it.
+pub(super) fn parents(seen: &Observation) -> Vec<Waiting> {
+    let mut first: Vec<&Kin> = seen.parents.iter().filter(|kin| kin.key.order == Order::After && !kin.has_moved()).collect();
+    first.dedup_by(|one, other| one.name == other.name);
+    let say = |kin: &&Kin| {
+        let (name, phase, key) = (&kin.name, kin.phase.as_str(), kin.key.words());
+        let text = format!(
+            "{name} has to move first, and legacy owns it ({phase}): {key}; `ficus cutover {name}`, or let this one go ahead of it (`ahead_of` in its rule file)"
+        );
+        Waiting::new(WaitingKind::Capability, name, text)
+    };
+    first.iter().map(say).collect()
+}
+
+/// Who would stay with modern while these rows go back to legacy, and refers to them.
+pub(super) fn stay_behind(seen: &Observation) -> Option<String> {
+    let mut left: Vec<&Kin> = seen.children.iter().filter(|kin| kin.has_moved() && kin.phase != Phase::Retired).collect();
+    left.dedup_by(|one, other| one.name == other.name);
+    let say = |kin: &&Kin| format!("{0} stays with modern, and {1}: `ficus revert {0}` too", kin.name, kin.key.words());
+    let texts: Vec<String> = left.iter().map(say).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 fn retired(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {

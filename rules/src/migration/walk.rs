@@ -125,6 +125,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
         None => {
             missing.extend(waiting::busy(state, plan, seen, now));
             missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
+            missing.extend(waiting::parents(seen));
             missing.push(Waiting::new(WaitingKind::Wish, "cutover", "no step is left: `ficus cutover`"));
         }
         Some((at, step)) => {
@@ -153,7 +154,9 @@ pub(super) fn missing_for_retiring(state: &State, plan: &Capability, seen: &Obse
         missing.push(Waiting::new(WaitingKind::Time, "soak", format!("soak of {}, {} left", span(soak), span(left))));
     }
     for (other, phase) in seen.joined.iter().filter(|(_, phase)| !matches!(phase, Phase::Soaking | Phase::Retired)) {
-        let text = format!("capability {other} joins these tables, or these join its, and legacy still owns it ({})", phase.as_str());
+        let key = seen.parents.iter().chain(&seen.children).find(|kin| kin.name == *other).map(|kin| kin.key.words());
+        let joins = key.unwrap_or_else(|| "it joins these tables, or these join its".to_owned());
+        let text = format!("legacy owns capability {other} ({}): {joins}", phase.as_str());
         missing.push(Waiting::new(WaitingKind::Capability, other, text));
     }
     missing.extend(waiting::strays(plan, seen, now));

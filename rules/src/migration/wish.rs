@@ -152,9 +152,10 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) 
             if missing.is_empty() {
                 let mut begun = switch::begin(state, Side::Legacy, seen, now);
                 // It may be the very reason to type it: the writes wait for a monolith that is about to come back.
-                let down = waiting::sentence(&waiting::legacy_up(plan, seen, now));
-                if !down.is_empty() {
-                    begun.journal[0].text += &format!("; beware: {down}");
+                let down = waiting::legacy_up(plan, seen, now);
+                let down = (!down.is_empty()).then(|| waiting::sentence(&down));
+                for beware in down.into_iter().chain(waiting::stay_behind(seen)) {
+                    begun.journal[0].text += &format!("; beware: {beware}");
                 }
                 begun
             } else {

@@ -33,7 +33,7 @@ pub(super) fn find(asked: &Asked<'_>, found: &mut Vec<(Option<Side>, Finding)>) 
 /// lead both ways, none can be first.
 fn order(asked: &Asked<'_>, side: Side, table: &Table, reference: &Reference) -> Option<Finding> {
     let (own, parent) = (asked.capability, &reference.parent);
-    let owner = asked.elsewhere(side).get(parent).filter(|_| side == Side::Legacy)?;
+    let owner = asked.elsewhere(side).get(parent).filter(|owner| side == Side::Legacy && !asked.ahead_of.contains(owner))?;
     let refers = format!("{} ({}) refers to {parent} of {owner}", table.name, reference.columns.join(", "));
     if follows(&asked.elsewhere.depends_on, owner, own) {
         let means = format!("{own} has to move after {owner}, and depends_on has {owner} move after {own}");
@@ -58,10 +58,15 @@ fn leaves(asked: &Asked<'_>, side: Side, table: &Table, reference: &Reference) -
     let (columns, parent) = (reference.columns.join(", "), &reference.parent);
     let what = format!("{} ({columns}) refers to {parent}, which is no table of {}", table.name, asked.capability);
     let owner = asked.elsewhere(side).get(parent);
+    let ahead = owner.is_some_and(|owner| asked.ahead_of.contains(owner));
     let finding = match (side, &reference.acts) {
         (_, Some(acts)) => {
             let means = format!("{acts}: a change of {parent} changes rows of {} from outside, also while they are fenced", table.name);
             drop(asked.catalog(side), table, reference, Finding::warning("cascade_from_outside", what, means))
+        }
+        (Side::Legacy, None) if ahead => {
+            let means = "it may move ahead of them: from then on whatever the monolith removes these rows with is refused";
+            Finding::note("reference_leaves", what, means)
         }
         (Side::Legacy, None) => {
             let means = "the new service gets the number alone: what it refers to stays where it is";
@@ -74,7 +79,7 @@ fn leaves(asked: &Asked<'_>, side: Side, table: &Table, reference: &Reference) -
             drop(asked.catalog(side), table, reference, Finding::warning("reference_leaves", what, means))
         }
     };
-    let finding = match owner.filter(|owner| !asked.depends_on.contains(owner)) {
+    let finding = match owner.filter(|owner| !ahead && !asked.depends_on.contains(owner)) {
         Some(owner) => {
             finding.then(format!("{owner} maps {parent}: write depends_on = [\"{owner}\"] in the rule file of {}", asked.capability))
         }

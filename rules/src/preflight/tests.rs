@@ -31,6 +31,7 @@ struct World {
     modern: Catalog,
     elsewhere: Elsewhere,
     depends_on: Vec<String>,
+    ahead_of: Vec<String>,
 }
 
 impl World {
@@ -60,6 +61,7 @@ impl World {
             modern: catalog("PostgreSQL 15", Quote::Double, modern),
             elsewhere: Elsewhere::default(),
             depends_on: Vec::new(),
+            ahead_of: Vec::new(),
         }
     }
 
@@ -68,6 +70,7 @@ impl World {
         let asked = Asked {
             capability: "users",
             depends_on: &self.depends_on,
+            ahead_of: &self.ahead_of,
             maps: &self.maps,
             legacy: &self.legacy,
             modern: &self.modern,
@@ -147,6 +150,14 @@ fn a_reference_decides_who_moves_first() {
     let refused = found(&world, "reference_order").expect("a finding");
     assert_eq!((refused.severity, refused.table.as_deref()), (Severity::Refused, Some("accounts_staff")));
     assert!(refused.what.contains("refers to courses of academic, and academic depends on users"), "{refused:?}");
+    // WHEN the rules have it so on purpose
+    world.depends_on.clear();
+    world.ahead_of.push("academic".into());
+    assert_eq!(found(&world, "reference_order"), None);
+    let told = found(&world, "reference_leaves").expect("a finding");
+    assert_eq!((told.severity, told.then.as_str()), (Severity::Note, ""), "nobody is asked for the dependency");
+    assert!(told.means.contains("the monolith removes"), "{told:?}");
+    world.ahead_of.clear();
     // WHEN references lead both ways
     declare(&mut world, "fines", "nobody");
     let mut courses = table("courses", vec![column("id", Kind::Int)], &[&["id"]]);

@@ -37,6 +37,7 @@ const CAPABILITY: Section = Section::new(
         Key::new("legacy", Kind::Filled, "The upstream that serves it today.").must("\"monolith\""),
         Key::new("modern", Kind::Filled, "The upstream that will.").must("\"users-service\""),
         Key::new("depends_on", STRINGS, "Capabilities whose tables this one joins."),
+        Key::new("ahead_of", STRINGS, "Capabilities that its foreign keys lead to, and before which it may move all the same."),
         Key::new("salt", Kind::Text, "Of the buckets; its name unless set."),
         Key::new("windows", Kind::Windows, WINDOWS),
     ],
@@ -85,6 +86,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
     let legacy = section.required("legacy");
     let modern = section.required("modern");
     let depends_on = section.strings("depends_on");
+    let ahead_of = section.strings("ahead_of");
     let salt = section.string("salt").map(|text| text.value);
     let windows = section.windows();
     section.finish();
@@ -95,6 +97,7 @@ pub(super) fn read(mut file: Fields<'_>) -> Option<CapabilityDocument> {
         legacy,
         modern,
         depends_on,
+        ahead_of,
         salt,
         routes,
         plugins,
@@ -126,6 +129,7 @@ impl CapabilityDocument {
             legacy: upstream(&self.legacy),
             modern: upstream(&self.modern),
             depends_on: self.depends_on.iter().map(|name| name.value.clone()).collect(),
+            ahead_of: self.ahead_of.iter().map(|name| name.value.clone()).collect(),
             salt: self.salt.clone().unwrap_or_else(|| name.clone()),
             routes: self.resolved_routes(),
             cohort: self.cohort.clone(),

@@ -40,6 +40,7 @@ pub(super) struct CapabilityDocument {
     pub(super) legacy: Option<Located<String>>,
     pub(super) modern: Option<Located<String>>,
     pub(super) depends_on: Vec<Located<String>>,
+    pub(super) ahead_of: Vec<Located<String>>,
     pub(super) salt: Option<String>,
     pub(super) routes: Vec<RouteDocument>,
     /// For all its routes.

@@ -91,7 +91,13 @@ fn completeness(capability: &CapabilityDocument, report: &Report) {
 
 fn dependencies(capability: &CapabilityDocument, named: &BTreeMap<&str, &CapabilityDocument>, documents: &Documents, report: &Report) {
     let own = &capability.name.value;
-    for other in &capability.depends_on {
+    for other in &capability.ahead_of {
+        if capability.depends_on.iter().any(|earlier| earlier.value == other.value) {
+            let message = format!("`{own}` is to move after `{0}` (`depends_on`) and ahead of it", other.value);
+            report.error(&other.at, message, "remove it from one of the two");
+        }
+    }
+    for other in capability.depends_on.iter().chain(&capability.ahead_of) {
         if other.value == *own {
             report.error(&other.at, format!("`{own}` depends on itself"), "remove it");
         } else if !named.contains_key(other.value.as_str()) && !documents.unreadable.contains(&other.value) {

@@ -108,6 +108,9 @@ pub struct Strays {
 pub struct Refers {
     /// The table that refers.
     pub table: String,
+    /// Its columns that do.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// The table that it refers to: perhaps another capability's ([`crate::crossing`]).
     pub parent: String,
 }

@@ -357,6 +357,10 @@ fn a_broken_head_is_refused() {
             "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\ndepends_on = [\"curses\"] #!",
             "no capability `curses`",
         ),
+        (
+            "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\nahead_of = [\"curses\"] #!",
+            "no capability `curses`",
+        ),
         ("[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\nname = \"x\" #!", "duplicate key"),
     ] {
         let text = format!("{head}\n{route}");
@@ -423,6 +427,11 @@ fn files_are_held_against_each_other() {
     refused(
         &[("courses.toml", &courses("depends_on = [\"users\"] #!\n[[route]]\npath = \"/c\"")), ("users.toml", &circle)],
         "courses → users → courses",
+    );
+    let torn = FINE.replace("legacy =", "depends_on = [\"courses\"]\nahead_of = [\"courses\"] #!\nlegacy =");
+    refused(
+        &[("courses.toml", &courses("[[route]]\npath = \"/c\"")), ("users.toml", &torn)],
+        "after `courses` (`depends_on`) and ahead of it",
     );
 }
 

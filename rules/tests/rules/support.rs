@@ -26,6 +26,7 @@ pub fn capability(name: &str, routes: Vec<Route>) -> Capability {
         legacy: "monolith".to_owned(),
         modern: format!("{name}-service"),
         depends_on: Vec::new(),
+        ahead_of: Vec::new(),
         salt: name.to_owned(),
         routes,
         cohort: vec![Unit::User, Unit::Cookie("sessionid".to_owned()), Unit::Anonymous],

@@ -94,7 +94,8 @@ fn subjects(asked: &Check, config: &Config, rules: &RuleSet) -> Result<Vec<Subje
         let (legacy, modern) = (capability.legacy.clone(), capability.modern.clone());
         let (legacy_url, modern_url) = (url(&legacy)?, url(&modern)?);
         let resolved = Resolved { legacy, legacy_url, modern, modern_url, tables: capability.tables.clone() };
-        subjects.push(Subject { name: name.clone(), depends_on: capability.depends_on.clone(), resolved });
+        let (depends_on, ahead_of) = (capability.depends_on.clone(), capability.ahead_of.clone());
+        subjects.push(Subject { name: name.clone(), depends_on, ahead_of, resolved });
     }
     Ok(subjects)
 }
