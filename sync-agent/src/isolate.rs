@@ -16,6 +16,8 @@ pub(crate) struct Blame {
     pub(crate) unique: bool,
     /// Names columns and constraints, never values.
     pub(crate) reason: String,
+    /// The foreign key that refused it, by an engine that may have to wait for the other end ([`crate::postgres`]).
+    pub(crate) reference: Option<String>,
 }
 
 /// Parts of a batch, each inside a savepoint of the same transaction.

@@ -8,11 +8,13 @@
 //!
 //! Like on SQLite, references are not enforced on what the agent writes, where the role may say so
 //! (`session_replication_role`, which also keeps the application's triggers from changing rows that have been changed
-//! already); where it may not, they are, deferred to the end of each part.
+//! already); where it may not, they are, deferred to the end of each part, and those into other capabilities' tables are waited for
+//! ([`absent`]).
 //!
 //! No statement waits for a lock without end, no session of an application is ever ended, and no transaction is open
 //! while the agent waits for something, but for the next part of a large one (`long.rs`), a minute at most.
 
+mod absent;
 mod apply;
 mod busy;
 mod capture;
@@ -99,6 +101,7 @@ pub(crate) struct Endpoint {
     wal: slot::Sizes,
     /// While nobody but appliers writes to the tables: [`rest`].
     still: rest::Still,
+    absent: absent::Waiting,
 }
 
 impl Server {
@@ -190,6 +193,7 @@ impl Endpoint {
             writers: std::sync::Mutex::default(),
             wal,
             still: rest::Still::default(),
+            absent: absent::Waiting::default(),
         })
     }
 

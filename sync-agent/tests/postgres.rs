@@ -1010,3 +1010,88 @@ async fn orders_for_one_capability_do_not_wait_for_the_end_of_another() {
     server::exec(&mut holder, "ROLLBACK").await;
     agent.stop().await;
 }
+
+/// Notes of people, each table in a capability of its own; modern has the foreign key, too, and the role may not switch it off.
+async fn two_with_a_key_between_them() -> (Agent, Orders, [App; 2]) {
+    let databases = [Server::shared().database().await, Server::shared().database().await];
+    let [mut legacy, mut modern] =
+        [Server::shared().app(&databases[0]).await, Server::shared().app(&databases[1]).await].map(App::Postgres);
+    legacy.exec("CREATE TABLE person (id int PRIMARY KEY); CREATE TABLE note (id int PRIMARY KEY, person_id int NOT NULL REFERENCES person); INSERT INTO person VALUES (1); INSERT INTO note VALUES (1, 1)").await;
+    modern.exec("CREATE TABLE people (legacy_id int PRIMARY KEY); CREATE TABLE notes (legacy_id int PRIMARY KEY, person_id int NOT NULL REFERENCES people)").await;
+    let resolved = |legacy: &str, modern: &str| Resolved {
+        legacy: "monolith".into(),
+        legacy_url: Server::shared().url(&databases[0]),
+        modern: "service".into(),
+        modern_url: Server::shared().url(&databases[1]),
+        tables: vec![TableMap {
+            legacy: legacy.into(),
+            modern: modern.into(),
+            sequence: None,
+            columns: Vec::new(),
+            keep_legacy: Vec::new(),
+            keep_modern: Vec::new(),
+            ..tables().remove(0)
+        }],
+    };
+    let both = [("people".to_owned(), resolved("person", "people")), ("notes".to_owned(), resolved("note", "notes"))];
+    let mut config = Config::new("test", BTreeMap::new());
+    config.poll = Duration::from_millis(5);
+    let agent = Agent::start_resolved(config, BTreeMap::from(both)).await.unwrap();
+    let mut orders = World::new([Engine::Sqlite, Engine::Sqlite]).await.orders;
+    let notes = orders.capabilities.remove("users").unwrap();
+    orders.capabilities.insert("notes".into(), notes);
+    agent.order(orders.clone());
+    (agent, orders, [legacy, modern])
+}
+
+async fn until_notes(agent: &Agent, what: &str, holds: impl Fn(&ficus_rules::wire::CapabilityReport) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let report = agent.report().capabilities.get("notes").cloned().unwrap_or_default();
+        if holds(&report) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{what}: {report:#?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_comes_before_its_parent_of_another_capability_waits_for_it() {
+    let (agent, mut orders, [mut legacy, mut modern]) = two_with_a_key_between_them().await;
+    until_notes(&agent, "the key is told", |report| report.refers.as_ref().is_some_and(|keys| keys[0].columns == ["person_id"])).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(modern.number("SELECT count(*) FROM notes").await, 0);
+    // WHEN the other capability begins, THEN the copy goes on, and nothing was set aside
+    orders.generation += 1;
+    orders.capabilities.insert("people".into(), orders.capabilities["notes"].clone());
+    agent.order(orders.clone());
+    until_notes(&agent, "copied", |report| report.backfill.complete && report.forward.live).await;
+    assert_eq!(modern.number("SELECT count(*) FROM notes").await, 1);
+    // WHEN both are written to at once, one transaction after the other, THEN neither stream has to be the faster one
+    for id in 2..200 {
+        legacy.exec(&format!("BEGIN; INSERT INTO person VALUES ({id}); INSERT INTO note VALUES ({id}, {id}); COMMIT")).await;
+        if id % 3 == 0 {
+            legacy.exec(&format!("BEGIN; DELETE FROM note WHERE id = {0}; DELETE FROM person WHERE id = {0}; COMMIT", id - 1)).await;
+        }
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let left = legacy.number("SELECT count(*) FROM note").await;
+    while (modern.number("SELECT count(*) FROM notes").await, modern.number("SELECT count(*) FROM people").await) != (left, left) {
+        assert!(std::time::Instant::now() < deadline, "they are not equal; {:#?}", agent.report().capabilities);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(agent.report().capabilities.values().all(|report| report.quarantined == 0), "{:#?}", agent.report().capabilities);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_whose_parent_nobody_brings_is_set_aside_after_a_while() {
+    let (agent, _, [_, mut modern]) = two_with_a_key_between_them().await;
+    let begun = std::time::Instant::now();
+    until_notes(&agent, "set aside", |report| report.quarantined == 1).await;
+    assert!(begun.elapsed() > Duration::from_secs(4), "it waited for {:?}", begun.elapsed());
+    let reason = modern.text("SELECT reason FROM _ficus.quarantine").await.unwrap();
+    assert!(reason.contains("notes_person_id_fkey"), "{reason}");
+    agent.stop().await;
+}

@@ -9,7 +9,7 @@ use crate::isolate::Blame;
 pub(super) fn blame(error: &Error) -> Option<Blame> {
     let Error::Server(said) = error else { return None };
     let unique = matches!(said.code, 1062 | 1586);
-    describe(said.code, &said.message).map(|reason| Blame { unique, reason })
+    describe(said.code, &said.message).map(|reason| Blame { unique, reason, reference: None })
 }
 
 /// Whether the same transaction may well succeed when it is tried again: a deadlock, or a lock that was not to be had.

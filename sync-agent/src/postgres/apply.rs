@@ -130,15 +130,25 @@ impl Endpoint {
     ) -> Result<Option<Applied>, Failed> {
         if effort == Effort::Plain && aside.is_empty() {
             match self.attempt_at_once(changes, position).await? {
-                AtOnce::Written => return Ok(Some(Applied::Done { rejected: Vec::new(), quarantined: 0 })),
+                AtOnce::Written => {
+                    self.absent.ended();
+                    return Ok(Some(Applied::Done { rejected: Vec::new(), quarantined: 0 }));
+                }
                 AtOnce::Refused => return Ok(None),
                 AtOnce::NotThatSimple => {}
             }
         }
-        let mut tx = self.marked(Some(position), &self.opening(changes, effort)).await?;
-        let written = match effort {
-            Effort::Plain | Effort::Parked => self.write(&mut tx, changes, effort).await.map(|()| Vec::new()),
-            Effort::Isolated => self.isolate(&mut tx, changes).await.map_err(Failure::Other),
+        let (mut tx, written) = match effort {
+            Effort::Plain | Effort::Parked => {
+                let mut tx = self.marked(Some(position), &self.opening(changes, effort)).await?;
+                let written = self.write(&mut tx, changes, effort).await;
+                (tx, written.map(|()| Vec::new()))
+            }
+            Effort::Isolated => {
+                let (mut tx, rejected) = self.isolate_patiently(changes, &self.opening(changes, effort)).await?;
+                sql::run(&mut tx, &self.mark(Some(position))).await.map_err(|error| self.not_ours(error))?;
+                (tx, Ok(rejected))
+            }
         };
         let rejected = match written {
             Ok(rejected) => rejected,
@@ -158,6 +168,9 @@ impl Endpoint {
             committed => committed?,
         }
         self.quarantined.store(quarantined, Ordering::Release);
+        if rejected.is_empty() {
+            self.absent.ended();
+        }
         Ok(Some(Applied::Done { rejected, quarantined }))
     }
 
@@ -218,7 +231,7 @@ enum AtOnce {
 }
 
 /// Why an attempt came to nothing.
-enum Failed {
+pub(super) enum Failed {
     Agent(Error),
     Server(sqlx::Error),
 }
@@ -311,14 +324,19 @@ impl Sink for Endpoint {
         }
         let mut changes = vec![Changes::default(); self.pairs.len()];
         changes[pair].upserts = rows;
-        let mut tx = self.marked(None, "").await?;
-        let rejected = self.isolate(&mut tx, &changes).await.map_err(|e| self.failed(e))?;
+        let (mut tx, rejected) = self.isolate_patiently(&changes, "").await.map_err(|failed| match failed {
+            Failed::Agent(error) => error,
+            Failed::Server(error) => self.failed(error),
+        })?;
         let all: Vec<&Rejected> = rejected.iter().collect();
         let before = self.quarantined.load(Ordering::Acquire);
         let quarantined = self.quarantine(&mut tx, &changes, &all, before).await.map_err(|e| self.failed(e))?;
         self.note_in(&mut tx, &copied).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))?;
         self.quarantined.store(quarantined, Ordering::Release);
+        if rejected.is_empty() {
+            self.absent.ended();
+        }
         Ok(rejected)
     }
 

@@ -140,7 +140,7 @@ impl Pair {
             return Ok(());
         }
         let reason = format!("its key {} is that of a row of table {} that is not the pair's", self.shape.key, self.shape.table);
-        Err(Blame { unique: true, reason })
+        Err(Blame { unique: true, reason, reference: None })
     }
 
     /// Keys as a statement takes them. What cannot be a key of the pair is left out.

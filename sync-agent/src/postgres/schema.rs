@@ -95,7 +95,7 @@ impl Column {
 
     /// A value that it cannot hold.
     pub(super) fn blame(&self, reason: value::Reason) -> Blame {
-        Blame { unique: false, reason: format!("column {}: {reason}", self.info.name) }
+        Blame { unique: false, reason: format!("column {}: {reason}", self.info.name), reference: None }
     }
 
     /// The expression that selects its text, of the row `alias`.

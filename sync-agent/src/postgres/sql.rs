@@ -93,7 +93,8 @@ pub(super) fn blame(error: &sqlx::Error) -> Option<Blame> {
         code if code.starts_with("54") => "a value is too large, mostly for an index".to_owned(),
         _ => return None,
     };
-    Some(Blame { unique, reason })
+    let reference = error.constraint().filter(|_| error.code() == "23503").map(str::to_owned);
+    Some(Blame { unique, reason, reference })
 }
 
 /// The SQLSTATE of an error.

@@ -2,7 +2,7 @@
 //! caller's transaction; a refusal names the row's fault, and leaves the transaction to be rolled back.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use ficus_rules::mapping::{Row, Shape, Value};
@@ -58,6 +58,8 @@ fn by_key(rows: &[Row]) -> impl Iterator<Item = &Row> {
 struct Open<'a> {
     endpoint: &'a Endpoint,
     tx: &'a mut PgConnection,
+    /// Foreign keys that refused something.
+    references: BTreeSet<String>,
 }
 
 #[async_trait]
@@ -69,7 +71,9 @@ impl Parts for Open<'_> {
     }
 
     async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
-        self.endpoint.attempt(self.tx, pair, rows, deletes).await
+        let blame = self.endpoint.attempt(self.tx, pair, rows, deletes).await?;
+        self.references.extend(blame.as_ref().and_then(|blame| blame.reference.clone()));
+        Ok(blame)
     }
 }
 
@@ -240,8 +244,16 @@ impl Endpoint {
         Ok(pieces)
     }
 
-    pub(super) async fn isolate(&self, tx: &mut PgConnection, changes: &[Changes]) -> Result<Vec<Rejected>, sqlx::Error> {
-        isolate::isolate(&mut Open { endpoint: self, tx }, changes).await
+    /// And the foreign keys that refused something, if anything was refused in the end.
+    pub(super) async fn isolate(
+        &self,
+        tx: &mut PgConnection,
+        changes: &[Changes],
+    ) -> Result<(Vec<Rejected>, BTreeSet<String>), sqlx::Error> {
+        let mut open = Open { endpoint: self, tx, references: BTreeSet::new() };
+        let rejected = isolate::isolate(&mut open, changes).await?;
+        let references = if rejected.is_empty() { BTreeSet::new() } else { open.references };
+        Ok((rejected, references))
     }
 
     /// One part inside a savepoint; what refused it. Its staging table may have rows of the part before it.

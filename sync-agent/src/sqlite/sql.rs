@@ -147,5 +147,5 @@ pub(super) fn blame(error: &sqlx::Error) -> Option<Blame> {
     let error = error.as_database_error()?;
     let code: u32 = error.code()?.parse().ok()?;
     let unique = matches!(code, 1555 | 2067 | 2579);
-    matches!(code & 0xff, 18..=20).then(|| Blame { unique, reason: error.message().to_owned() })
+    matches!(code & 0xff, 18..=20).then(|| Blame { unique, reason: error.message().to_owned(), reference: None })
 }

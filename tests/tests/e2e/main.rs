@@ -5,6 +5,7 @@ mod ahead;
 mod ailing;
 mod apart;
 mod asleep;
+mod borders;
 mod breakage;
 mod busy;
 mod chain;
