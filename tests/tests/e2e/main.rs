@@ -40,6 +40,7 @@ mod reload;
 mod school;
 mod secrets;
 mod steps;
+mod strays;
 mod streaming;
 mod successor;
 mod tls;
