@@ -71,12 +71,12 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     // Gaps are remembered until they are closed; capture that has just begun is one.
     source.claim(&sink.id().await.expect("an id"), None).await.expect("a turn");
     assert_eq!(source.gaps().await.expect("asks"), [0]);
-    source.set_unseen(true).await.expect("notes");
-    source.set_unseen(true).await.expect("notes it twice");
+    source.set_unseen(Some(7)).await.expect("notes");
+    source.set_unseen(Some(17)).await.expect("notes another");
     source.close_gaps(&[0]).await.expect("closes");
-    assert_eq!((source.gaps().await.expect("asks"), source.unseen().await.expect("asks")), (vec![], true));
-    source.set_unseen(false).await.expect("takes it back");
-    assert!(!source.unseen().await.expect("asks"));
+    assert_eq!((source.gaps().await.expect("asks"), source.unseen().await.expect("asks")), (vec![], Some(17)));
+    source.set_unseen(None).await.expect("takes it back");
+    assert_eq!(source.unseen().await.expect("asks"), None);
     source.open_gaps(&[0]).await.expect("opens");
     source.open_gaps(&[0]).await.expect("opens twice");
     assert_eq!(source.gaps().await.expect("asks"), [0]);

@@ -271,8 +271,15 @@ pub struct KeyRange {
     pub through: Option<Value>,
 }
 
-/// A gap of no pair, among those of pairs: what [`Source::set_unseen`] says.
-pub(crate) const UNSEEN: &str = "";
+/// A gap of no pair, among those of pairs: what [`Source::set_unseen`] says. No table is called so.
+pub(crate) fn unseen_name(token: u64) -> String {
+    format!("\t{token}")
+}
+
+/// The token in the name of such a gap. An earlier release noted none, and had no name for it.
+pub(crate) fn unseen_token(name: &str) -> Option<u64> {
+    if name.is_empty() { Some(0) } else { name.strip_prefix('\t')?.parse().ok() }
+}
 
 /// Reads rows in the shape of the side's plans.
 #[async_trait]
@@ -306,12 +313,12 @@ pub trait Source: Reader {
     /// These pairs have been compared since.
     async fn close_gaps(&self, pairs: &[usize]) -> Result<(), Error>;
 
-    /// Whether [`Source::set_unseen`] was said last.
-    async fn unseen(&self) -> Result<bool, Error>;
+    /// What [`Source::set_unseen`] said last.
+    async fn unseen(&self) -> Result<Option<u64>, Error>;
 
     /// Something may have been written here that nobody saw, while the other side owned: it is not written over before
-    /// somebody says so. Durable.
-    async fn set_unseen(&self, unseen: bool) -> Result<(), Error>;
+    /// somebody says so who knows, with a token higher than this one. `None`: that is over. Durable.
+    async fn set_unseen(&self, token: Option<u64>) -> Result<(), Error>;
 
     /// The rows that are left, of each pair by key, as of one position, exactly; parents first. A pair that is not named
     /// has everything left. Ends when the receiver is gone.

@@ -240,7 +240,7 @@ impl Session<'_> {
         let wish = orders.borrow_and_update().clone();
         self.obey(wish.epoch).await?;
         // Before a fence hides it.
-        self.note_unseen([&forward, &reverse], wish.owner).await?;
+        let Some(wish) = self.note_unseen([&forward, &reverse], wish, orders, stop).await? else { return Ok(()) };
         if self.undrained && wish.owner == Side::Legacy {
             // Had it not been behind the stream, legacy would not own again.
             self.undrained = false;

@@ -861,6 +861,8 @@ async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused_until_someb
     agent.stop().await;
     lose_slot(&mut modern).await;
     modern.exec("UPDATE users SET email = 'unseen' WHERE legacy_id = 1").await;
+    // A repair that was ordered before anybody knew of this says nothing about it.
+    world.orders.capabilities.get_mut("users").unwrap().repair = Some(1);
     let agent = world.agent().await;
     until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("not fenced"))).await;
     assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 1);
@@ -873,8 +875,8 @@ async fn a_lost_slot_of_a_side_that_others_could_write_to_is_refused_until_someb
     until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("not fenced"))).await;
     assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 1);
 
-    // Somebody does who says so.
-    world.order(&agent, |orders, token| orders.repair = Some(token));
+    // Somebody does who says so now.
+    world.order(&agent, |orders, token| orders.repair = Some(token + 1));
     until(&agent, "repaired", |report| report.trouble.is_none() && report.repaired.as_ref().is_some_and(|repaired| repaired.done)).await;
     assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = 'unseen'").await, 0);
     agent.stop().await;

@@ -18,7 +18,7 @@ use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
 use super::{Endpoint, locks, objects, schema, triggers};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, unseen_token};
 
 /// How long nothing of the log may arrive while it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -270,21 +270,20 @@ impl Source for Endpoint {
         self.commit(conn).await
     }
 
-    async fn unseen(&self) -> Result<bool, Error> {
+    async fn unseen(&self) -> Result<Option<u64>, Error> {
         let mut conn = self.server.lease().await?;
-        let query = "SELECT 1 FROM `_ficus_gap` WHERE `scope` = ? AND `pair` = ?";
-        let found: Option<u8> = conn.exec_first(query, (&self.scope, UNSEEN)).await.map_err(|e| self.failed(e))?;
+        let query = "SELECT `pair` FROM `_ficus_gap` WHERE `scope` = ?";
+        let names: Vec<String> = conn.exec(query, (&self.scope,)).await.map_err(|e| self.failed(e))?;
         conn.done();
-        Ok(found.is_some())
+        Ok(names.iter().filter_map(|name| unseen_token(name)).max())
     }
 
-    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+    async fn set_unseen(&self, token: Option<u64>) -> Result<(), Error> {
         let mut conn = self.guarded().await?;
-        if unseen {
-            self.note_gap(&mut conn, UNSEEN).await?;
-        } else {
-            let delete = "DELETE FROM `_ficus_gap` WHERE `scope` = ? AND `pair` = ?";
-            conn.exec_drop(delete, (&self.scope, UNSEEN)).await.map_err(|e| self.failed(e))?;
+        let forget = "DELETE FROM `_ficus_gap` WHERE `scope` = ? AND (`pair` = '' OR `pair` LIKE CONCAT(CHAR(9), '%'))";
+        conn.exec_drop(forget, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        if let Some(token) = token {
+            self.note_gap(&mut conn, &unseen_name(token)).await?;
         }
         self.commit(conn).await
     }

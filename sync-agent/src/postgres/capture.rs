@@ -13,7 +13,7 @@ use super::feed::{Feed, MOST_BYTES};
 use super::visible::Log;
 use super::{Endpoint, sql};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, unseen_token};
 
 /// How long a batch that has rows waits for the end of the log.
 const GRACE: Duration = Duration::from_millis(5);
@@ -112,21 +112,21 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn unseen(&self) -> Result<bool, Error> {
+    async fn unseen(&self) -> Result<Option<u64>, Error> {
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
-        let query = "SELECT EXISTS (SELECT 1 FROM _ficus.gap WHERE scope = $1 AND pair = $2)";
-        let query = sqlx::query(query).bind(&self.names.scope).bind(UNSEEN);
-        query.fetch_one(&mut *connection).await.and_then(|row| row.try_get(0)).map_err(|e| self.failed(e))
+        let query = "SELECT pair FROM _ficus.gap WHERE scope = $1";
+        let rows = sqlx::query(query).bind(&self.names.scope).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+        Ok(rows.iter().filter_map(|row| unseen_token(row.try_get(0).ok()?)).max())
     }
 
-    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+    async fn set_unseen(&self, token: Option<u64>) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
-        let set = if unseen {
-            "INSERT INTO _ficus.gap (scope, pair) VALUES ($1, $2) ON CONFLICT DO NOTHING"
-        } else {
-            "DELETE FROM _ficus.gap WHERE scope = $1 AND pair = $2"
-        };
-        sqlx::query(set).bind(&self.names.scope).bind(UNSEEN).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        let forget = "DELETE FROM _ficus.gap WHERE scope = $1 AND (pair = '' OR starts_with(pair, E'\\t'))";
+        sqlx::query(forget).bind(&self.names.scope).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        if let Some(token) = token {
+            let note = "INSERT INTO _ficus.gap (scope, pair) VALUES ($1, $2)";
+            sqlx::query(note).bind(&self.names.scope).bind(unseen_name(token)).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        }
         tx.commit().await.map_err(|e| self.failed(e))
     }
 

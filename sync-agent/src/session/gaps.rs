@@ -5,37 +5,58 @@ use std::sync::Arc;
 
 use ficus_rules::Side;
 use ficus_rules::wire::CapabilityOrders;
+use tokio::sync::watch;
 
 use super::{Done, Session};
+use crate::agent::Ordered;
 use crate::error::Error;
 use crate::port::{Checkpoint, Direction, Position};
 
 impl Session<'_> {
     /// Notes that the side that does not own lost part of its log while others could write to it. It is fenced next, and then
-    /// nobody could tell any more.
-    pub(super) async fn note_unseen(&self, [forward, reverse]: [&Checkpoint; 2], owner: Side) -> Result<(), Error> {
-        let source = owner.other();
+    /// nobody could tell any more. What is wished from then on; `None`: it is time to stop, or for another session.
+    pub(super) async fn note_unseen(
+        &self,
+        [forward, reverse]: [&Checkpoint; 2],
+        wish: Ordered,
+        orders: &mut watch::Receiver<Ordered>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<Ordered>, Error> {
+        let source = wish.owner.other();
         let position = if source == Side::Legacy { forward.position } else { reverse.position };
-        let Some(position) = position.filter(|_| forward.backfilled && !self.found.of(source)) else { return Ok(()) };
+        let Some(position) = position.filter(|_| forward.backfilled && !self.found.of(source)) else { return Ok(Some(wish)) };
         let (pruned, lost) = self.left_of_log(source, position).await?;
-        if position < pruned || lost { self.side(source).set_unseen(true).await } else { Ok(()) }
+        if position >= pruned && !lost || self.side(source).unseen().await?.is_some() {
+            return Ok(Some(wish));
+        }
+        // What was ordered before anybody knew of this is no word about it, also where it is still on its way.
+        if !self.asked(stop).await {
+            return Ok(None);
+        }
+        let newest = orders.borrow_and_update().clone();
+        self.side(source).set_unseen(Some(newest.repair.unwrap_or(0))).await?;
+        Ok((newest.owner == wish.owner).then_some(newest))
     }
 
     /// What was written where nobody saw it has been written over, or was the right one.
     pub(super) async fn all_seen(&self) -> Result<(), Error> {
-        self.legacy.set_unseen(false).await?;
-        self.modern.set_unseen(false).await
+        for side in [&self.legacy, &self.modern] {
+            if side.unseen().await?.is_some() {
+                side.set_unseen(None).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether the source still has everything after a position. It has not when the target was put back from a
     /// backup (or lost its last transactions with the power), or when its log was lost: then everything is compared, if the
-    /// source has what is right, or has only what was applied to it, because it was fenced; or if somebody ordered a repair,
-    /// knowing that it was not.
+    /// source has what is right, or has only what was applied to it, because it was fenced; or if somebody ordered a repair
+    /// after it was noted that it was not.
     pub(super) async fn reaches(&self, direction: Direction, position: Position, wish: &CapabilityOrders) -> Result<(), Error> {
         let source = direction.source();
         let (pruned, lost) = self.left_of_log(source, position).await?;
         let unseen = self.side(source).unseen().await?;
-        if position >= pruned && !lost && !unseen {
+        if position >= pruned && !lost && unseen.is_none() {
             return Ok(());
         }
         let target = source.other();
@@ -45,7 +66,8 @@ impl Session<'_> {
             )));
         }
         let capability = &self.state().capability;
-        if target == wish.owner && (unseen || !self.found.of(source)) && wish.repair.is_none() {
+        let decided = unseen.is_some_and(|noted| wish.repair.is_some_and(|token| token > noted));
+        if target == wish.owner && (unseen.is_some() || !self.found.of(source)) && !decided {
             return Err(Error::Refused(format!(
                 "the log of {source} is gone (slot or files), and {source} was not fenced: what was written there since {position} has not reached {target}, which owns the rows; look for it by hand, then `ficus repair {capability}`: everything is compared, and the rows of {target} take the place of those"
             )));

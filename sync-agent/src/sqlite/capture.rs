@@ -12,7 +12,7 @@ use super::schema;
 use super::triggers::{self, Captured, Trigger};
 use super::{Endpoint, Pair, objects, parts, sql};
 use crate::error::Error;
-use crate::port::{Batch, Left, Piece, Position, Source, Touched, UNSEEN};
+use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, unseen_token};
 
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
@@ -236,22 +236,23 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn unseen(&self) -> Result<bool, Error> {
+    async fn unseen(&self) -> Result<Option<u64>, Error> {
         let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
-        let query = "SELECT 1 FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND \"pair\" = ?2";
-        let values = [self.scope_value(), Value::Text(UNSEEN.to_owned())];
-        Ok(sql::one(&mut connection, query, &values).await.map_err(|e| self.failed(e))?.is_some())
+        let query = "SELECT \"pair\" FROM \"_ficus_gap\" WHERE \"scope\" = ?1";
+        let rows = sql::all(&mut connection, query, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        let tokens = rows.iter().filter_map(|row| if let [Value::Text(name)] = row.as_slice() { unseen_token(name) } else { None });
+        Ok(tokens.max())
     }
 
-    async fn set_unseen(&self, unseen: bool) -> Result<(), Error> {
+    async fn set_unseen(&self, token: Option<u64>) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
-        let set = if unseen {
-            "INSERT OR IGNORE INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)"
-        } else {
-            "DELETE FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND \"pair\" = ?2"
-        };
-        let values = [self.scope_value(), Value::Text(UNSEEN.to_owned())];
-        sql::run_with(&mut tx, set, &values).await.map_err(|e| self.failed(e))?;
+        let forget = "DELETE FROM \"_ficus_gap\" WHERE \"scope\" = ?1 AND (\"pair\" = '' OR \"pair\" LIKE char(9) || '%')";
+        sql::run_with(&mut tx, forget, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        if let Some(token) = token {
+            let note = "INSERT INTO \"_ficus_gap\" (\"scope\", \"pair\") VALUES (?1, ?2)";
+            let values = [self.scope_value(), Value::Text(unseen_name(token))];
+            sql::run_with(&mut tx, note, &values).await.map_err(|e| self.failed(e))?;
+        }
         tx.commit().await.map_err(|e| self.failed(e))
     }
 

@@ -14,6 +14,7 @@ mod own;
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod answers;
 mod app;
 mod away;
 mod changes;
