@@ -41,14 +41,17 @@ impl Context {
         let (label, patience) = (format!("{name} ({owner})"), self.config.silence);
         let engine = open(url, &label).await?;
         let silence = pin!(pulse::silent(Asked(engine.as_ref(), &label), patience));
-        let opened = pulse::unless(silence, self.open_fence(engine.as_ref(), &wish, &known, turn)).await;
+        let opened = pulse::unless(silence, self.open_fence((engine.as_ref(), &label), &wish, &known, turn)).await;
         pulse::close([engine.as_ref()], &opened, patience).await;
         opened
     }
 
-    async fn open_fence(&self, engine: &dyn Engine, wish: &Ordered, known: &Known, turn: i64) -> Result<(), Error> {
+    async fn open_fence(&self, (engine, label): (&dyn Engine, &str), wish: &Ordered, known: &Known, turn: i64) -> Result<(), Error> {
         let owner = wish.owner;
         let database = engine.side(&self.state.capability, owner, &known.plans).await?;
+        if database.turn().await?.is_none() {
+            return Err(Error::TakenOut { database: label.to_owned() });
+        }
         database.obey(wish.epoch).await?;
         let [legacy, modern] = &known.ids;
         let source = if owner == Side::Legacy { modern } else { legacy };

@@ -263,6 +263,43 @@ pub(crate) async fn holds(bed: &dyn Bed) {
         engine.remove("contract", side, 0).await.expect("removes twice: it is as new");
     }
     assert!(apply(vec![thing(1, "late")], Effort::Plain, batch.upto).await.is_err());
+    outlived(bed).await;
+}
+
+/// A turn is over with the capability, also for who does not see it end and another one begin.
+async fn outlived(bed: &dyn Bed) {
+    let plan = &plans(bed).await[0];
+    let changes = || {
+        let row = plan.forward(&Row { key: Value::Int(30), values: vec![Value::Text("late".into())] }).expect("maps");
+        [Changes { upserts: vec![row], ..Changes::default() }]
+    };
+    bed.stranger(Side::Modern, "DELETE FROM things").await.expect("no fence");
+    let (late, next) = (side(bed, Side::Modern).await, side(bed, Side::Modern).await);
+    assert_eq!(late.turn().await.expect("asks"), None);
+    late.prepare().await.expect("prepares");
+    assert_eq!(late.turn().await.expect("asks"), None);
+    let turn = late.claim("a database", None).await.expect("a turn").turn;
+    assert_eq!(late.turn().await.expect("asks"), Some(turn));
+    assert_eq!(late.claim("a database", Some(turn)).await.expect("the next").turn, turn + 1);
+    assert!(matches!(late.claim("a database", Some(turn - 1)).await, Err(Error::Superseded)));
+    assert!(
+        matches!(late.apply(&changes(), Position(1), Effort::Plain, &[]).await, Ok(Applied::Done { .. })),
+        "it was refused for nothing"
+    );
+    bed.engine(Side::Modern).remove("contract", Side::Modern, 0).await.expect("removes");
+    bed.stranger(Side::Modern, "DELETE FROM things").await.expect("no fence");
+    next.prepare().await.expect("prepares");
+    assert!(matches!(next.claim("a database", Some(turn + 1)).await, Err(Error::TakenOut { .. })));
+    assert_eq!(next.turn().await.expect("asks"), None);
+    for times in 0..2 {
+        next.claim("a database", None).await.expect("a turn");
+        let said = late.apply(&changes(), Position(1), Effort::Plain, &[]).await;
+        assert!(matches!(said, Err(Error::Superseded)), "after {times} turns: {said:?}");
+        let said = late.begin_at(Position(2), true).await;
+        assert!(matches!(said, Err(Error::Superseded)), "after {times} turns: {said:?}");
+    }
+    assert_eq!(next.chunk(0, &KeyRange::default(), 10).await.expect("a chunk"), []);
+    bed.engine(Side::Modern).remove("contract", Side::Modern, 0).await.expect("removes");
 }
 
 async fn side(bed: &dyn Bed, side: Side) -> Shared {

@@ -27,6 +27,14 @@ pub enum Error {
         /// What empties it.
         statement: String,
     },
+    /// There is nothing of the capability left where this agent has worked before.
+    #[error(
+        "what Ficus keeps of this capability in {database} is gone (retired by another agent, or the database was emptied or replaced); the newest orders are waited for"
+    )]
+    TakenOut {
+        /// Which, in words.
+        database: String,
+    },
     /// Another agent has taken the capability over.
     #[error("another agent has taken over this capability; stop one of the two, or restart this one to take it back")]
     Superseded,
@@ -69,6 +77,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// An agent that had a turn follows it with the next one.
+    pub(crate) fn unless_next(database: &str, held: i64, turn: i64, first: bool) -> Result<(), Error> {
+        match turn {
+            _ if first => Err(Error::TakenOut { database: database.to_owned() }),
+            turn if turn == held + 1 => Ok(()),
+            _ => Err(Error::Superseded),
+        }
+    }
+
     /// Orders of an epoch, where the newest that was carried out is known.
     pub(crate) fn unless_newest(database: &str, ordered: u64, known: u64) -> Result<(), Error> {
         if ordered < known { Err(Error::Outdated { database: database.to_owned(), ordered, known }) } else { Ok(()) }

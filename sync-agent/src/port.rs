@@ -388,11 +388,22 @@ pub trait Source: Reader {
     async fn touch(&self, rows: &[Touched]) -> Result<(), Error>;
 }
 
+/// A number for the first turn at a stream: by chance, so that it is no other one's.
+pub(crate) fn first_turn() -> i64 {
+    // 48 bits of chance; the others of a UUID tell its version.
+    i64::try_from(uuid::Uuid::new_v4().as_u128() >> 80).unwrap_or(i64::MAX).saturating_add(1)
+}
+
 /// A database that changes are written to.
 #[async_trait]
 pub trait Sink: Reader {
+    /// The turn that was taken last. `None`: none ever was, or everything of the capability was taken out again.
+    async fn turn(&self) -> Result<Option<i64>, Error>;
+
     /// Takes the stream over from whichever agent had it. From here on, that agent's writes fail with
-    /// [`Error::Superseded`]. An agent that has had a turn before names it, and is refused when another came between.
+    /// [`Error::Superseded`], for good: the first turn is a number that was never given before ([`first_turn`]), so that
+    /// nobody finds his own again after the capability was taken out and begun anew. An agent that has had a turn before names
+    /// it, and is refused when another came between, or when there is none to follow ([`Error::TakenOut`]).
     /// Refuses when the stream came from another database than `source_id`.
     async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error>;
 

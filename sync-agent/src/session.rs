@@ -204,6 +204,12 @@ impl Context {
 impl Session<'_> {
     async fn run(&mut self, orders: &mut watch::Receiver<Ordered>, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         self.state().forget_end();
+        // Whoever slept through the end of the capability is as one that has never had a turn.
+        for side in Side::BOTH {
+            if self.state().turn(side).is_some() && self.side(side).turn().await?.is_none() {
+                self.state().forget_turn(side);
+            }
+        }
         let another = Side::BOTH.into_iter().any(|side| self.state().turn(side).is_none());
         // Nothing is made in a database by orders of long ago, which may have been taken back.
         if another && !self.asked(stop).await || orders.borrow().sync == SyncOrder::Remove {

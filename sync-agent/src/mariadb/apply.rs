@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 
 use super::connect::Lease;
 use super::parts::{Place, Statements, name};
-use super::{Endpoint, Pair, refusal};
+use super::{Endpoint, Pair, objects, refusal};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
 use crate::port::{
-    Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched,
+    Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched, first_turn,
 };
 use crate::quarantine::{self, Image, Kept};
 use crate::verify;
@@ -436,18 +436,32 @@ fn weight(row: &Row) -> usize {
 
 #[async_trait]
 impl Sink for Endpoint {
+    async fn turn(&self) -> Result<Option<i64>, Error> {
+        let mut conn = self.server.lease().await?;
+        let turn = if objects::has(&mut conn, "_ficus_checkpoint").await.map_err(|e| self.failed(e))? {
+            let turn = "SELECT `epoch` FROM `_ficus_checkpoint` WHERE `stream` = ?";
+            conn.exec_first(turn, (self.stream(),)).await.map_err(|e| self.failed(e))?
+        } else {
+            None
+        };
+        conn.done();
+        Ok(turn)
+    }
+
     async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
         let mut conn = self.server.lease().await?;
         conn.query_drop("START TRANSACTION").await.map_err(|e| self.failed(e))?;
-        let claim = "INSERT INTO `_ficus_checkpoint` (`stream`, `source_id`, `epoch`) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE `epoch` = `epoch` + 1";
-        conn.exec_drop(claim, (self.stream(), source_id)).await.map_err(|e| self.failed(e))?;
+        let claim = "INSERT INTO `_ficus_checkpoint` (`stream`, `source_id`, `epoch`) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE `epoch` = `epoch` + 1";
+        let first = first_turn();
+        conn.exec_drop(claim, (self.stream(), source_id, first)).await.map_err(|e| self.failed(e))?;
         let query = "SELECT `source_id`, `epoch`, `position`, `backfilled` FROM `_ficus_checkpoint` WHERE `stream` = ?";
         let found: Option<(String, i64, Option<u64>, bool)> = conn.exec_first(query, (self.stream(),)).await.map_err(|e| self.failed(e))?;
         let (known, epoch, position, backfilled) = found.ok_or_else(|| self.refused("the checkpoint cannot be read"))?;
-        if held.is_some_and(|held| epoch != held + 1 && epoch != 1) {
-            return Err(Error::Superseded);
+        let first = epoch == first;
+        if let Some(held) = held {
+            Error::unless_next(self.server.label(), held, epoch, first)?;
         }
-        if epoch == 1 && self.side == Side::Modern {
+        if first && self.side == Side::Modern {
             self.uninhabited(&mut conn).await?;
         }
         if known != source_id {

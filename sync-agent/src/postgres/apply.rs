@@ -16,7 +16,7 @@ use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink, first_turn};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -35,14 +35,14 @@ impl Endpoint {
     /// A transaction that only the agent whose turn it is gets. What it writes is captured.
     pub(super) async fn guarded(&self) -> Result<Transaction<'static, Postgres>, Error> {
         let mut tx = self.server.begin().await?;
-        if self.turn(&mut tx).await.map_err(|e| self.failed(e))? { Ok(tx) } else { Err(Error::Superseded) }
+        if self.has_turn(&mut tx).await.map_err(|e| self.failed(e))? { Ok(tx) } else { Err(Error::Superseded) }
     }
 
     /// The same, or none: a large transaction that is being written part by part has the row until it ends
     /// ([`super::long`]), and who would wait for it might be waited for by whoever goes on with it.
     pub(super) async fn guarded_now(&self) -> Result<Option<Transaction<'static, Postgres>>, Error> {
         let mut tx = self.server.pool.begin_with(SOON).await.map_err(|e| self.failed(e))?;
-        match self.turn(&mut tx).await {
+        match self.has_turn(&mut tx).await {
             Ok(true) => {
                 sql::run(&mut tx, "SET LOCAL lock_timeout = DEFAULT").await.map_err(|e| self.failed(e))?;
                 Ok(Some(tx))
@@ -67,7 +67,7 @@ impl Endpoint {
     }
 
     /// Whether it is this agent's turn; it stays so until the transaction ends.
-    async fn turn(&self, tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    async fn has_turn(&self, tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let turn = "SELECT 1 FROM _ficus.checkpoint WHERE stream = $1 AND epoch = $2 FOR UPDATE";
         let turn = sqlx::query(turn).bind(&self.names.stream).bind(self.epoch.load(Ordering::Acquire));
         Ok(turn.fetch_optional(tx).await?.is_some())
@@ -250,11 +250,24 @@ impl From<sqlx::Error> for Failed {
 
 #[async_trait]
 impl Sink for Endpoint {
+    async fn turn(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let there = sqlx::query("SELECT 1 WHERE to_regclass('_ficus.checkpoint') IS NOT NULL").fetch_optional(&mut *connection).await;
+        if there.map_err(|e| self.failed(e))?.is_none() {
+            return Ok(None);
+        }
+        let turn = "SELECT epoch FROM _ficus.checkpoint WHERE stream = $1";
+        let row = sqlx::query(turn).bind(&self.names.stream).fetch_optional(&mut *connection).await.map_err(|e| self.failed(e))?;
+        row.map(|row| row.try_get(0)).transpose().map_err(|e| self.failed(e))
+    }
+
     async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
         let mut tx = self.server.begin().await?;
-        let claim = "INSERT INTO _ficus.checkpoint AS c (stream, source_id, epoch) VALUES ($1, $2, 1) ON CONFLICT (stream) DO UPDATE SET epoch = c.epoch + 1
+        let claim = "INSERT INTO _ficus.checkpoint AS c (stream, source_id, epoch) VALUES ($1, $2, $3) ON CONFLICT (stream) DO UPDATE SET epoch = c.epoch + 1
             RETURNING source_id, epoch, position, backfilled";
-        let row = sqlx::query(claim).bind(&self.names.stream).bind(source_id).fetch_one(&mut *tx).await.map_err(|e| self.failed(e))?;
+        let first = first_turn();
+        let row = sqlx::query(claim).bind(&self.names.stream).bind(source_id).bind(first);
+        let row = row.fetch_one(&mut *tx).await.map_err(|e| self.failed(e))?;
         let decoded = || {
             Ok::<_, sqlx::Error>((
                 row.try_get::<String, _>(0)?,
@@ -264,10 +277,11 @@ impl Sink for Endpoint {
             ))
         };
         let (known, epoch, position, backfilled) = decoded().map_err(|e| self.failed(e))?;
-        if held.is_some_and(|held| epoch != held + 1 && epoch != 1) {
-            return Err(Error::Superseded);
+        let first = epoch == first;
+        if let Some(held) = held {
+            Error::unless_next(&self.server.label, held, epoch, first)?;
         }
-        if epoch == 1 && self.side == Side::Modern {
+        if first && self.side == Side::Modern {
             self.uninhabited(&mut tx).await?;
         }
         if known != source_id {

@@ -17,7 +17,7 @@ use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::{self, Blame, Parts};
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched};
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched, first_turn};
 use crate::quarantine::{self, Image, Kept};
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -292,20 +292,34 @@ impl Endpoint {
 
 #[async_trait]
 impl Sink for Endpoint {
+    async fn turn(&self) -> Result<Option<i64>, Error> {
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_ficus_checkpoint'";
+        if sql::one(&mut connection, exists, &[]).await.map_err(|e| self.failed(e))?.is_none() {
+            return Ok(None);
+        }
+        let turn = "SELECT \"epoch\" FROM \"_ficus_checkpoint\" WHERE \"stream\" = ?1";
+        let found = sql::one(&mut connection, turn, &[Value::Text(self.stream())]).await.map_err(|e| self.failed(e))?;
+        Ok(if let Some(Value::Int(turn)) = found { Some(turn) } else { None })
+    }
+
     async fn claim(&self, source_id: &str, held: Option<i64>) -> Result<Checkpoint, Error> {
         let mut tx = self.file.begin().await?;
-        let claim = "INSERT INTO \"_ficus_checkpoint\" (\"stream\", \"source_id\", \"epoch\") VALUES (?1, ?2, 1) ON CONFLICT (\"stream\") DO UPDATE SET \"epoch\" = \"epoch\" + 1";
+        let claim = "INSERT INTO \"_ficus_checkpoint\" (\"stream\", \"source_id\", \"epoch\") VALUES (?1, ?2, ?3) ON CONFLICT (\"stream\") DO UPDATE SET \"epoch\" = \"epoch\" + 1";
         let stream = Value::Text(self.stream());
-        sql::run_with(&mut tx, claim, &[stream.clone(), Value::Text(source_id.to_owned())]).await.map_err(|e| self.failed(e))?;
+        let first = first_turn();
+        let values = [stream.clone(), Value::Text(source_id.to_owned()), Value::Int(first)];
+        sql::run_with(&mut tx, claim, &values).await.map_err(|e| self.failed(e))?;
         let query = "SELECT \"source_id\", \"epoch\", \"position\", \"backfilled\" FROM \"_ficus_checkpoint\" WHERE \"stream\" = ?1";
         let rows = sql::all(&mut tx, query, &[stream]).await.map_err(|e| self.failed(e))?;
         let Some([Value::Text(known), Value::Int(epoch), position, Value::Int(backfilled)]) = rows.first().map(Vec::as_slice) else {
             return Err(Error::Refused(format!("{}: the checkpoint cannot be read", self.file.label)));
         };
-        if held.is_some_and(|held| *epoch != held + 1 && *epoch != 1) {
-            return Err(Error::Superseded);
+        let first = *epoch == first;
+        if let Some(held) = held {
+            Error::unless_next(&self.file.label, held, *epoch, first)?;
         }
-        if *epoch == 1 && self.side == Side::Modern {
+        if first && self.side == Side::Modern {
             self.uninhabited(&mut tx).await?;
         }
         if known != source_id {
