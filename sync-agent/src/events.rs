@@ -15,6 +15,7 @@ mod redis;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ficus_rules::event::{Deed, Stamp};
 use ficus_rules::mapping::{Plan, Row, Value};
@@ -36,13 +37,14 @@ pub(crate) const PER_MILLISECOND: u64 = 1_000;
 /// Makes and numbers the events of one capability.
 pub(crate) struct Announcer {
     last: AtomicU64,
+    joining: Mutex<HashSet<usize>>,
     /// Some were written.
     written: watch::Sender<u64>,
 }
 
 impl Announcer {
     pub(crate) fn new() -> Announcer {
-        Announcer { last: AtomicU64::new(0), written: watch::Sender::default() }
+        Announcer { last: AtomicU64::new(0), joining: Mutex::default(), written: watch::Sender::default() }
     }
 
     /// From here on numbers are higher than everything that waits in these sinks.
@@ -72,8 +74,18 @@ impl Announcer {
         }
     }
 
+    /// Pairs whose rows are being copied while others flow: they have joined.
+    pub(crate) fn set_joining(&self, pairs: HashSet<usize>) {
+        *self.joining.lock().unwrap_or_else(PoisonError::into_inner) = pairs;
+    }
+
+    fn joins(&self, pair: usize) -> bool {
+        self.joining.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair)
+    }
+
     /// Adds the events of a batch to its changes. What is there already is asked of the target, which nobody else writes to:
-    /// a row that it has was changed, another one came.
+    /// a row that it has was changed, another one came. What the agent only looked at is told if it turns out to be another
+    /// than the target has, but not when it is copied.
     pub(crate) async fn announce(
         &self,
         plans: &[Plan],
@@ -82,28 +94,20 @@ impl Announcer {
         sink: &Shared,
         changes: &mut [Changes],
     ) -> Result<(), Error> {
-        for (pair, plan) in plans.iter().enumerate().filter(|(_, plan)| !plan.events.is_empty()) {
+        let mut found = vec![Vec::new(); plans.len()];
+        for (pair, _) in plans.iter().enumerate().filter(|(_, plan)| !plan.events.is_empty()) {
             let Changes { upserts, deletes, .. } = &changes[pair];
             let keys: Vec<Value> = upserts.iter().map(|row| &row.key).chain(deletes).cloned().collect();
-            if keys.is_empty() {
-                continue;
+            if !keys.is_empty() {
+                found[pair] = sink.rows(pair, &keys).await?;
             }
-            let found = sink.rows(pair, &keys).await?;
-            let there: HashSet<Identity<'_>> = found.iter().map(|row| identity(&row.key)).collect();
-            let read: HashMap<Identity<'_>, &Row> = match direction {
-                Direction::Forward => HashMap::new(),
-                Direction::Reverse => batch.rows[pair].iter().map(|row| (identity(&row.key), row)).collect(),
-            };
-            let mut events = Vec::new();
-            for upsert in upserts {
-                let deed = if there.contains(&identity(&upsert.key)) { Deed::Updated } else { Deed::Created };
-                let modern = read.get(&identity(&upsert.key)).copied().unwrap_or(upsert);
-                self.tell(plan, deed, &upsert.key, Some(modern), &mut events);
-            }
-            for key in deletes.iter().filter(|key| there.contains(&identity(key))) {
-                self.tell(plan, Deed::Deleted, key, None, &mut events);
-            }
-            changes[pair].events = events;
+        }
+        let told: Vec<Vec<Event>> = {
+            let batch = Told { announcer: self, plans, direction, changes, batch, found: &found };
+            (0..plans.len()).map(|pair| batch.events(pair)).collect()
+        };
+        for (changes, events) in changes.iter_mut().zip(told) {
+            changes.events = events;
         }
         Ok(())
     }
@@ -136,6 +140,102 @@ impl Announcer {
             };
             events.push(Event { key: key.clone(), outgoing });
         }
+    }
+}
+
+/// A batch, and what the target has of it.
+struct Told<'b> {
+    announcer: &'b Announcer,
+    plans: &'b [Plan],
+    direction: Direction,
+    batch: &'b Batch,
+    changes: &'b [Changes],
+    found: &'b [Vec<Row>],
+}
+
+impl Told<'_> {
+    fn events(&self, pair: usize) -> Vec<Event> {
+        let (plan, Changes { upserts, deletes, .. }) = (&self.plans[pair], &self.changes[pair]);
+        let mut events = Vec::new();
+        if plan.events.is_empty() || upserts.is_empty() && deletes.is_empty() {
+            return events;
+        }
+        let (asked, born) = (self.asked(pair), self.born(pair));
+        let there: HashMap<Identity<'_>, &Row> = self.found[pair].iter().map(|row| (identity(&row.key), row)).collect();
+        let read: HashMap<Identity<'_>, &Row> = self.batch.rows[pair].iter().map(|row| (identity(&row.key), row)).collect();
+        let (left, came) = (self.elsewhere(pair, true), self.elsewhere(pair, false));
+        for upsert in upserts {
+            let key = identity(&upsert.key);
+            let modern = match self.direction {
+                Direction::Forward => upsert,
+                Direction::Reverse => read.get(&key).copied().unwrap_or(upsert),
+            };
+            let deed = match there.get(&key) {
+                Some(row) if asked.contains(&key) && self.is_as(plan, row, modern) => continue,
+                Some(_) => Deed::Updated,
+                None if left.contains(&key) => Deed::Updated,
+                None if asked.contains(&key) && self.announcer.joins(pair) => continue,
+                // The log tells that it was there before.
+                None if self.announcer.joins(pair) && born.as_ref().is_some_and(|born| !born.contains(&key)) => Deed::Updated,
+                None => Deed::Created,
+            };
+            self.announcer.tell(plan, deed, &upsert.key, Some(modern), &mut events);
+        }
+        for key in deletes {
+            let of = identity(key);
+            // Of a row that has not been copied yet nothing else is known. Where only some rows are of the pair, it may be another one.
+            let uncopied = self.announcer.joins(pair) && plan.shape(self.direction.source()).filter.is_empty() && !asked.contains(&of);
+            if (there.contains_key(&of) || uncopied) && !came.contains(&of) {
+                self.announcer.tell(plan, Deed::Deleted, key, None, &mut events);
+            }
+        }
+        events
+    }
+
+    /// What nobody wrote.
+    fn asked(&self, pair: usize) -> HashSet<Identity<'_>> {
+        let asked = self.batch.asked.iter().filter_map(|at| self.batch.touched.get(*at));
+        asked.filter(|touched| touched.pair == pair).map(|touched| identity(&touched.key)).collect()
+    }
+
+    /// What was not there before, where the log tells.
+    fn born(&self, pair: usize) -> Option<HashSet<Identity<'_>>> {
+        let fresh = *self.batch.fresh.get(pair)?;
+        Some(self.batch.rows[pair].iter().take(fresh).map(|row| identity(&row.key)).collect())
+    }
+
+    /// Rows of another pair of the same two tables that leave it with this batch, or come to it: to whoever listens they are the same
+    /// row, which has changed.
+    fn elsewhere(&self, pair: usize, leave: bool) -> HashSet<Identity<'_>> {
+        let tables = |plan: &'_ Plan| [plan.legacy.table.clone(), plan.modern.table.clone()];
+        let mine = tables(&self.plans[pair]);
+        let others = (0..self.plans.len()).filter(|other| *other != pair && tables(&self.plans[*other]) == mine);
+        let mut keys = HashSet::new();
+        for other in others {
+            let Changes { upserts, deletes, .. } = &self.changes[other];
+            if leave {
+                let gone: HashSet<Identity<'_>> = deletes.iter().map(identity).collect();
+                keys.extend(self.found[other].iter().map(|row| identity(&row.key)).filter(|key| gone.contains(key)));
+            } else {
+                keys.extend(upserts.iter().map(|row| identity(&row.key)));
+            }
+        }
+        keys
+    }
+
+    /// Whether the target's row means what modern's row of the source does, or will.
+    fn is_as(&self, plan: &Plan, there: &Row, modern: &Row) -> bool {
+        let there = match self.direction {
+            Direction::Forward => Some(there.clone()),
+            Direction::Reverse => plan.forward(there).ok(),
+        };
+        there.is_some_and(|there| {
+            let both = [there, modern.clone()].map(|mut row| {
+                row.values.truncate(plan.modern.columns.len());
+                plan.canonical(row)
+            });
+            plan.differing_column(&both[0], &both[1]).is_none()
+        })
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Batch {
     pub age: f64,
     /// The keys, each once.
     pub touched: Vec<Touched>,
+    /// Those of them, by index, that nobody wrote: the agent asked for them ([`Source::touch`], or to read them too).
+    pub asked: Vec<usize>,
     /// By pair, the rows of these keys that exist.
     pub rows: Vec<Vec<Row>>,
     /// By pair, how many of them, from the front, did not exist at the position before: a hint, and empty where it is not

@@ -1,7 +1,7 @@
 //! One capability between two errors: both databases open, streams running, wishes carried out. Whoever wants something
 //! else (another rule set, a changed schema, a stop) ends the session and begins another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -327,6 +327,7 @@ impl Session<'_> {
             Done::GapsClosed => {
                 self.all_seen().await?;
                 self.gaps = false;
+                self.state().announcer.set_joining(HashSet::new());
                 self.state().freeze(false);
                 self.state().update(|report| report.trouble = None);
             }
@@ -362,11 +363,13 @@ impl Session<'_> {
         }
         let noted = |plan: &Plan| {
             let text = carried::text(plan);
-            let rows = match known.iter().find(|known| known.pair == plan.pair) {
+            // All of one that joins is left, until it has been compared.
+            let (rows, left) = match known.iter().find(|known| known.pair == plan.pair) {
                 Some(known) if known.plan == text => return None,
-                known => known.map_or(0, |known| known.rows),
+                Some(known) => (known.rows, known.left.clone()),
+                None => (0, Left::All),
             };
-            Some(Copied { pair: plan.pair.clone(), plan: text, rows, left: Left::Nothing })
+            Some(Copied { pair: plan.pair.clone(), plan: text, rows, left })
         };
         let noted: Vec<Copied> = self.plans.iter().filter_map(noted).collect();
         if noted.is_empty() { Ok(()) } else { self.modern.note_copied(&noted).await }
@@ -420,6 +423,7 @@ impl Session<'_> {
         gaps.extend(self.modern.gaps().await?);
         gaps.sort_unstable();
         gaps.dedup();
+        self.note_joining(&gaps).await?;
         // An earlier session may have ended between closing them and saying so.
         self.state().freeze(!gaps.is_empty());
         if !gaps.is_empty() {

@@ -57,11 +57,19 @@ impl Plan {
 }
 
 impl Pair<'_> {
-    /// The pair's name among those of its capability: the legacy table, unless several pairs share it.
+    /// The pair's name among those of its capability: the legacy table, unless several pairs share it; and which of its rows, where
+    /// they share both tables.
     pub(super) fn name(&self) -> String {
         let map = self.map;
-        let shared = self.maps.iter().filter(|other| other.legacy == map.legacy).count() > 1;
-        if shared { format!("{}/{}", map.legacy, map.modern) } else { map.legacy.clone() }
+        let shared = |also_modern: bool| {
+            let same = self.maps.iter().filter(|other| other.legacy == map.legacy && (!also_modern || other.modern == map.modern));
+            same.count() > 1
+        };
+        if shared(true) {
+            let tests: Vec<String> = map.rows.filter.iter().map(|(column, value)| format!("{column}={}", shown(value))).collect();
+            return format!("{}/{}/{}", map.legacy, map.modern, tests.join(","));
+        }
+        if shared(false) { format!("{}/{}", map.legacy, map.modern) } else { map.legacy.clone() }
     }
 
     /// The filter of legacy, its values in the form of their columns.
@@ -116,5 +124,16 @@ impl Pair<'_> {
             return None;
         }
         Some(grave)
+    }
+}
+
+/// What a rule file says of a value.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Blob(bytes) => format!("{bytes:x?}"),
     }
 }

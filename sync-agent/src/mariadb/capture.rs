@@ -71,6 +71,19 @@ pub(super) enum Image {
     Gone,
     /// As the table has it.
     Reread,
+    /// The same, and nobody wrote it: it is asked for.
+    Asked,
+}
+
+impl Image {
+    /// What is known of a row after one more change.
+    pub(super) fn then(self, next: Image) -> Image {
+        match (self, next) {
+            (Image::Asked, next) => next,
+            (_, Image::Asked) => Image::Reread,
+            (_, next) => next,
+        }
+    }
 }
 
 /// Something happened that the log does not tell.
@@ -405,7 +418,7 @@ fn control(map: &TableMap, rows: &Rows<'_>, wanted: &[&str]) -> Result<Vec<Vec<V
 fn touched(pairs: &[Pair], scope: &str, row: &[Value]) -> Option<Change> {
     let [Value::Text(of), Value::Text(name), Value::Text(key)] = row else { return None };
     let pair = pairs.iter().position(|pair| pair.name == *name).filter(|_| of == scope)?;
-    Some(Change { pair, key: serde_json::from_str(key).ok()?, image: Image::Reread })
+    Some(Change { pair, key: serde_json::from_str(key).ok()?, image: Image::Asked })
 }
 
 /// What a row event means for a pair; `None`: the image does not say.

@@ -39,7 +39,7 @@ impl Endpoint {
         for Folded { pair, key, image } in folded {
             match image {
                 Image::Gone => {}
-                Image::Reread => again[*pair].push(key.clone()),
+                Image::Reread | Image::Asked => again[*pair].push(key.clone()),
                 Image::Row(values) => rows[*pair].push(Row { key: key.clone(), values: values.clone() }),
             }
         }

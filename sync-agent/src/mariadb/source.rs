@@ -336,10 +336,11 @@ impl Source for Endpoint {
         let mut places: HashMap<(usize, String), usize> = HashMap::new();
         let mut fold = |pair: usize, key: &Value, image: Image| {
             let place = *places.entry((pair, stored(key))).or_insert_with(|| {
-                folded.push(Folded { pair, key: key.clone(), image: Image::Gone });
+                folded.push(Folded { pair, key: key.clone(), image: Image::Asked });
                 folded.len() - 1
             });
-            folded[place].image = image;
+            let known = &mut folded[place].image;
+            *known = std::mem::replace(known, Image::Asked).then(image);
         };
         let mut blocked = None;
         {
@@ -385,10 +386,11 @@ impl Source for Endpoint {
         }
         for touched in also {
             if !places.contains_key(&(touched.pair, stored(&touched.key))) {
-                folded.push(Folded { pair: touched.pair, key: touched.key.clone(), image: Image::Reread });
+                folded.push(Folded { pair: touched.pair, key: touched.key.clone(), image: Image::Asked });
             }
         }
         batch.rows = self.rows_of(&folded, batch.upto).await?;
+        batch.asked = (0..folded.len()).filter(|at| matches!(folded[*at].image, Image::Asked)).collect();
         batch.touched = folded.into_iter().map(|Folded { pair, key, .. }| Touched { pair, key }).collect();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = (batch.upto == batch.end).then_some(batch.end);
         Ok(batch)

@@ -23,23 +23,34 @@ enum Newest<'f> {
     Asked,
 }
 
-/// The newest state by key, and whether there was no row of it before; the keys in the order in which they came.
+/// The newest state by key, whether there was no row of it before, and whether somebody wrote it; the keys in the order in which they
+/// came.
 #[derive(Default)]
 struct Folded<'f> {
     order: Vec<(usize, Cow<'f, Key>)>,
-    newest: HashMap<(usize, Cow<'f, Key>), (Newest<'f>, bool)>,
+    newest: HashMap<(usize, Cow<'f, Key>), (Newest<'f>, bool, bool)>,
 }
 
 impl<'f> Folded<'f> {
     fn add(&mut self, pair: usize, key: Cow<'f, Key>, born: bool, newest: impl FnOnce(Option<Newest<'f>>) -> Newest<'f>) {
+        self.note(pair, key, born, true, newest);
+    }
+
+    /// Nobody wrote it: it is asked for.
+    fn ask(&mut self, pair: usize, key: Cow<'f, Key>, newest: impl FnOnce(Option<Newest<'f>>) -> Newest<'f>) {
+        self.note(pair, key, false, false, newest);
+    }
+
+    fn note(&mut self, pair: usize, key: Cow<'f, Key>, born: bool, written: bool, newest: impl FnOnce(Option<Newest<'f>>) -> Newest<'f>) {
         match self.newest.entry((pair, key)) {
             hash_map::Entry::Occupied(mut known) => {
-                let known = &mut known.get_mut().0;
+                let (known, _, is_written) = known.get_mut();
                 *known = newest(Some(std::mem::replace(known, Newest::Gone)));
+                *is_written |= written;
             }
             hash_map::Entry::Vacant(place) => {
                 self.order.push(place.key().clone());
-                place.insert((newest(None), born));
+                place.insert((newest(None), born, written));
             }
         }
     }
@@ -56,7 +67,7 @@ impl<'f> Folded<'f> {
                 ))
             }),
             Entry::Row { pair, key, image: None, .. } => self.add(*pair, Cow::Borrowed(key), false, |_| Newest::Gone),
-            Entry::Touched { pair, key } => self.add(*pair, Cow::Borrowed(key), false, |_| Newest::Asked),
+            Entry::Touched { pair, key } => self.ask(*pair, Cow::Borrowed(key), |_| Newest::Asked),
             Entry::Unreadable { .. } => {}
         }
     }
@@ -91,7 +102,7 @@ impl Endpoint {
         batch.end = Position(end.max(batch.upto.0));
         for touched in also {
             if let Some(key) = Key::of(&touched.key) {
-                folded.add(touched.pair, Cow::Owned(key), false, |before| before.unwrap_or(Newest::Asked));
+                folded.ask(touched.pair, Cow::Owned(key), |before| before.unwrap_or(Newest::Asked));
             }
         }
         self.complete(folded, &mut batch).await?;
@@ -124,8 +135,11 @@ impl Endpoint {
         for at in folded.order {
             let newest = folded.newest.remove(&at);
             let (pair, key) = (at.0, at.1.as_ref());
+            if matches!(newest, Some((_, _, false))) {
+                batch.asked.push(batch.touched.len());
+            }
             match newest {
-                Some((Newest::Image(image), born)) => {
+                Some((Newest::Image(image), born, _)) => {
                     let values = image.values(&self.pairs[pair].columns).map_err(|(column, reason)| self.unfit(pair, &column, reason))?;
                     if values.contains(&None) {
                         asked[pair].push(key.value());
@@ -135,8 +149,8 @@ impl Endpoint {
                         rows.push(Row { key: key.value(), values: values.into_iter().flatten().collect() });
                     }
                 }
-                Some((Newest::Asked, _)) => asked[pair].push(key.value()),
-                Some((Newest::Gone, _)) | None => {}
+                Some((Newest::Asked, ..)) => asked[pair].push(key.value()),
+                Some((Newest::Gone, ..)) | None => {}
             }
             batch.touched.push(Touched { pair, key: key.value() });
         }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{Done, Session};
 use crate::agent::Ordered;
 use crate::error::Error;
-use crate::port::{Checkpoint, Direction, Position};
+use crate::port::{Checkpoint, Direction, Left, Position};
 
 impl Session<'_> {
     /// Notes that the side that does not own lost part of its log while others could write to it. It is fenced next, and then
@@ -81,6 +81,14 @@ impl Session<'_> {
         Ok((self.side(source).pruned().await?, self.side(source).lost(position).await?))
     }
 
+    /// Which of the pairs that are about to be compared have joined, and not been copied yet.
+    pub(super) async fn note_joining(&self, gaps: &[usize]) -> Result<(), Error> {
+        let copied = self.modern.copied().await?;
+        let left = |pair: usize| copied.iter().any(|known| known.pair == self.plans[pair].pair && known.left == Left::All);
+        self.state().announcer.set_joining(gaps.iter().copied().filter(|pair| left(*pair)).collect());
+        Ok(())
+    }
+
     pub(super) fn close(&mut self, gaps: Vec<usize>, owner: Side) {
         self.gaps = true;
         let tables: Vec<&str> = gaps.iter().map(|pair| self.plans[*pair].pair.as_str()).collect();
@@ -91,9 +99,15 @@ impl Session<'_> {
         tracing::warn!(capability = %self.state().capability, tables = %tables.join(", "), "capture was incomplete");
         self.state().update(|report| report.trouble = Some(trouble));
         let verifier = self.verifier(owner);
-        let (legacy, modern) = (Arc::clone(&self.legacy), Arc::clone(&self.modern));
+        let (legacy, modern, plans) = (Arc::clone(&self.legacy), Arc::clone(&self.modern), Arc::clone(&self.plans));
         self.tasks.spawn(async move {
             verifier.repair(&gaps).await?;
+            let mut copied = modern.copied().await?;
+            copied.retain(|known| known.left == Left::All && gaps.iter().any(|pair| plans[*pair].pair == known.pair));
+            copied.iter_mut().for_each(|known| known.left = Left::Nothing);
+            if !copied.is_empty() {
+                modern.note_copied(&copied).await?;
+            }
             legacy.close_gaps(&gaps).await?;
             modern.close_gaps(&gaps).await?;
             Ok(Done::GapsClosed)

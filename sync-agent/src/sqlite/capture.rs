@@ -1,6 +1,6 @@
 //! SQLite as a source: the log that triggers write, read and pruned.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, un
 const PRUNE: i64 = 2_000;
 
 /// The log, by capability.
-pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
+pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - abs(\"at\")) * 86400.0, \"at\" < 0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
 pub(super) const LEFT: &str = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
 pub(super) const PRUNABLE: &str =
     "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
@@ -146,29 +146,32 @@ impl Endpoint {
         let entries =
             sql::all(connection, ENTRIES, &[number(after), self.scope_value(), Value::Int(limit)]).await.map_err(|e| self.failed(e))?;
         batch.entries = entries.len() as u64;
-        let mut keys: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
-        let mut seen: HashSet<(usize, String)> = HashSet::new();
-        let mut add = |pair: usize, key: Value| {
-            if seen.insert((pair, sql::literal(&key))) {
-                keys[pair].push(key);
+        // With each, whether somebody wrote it.
+        let mut keys: Vec<Vec<(Value, bool)>> = vec![Vec::new(); self.pairs.len()];
+        let mut seen: HashMap<(usize, String), usize> = HashMap::new();
+        let mut add = |pair: usize, key: Value, written: bool| {
+            let at = *seen.entry((pair, sql::literal(&key))).or_insert(keys[pair].len());
+            match keys[pair].get_mut(at) {
+                Some((_, is_written)) => *is_written |= written,
+                None => keys[pair].push((key, written)),
             }
         };
         let mut last = after;
         for (index, entry) in entries.into_iter().enumerate() {
-            let Ok([Value::Int(seq), Value::Text(pair), key, age]) = <[Value; 4]>::try_from(entry) else { continue };
+            let Ok([Value::Int(seq), Value::Text(pair), key, age, asked]) = <[Value; 5]>::try_from(entry) else { continue };
             last = Position(u64::try_from(seq).unwrap_or(0));
             if let (0, Value::Real(age)) = (index, age) {
                 batch.age = age.max(0.0);
             }
             let Some(pair) = self.pair_index(&pair) else { continue };
             if sql::is_key(&key) {
-                add(pair, key);
+                add(pair, key, asked != Value::Int(1));
             } else {
                 self.without(connection, pair, seq).await?;
             }
         }
         for touched in also {
-            add(touched.pair, touched.key.clone());
+            add(touched.pair, touched.key.clone(), false);
         }
         if batch.entries >= u64::try_from(limit).unwrap_or(u64::MAX) {
             batch.upto = last;
@@ -179,7 +182,10 @@ impl Endpoint {
             }
         }
         for (pair, keys) in keys.into_iter().enumerate() {
+            let (keys, written): (Vec<Value>, Vec<bool>) = keys.into_iter().unzip();
             batch.rows[pair] = self.rows_in(connection, pair, &keys).await.map_err(|e| self.failed(e))?;
+            let first = batch.touched.len();
+            batch.asked.extend(written.iter().enumerate().filter(|(_, written)| !**written).map(|(at, _)| first + at));
             batch.touched.extend(keys.into_iter().map(|key| Touched { pair, key }));
         }
         Ok(batch)
@@ -343,7 +349,7 @@ impl Source for Endpoint {
             let mut tx = self.guarded().await?;
             for pair in 0..self.pairs.len() {
                 let keys = sql::json_keys(rows.iter().filter(|row| row.pair == pair).map(|row| &row.key));
-                let insert = "INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") SELECT ?1, ?2, value, julianday('now') FROM json_each(?3)";
+                let insert = "INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") SELECT ?1, ?2, value, -julianday('now') FROM json_each(?3)";
                 let values = [self.scope_value(), Value::Text(self.pairs[pair].name.clone()), keys];
                 sql::run_with(&mut tx, insert, &values).await.map_err(|e| self.failed(e))?;
             }

@@ -4,6 +4,8 @@
 //! `FICUS_SEED` runs another work, `FICUS_PAIRS_TIMES` so many of them, each with a greater transaction.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/buses.rs"]
+mod buses;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../../tests/src/cable.rs"]
 mod cable;
@@ -25,6 +27,7 @@ mod links;
 mod resume;
 mod secure;
 mod strays;
+mod told;
 mod types;
 mod work;
 mod world;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ficus_rules::Side;
 use ficus_rules::mapping::TableMap;
 use ficus_rules::wire::{CapabilityOrders, CapabilityReport, Fences, Orders, RuleFile, SyncOrder, TableVerified, Verify, VerifyScope};
-use ficus_sync_agent::{Agent, Config, Resolved};
+use ficus_sync_agent::{Agent, Bus, Config, Resolved};
 
 use super::app::{App, Engine};
 use super::{mariadb, postgres};
@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) copy_max_load: Option<u64>,
     /// How long a database may be silent.
     pub(crate) silence: Option<Duration>,
+    /// Where events go.
+    pub(crate) buses: BTreeMap<String, Bus>,
     /// Ports that lead to a side's server.
     pub(crate) through: [Option<u16>; 2],
 }
@@ -59,6 +61,7 @@ impl World {
             copy_rows_per_second: None,
             copy_max_load: None,
             silence: None,
+            buses: BTreeMap::new(),
             through: [None; 2],
         };
         for (at, side) in Side::BOTH.into_iter().enumerate() {
@@ -154,6 +157,7 @@ impl World {
         let mut config = Config::new("test", BTreeMap::from(databases));
         config.poll = Duration::from_millis(5);
         config.batch_rows = self.batch_rows;
+        config.buses = self.buses.clone();
         let agent = Agent::start(config).await.unwrap();
         self.rules(&agent, files);
         agent
