@@ -33,6 +33,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How often to see how much of the logs is kept.
 const MEASURE: Duration = Duration::from_secs(5);
 
+/// How often to see whether rows of strangers have been kept for long enough.
+const FORGET: Duration = Duration::from_secs(3_600);
+
 /// Longer statements are cut.
 const STATEMENT: usize = 80;
 
@@ -49,6 +52,7 @@ impl Lookout {
     /// Until it is dropped.
     pub(crate) async fn run(self) -> Infallible {
         let mut measured: Option<Instant> = None;
+        let mut forgot: Option<Instant> = None;
         loop {
             if measured.is_none_or(|at| at.elapsed() >= MEASURE) {
                 measured = Some(Instant::now());
@@ -70,6 +74,10 @@ impl Lookout {
             if let Err(error) = strays::look(&self.state, &self.legacy, &self.modern, &self.plans).await {
                 tracing::debug!(capability = %self.state.capability, %error, "cannot see who met the fences");
             }
+            if forgot.is_none_or(|at| at.elapsed() >= FORGET) {
+                // Some at a time: nobody waits for that.
+                forgot = if self.forget().await { None } else { Some(Instant::now()) };
+            }
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
             self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
             tokio::time::sleep(pause).await;
@@ -78,6 +86,18 @@ impl Lookout {
 }
 
 impl Lookout {
+    /// Whether there may be more to forget.
+    async fn forget(&self) -> bool {
+        let mut more = false;
+        for database in [&self.legacy, &self.modern] {
+            match database.forget_strays().await {
+                Ok(some) => more |= some,
+                Err(error) => tracing::debug!(capability = %self.state.capability, %error, "rows that strangers wrote are kept for longer"),
+            }
+        }
+        more
+    }
+
     /// Shows how much of both logs is kept for the agent.
     async fn measure(&self) {
         for (direction, source) in [(Direction::Forward, &self.legacy), (Direction::Reverse, &self.modern)] {

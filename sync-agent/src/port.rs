@@ -528,8 +528,12 @@ pub trait Database: Source + Sink {
     /// The same as people are shown them: the newest, at most so many.
     async fn show_unsettled(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
 
-    /// These have been decided about. They stay, for who wants to look them up.
+    /// These have been decided about. They stay for a while, for who wants to look them up.
     async fn settle_strays(&self, numbers: &[i64]) -> Result<(), Error>;
+
+    /// Removes what was decided about longer ago than [`KEPT_DAYS`], and the oldest beyond [`KEPT_ROWS`]: at most [`SETTLE`] at once.
+    /// They stay counted. Whether there may be more.
+    async fn forget_strays(&self) -> Result<bool, Error>;
 
     /// The oldest of them that nobody has decided about, nor passed by, in their order: at most so many.
     async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error>;
@@ -635,8 +639,14 @@ pub enum Rewritten {
 /// Newest rows that are looked at for who wrote.
 pub(crate) const WROTE: u32 = 50;
 
-/// Numbers that are settled in one statement.
+/// Numbers that are settled, or forgotten, in one statement.
 pub(crate) const SETTLE: usize = 1_000;
+
+/// How many days a row that strangers wrote is kept after somebody has decided about it.
+pub(crate) const KEPT_DAYS: u32 = 30;
+
+/// How many such rows are kept.
+pub(crate) const KEPT_ROWS: u32 = 100_000;
 
 /// An opened database, before anything is compiled for it.
 #[async_trait]

@@ -5,6 +5,7 @@
 //! They act after the row, where a key that the server gave is known. `TRUNCATE` fires none.
 
 use ficus_rules::mapping::{Kind, Shape};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::control::fence_value;
@@ -14,7 +15,7 @@ use super::triggers::{self, Trigger};
 use super::{Endpoint, Pair, objects};
 use crate::busy::statement;
 use crate::error::Error;
-use crate::port::{LetIn, SETTLE, Stray, WROTE};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, SETTLE, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// Who wrote: account and address, connection, statement.
@@ -57,16 +58,20 @@ impl Endpoint {
     pub(super) async fn count_let_in(&self) -> Result<LetIn, Error> {
         let mut known = self.settled.lock().await;
         let mut conn = self.server.lease().await?;
-        let mut count = async |which: &str| {
+        let count = async |conn: &mut Conn, which: &str| {
             let query = format!("SELECT count(*) FROM `_ficus_stray` WHERE `scope` = ? AND `settled` {which}");
             let found: Option<u64> = conn.exec_first(query, (&self.scope,)).await.map_err(|e| self.failed(e))?;
             Ok::<_, Error>(found.unwrap_or(0))
         };
         let settled = match *known {
             Some(settled) => settled,
-            None => *known.insert(count("IS NOT NULL").await?),
+            None => {
+                let forgotten = "SELECT `strays` FROM `_ficus_forgotten` WHERE `scope` = ?";
+                let forgotten: Option<u64> = conn.exec_first(forgotten, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+                *known.insert(forgotten.unwrap_or(0) + count(&mut conn, "IS NOT NULL").await?)
+            }
         };
-        let unsettled = count("IS NULL").await?;
+        let unsettled = count(&mut conn, "IS NULL").await?;
         drop(known);
         let mut found = LetIn { rows: settled + unsettled, unsettled, ..LetIn::default() };
         if unsettled > 0 {
@@ -94,6 +99,31 @@ impl Endpoint {
         let found = conn.exec(query, (&self.scope,)).await.map_err(|e| self.failed(e))?;
         conn.done();
         Ok(found)
+    }
+
+    pub(super) async fn forget_decided(&self) -> Result<bool, Error> {
+        let mut conn = self.server.lease().await?;
+        let newest = format!(
+            "SELECT `id` FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NOT NULL ORDER BY `id` DESC LIMIT 1 OFFSET {KEPT_ROWS}"
+        );
+        let beyond: Option<i64> = conn.exec_first(newest, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+        let old = format!(
+            "SELECT `id` FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NOT NULL \
+             AND (`settled` < UTC_TIMESTAMP() - INTERVAL {KEPT_DAYS} DAY OR `id` <= ?) ORDER BY `id` LIMIT {SETTLE}"
+        );
+        let numbers: Vec<i64> = conn.exec(old, (&self.scope, beyond.unwrap_or(0))).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        if numbers.is_empty() {
+            return Ok(false);
+        }
+        let mut conn = self.guarded().await?;
+        let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        conn.query_drop(format!("DELETE FROM `_ficus_stray` WHERE `id` IN ({list})")).await.map_err(|e| self.failed(e))?;
+        let rows = conn.affected_rows();
+        let count = "INSERT INTO `_ficus_forgotten` VALUES (?, ?) ON DUPLICATE KEY UPDATE `strays` = `strays` + VALUES(`strays`)";
+        conn.exec_drop(count, (&self.scope, rows)).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await?;
+        Ok(numbers.len() == SETTLE)
     }
 
     pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use super::{locks, triggers};
 const STORED: &str = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
 
 /// Name and columns. Statements that name them are known in the binary log by that.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 14] = [
     ("_ficus_context", "`id` INT PRIMARY KEY, `database_id` VARCHAR(64) NOT NULL"),
     ("_ficus_fence", "`scope` VARCHAR(190) PRIMARY KEY, `fenced` TINYINT NOT NULL DEFAULT 0"),
     ("_ficus_gap", "`scope` VARCHAR(190) NOT NULL, `pair` VARCHAR(190) NOT NULL, PRIMARY KEY (`scope`, `pair`)"),
@@ -55,6 +55,7 @@ const TABLES: [(&str, &str); 13] = [
          `was` LONGTEXT, `becomes` LONGTEXT, `account` TEXT, `connection` BIGINT UNSIGNED, `query` TEXT, \
          `at` DATETIME(3) NOT NULL, `settled` DATETIME(3), `passed` TEXT, KEY (`scope`, `settled`)",
     ),
+    ("_ficus_forgotten", "`scope` VARCHAR(190) PRIMARY KEY, `strays` BIGINT UNSIGNED NOT NULL"),
     ("_ficus_carried", "`stream` VARCHAR(190) NOT NULL PRIMARY KEY, `number` BIGINT NOT NULL"),
     (
         "_ficus_outbox",
@@ -139,6 +140,7 @@ pub(super) async fn remove(conn: &mut Conn, scope: &str, stream: &str) -> Result
         ("_ficus_touch", "scope", scope),
         ("_ficus_orders", "scope", scope),
         ("_ficus_stray", "scope", scope),
+        ("_ficus_forgotten", "scope", scope),
         ("_ficus_checkpoint", "stream", stream),
         ("_ficus_quarantine", "stream", stream),
         ("_ficus_copied", "stream", stream),

@@ -12,7 +12,7 @@ use super::{Endpoint, sql};
 use crate::busy::statement;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// What tells who wrote, in the order of [`who`].
@@ -77,7 +77,10 @@ impl Endpoint {
         };
         let settled = match *known {
             Some(settled) => settled,
-            None => *known.insert(count("SELECT count(settled) FROM _ficus.stray WHERE scope = $1").await?),
+            None => {
+                let forgotten = count("SELECT coalesce(sum(strays), 0)::int8 FROM _ficus.forgotten WHERE scope = $1").await?;
+                *known.insert(forgotten + count("SELECT count(settled) FROM _ficus.stray WHERE scope = $1").await?)
+            }
         };
         let unsettled = count(UNSETTLED).await?;
         drop(known);
@@ -119,6 +122,30 @@ impl Endpoint {
             *known = known.map(|known| known + settled);
         }
         Ok(())
+    }
+
+    pub(super) async fn forget_decided(&self) -> Result<bool, Error> {
+        let old = format!(
+            "SELECT id FROM _ficus.stray WHERE scope = $1 AND settled IS NOT NULL AND (settled < now() - interval '{KEPT_DAYS} days' OR id <= (SELECT id \
+             FROM _ficus.stray WHERE scope = $1 AND settled IS NOT NULL ORDER BY id DESC OFFSET {KEPT_ROWS} LIMIT 1)) ORDER BY id LIMIT {SETTLE}"
+        );
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        let rows = sql::query(&old).bind(&self.names.scope).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
+        drop(connection);
+        let numbers: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|e| self.failed(e))?;
+        if numbers.is_empty() {
+            return Ok(false);
+        }
+        // Another time will do.
+        let Some(mut tx) = self.guarded_now().await? else { return Ok(true) };
+        let forget = sqlx::query("DELETE FROM _ficus.stray WHERE id = ANY($1)").bind(&numbers);
+        let rows = forget.execute(&mut *tx).await.map_err(|e| self.failed(e))?.rows_affected();
+        let count =
+            "INSERT INTO _ficus.forgotten AS f VALUES ($1, $2) ON CONFLICT (scope) DO UPDATE SET strays = f.strays + excluded.strays";
+        let count = sqlx::query(count).bind(&self.names.scope).bind(i64::try_from(rows).unwrap_or(i64::MAX));
+        count.execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        Ok(numbers.len() == SETTLE)
     }
 
     /// What was kept is made a row of its table again by the server, and read like one.

@@ -9,7 +9,7 @@ use super::locks::LOCKS;
 use super::{scope, sql, stream};
 
 /// Made in every database. `capture`: what was set up, up to where the log was given back (`pruned`), and up to where what
-/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `stray`: see `let_in.rs`; `carried`: the last of the other side's that was written here. `pair`: what of each pair is looked at, as a digest.
+/// could not be read of it was remembered as a gap instead (`forgiven`), because its slot was gone (`lost`) or not; `rest` and `rest_turn` see `rest.rs`. `stray`: see `let_in.rs`; `forgotten`: how many of these are there no more; `carried`: the last of the other side's that was written here. `pair`: what of each pair is looked at, as a digest.
 const SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS _ficus;
 CREATE TABLE IF NOT EXISTS _ficus.context (id int PRIMARY KEY CHECK (id = 1), database_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.capture (scope text PRIMARY KEY, slot text NOT NULL, timeline bigint, pruned bigint, forgiven bigint NOT NULL DEFAULT 0);
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY 
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
 CREATE TABLE IF NOT EXISTS _ficus.stray (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text, was jsonb, becomes jsonb, role text, application text, address text, query text, at timestamptz NOT NULL DEFAULT clock_timestamp(), settled timestamptz, passed text);
+CREATE TABLE IF NOT EXISTS _ficus.forgotten (scope text PRIMARY KEY, strays bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.carried (stream text PRIMARY KEY, number bigint NOT NULL);
 DO $$ BEGIN
   IF to_regclass('_ficus.stray_unsettled') IS NULL THEN
@@ -152,7 +153,7 @@ pub(super) async fn remove_some(connection: &mut PgConnection, names: &Names) ->
     }
     // A release before it lacks some.
     sql::run(connection, SCHEMA).await?;
-    for table in ["capture", "gap", "pair", "identity", "touch", "orders", "stray"] {
+    for table in ["capture", "gap", "pair", "identity", "touch", "orders", "stray", "forgotten"] {
         sql::query(&format!("DELETE FROM _ficus.{table} WHERE scope = $1")).bind(names.scope.clone()).execute(&mut *connection).await?;
     }
     for table in ["checkpoint", "quarantine", "copied", "outbox", "carried"] {

@@ -119,6 +119,10 @@ impl Database for Endpoint {
         self.decided(numbers).await
     }
 
+    async fn forget_strays(&self) -> Result<bool, Error> {
+        self.forget_decided().await
+    }
+
     async fn oldest_strays(&self, at_most: u32) -> Result<Vec<Stray>, Error> {
         self.unread(at_most).await.map_err(|e| self.failed(e))
     }

@@ -9,7 +9,7 @@ use super::apply::Failure;
 use super::{Endpoint, sql, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// Asked every second, however many have been settled: the index holds the others.
@@ -33,7 +33,10 @@ impl Endpoint {
         };
         let settled = match *known {
             Some(settled) => settled,
-            None => *known.insert(count("SELECT count(\"settled\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1").await?),
+            None => {
+                let forgotten = count("SELECT \"strays\" FROM \"_ficus_forgotten\" WHERE \"scope\" = ?1").await?;
+                *known.insert(forgotten + count("SELECT count(\"settled\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1").await?)
+            }
         };
         let unsettled = count(UNSETTLED).await?;
         let mut pairs = Vec::new();
@@ -53,6 +56,31 @@ impl Endpoint {
         let query = "SELECT \"id\" FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL";
         let rows = sql::all(&mut connection, query, &[self.scope_value()]).await?;
         Ok(rows.iter().filter_map(|row| if let [Value::Int(id)] = row.as_slice() { Some(*id) } else { None }).collect())
+    }
+
+    pub(super) async fn forget_decided(&self) -> Result<bool, Error> {
+        let old = format!(
+            "SELECT \"id\" FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NOT NULL AND (\"settled\" < datetime('now', '-{KEPT_DAYS} days') \
+             OR \"id\" <= (SELECT \"id\" FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NOT NULL ORDER BY \"id\" DESC LIMIT 1 OFFSET {KEPT_ROWS})) \
+             ORDER BY \"id\" LIMIT {SETTLE}"
+        );
+        let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
+        let rows = sql::all(&mut connection, &old, &[self.scope_value()]).await.map_err(|e| self.failed(e))?;
+        drop(connection);
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let mut tx = self.guarded().await?;
+        let numbers: Vec<String> =
+            rows.iter().flatten().filter_map(|id| if let Value::Int(id) = id { Some(id.to_string()) } else { None }).collect();
+        let list = Value::Text(format!("[{}]", numbers.join(",")));
+        let forget = "DELETE FROM \"_ficus_stray\" WHERE \"id\" IN (SELECT value FROM json_each(?1))";
+        let forgotten = sql::run_with(&mut tx, forget, &[list]).await.map_err(|e| self.failed(e))?;
+        let count = "INSERT INTO \"_ficus_forgotten\" VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"strays\" = \"strays\" + excluded.\"strays\"";
+        let values = [self.scope_value(), Value::Int(i64::try_from(forgotten).unwrap_or(i64::MAX))];
+        sql::run_with(&mut tx, count, &values).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        Ok(rows.len() == SETTLE)
     }
 
     pub(super) async fn decided(&self, numbers: &[i64]) -> Result<(), Error> {

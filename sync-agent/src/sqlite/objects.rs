@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::{sql, triggers};
 
 /// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
@@ -17,6 +17,7 @@ const TABLES: [&str; 12] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_checkpoint\" (\"stream\" TEXT PRIMARY KEY, \"source_id\" TEXT NOT NULL, \"position\" INTEGER, \"epoch\" INTEGER NOT NULL, \"backfilled\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_copied\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"plan\" TEXT NOT NULL, \"rows\" INTEGER NOT NULL, \"rest\" TEXT, PRIMARY KEY (\"stream\", \"pair\"))",
     "CREATE TABLE IF NOT EXISTS \"_ficus_quarantine\" (\"stream\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"source_row\" TEXT, \"target_row\" TEXT, \"reason\" TEXT NOT NULL, \"at\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"pair\", \"key\"))",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_forgotten\" (\"scope\" TEXT PRIMARY KEY, \"strays\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_carried\" (\"stream\" TEXT PRIMARY KEY, \"number\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_outbox\" (\"stream\" TEXT NOT NULL, \"bus\" TEXT NOT NULL, \"number\" INTEGER NOT NULL, \"id\" TEXT NOT NULL, \"kind\" TEXT NOT NULL, \"subject\" TEXT NOT NULL, \"body\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"bus\", \"number\"))",
 ];
@@ -27,7 +28,7 @@ const INDEXES: [&str; 2] = [
     "CREATE INDEX IF NOT EXISTS \"_ficus_stray_unsettled\" ON \"_ficus_stray\" (\"scope\", \"id\") WHERE \"settled\" IS NULL",
 ];
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "_ficus_copied",
     "_ficus_context",
     "_ficus_log",
@@ -40,6 +41,7 @@ const NAMES: [&str; 12] = [
     "_ficus_outbox",
     "_ficus_carried",
     "_ficus_stray",
+    "_ficus_forgotten",
 ];
 
 /// Makes what is missing, inside the caller's transaction.
@@ -92,7 +94,7 @@ pub(super) async fn remove(connection: &mut SqliteConnection, scope: &str, strea
     for table in TABLES {
         sql::run(connection, table).await?;
     }
-    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders", "_ficus_stray"] {
+    for table in ["_ficus_log", "_ficus_fence", "_ficus_gap", "_ficus_pruned", "_ficus_orders", "_ficus_stray", "_ficus_forgotten"] {
         sql::run_with(connection, &format!("DELETE FROM \"{table}\" WHERE \"scope\" = ?1"), &[text(scope)]).await?;
     }
     for table in ["_ficus_checkpoint", "_ficus_quarantine", "_ficus_copied", "_ficus_outbox", "_ficus_carried"] {

@@ -459,3 +459,60 @@ async fn mariadb_carries_none_of_it_when_its_agent_dies() {
 async fn sqlite_carries_none_of_it_when_its_agent_dies() {
     killed_on_the_way_back([Engine::Sqlite, Engine::MariaDb]).await;
 }
+
+/// What was decided about long ago is forgotten, and so is what is more than anybody looks up; it stays counted, and what nobody has
+/// decided about stays.
+async fn history_is_bounded(engine: Engine) {
+    let (world, agent, mut legacy, _) = moved([engine, Engine::Sqlite], StrayWrites::Report).await;
+    until(&agent, "it looks", |report| report.forward.live).await;
+    agent.stop().await;
+    let (table, long_ago, now) = match engine {
+        Engine::Postgres => ("_ficus.stray", "now() - interval '31 days'", "now()"),
+        Engine::MariaDb => ("_ficus_stray", "UTC_TIMESTAMP() - INTERVAL 31 DAY", "UTC_TIMESTAMP()"),
+        Engine::Sqlite => ("_ficus_stray", "datetime('now', '-31 days')", "datetime('now')"),
+    };
+    let numbers = |upto: u32| match engine {
+        Engine::Postgres => format!("generate_series(1, {upto}) AS n"),
+        Engine::MariaDb => format!("seq_1_to_{upto} AS n"),
+        Engine::Sqlite => format!("(WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {upto}) SELECT n FROM n)"),
+    };
+    let columns = if engine == Engine::Postgres { "scope, pair, at, settled" } else { "`scope`, `pair`, `at`, `settled`" };
+    for (settled, rows) in [(long_ago, 2_500), ("NULL", 3), (now, 100_010)] {
+        let insert =
+            format!("INSERT INTO {table} ({columns}) SELECT 'users/legacy', 'writer', {long_ago}, {settled} FROM {}", numbers(rows));
+        legacy.exec(&insert).await;
+    }
+    let agent = world.agent().await;
+    let kept = format!("SELECT CAST(count(*) AS char(20)), CAST(count(settled) AS char(20)) FROM {table}");
+    let begun = std::time::Instant::now();
+    loop {
+        let found = texts(&mut legacy, &kept).await.remove(0).replace(' ', "");
+        if found == "100003|100000" {
+            break;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "{engine:?}: {found}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let counted = |report: &CapabilityReport| (of_legacy(report).reported, of_legacy(report).unsettled) == (102_513, 3);
+    until(&agent, "all are counted", counted).await;
+    agent.stop().await;
+    // Another agent counts them as well.
+    let agent = world.agent().await;
+    until(&agent, "all are counted", counted).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn history_is_bounded_on_postgresql() {
+    history_is_bounded(Engine::Postgres).await;
+}
+
+#[tokio::test]
+async fn history_is_bounded_on_mariadb() {
+    history_is_bounded(Engine::MariaDb).await;
+}
+
+#[tokio::test]
+async fn history_is_bounded_on_sqlite() {
+    history_is_bounded(Engine::Sqlite).await;
+}
