@@ -244,7 +244,7 @@ fn limits(base: i64, typmod: i32, most: Option<i32>, not_null: bool) -> Limits {
 pub(super) const FINGERPRINT: &str = "SELECT md5(coalesce(string_agg(part, ';' ORDER BY part), '')) FROM (
       SELECT concat_ws(',', 'a', attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attidentity, attgenerated, atthasdef) AS part
         FROM pg_catalog.pg_attribute WHERE attrelid::int8 = ANY($1) AND attnum > 0 AND NOT attisdropped
-      UNION ALL SELECT concat_ws(',', 'c', oid, relname, relnamespace, relreplident, relkind, relpersistence) FROM pg_catalog.pg_class WHERE oid::int8 = ANY($1)
+      UNION ALL SELECT concat_ws(',', 'c', oid, relname, relnamespace, relreplident, relkind, relpersistence, relispartition) FROM pg_catalog.pg_class WHERE oid::int8 = ANY($1)
       UNION ALL SELECT concat_ws(',', 'i', indexrelid) FROM pg_catalog.pg_index WHERE indrelid::int8 = ANY($1) AND indisunique AND indisvalid
       UNION ALL SELECT concat_ws(',', 't', tgrelid, tgname, tgenabled, tgfoid, md5(pg_get_triggerdef(oid))) FROM pg_catalog.pg_trigger
         WHERE tgrelid::int8 = ANY($1) AND NOT tgisinternal AND starts_with(tgname, $2)

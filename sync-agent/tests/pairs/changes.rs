@@ -225,6 +225,76 @@ async fn taken_on_mariadb_in_use() {
     agent.stop().await;
 }
 
+/// PostgreSQL retypes no column that a trigger names. Without the triggers it does; they are made again, and what the log did not
+/// tell is compared.
+#[tokio::test]
+async fn retyped_on_postgres() {
+    for side in Side::BOTH {
+        let (mut world, agent, mut busy, _) = begun([Engine::Postgres, Engine::Postgres], &users("", "", "")).await;
+        let mut ddl = world.app(side).await;
+        let table = if side == Side::Legacy { "writer" } else { "writers" };
+        let retype = |what: &str| format!("ALTER TABLE {table} ALTER COLUMN {what}");
+        let refused = ddl.attempt(&retype("level TYPE bigint")).await.unwrap_err();
+        assert!(refused.contains("used in a trigger definition"), "{refused}");
+        let without = format!(
+            "DO $$ DECLARE name text; BEGIN FOR name IN SELECT tgname FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND tgname LIKE '\\_ficus\\_%' \
+             LOOP EXECUTE format('DROP TRIGGER %I ON {table}', name); END LOOP; END $$"
+        );
+        let triggers = format!("SELECT tgname::text FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND NOT tgisinternal");
+        let before = ddl.rows(&triggers).await.len();
+        for what in ["level TYPE bigint USING level + 1", "name TYPE text", "body TYPE varchar(200) USING body || '!'"] {
+            ddl.exec("BEGIN").await;
+            ddl.exec(&without).await;
+            ddl.exec(&retype(what)).await;
+            ddl.exec("COMMIT").await;
+            busy.write().await;
+            let begun = std::time::Instant::now();
+            while ddl.rows(&triggers).await.len() != before {
+                assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{side}, {what}: {:?}", report(&agent).trouble);
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            goes_on(&mut world, &agent, &mut busy).await;
+        }
+        // What cannot be kept on the other side is said.
+        ddl.exec("BEGIN").await;
+        ddl.exec(&without).await;
+        ddl.exec(&retype("level TYPE jsonb USING to_jsonb(level)")).await;
+        ddl.exec("COMMIT").await;
+        stands(&agent, &["level"]).await;
+        agent.stop().await;
+    }
+}
+
+/// A table that becomes a partitioned one, or part of one, is refused, and nothing is taken for removed.
+#[tokio::test]
+async fn partitioned_on_postgres() {
+    let (world, agent, mut busy, mut ddl) = begun([Engine::Postgres, Engine::Postgres], &users("", "", "")).await;
+    world.settle(&agent, Side::Legacy).await;
+    let mut modern = world.app(Side::Modern).await;
+    let rows = "SELECT legacy_id::text FROM writers ORDER BY legacy_id";
+    let before = modern.rows(rows).await;
+    assert!(before.len() > 10);
+    ddl.exec("BEGIN").await;
+    ddl.exec("ALTER TABLE writer RENAME TO writer_of_long_ago").await;
+    ddl.exec("CREATE TABLE writer (LIKE writer_of_long_ago INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY RANGE (id)").await;
+    ddl.exec("CREATE TABLE writer_all PARTITION OF writer DEFAULT").await;
+    ddl.exec("COMMIT").await;
+    busy.write().await;
+    stands(&agent, &["table writer is partitioned", "name an ordinary table"]).await;
+    assert_eq!(modern.rows(rows).await, before);
+    ddl.exec("BEGIN").await;
+    ddl.exec("ALTER TABLE writer RENAME TO parts").await;
+    ddl.exec("ALTER TABLE writer_of_long_ago RENAME TO writer").await;
+    ddl.exec("COMMIT").await;
+    until(&agent, "it goes on", |report| report.trouble.is_none() && report.forward.live).await;
+    ddl.exec("DROP TABLE parts").await;
+    ddl.exec("CREATE TABLE whole (LIKE writer) PARTITION BY LIST (level)").await;
+    ddl.exec("ALTER TABLE whole ATTACH PARTITION writer DEFAULT").await;
+    stands(&agent, &["table writer is partitioned, a partition", "name an ordinary table"]).await;
+    assert!(modern.rows(rows).await.len() >= before.len());
+    agent.stop().await;
+}
+
 /// A table joins a capability that runs, while all of them are written.
 async fn joins(engines: [Engine; 2]) {
     let plain = users("", "", "");
