@@ -81,22 +81,24 @@ impl Stream {
     /// The next status that is another one, and after the first one also what else has changed; `None` when the orchestrator ends.
     async fn next(&mut self) -> Option<Event> {
         let mut stopping = self.shared.stopping.subscribe();
+        let shared = &self.shared;
         loop {
-            let shared = &self.shared;
+            // Before each look, for a status may be another one at every look.
+            if self.told.is_some() {
+                let traffic = self.of.capability.as_deref().and_then(|name| shared.fleet.newest_of_curve(name));
+                let changed = Some(shared.changes.with(traffic));
+                if changed != self.changed {
+                    self.changed = changed;
+                    return Event::default().event("changed").json_data(&self.changed).ok();
+                }
+                tokio::select! {
+                    () = crate::stopped(&mut stopping) => return None,
+                    () = tokio::time::sleep(ASK) => {}
+                }
+            }
             if let Some((number, message)) = shared.look.other(self.told, Instant::now(), || status::whole(shared, now())) {
                 self.told = Some(number);
                 return Some(Event::default().event("status").data(message));
-            }
-            let traffic = self.of.capability.as_deref().and_then(|name| shared.fleet.newest_of_curve(name));
-            let changed = Some(shared.changes.with(traffic));
-            if changed != self.changed {
-                self.changed = changed;
-                return Event::default().event("changed").json_data(&self.changed).ok();
-            }
-            // Only when there is nothing to tell: a status that is another one each time keeps nothing else waiting.
-            tokio::select! {
-                () = crate::stopped(&mut stopping) => return None,
-                () = tokio::time::sleep(ASK) => {}
             }
         }
     }
