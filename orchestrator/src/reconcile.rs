@@ -7,6 +7,7 @@ mod rules;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ficus_rules::Timestamp;
 use ficus_rules::migration::advance::{Event, JournalLine, Outcome, Wish, advance};
@@ -71,6 +72,8 @@ pub(crate) struct Reconciler {
     view: View,
     /// Since when this one leads: what was silent before, it does not know.
     began: Timestamp,
+    /// When the gauges were last set.
+    shown: Option<Instant>,
     /// A write failed: it may have been done all the same, and what is written is read before anything else.
     unsure: bool,
 }
@@ -98,7 +101,7 @@ impl Reconciler {
             ..View::default()
         };
         let last_good = loaded.rules.map(|files| (files, loaded.rules_generation, loaded.rules_published));
-        let mut reconciler = Reconciler { shared, queue, view, began: fleet::now(), unsure: false };
+        let mut reconciler = Reconciler { shared, queue, view, began: fleet::now(), shown: None, unsure: false };
         reconciler.first_rules(last_good).await?;
         Ok(reconciler)
     }
@@ -283,7 +286,12 @@ impl Reconciler {
         metrics::generation(self.shared.publisher.generation());
     }
 
-    fn show_metrics(&self) {
+    /// As often as nothing happens: reports come much more often than anybody scrapes.
+    fn show_metrics(&mut self) {
+        if self.shown.is_some_and(|shown| shown.elapsed() < self.shared.config.tick) {
+            return;
+        }
+        self.shown = Some(Instant::now());
         let now = fleet::now();
         for (plan, stored) in self.view.capabilities() {
             metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now), now);

@@ -79,7 +79,7 @@ pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut 
                 };
                 // What was published since the decision may have opened the fence already.
                 if Arc::ptr_eq(&gateway.current.load_full(), &carried.snapshot) {
-                    let came = turn(gateway, session, &mut waiting, &counters.name, since).await;
+                    let came = Box::pin(turn(gateway, session, &mut waiting, &counters.name, since)).await;
                     carried.timings.hold = Some(since.elapsed());
                     came?;
                 }

@@ -75,7 +75,7 @@ impl Carrier {
         carried.anonymous = anonymous.map(ToOwned::to_owned);
         admission::admit(gateway, session, carried).await?;
         if carried.decided(|decision| decision.csrf) {
-            csrf::verify(gateway, session, carried).await?;
+            Box::pin(csrf::verify(gateway, session, carried)).await?;
         }
         self.touch(carried);
         if carried.inflight.is_some() {
@@ -167,13 +167,13 @@ impl ProxyHttp for Carrier {
     async fn request_filter(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<bool> {
         match self.receive(session, carried).await {
             Ok(()) => match self.0.answers.find(carried, session.req_header()) {
-                Some(kept) => self.answer(session, carried, kept).await.map(|()| true),
+                Some(kept) => Box::pin(self.answer(session, carried, kept)).await.map(|()| true),
                 None => Ok(false),
             },
             Err(Stop::Refused(refusal)) => {
                 carried.refused = Some(refusal.reason);
                 carried.status = Some(refusal.status);
-                answer::write(session, &refusal, carried).await?;
+                Box::pin(answer::write(session, &refusal, carried)).await?;
                 Ok(true)
             }
             Err(Stop::Left) => {
@@ -299,7 +299,7 @@ impl ProxyHttp for Carrier {
         self.touch(carried);
         carried.capture = self.0.shadow.begin(carried, head);
         if head.remove_header(LOG_OUT).is_some() && carried.side == Side::Modern {
-            self.log_out(carried, head).await?;
+            Box::pin(self.log_out(carried, head)).await?;
         }
         self.0.callers.answered(&carried.asked, &carried.peer, &head.headers);
         if carried.keeping.as_mut().is_some_and(|keeping| !keeping.begin(head)) {
@@ -438,7 +438,7 @@ impl ProxyHttp for Carrier {
         }
         // Pingora closes the connection after a failure; the client must know, or it sends its next request there.
         session.set_keepalive(None);
-        let written = answer::write(session, &refusal, carried).await;
+        let written = Box::pin(answer::write(session, &refusal, carried)).await;
         if written.is_err() {
             tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");
         }
@@ -505,5 +505,33 @@ fn failure(e: &Error) -> Option<Refusal> {
         (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed | WriteTimedout) => None,
         (ErrorSource::Downstream, _) => refusal(StatusCode::BAD_REQUEST, "bad_request", "the request is not understood"),
         _ => refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the gateway failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pingora::protocols::l4::stream::Stream;
+    use pingora::proxy::{ProxyHttp as _, Session};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::Carrier;
+    use crate::config::{Config, Upstream};
+    use crate::gateway::Gateway;
+
+    /// What every request is moved about with: what few of them need stands in boxes of its own.
+    #[tokio::test]
+    async fn the_state_of_a_request_is_small() {
+        let upstreams = BTreeMap::from([("monolith".to_owned(), Upstream::at("127.0.0.1:9"))]);
+        let gateway = Gateway::new(Config::new("g1", upstreams, "monolith")).expect("a gateway");
+        let carrier = Carrier(gateway.inner);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let mut session = Session::new_h1(Box::new(Stream::from(socket)));
+        let mut carried = carrier.new_ctx();
+        let decides = size_of_val(&*carrier.request_filter(&mut session, &mut carried));
+        let chooses = size_of_val(&*carrier.upstream_peer(&mut session, &mut carried));
+        assert!(decides.max(chooses) <= 3 * 1024, "{decides} and {chooses} bytes");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use ficus_rules::Timestamp;
 use ficus_rules::decide::Snapshot;
+use ficus_rules::migration::Phase;
 use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
 use ficus_rules::wire::{GatewayCapability, GatewayReport, Published, ReportAnswer, aside};
@@ -47,7 +48,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A gateway. Clones are the same gateway.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What all parts of a gateway share.
@@ -264,6 +265,17 @@ impl Gateway {
     pub fn with_flags(&self, ask: &mut dyn FnMut(&ficus_rules::flag::Flags, &ficus_rules::flag::FlagOverrides)) {
         let current = self.inner.current.load();
         ask(&current.rules.flags, &current.published.overrides.flags);
+    }
+
+    /// Whether all capabilities are read and written on one side: nobody waits for what this gateway says next.
+    pub fn is_at_rest(&self) -> bool {
+        use Phase::{Backfilling, Draft, Retired, Shadowing, Streaming};
+        let current = self.inner.current.load();
+        current
+            .published
+            .capabilities
+            .values()
+            .all(|serving| matches!(serving.phase, Draft | Backfilling | Streaming | Shadowing | Retired))
     }
 
     /// The generation that is served.

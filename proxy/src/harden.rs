@@ -16,6 +16,7 @@ mod fuzz;
 mod guard;
 mod head;
 mod multiplexed;
+mod outbox;
 mod pass_on;
 mod places;
 mod stall;

@@ -103,7 +103,7 @@ pub(crate) async fn receive(
         return Ok(());
     };
     let mut met = Met::new(plugins, matched, carried.client);
-    let walked = walk(gateway, carried, snapshot, &mut met).await;
+    let walked = Box::pin(walk(gateway, carried, snapshot, &mut met)).await;
     carried.met = Some(met);
     walked.map_err(|(kind, answer)| {
         carried.snapshot = snapshot.clone();

@@ -29,7 +29,22 @@ impl Parent {
 
     /// The header for whoever is called next; `span` is our own.
     pub fn header(trace: u128, span: u64, sampled: bool) -> String {
-        format!("00-{trace:032x}-{span:016x}-{:02x}", u8::from(sampled))
+        // By hand: every request has one, and formatting costs ten times as much.
+        let mut header = String::with_capacity(55);
+        header.push_str("00-");
+        push_hex(&mut header, &trace.to_be_bytes());
+        header.push('-');
+        push_hex(&mut header, &span.to_be_bytes());
+        header.push_str(if sampled { "-01" } else { "-00" });
+        header
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

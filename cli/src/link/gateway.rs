@@ -13,6 +13,8 @@ use crate::http::Http;
 
 /// Between two reports when nothing changed. It bounds how long a fresh copy goes unnoticed.
 const BEAT: Duration = Duration::from_millis(25);
+/// The same while it does not matter how fresh a copy is.
+const SLOW_BEAT: Duration = Duration::from_millis(100);
 
 /// Carries messages until it is dropped.
 pub(crate) async fn run(gateway: Gateway, http: Http) {
@@ -84,7 +86,11 @@ async fn report(gateway: &Gateway, http: &Http, published: &Notify, known: &Noti
         }
         // While writes are being drained, the orchestrator waits for these counts: do not let it wait for a whole beat.
         let draining = report.capabilities.values().any(|capability| capability.held > 0 || capability.inflight_writes > 0);
-        let pause = if draining { BEAT / 5 } else { BEAT };
+        let pause = match draining {
+            true => BEAT / 5,
+            false if gateway.is_at_rest() => SLOW_BEAT,
+            false => BEAT,
+        };
         let _ = tokio::time::timeout(pause, published.notified()).await;
     }
 }

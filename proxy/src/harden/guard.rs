@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf
 
 use super::clock::{Awaited, Clock};
 use super::fault::Fault;
+use super::outbox::Outbox;
 use super::pass_on::pass_on;
 use super::stall::Stall;
 use super::wire::Wire;
@@ -30,6 +31,8 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: invalid\r\nConnection: close\r
 /// is closed with unread bytes is reset, and a reset can overtake the answer.
 const LINGERED: usize = 16 << 20;
 const LINGER: Duration = Duration::from_secs(1);
+/// What a guard is without its connection.
+const TAKEN: &str = "taken only when dropped";
 
 /// A guarded connection.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Guard {
     stands_in: bool,
     clock: Clock,
     stall: Stall,
+    /// What goes to the client and has not left.
+    out: Outbox,
     /// Where it goes when pingora lets go of it, if it has become a tunnel.
     tunnel: Option<Arc<Tunnel>>,
 }
@@ -64,6 +69,7 @@ impl Guard {
             stands_in: false,
             clock,
             stall: Stall::default(),
+            out: Outbox::default(),
             tunnel: Some(tunnel),
         }
     }
@@ -98,7 +104,19 @@ impl Guard {
     }
 
     fn inner_mut(&mut self) -> &mut Stream {
-        self.inner.as_mut().expect("taken only when dropped")
+        self.inner.as_mut().expect(TAKEN)
+    }
+
+    /// Sends what waits.
+    fn empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.out.empty(self.inner.as_mut().expect(TAKEN), cx)
+    }
+
+    /// Sends what waits as far as that can be done at once.
+    fn hurry(&mut self) {
+        if let Some(stream) = &mut self.inner {
+            self.out.hurry(stream);
+        }
     }
 
     /// Whether more was cleared.
@@ -132,6 +150,14 @@ impl Guard {
         }
         self.cleared = self.kept.len();
         true
+    }
+
+    /// Whoever waits for the client has nothing more for it at the moment: what was written leaves. How that ends is told to
+    /// whoever writes next.
+    fn nothing_more(&mut self, cx: &mut Context<'_>) {
+        if !self.out.is_empty() {
+            let _ = self.empty(cx);
+        }
     }
 
     /// Hands on what was cleared.
@@ -229,7 +255,11 @@ impl AsyncRead for Guard {
                 return guard.over();
             }
             if !guard.wire.is_in_body() && out.remaining() == 1 {
-                return guard.read_probe(cx);
+                let probed = guard.read_probe(cx);
+                if probed.is_pending() {
+                    guard.nothing_more(cx);
+                }
+                return probed;
             }
             if !guard.kept.is_empty() && guard.clear_kept() {
                 continue;
@@ -246,6 +276,7 @@ impl AsyncRead for Guard {
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
+                    guard.nothing_more(cx);
                     ready!(guard.wait(cx));
                     if guard.fault.is_none() {
                         return Poll::Ready(Ok(()));
@@ -259,13 +290,15 @@ impl AsyncRead for Guard {
 impl AsyncWrite for Guard {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let written = Pin::new(guard.inner_mut()).poll_write(cx, bytes);
+        let stream = guard.inner.as_mut().expect(TAKEN);
+        let written = guard.out.write(stream, cx, bytes);
         guard.stall.watch(cx, &guard.limits, written)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        let written = Pin::new(guard.inner_mut()).poll_write_vectored(cx, bytes);
+        let stream = guard.inner.as_mut().expect(TAKEN);
+        let written = guard.out.write_all_of(stream, cx, bytes);
         guard.stall.watch(cx, &guard.limits, written)
     }
 
@@ -275,7 +308,10 @@ impl AsyncWrite for Guard {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
-        let flushed = Pin::new(guard.inner_mut()).poll_flush(cx);
+        let flushed = match guard.empty(cx) {
+            Poll::Ready(Ok(())) => Pin::new(guard.inner_mut()).poll_flush(cx),
+            waits => waits,
+        };
         guard.stall.watch(cx, &guard.limits, flushed)
     }
 
@@ -283,18 +319,34 @@ impl AsyncWrite for Guard {
         if self.goes_on() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(self.get_mut().inner_mut()).poll_shutdown(cx)
+        let guard = self.get_mut();
+        let emptied = guard.empty(cx);
+        ready!(guard.stall.watch(cx, &guard.limits, emptied))?;
+        Pin::new(guard.inner_mut()).poll_shutdown(cx)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.hurry();
         let Some(inner) = self.inner.take() else { return };
         if let Some(tunnel) = self.tunnel.take().filter(|tunnel| tunnel.is_open()) {
             let (wire, clock) = (std::mem::replace(&mut self.wire, Wire::new()), Clock::new());
             let (kept, stall, limits) = (std::mem::take(&mut self.kept), Stall::default(), self.limits.clone());
-            let (cleared, fault, stands_in) = (self.cleared, self.fault, self.stands_in);
-            tunnel.leave_client(Guard { inner: Some(inner), limits, wire, kept, cleared, fault, stands_in, clock, stall, tunnel: None });
+            let (cleared, fault, stands_in, out) = (self.cleared, self.fault, self.stands_in, std::mem::take(&mut self.out));
+            tunnel.leave_client(Guard {
+                inner: Some(inner),
+                limits,
+                wire,
+                kept,
+                cleared,
+                fault,
+                stands_in,
+                clock,
+                stall,
+                out,
+                tunnel: None,
+            });
             return;
         }
         if self.fault.is_none() {

@@ -60,6 +60,9 @@ impl Multiplexed {
         false
     }
 
+    /// Nothing waits here: HTTP/2 has a buffer of its own.
+    fn hurry(&mut self) {}
+
     fn hear(&mut self, bytes: &[u8]) {
         let (now, limits, conduct, fault) = (Instant::now(), &self.limits, &mut self.conduct, &mut self.fault);
         let waits_for_preface = !self.heard.has_begun();

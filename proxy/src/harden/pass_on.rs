@@ -1,6 +1,6 @@
 //! What a guard passes on of the connection that it guards, besides bytes.
 
-/// Implements pingora's traits for a guard with `inner()`, `inner_mut()` and `goes_on()`. The second argument tells the protocol that was
+/// Implements pingora's traits for a guard with `inner()`, `inner_mut()`, `goes_on()` and `hurry()`. The second argument tells the protocol that was
 /// agreed on.
 macro_rules! pass_on {
     ($guard:ty, $alpn:expr) => {
@@ -10,6 +10,7 @@ macro_rules! pass_on {
                 if self.goes_on() {
                     return;
                 }
+                self.hurry();
                 pingora::protocols::Shutdown::shutdown(&mut **self.inner_mut()).await;
             }
         }

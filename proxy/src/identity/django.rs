@@ -78,7 +78,7 @@ impl Django {
         if nobodys {
             return Found::NOBODY;
         }
-        self.sessions.recall(&[cookie], self.look_up(cookie)).await
+        self.sessions.recall(&[cookie], || self.look_up(cookie)).await
     }
 
     /// Whose token it is. As in Django REST framework, a password changed later does not end it.
@@ -86,7 +86,7 @@ impl Django {
         if !is_session_key(token) {
             return Found::NOBODY;
         }
-        let look_up = async {
+        let look_up = || async {
             let Some(id) = self.store.token(token).await? else { return Ok(Found::NOBODY) };
             let user = self.store.user(&id).await?.filter(|stored| stored.active);
             Ok(user.map_or(Found::NOBODY, |stored| Found::user(Arc::new(stored.into_user(&self.settings.users)))))

@@ -92,7 +92,7 @@ impl Flask {
         if self.settings.sessions == FlaskSessions::Monolith {
             return Found::Unreadable;
         }
-        self.memory.recall(&shown.key(), self.look_up(shown)).await
+        self.memory.recall(&shown.key(), || self.look_up(shown)).await
     }
 
     /// Whether the last look-up failed.

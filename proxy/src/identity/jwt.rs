@@ -62,7 +62,7 @@ impl Jwt {
         if token.len() > LONGEST {
             return Found::NOBODY;
         }
-        self.memory.recall(&[token], self.verify(token)).await
+        self.memory.recall(&[token], || self.verify(token)).await
     }
 
     async fn verify(&self, token: &str) -> Result<Found, Failure> {

@@ -59,12 +59,16 @@ impl Memory {
     }
 
     /// What is remembered, or what the look-up finds. Of several callers with one key, one looks up.
-    pub(super) async fn recall(&self, shown: &[&str], look_up: impl Future<Output = Result<Found, Failure>>) -> Found {
+    pub(super) async fn recall<F>(&self, shown: &[&str], look_up: impl FnOnce() -> F) -> Found
+    where
+        F: Future<Output = Result<Found, Failure>>,
+    {
         let cell = self.recent.get_with(key(shown), Arc::default);
         if let Some(found) = cell.get() {
             return found.clone();
         }
-        let looked_up = tokio::time::timeout(LIMIT, cell.get_or_try_init(|| look_up)).await;
+        // In a box: what is remembered needs no room for how it was found.
+        let looked_up = Box::pin(tokio::time::timeout(LIMIT, cell.get_or_try_init(look_up))).await;
         self.unread.store(!matches!(looked_up, Ok(Ok(_))), Ordering::Relaxed);
         match looked_up {
             Ok(Ok(found)) => found.clone(),
@@ -125,13 +129,13 @@ mod tests {
             tokio::task::yield_now().await;
             Ok(Found::Unreadable)
         };
-        let all = futures::future::join_all((0..50).map(|_| memory.recall(&["a"], look_up()))).await;
+        let all = futures::future::join_all((0..50).map(|_| memory.recall(&["a"], look_up))).await;
         assert!(all.iter().all(|found| matches!(found, Found::Unreadable)));
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        memory.recall(&["a", ""], look_up()).await;
+        memory.recall(&["a", ""], look_up).await;
         assert_eq!(asked.load(Ordering::Relaxed), 2, "another key");
         memory.forget(&["a"]);
-        memory.recall(&["a"], look_up()).await;
+        memory.recall(&["a"], look_up).await;
         assert_eq!(asked.load(Ordering::Relaxed), 3, "it was forgotten");
         memory.end("a");
         assert_eq!((memory.is_ended("a"), memory.is_ended("b")), (true, false));
@@ -140,9 +144,9 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_not_remembered() {
         let memory = Memory::new(Duration::from_secs(60), Duration::from_secs(60));
-        assert!(matches!(memory.recall(&["a"], async { Err("away".into()) }).await, Found::Unknown));
+        assert!(matches!(memory.recall(&["a"], || async { Err("away".into()) }).await, Found::Unknown));
         assert!(memory.is_unread());
-        assert!(matches!(memory.recall(&["a"], async { Ok(Found::Unreadable) }).await, Found::Unreadable));
+        assert!(matches!(memory.recall(&["a"], || async { Ok(Found::Unreadable) }).await, Found::Unreadable));
         assert!(!memory.is_unread());
     }
 
@@ -150,9 +154,9 @@ mod tests {
     #[tokio::test]
     async fn a_look_up_that_hangs_is_left() {
         let memory = Memory::new(Duration::from_secs(60), Duration::from_secs(60));
-        let two = futures::future::join_all((0..2).map(|_| memory.recall(&["a"], std::future::pending())));
+        let two = futures::future::join_all((0..2).map(|_| memory.recall(&["a"], std::future::pending)));
         let all = tokio::time::timeout(Duration::from_secs(120), two).await.expect("nobody waits for ever");
         assert!(all.iter().all(|found| matches!(found, Found::Unknown)) && memory.is_unread());
-        assert!(matches!(memory.recall(&["a"], async { Ok(Found::Unreadable) }).await, Found::Unreadable));
+        assert!(matches!(memory.recall(&["a"], || async { Ok(Found::Unreadable) }).await, Found::Unreadable));
     }
 }

@@ -88,7 +88,7 @@ impl Monolith {
     /// Who sent a request.
     pub(super) async fn find(&self, asked: &Asked, address: Option<&str>) -> Found {
         let cookies = self.shown(asked);
-        self.memory.recall(&key(&cookies, asked, address), self.ask(&cookies, asked, address)).await
+        self.memory.recall(&key(&cookies, asked, address), || self.ask(&cookies, asked, address)).await
     }
 
     /// Asks anew next time.
