@@ -29,7 +29,7 @@ const MEANT: [(&str, &str, &str); 2] = [
 ];
 
 /// Words of blocks that are no TOML, with no word for drawings.
-const OTHERS: [&str; 6] = ["sh", "text", "json", "python", "ini", ""];
+const OTHERS: [&str; 7] = ["sh", "sql", "text", "json", "python", "ini", ""];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
