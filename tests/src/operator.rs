@@ -44,7 +44,14 @@ impl Operator {
     /// # Errors
     /// The command cannot be started.
     pub async fn try_type(&self, arguments: &[&str]) -> Result<Printed> {
-        let output = Command::new(&self.binary).arg("--config").arg(&self.config).args(arguments).stdin(Stdio::null()).output().await?;
+        let output = Command::new(&self.binary)
+            .arg("--config")
+            .arg(&self.config)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Printed { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) })
     }
