@@ -23,7 +23,7 @@ test: packages-test python-test debug ## Everything that proves the promises (un
 	$(MAKE) --no-print-directory monolith-tests
 
 # What needs neither a server nor the example's Python.
-FAST := --lib --bins --test rules --test gateway --test plugins --test hostile --test fleet --test way --test faults --test rows --test contract
+FAST := --lib --bins --test rules --test gateway --test plugins --test hostile --test fleet --test way --test faults --test contract
 
 check: packages ## The inner loop: format, lints as errors, docs, the tests that need no server
 	@$(MAKE) --no-print-directory lint
