@@ -71,6 +71,8 @@ pub(crate) struct Job {
     headers: HeaderMap,
     route: String,
     leniency: Leniency,
+    /// The capability keeps rows, which come to modern a moment after legacy has them.
+    has_copy: bool,
     target: String,
     modern_target: String,
     /// It is a write, for modern to take back.
@@ -127,6 +129,7 @@ impl Job {
             headers,
             route: carried.decision.as_ref().and_then(|decision| decision.route.clone()).unwrap_or_default(),
             leniency: rules.leniency.clone(),
+            has_copy: !rules.tables.is_empty(),
             asked: carried.asked.clone(),
             peer: carried.peer.clone(),
             request_id: carried.request_id.clone(),
@@ -263,13 +266,14 @@ impl Mirror {
         known.entry(job.route.clone()).or_default().add(noise);
     }
 
-    /// Whether modern's copy has all that legacy had at a time, or there is no word of any copy.
+    /// Whether modern's copy has all that legacy had at a time. Of a capability that keeps no rows there is none; otherwise a
+    /// copy that nobody speaks of, as while the agent is away after an epoch began, may be any age.
     async fn wait_until_fresh(&self, job: &Job, answered: Timestamp) -> bool {
         let deadline = tokio::time::Instant::now() + FRESH_WITHIN;
         loop {
             let around = self.gateway.around.circumstances(std::time::Instant::now());
             let known = around.freshness.get(&job.counters.name).filter(|freshness| freshness.epoch == job.epoch);
-            if known.is_none() || is_fresh(known.map(|freshness| freshness.through), answered) {
+            if !job.has_copy || is_fresh(known.map(|freshness| freshness.through), answered) {
                 return true;
             }
             if tokio::time::Instant::now() >= deadline {
