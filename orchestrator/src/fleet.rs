@@ -6,6 +6,7 @@
 
 mod answers;
 mod curve;
+mod log_outs;
 pub(crate) mod names;
 mod window;
 
@@ -17,7 +18,8 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
 use ficus_rules::crossing::{crossings, leads_to};
 use ficus_rules::gate::{Answer, Patience};
-use ficus_rules::lease::{Heard, Leases, Said};
+use ficus_rules::lease::{self, Leases, Said};
+use ficus_rules::log_out::{Heard, LogOut};
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Kin, Limits, Observation, TrafficSeen};
 use ficus_rules::plan::Capability;
 use ficus_rules::roster::Roster;
@@ -47,6 +49,7 @@ struct Inner {
     curves: BTreeMap<String, Curve>,
     answers: answers::Answers,
     lag_beyond_since: BTreeMap<String, Timestamp>,
+    log_outs: log_outs::List,
 }
 
 struct Gateway {
@@ -98,6 +101,11 @@ impl Fleet {
     /// Takes a report in, unless something newer of the same agent is known.
     pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
         self.inner().roster.hear(report, now);
+    }
+
+    /// Takes in what a gateway says of log-outs, and gives what it does not know yet.
+    pub(crate) fn hear_log_outs(&self, words: Vec<LogOut>, heard: &Heard, now: Timestamp) -> (Vec<LogOut>, Heard) {
+        self.inner().log_outs.exchange(words, heard, now)
     }
 
     /// The foreign keys that lead out of capabilities, as far as their agents have told.
@@ -302,18 +310,18 @@ impl Inner {
             self.leases.end(&report.gateway, said, steady());
         }
         let heard = match report.ended {
-            true => Heard::Behind,
+            true => lease::Heard::Behind,
             false => self.leases.hear(&report.gateway, said, newest, steady()),
         };
-        if heard != Heard::Late {
+        if heard != lease::Heard::Late {
             for (capability, counts) in &report.capabilities {
                 self.windows.entry(capability.clone()).or_default().absorb(&report.gateway, &report.incarnation, counts);
             }
             self.gateways.insert(report.gateway.clone(), Gateway { reported: now, report });
         }
         match heard {
-            Heard::Valid(validity) => validity,
-            Heard::Late | Heard::Behind | Heard::Astray => Duration::ZERO,
+            lease::Heard::Valid(validity) => validity,
+            lease::Heard::Late | lease::Heard::Behind | lease::Heard::Astray => Duration::ZERO,
         }
     }
 }

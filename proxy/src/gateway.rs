@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use ficus_rules::Timestamp;
 use ficus_rules::decide::Snapshot;
+use ficus_rules::log_out::LogOut;
 use ficus_rules::migration::Phase;
 use ficus_rules::network::Network;
 use ficus_rules::spec::{Complaint, Known};
@@ -25,6 +26,7 @@ use crate::fence;
 use crate::health::Around;
 use crate::hold::{CONCURRENCY, Holds};
 use crate::identity::Callers;
+use crate::kept_file::KeptFile;
 use crate::legacy::LegacySides;
 use crate::listen::{Listeners, Sockets};
 use crate::metrics::{self, metrics};
@@ -32,7 +34,7 @@ use crate::plugins;
 use crate::recent::{self, Recent};
 use crate::serve;
 use crate::shadow::Shadow;
-use crate::snapshot::{SnapshotFile, compile, complaint};
+use crate::snapshot::{compile, complaint};
 use crate::spans::export::Spans;
 use crate::standing::Standing;
 use crate::tls::Tls;
@@ -42,6 +44,8 @@ use crate::transport::Transports;
 use crate::upstream::Upstreams;
 use crate::validity::Validity;
 
+/// Where log-outs are kept, beside the snapshot.
+const LOG_OUTS: &str = "gateway-log-outs.json";
 /// How often a gateway that steps aside looks whether that is known.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -94,7 +98,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Arc<Limits>,
     pub(crate) lines: Option<Lines>,
     pub(crate) spans: Option<Spans>,
-    file: Option<SnapshotFile>,
+    file: Option<KeptFile<Published>>,
+    log_outs: Option<KeptFile<Vec<LogOut>>>,
     incarnation: String,
     started: u64,
     reports: AtomicU64,
@@ -122,7 +127,9 @@ impl Gateway {
         if !config.upstreams.contains_key(&config.default_upstream) {
             return Err(Error::Name(config.default_upstream));
         }
-        let file = config.snapshot_file.clone().map(SnapshotFile::open).transpose().map_err(Error::Runtime)?;
+        let file = config.snapshot_file.clone().map(KeptFile::open).transpose().map_err(Error::Runtime)?;
+        let beside = config.snapshot_file.as_ref().map(|file| file.with_file_name(LOG_OUTS));
+        let log_outs = beside.map(KeptFile::open).transpose().map_err(Error::Runtime)?;
         let (local, remote): (Vec<&String>, Vec<_>) = config.trusted_proxies.iter().partition(|text| *text == LOCAL);
         let trusted = remote.into_iter().map(|text| text.parse().map_err(Error::Network)).collect::<Result<_, _>>()?;
         let announcers = config.listeners.iter().map(|listener| Announcers::read(&listener.announced_by)).collect::<Result<_, _>>()?;
@@ -161,6 +168,7 @@ impl Gateway {
             reports: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             file,
+            log_outs,
             config,
         };
         let gateway = Gateway { inner: Arc::new(inner) };
@@ -212,6 +220,7 @@ impl Gateway {
     /// What this gateway does and counts. To be sent to the orchestrator, whose answer goes to [`Gateway::answered`].
     pub fn report(&self) -> GatewayReport {
         let inner = &self.inner;
+        let (log_outs, log_outs_heard) = inner.callers.ended.tell();
         inner.validity.reported(Instant::now());
         let trouble = inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Taken before anything is looked at: a later number says something newer.
@@ -241,6 +250,8 @@ impl Gateway {
             differences: inner.shadow.differences.report(),
             sessions_unread: inner.callers.unread(),
             answers: inner.config.public.paths(),
+            log_outs,
+            log_outs_heard,
             ended: false,
         }
     }
@@ -256,6 +267,7 @@ impl Gateway {
             inner.answers.heard(capability, *changes, &snapshot.rules);
         }
         inner.shadow.differences.answered();
+        inner.callers.ended.answered(answer);
         if answer.generation <= self.generation() {
             inner.validity.answered(Instant::now(), Duration::from_millis(answer.valid_for_ms));
         }
@@ -316,6 +328,8 @@ impl Gateway {
     /// with. Returns when that is known where validities are given out, or when this gateway has none left.
     pub async fn step_aside(&self) {
         let inner = &self.inner;
+        // The other one begins with what the file has.
+        inner.flush();
         inner.aside.store(true, Ordering::SeqCst);
         let before = inner.reports.load(Ordering::SeqCst);
         let is_known = || inner.answered.load(Ordering::SeqCst) > before;
@@ -352,6 +366,11 @@ impl Gateway {
     }
 
     fn load(&self) {
+        match self.inner.log_outs.as_ref().map(KeptFile::read) {
+            Some(Ok(words)) => self.inner.callers.ended.remember(words.unwrap_or_default()),
+            Some(Err(error)) => tracing::warn!(%error, "log-outs on disk cannot be read: until others tell, they are not known"),
+            None => {}
+        }
         let Some(file) = &self.inner.file else { return };
         match file.read() {
             Ok(Some(published)) => {
@@ -391,6 +410,19 @@ impl Inner {
         }
         if let Some(file) = &self.file {
             file.flush();
+        }
+        self.keep_log_outs();
+        if let Some(file) = &self.log_outs {
+            file.flush();
+        }
+    }
+
+    /// Leaves to be written what is new of log-outs. Where another process took over, that one keeps them.
+    pub(crate) fn keep_log_outs(&self) {
+        if let Some(file) = self.log_outs.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst))
+            && let Some(words) = self.callers.ended.to_keep()
+        {
+            file.keep(words);
         }
     }
 

@@ -5,6 +5,7 @@
 //! `ficus_rules::identity`; rows, files and values come from a store. Keys, cookies and tokens stay out of every log.
 
 mod django;
+mod ended;
 mod flask;
 mod jwks;
 mod jwt;
@@ -19,11 +20,14 @@ mod set_cookie;
 mod sqlite;
 mod store;
 
+use std::sync::Arc;
+
 use ficus_rules::route::Request as _;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use self::django::Django;
+use self::ended::Ended;
 use self::flask::Flask;
 use self::jwt::Jwt;
 use self::memory::Found;
@@ -90,18 +94,22 @@ pub(crate) struct Callers {
     issuers: Vec<Jwt>,
     monolith: Option<Monolith>,
     cookies: Vec<String>,
+    /// Sessions that were ended and could not be at their source.
+    pub(crate) ended: Arc<Ended>,
 }
 
 impl Callers {
     /// # Errors
     /// A name in the configuration makes no sense. No database is opened yet.
     pub(crate) fn new(settings: &Settings) -> Result<Callers, Error> {
+        let ended = Arc::<Ended>::default();
         let mut callers = Callers {
-            django: settings.django.clone().map(Django::new).transpose()?,
-            flask: settings.flask.clone().map(Flask::new).transpose()?,
+            django: settings.django.clone().map(|django| Django::new(django, ended.clone())).transpose()?,
+            flask: settings.flask.clone().map(|flask| Flask::new(flask, ended.clone())).transpose()?,
             issuers: settings.issuers.iter().cloned().map(Jwt::new).collect::<Result<_, _>>()?,
             monolith: settings.monolith.clone().map(Monolith::new).transpose()?,
             cookies: Vec::new(),
+            ended,
         };
         let django = callers.django.iter().map(Django::session_cookie);
         let all = django.chain(callers.flask.iter().flat_map(Flask::cookies)).chain(callers.monolith.iter().flat_map(Monolith::cookies));
@@ -207,17 +215,18 @@ impl Callers {
             return;
         }
         let address = peer.origin(asked);
-        if let Some(flask) = &self.flask
-            && let Some(shown) = flask.shown(asked, address.as_deref())
-        {
-            flask.answered(shown, &set, log_out);
+        if let Some(flask) = &self.flask {
+            if let Some(shown) = flask.shown(asked, address.as_deref()) {
+                flask.answered(shown, &set, log_out);
+            }
+            flask.given_out(&set);
         }
         if let Some(monolith) = &self.monolith {
             monolith.forget(asked, address.as_deref());
         }
     }
 
-    /// Modern has logged somebody out: the session ends at the monolith, in this gateway, and in the browser. Gives the
+    /// Modern has logged somebody out: the session ends at the monolith, in all gateways, and in the browser. Gives the
     /// `Set-Cookie` lines for the answer.
     ///
     /// # Errors

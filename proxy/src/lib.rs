@@ -39,6 +39,7 @@ mod harden;
 mod health;
 mod hold;
 mod identity;
+mod kept_file;
 mod legacy;
 mod listen;
 mod metrics;

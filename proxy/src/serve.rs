@@ -67,13 +67,14 @@ pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Resu
     served
 }
 
-/// Looks for changed files of certificates, for ever.
+/// Looks for changed files of certificates, and writes what is new of log-outs, for ever.
 async fn watch(gateway: Arc<Inner>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         gateway.tls.look();
         gateway.transports.look();
         gateway.callers.look();
+        gateway.keep_log_outs();
     }
 }
 

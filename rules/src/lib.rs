@@ -35,6 +35,7 @@ pub mod gate;
 pub mod hours;
 pub mod identity;
 pub mod lease;
+pub mod log_out;
 pub mod mapping;
 pub mod marker;
 pub mod migration;

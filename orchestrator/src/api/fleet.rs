@@ -43,6 +43,7 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
         Err(answer) => return *answer,
     };
     let differences = std::mem::take(&mut report.differences);
+    let (log_outs, heard) = (std::mem::take(&mut report.log_outs), std::mem::take(&mut report.log_outs_heard));
     let valid_for = match names::hear(&shared, report).await {
         Ok(valid_for) => valid_for,
         Err(failed) => return store_failed(&failed),
@@ -50,11 +51,14 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
     shared.wake.notify_one();
     samples::offer(&shared, differences);
     let view = shared.publisher.view();
+    let (log_outs, log_outs_heard) = shared.fleet.hear_log_outs(log_outs, &heard, now());
     ok(&ReportAnswer {
         generation: shared.publisher.generation(),
         valid_for_ms: u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX),
         freshness: shared.fleet.freshness(&view),
         changes: shared.fleet.changes(&view),
+        log_outs,
+        log_outs_heard,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod log_outs;
 mod notifications;
 mod probes;
 mod restored;

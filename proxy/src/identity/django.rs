@@ -11,6 +11,7 @@ use ficus_rules::identity::django::{
 };
 
 use super::User;
+use super::ended::Ended;
 use super::memory::{Found, Memory};
 use super::store::{self, Failure, LIMIT, Names, Store};
 use crate::Error;
@@ -26,14 +27,15 @@ pub(super) struct Django {
     store: Box<dyn Store>,
     sessions: Memory,
     tokens: Memory,
+    ended: Arc<Ended>,
 }
 
 impl Django {
-    pub(super) fn new(settings: DjangoIdentity) -> Result<Django, Error> {
-        let memory = || Memory::new(settings.cache_for, settings.session_age);
+    pub(super) fn new(settings: DjangoIdentity, ended: Arc<Ended>) -> Result<Django, Error> {
+        let memory = || Memory::new(settings.cache_for);
         let secrets = Secrets { keys: settings.secrets.clone() };
         let store = store::open(&settings.users.database, names(&settings))?;
-        Ok(Django { secrets, store, sessions: memory(), tokens: memory(), settings })
+        Ok(Django { secrets, store, sessions: memory(), tokens: memory(), ended, settings })
     }
 
     /// Whether sessions, users and tokens can be read as they are configured.
@@ -72,7 +74,7 @@ impl Django {
     pub(super) async fn of_session(&self, cookie: &str) -> Found {
         let nobodys = match self.settings.sessions {
             DjangoSessions::Monolith => return Found::Unreadable,
-            DjangoSessions::Cookie => self.sessions.is_ended(cookie),
+            DjangoSessions::Cookie => self.ended.is_ended(cookie),
             DjangoSessions::Table(_) | DjangoSessions::Files(_) => !is_session_key(cookie),
         };
         if nobodys {
@@ -103,7 +105,7 @@ impl Django {
     /// nobody's session has no place in that memory: strangers could push others out of it.
     pub(super) fn end(&self, cookie: &str) {
         if self.settings.sessions == DjangoSessions::Cookie && self.is_somebodys(cookie) {
-            self.sessions.end(cookie);
+            self.ended.end(cookie, self.settings.session_age);
         }
         self.forget(cookie);
     }
@@ -201,6 +203,7 @@ async fn file(path: &Path) -> Result<Option<(String, Timestamp)>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     use ficus_rules::Timestamp;
@@ -215,13 +218,13 @@ mod tests {
     fn only_what_was_somebodys_session_is_remembered_as_ended() {
         let database = SessionDatabase::Sqlite(Box::new(SqliteConnectOptions::new()));
         let settings = DjangoIdentity { sessions: DjangoSessions::Cookie, ..DjangoIdentity::new(database, vec!["a secret".into()]) };
-        let django = Django::new(settings).expect("a way to know callers");
+        let django = Django::new(settings, Arc::default()).expect("a way to know callers");
         let sign = |json: &str, key: &str| {
             dumps(json.as_bytes(), COOKIE_SESSION_SALT, &Secrets { keys: vec![key.into()] }, Timestamp::from(SystemTime::now()))
         };
         let user = r#"{"_auth_user_id":"42","_auth_user_backend":"b","_auth_user_hash":"h"}"#;
         let cookies = [sign(user, "a secret"), sign(user, "made up"), sign("{}", "a secret"), "x".to_owned()];
         cookies.iter().for_each(|cookie| django.end(cookie));
-        assert_eq!(cookies.map(|cookie| django.sessions.is_ended(&cookie)), [true, false, false, false]);
+        assert_eq!(cookies.map(|cookie| django.ended.is_ended(&cookie)), [true, false, false, false]);
     }
 }

@@ -1,7 +1,7 @@
 //! Flask: its sessions, in the cookie or as Flask-Session keeps them in Redis, and the user that Flask-Login finds in them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ficus_rules::Timestamp;
 use ficus_rules::identity::django::Secrets;
@@ -9,6 +9,7 @@ use ficus_rules::identity::flask::login::{Browser, remembered, user_id};
 use ficus_rules::identity::flask::{FlaskSession, SessionError, read_cookie, read_stored, session_id};
 use ficus_rules::route::Request as _;
 
+use super::ended::Ended;
 use super::login::User;
 use super::memory::{Found, Memory};
 use super::redis::Redis;
@@ -18,6 +19,9 @@ use crate::Error;
 use crate::asked::Asked;
 use crate::config::{FlaskIdentity, FlaskSessions};
 
+/// How long a cookie that remembers somebody is kept by browsers, unless Flask-Login is told otherwise. It has no end in itself.
+const REMEMBERED_FOR: Duration = Duration::from_secs(365 * 86_400);
+
 /// Flask's sessions and users.
 pub(super) struct Flask {
     settings: FlaskIdentity,
@@ -25,6 +29,7 @@ pub(super) struct Flask {
     redis: Option<Redis>,
     store: Option<Box<dyn Store>>,
     memory: Memory,
+    ended: Arc<Ended>,
 }
 
 /// What a caller shows.
@@ -44,14 +49,14 @@ impl<'a> Shown<'a> {
 }
 
 impl Flask {
-    pub(super) fn new(settings: FlaskIdentity) -> Result<Flask, Error> {
+    pub(super) fn new(settings: FlaskIdentity, ended: Arc<Ended>) -> Result<Flask, Error> {
         let store = settings.users.as_ref().map(|users| store::open(&users.database, Names::of(users))).transpose()?;
         let redis = match &settings.sessions {
             FlaskSessions::Cookie | FlaskSessions::Monolith => None,
             FlaskSessions::Redis { url, .. } => Some(Redis::new(url)?),
         };
-        let memory = Memory::new(settings.cache_for, settings.session_age);
-        Ok(Flask { secrets: Secrets { keys: settings.secrets.clone() }, redis, store, memory, settings })
+        let memory = Memory::new(settings.cache_for);
+        Ok(Flask { secrets: Secrets { keys: settings.secrets.clone() }, redis, store, memory, ended, settings })
     }
 
     /// Whether sessions and users can be read as they are configured.
@@ -87,7 +92,7 @@ impl Flask {
 
     /// Who shows it.
     pub(super) async fn find(&self, shown: Shown<'_>) -> Found {
-        let live = |cookie: &&str| !self.memory.is_ended(cookie);
+        let live = |cookie: &&str| !self.ended.is_ended(cookie);
         let shown = Shown { session: shown.session.filter(live), remember: shown.remember.filter(live), ..shown };
         if self.settings.sessions == FlaskSessions::Monolith {
             return Found::Unreadable;
@@ -104,9 +109,16 @@ impl Flask {
     /// nobody's has no place in that memory: strangers could push others out of it.
     pub(super) fn end(&self, shown: Shown<'_>) {
         let somebodys = |session: &&str| self.settings.sessions == FlaskSessions::Cookie && self.user_of(Some(session)).is_some();
-        shown.session.filter(somebodys).into_iter().for_each(|session| self.memory.end(session));
+        shown.session.filter(somebodys).into_iter().for_each(|session| self.end_session(session));
         self.forget_remembrance(shown);
         self.memory.forget(&shown.key());
+    }
+
+    /// An answer gives a cookie out that remembers somebody: the same one for a user after each log-in.
+    pub(super) fn given_out(&self, set: &SetCookies<'_>) {
+        if let Some(Some(again)) = self.settings.remember_cookie.as_deref().and_then(|name| set.get(name)) {
+            self.ended.given_out(again, REMEMBERED_FOR);
+        }
     }
 
     /// An answer was given. Flask cannot end a session that lives in its cookie; who logs out here has ended it here.
@@ -115,7 +127,7 @@ impl Flask {
         if let (Some(old), Some(new), FlaskSessions::Cookie) = (shown.session, new, &self.settings.sessions)
             && self.user_of(Some(old)).is_some_and(|user| self.user_of(new) != Some(user))
         {
-            self.memory.end(old);
+            self.end_session(old);
         }
         let remember = self.settings.remember_cookie.as_deref().and_then(|name| set.get(name));
         if let Some(None) = remember {
@@ -126,10 +138,14 @@ impl Flask {
         }
     }
 
+    fn end_session(&self, session: &str) {
+        self.ended.end(session, self.settings.session_age);
+    }
+
     /// A cookie that remembers somebody remembers nobody from now on.
     fn forget_remembrance(&self, shown: Shown<'_>) {
         if let Some(old) = shown.remember.filter(|old| remembered(old, &self.secrets).is_some()) {
-            self.memory.end(old);
+            self.ended.end(old, REMEMBERED_FOR);
         }
     }
 
@@ -190,6 +206,7 @@ impl Flask {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     use ficus_rules::Timestamp;
@@ -205,7 +222,7 @@ mod tests {
 
     #[test]
     fn only_what_was_somebodys_is_remembered_as_ended() {
-        let flask = Flask::new(FlaskIdentity::new(vec!["a secret".into()])).expect("a way to know callers");
+        let flask = Flask::new(FlaskIdentity::new(vec!["a secret".into()]), Arc::default()).expect("a way to know callers");
         let secrets = |key: &str| Secrets { keys: vec![key.into()] };
         let sign = |json: &str, key: &str| dumps(json.as_bytes(), SESSION, &secrets(key), Timestamp::from(SystemTime::now()));
         let sessions =
@@ -213,11 +230,11 @@ mod tests {
         for session in &sessions {
             flask.end(Shown { session: Some(session), remember: None, browser: NOBODYS });
         }
-        assert_eq!(sessions.map(|session| flask.memory.is_ended(&session)), [true, false, false, false]);
+        assert_eq!(sessions.map(|session| flask.ended.is_ended(&session)), [true, false, false, false]);
         let cookies = [remember("42", &secrets("a secret")), remember("42", &secrets("made up")), "42|x".to_owned()];
         for cookie in &cookies {
             flask.end(Shown { session: None, remember: Some(cookie), browser: NOBODYS });
         }
-        assert_eq!(cookies.map(|cookie| flask.memory.is_ended(&cookie)), [true, false, false]);
+        assert_eq!(cookies.map(|cookie| flask.ended.is_ended(&cookie)), [true, false, false]);
     }
 }

@@ -39,7 +39,7 @@ impl Jwt {
             JwtKeys::Secret(secret) => Keys::Secret(DecodingKey::from_secret(secret)),
             JwtKeys::File(_) | JwtKeys::Url { .. } => Keys::Set(Arc::new(KeySet::new(settings.keys.clone()).map_err(Error::Identity)?)),
         };
-        let memory = Memory::new(settings.cache_for, settings.cache_for);
+        let memory = Memory::new(settings.cache_for);
         Ok(Jwt { settings, keys, memory })
     }
 

@@ -1,5 +1,4 @@
-//! What was looked up of late: believed for a moment, never looked up twice at once, and which sessions were ended here.
-//! Bounded. Keys are digests: neither cookies nor tokens are kept.
+//! What was looked up of late: believed for a moment, never looked up twice at once. Bounded. Keys are digests: neither cookies nor tokens are kept.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::User;
 use super::store::{Failure, LIMIT};
 
-/// Sessions that are remembered, of either kind.
+/// Sessions that are remembered.
 const MOST: u64 = 100_000;
 
 /// The digest of what a caller showed.
@@ -46,16 +45,14 @@ impl Found {
 /// The memory of one way to know callers.
 pub(super) struct Memory {
     recent: moka::sync::Cache<Key, Arc<OnceCell<Found>>>,
-    ended: moka::sync::Cache<Key, ()>,
     unread: AtomicBool,
 }
 
 impl Memory {
-    /// `believed`: how long what was found holds. `ended`: how long a session can live that nobody can end at its source.
-    pub(super) fn new(believed: Duration, ended: Duration) -> Memory {
+    /// `believed`: how long what was found holds.
+    pub(super) fn new(believed: Duration) -> Memory {
         let recent = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(believed).build();
-        let ended = moka::sync::Cache::builder().max_capacity(MOST).time_to_live(ended).build();
-        Memory { recent, ended, unread: AtomicBool::new(false) }
+        Memory { recent, unread: AtomicBool::new(false) }
     }
 
     /// What is remembered, or what the look-up finds. Of several callers with one key, one looks up.
@@ -88,16 +85,6 @@ impl Memory {
         self.recent.invalidate(&key(shown));
     }
 
-    /// A cookie is worth nothing any more, whatever its source says.
-    pub(super) fn end(&self, cookie: &str) {
-        self.ended.insert(key(&[cookie]), ());
-    }
-
-    /// Whether a cookie was ended here.
-    pub(super) fn is_ended(&self, cookie: &str) -> bool {
-        self.ended.contains_key(&key(&[cookie]))
-    }
-
     /// Whether the last look-up failed.
     pub(super) fn is_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed)
@@ -105,7 +92,7 @@ impl Memory {
 }
 
 /// The parts with their lengths: no two lists make one key.
-fn key(shown: &[&str]) -> Key {
+pub(super) fn key(shown: &[&str]) -> Key {
     let mut digest = Sha256::new();
     for part in shown {
         digest.update(part.len().to_le_bytes());
@@ -123,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_callers_with_one_key_one_looks_up() {
-        let (memory, asked) = (Memory::new(Duration::from_secs(60), Duration::from_secs(60)), AtomicUsize::new(0));
+        let (memory, asked) = (Memory::new(Duration::from_secs(60)), AtomicUsize::new(0));
         let look_up = async || {
             asked.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -137,13 +124,11 @@ mod tests {
         memory.forget(&["a"]);
         memory.recall(&["a"], look_up).await;
         assert_eq!(asked.load(Ordering::Relaxed), 3, "it was forgotten");
-        memory.end("a");
-        assert_eq!((memory.is_ended("a"), memory.is_ended("b")), (true, false));
     }
 
     #[tokio::test]
     async fn a_failure_is_not_remembered() {
-        let memory = Memory::new(Duration::from_secs(60), Duration::from_secs(60));
+        let memory = Memory::new(Duration::from_secs(60));
         assert!(matches!(memory.recall(&["a"], || async { Err("away".into()) }).await, Found::Unknown));
         assert!(memory.is_unread());
         assert!(matches!(memory.recall(&["a"], || async { Ok(Found::Unreadable) }).await, Found::Unreadable));
@@ -153,7 +138,7 @@ mod tests {
     /// Nor do those who come second wait for longer, or find it done.
     #[tokio::test]
     async fn a_look_up_that_hangs_is_left() {
-        let memory = Memory::new(Duration::from_secs(60), Duration::from_secs(60));
+        let memory = Memory::new(Duration::from_secs(60));
         let two = futures::future::join_all((0..2).map(|_| memory.recall(&["a"], std::future::pending)));
         let all = tokio::time::timeout(Duration::from_secs(120), two).await.expect("nobody waits for ever");
         assert!(all.iter().all(|found| matches!(found, Found::Unknown)) && memory.is_unread());

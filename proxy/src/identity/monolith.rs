@@ -63,7 +63,7 @@ impl Monolith {
     pub(super) fn new(settings: MonolithIdentity) -> Result<Monolith, Error> {
         let transports = Arc::new(Transports::to(NAME, &settings.transport).map_err(Error::Certificate)?);
         let asker = Asker::new(transports.clone(), true);
-        let memory = Memory::new(settings.cache_for, settings.cache_for);
+        let memory = Memory::new(settings.cache_for);
         Ok(Monolith { places: Semaphore::new(settings.at_once), settings, transports, asker, memory })
     }
 

@@ -12,6 +12,7 @@ mod flask;
 mod forwarding;
 mod http2;
 mod identity;
+mod log_outs;
 mod markers;
 mod observing;
 mod pki;

@@ -56,7 +56,7 @@ impl Drop for Second {
 fn tell(gateway: &Gateway, epoch: u64, through: Timestamp) {
     gateway.report();
     let freshness = BTreeMap::from([("users".to_owned(), Freshness { epoch, through })]);
-    gateway.answered(&ReportAnswer { generation: gateway.generation(), valid_for_ms: 60_000, freshness, changes: Default::default() });
+    gateway.answered(&ReportAnswer { generation: gateway.generation(), valid_for_ms: 60_000, freshness, ..ReportAnswer::default() });
 }
 
 /// Two gateways that serve the same.

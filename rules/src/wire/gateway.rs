@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log_out::{Heard, LogOut};
 use crate::parity::Difference;
 use crate::{Side, Timestamp};
 
@@ -35,6 +36,12 @@ pub struct GatewayReport {
     /// The paths that it answers by itself.
     #[serde(default)]
     pub answers: Vec<String>,
+    /// Log-outs that it knows of, as far as nobody has answered that they were heard.
+    #[serde(default)]
+    pub log_outs: Vec<LogOut>,
+    /// How far it knows those of the orchestrator.
+    #[serde(default)]
+    pub log_outs_heard: Heard,
     /// It forwards nothing any more, and will not report again: nobody has to reckon with it.
     #[serde(default)]
     pub ended: bool,
@@ -136,6 +143,12 @@ pub struct ReportAnswer {
     /// before: there are new ones.
     #[serde(default)]
     pub changes: BTreeMap<String, u64>,
+    /// Log-outs that the gateway does not know yet, or some of them.
+    #[serde(default)]
+    pub log_outs: Vec<LogOut>,
+    /// How far it knows them with these. An empty list: of an orchestrator that keeps none.
+    #[serde(default)]
+    pub log_outs_heard: Heard,
 }
 
 /// Every write that its owner had committed at this time has been applied on the other side.

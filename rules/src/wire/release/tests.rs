@@ -49,6 +49,21 @@ fn read<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(message: 
     read
 }
 
+/// What is new since release 2 began: who has a field more or less is understood.
+#[test]
+fn log_outs_are_understood_by_those_before_and_after() {
+    let ended = json!({ "digest": "x", "at": 5, "until": 9 });
+    let heard = json!({ "list": "a", "through": 3 });
+    let report: GatewayReport = read(json!({
+        "gateway": "gw-1", "incarnation": "a", "generation": 7, "trouble": null, "capabilities": {}, "differences": [],
+        "log_outs": [ended], "log_outs_heard": heard
+    }));
+    assert_eq!((report.log_outs[0].undone, report.log_outs_heard.through), (false, 3));
+    let answer: ReportAnswer =
+        read(json!({ "generation": 7, "valid_for_ms": 5000, "freshness": {}, "log_outs": [ended], "log_outs_heard": heard }));
+    assert_eq!((answer.log_outs, answer.log_outs_heard), (report.log_outs, report.log_outs_heard));
+}
+
 /// What release 1 sent: kept as it was, and never touched again before release 3.
 #[test]
 fn messages_of_the_release_before_are_understood() {
@@ -67,6 +82,8 @@ fn messages_of_the_release_before_are_understood() {
     let answer: ReportAnswer =
         read(json!({ "generation": 7, "valid_for_ms": 5000, "freshness": { "users": { "epoch": 1, "through": 4 } } }));
     assert!(answer.changes.is_empty());
+    assert_eq!((answer.log_outs, answer.log_outs_heard), Default::default());
+    assert_eq!((gateway.log_outs, gateway.log_outs_heard), Default::default());
     let stream = json!({ "live": true, "applied": "0/1", "lag_entries": 0, "lag_seconds": 0.5, "through": 9, "rows": 4 });
     let agent: AgentReport = read(json!({
         "agent": "a", "generation": 7,
