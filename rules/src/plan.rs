@@ -140,6 +140,9 @@ pub struct Route {
 /// Answers of modern that legacy gives instead, unless the route says otherwise.
 pub const FALLBACK_STATUSES: [u16; 4] = [500, 502, 503, 504];
 
+/// A read with a longer body is sent once, so that modern's answer is the one that there is.
+pub const KEPT_BODY: u64 = 64 * 1024;
+
 /// How long an upstream may take for a request, where `timeout` or the gateway's defaults are not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deadlines {

@@ -12,6 +12,7 @@ mod conditions;
 pub mod expression;
 pub mod pattern;
 mod plain;
+mod remainder;
 mod tree;
 
 use std::cmp::Reverse;
@@ -24,6 +25,7 @@ pub use conditions::{Key, count, covers, keys, meet};
 pub use expression::Relation;
 pub use pattern::Pattern;
 pub use plain::PlainRequest;
+pub use remainder::is_any_left;
 
 use tree::{Entry, Node, Walk};
 

@@ -108,6 +108,7 @@ pub fn load(files: &[RuleFile], known: &Known) -> Result<Checked, Vec<Complaint>
     reach::lint(&documents, &report);
     for capability in &documents.capabilities {
         steps::lint(capability, &report);
+        traffic::lint(capability, &report);
         strays::lint(capability, &report);
     }
     tables::lint(&documents, &report);

@@ -73,7 +73,7 @@ pub fn meet(one: &Route, other: &Route) -> bool {
         && maps(&one.query, &other.query)
 }
 
-fn holds(condition: &Condition, value: Option<&str>) -> bool {
+pub(super) fn holds(condition: &Condition, value: Option<&str>) -> bool {
     match condition {
         Condition::Present => value.is_some(),
         Condition::Absent => value.is_none(),

@@ -70,6 +70,10 @@ pub(super) struct RouteDocument {
     /// Without its plugins, which take the file's into account.
     pub(super) route: Route,
     pub(super) plugins: PluginsDocument,
+    /// Where `fallback_on` stands.
+    pub(super) fallback_on: Option<Place>,
+    /// Where `cache` stands.
+    pub(super) cache: Option<Place>,
 }
 
 /// One `[[table]]`; `columns` are the places of `map.columns`.

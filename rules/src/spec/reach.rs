@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use super::document::{CapabilityDocument, Documents, RouteDocument};
 use super::source::Report;
-use crate::route::{Key, Relation, count, covers, keys, meet};
+use crate::plan::Route;
+use crate::route::{Key, Relation, count, covers, is_any_left, keys, meet};
 
-/// Pairs of different expressions that are compared; beyond, the order of the files decides and nobody is told.
+/// Pairs of different expressions that are compared; of those beyond, it is said that nobody knows.
 const PAIRS: usize = 50_000;
 
 pub(super) fn lint(documents: &Documents, report: &Report) {
+    lint_within(documents, report, PAIRS);
+}
+
+fn lint_within(documents: &Documents, report: &Report, pairs: usize) {
     let mut capabilities: Vec<&CapabilityDocument> = documents.capabilities.iter().collect();
     capabilities.sort_by_key(|capability| &capability.name.value);
     let mut by_path: BTreeMap<String, Vec<Claim<'_>>> = BTreeMap::new();
@@ -18,7 +23,8 @@ pub(super) fn lint(documents: &Documents, report: &Report) {
         let claim = Claim { capability: &capability.name.value, route, kinds: route.pattern.kinds(), order, keys: keys(&route.route) };
         by_path.entry(route.pattern.outline()).or_default().push(claim);
     }
-    let mut compared = Compared { known: BTreeMap::new(), left: PAIRS };
+    let mut compared = Compared { known: BTreeMap::new(), left: pairs, is_spent: false };
+    let mut unknown = false;
     for claims in by_path.values_mut() {
         claims.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let mut before = Before::default();
@@ -29,6 +35,12 @@ pub(super) fn lint(documents: &Documents, report: &Report) {
                 late.unreached(early, report);
             } else if let Some(early) = rivals.iter().find(|early| early.disputes(late) && compared.of(early, late).meet) {
                 late.disputed(early, report);
+            } else if let Some(takers) = late.takers(&rivals, &mut compared) {
+                late.taken(&takers, report);
+            }
+            if std::mem::take(&mut compared.is_spent) && !unknown {
+                unknown = true;
+                late.unknown(report);
             }
             before.add(late);
         }
@@ -63,6 +75,29 @@ impl Claim<'_> {
             let message = format!("the requests of this route belong to the capability `{}` already, at {place}", early.capability);
             report.error(&self.route.at, message, "one capability for each request: narrow or remove one of the two");
         }
+    }
+
+    /// Those that take all of its requests together.
+    fn takers<'c>(&self, rivals: &[&'c Claim<'c>], compared: &mut Compared) -> Option<Vec<&'c Claim<'c>>> {
+        let of_all_paths: Vec<_> = rivals.iter().copied().filter(|early| compared.of(early, self).covers).collect();
+        if of_all_paths.len() < 2 {
+            return None;
+        }
+        let routes: Vec<&Route> = of_all_paths.iter().map(|early| &early.route.route).collect();
+        let left = is_any_left(&self.route.route, &routes);
+        compared.is_spent |= left.is_none();
+        (left == Some(false)).then_some(of_all_paths)
+    }
+
+    fn taken(&self, takers: &[&Claim<'_>], report: &Report) {
+        let places = takers.iter().map(|early| early.route.at.source()).collect::<Vec<_>>().join(", ");
+        let message = format!("no request reaches this route: {places} take all of them together");
+        report.warn(&self.route.at, message, "remove it, or narrow one of them");
+    }
+
+    fn unknown(&self, report: &Report) {
+        let message = "whether some request reaches this route, and perhaps others, was not found out: there is too much to compare";
+        report.warn(&self.route.at, message, "ask `ficus explain`, or write a `[[test]]`; fewer expressions and conditions are compared");
     }
 
     /// Both have a claim to some request, and only the names of their capabilities decide.
@@ -128,6 +163,8 @@ fn thing(key: &Key) -> Thing<'_> {
 struct Compared {
     known: BTreeMap<(String, String), Relation>,
     left: usize,
+    /// Something was not compared.
+    is_spent: bool,
 }
 
 impl Compared {
@@ -140,11 +177,36 @@ impl Compared {
             return *known;
         }
         if self.left == 0 {
+            self.is_spent = true;
             return Relation { meet: false, covers: false };
         }
         self.left -= 1;
         let relation = early.route.pattern.relation(&late.route.pattern);
         self.known.insert(shapes, relation);
         relation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::Documents;
+    use super::super::source::{Report, Text};
+    use super::lint_within;
+    use crate::wire::RuleFile;
+
+    #[test]
+    fn who_compares_no_more_says_so_once() {
+        let paths = ["[0-9]+", "[a-z]+", "x[0-9]", "[0-9]{2}"];
+        let routes: String = paths.iter().map(|path| format!("[[route]]\npath = '/a/{{x:{path}}}'\n")).collect();
+        let text = format!("[capability]\nname = 'users'\nlegacy = 'a'\nmodern = 'b'\n{routes}");
+        let file = RuleFile { name: "users.toml".into(), text };
+        let told = |pairs| {
+            let (report, mut documents) = (Report::default(), Documents::default());
+            documents.read(&Text::new(0, &file, &report));
+            lint_within(&documents, &report, pairs);
+            report.into_complaints().into_iter().map(|complaint| (complaint.line, complaint.warning)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(50), [(11, false)], "[0-9]+ takes all of [0-9]{{2}}");
+        assert_eq!(told(1), [(9, true)]);
     }
 }

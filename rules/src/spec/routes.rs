@@ -151,7 +151,8 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<RouteDocument> {
         cache: traffic.cache,
         plugins: None,
     };
-    Some(RouteDocument { at, pattern: pattern?, flag, route, plugins })
+    let [fallback_on, cache] = traffic.places;
+    Some(RouteDocument { at, pattern: pattern?, flag, route, plugins, fallback_on, cache })
 }
 
 /// What is asked for, and can never be.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::document::{CapabilityDocument, RouteDocument};
 use super::fields::{Fields, integer};
 use super::shape::{Key, Kind, Section};
-use super::source::Located;
+use super::source::{Located, Place, Report};
 use crate::decide::is_safe;
-use crate::plan::{Caching, Deadlines, FALLBACK_STATUSES};
+use crate::plan::{Caching, Deadlines, FALLBACK_STATUSES, KEPT_BODY};
 
 /// What a time of nothing does to requests.
 const FAILS: &str = "fails every request";
@@ -39,6 +40,8 @@ pub(super) struct Traffic {
     pub(super) fallback: bool,
     pub(super) fallback_on: Vec<u16>,
     pub(super) cache: Option<Caching>,
+    /// Where `fallback_on` and `cache` stand.
+    pub(super) places: [Option<Place>; 2],
 }
 
 /// Reads these keys of a route that is limited to `methods` (none: any), and to legacy by a pin or not.
@@ -49,6 +52,7 @@ pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legac
     let fallback = section.boolean("fallback").is_none_or(|flag| flag.value);
     let at = section.at.clone();
     let on = section.item("fallback_on").map(|item| (section.place(item), item.get_ref()));
+    let fallback_at = on.as_ref().map(|(at, _)| at.clone());
     let fallback_on = on.map(|(at, value)| {
         let report = section.text.report;
         let statuses = match value {
@@ -72,7 +76,9 @@ pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legac
         }
         statuses.unwrap_or_default()
     });
-    let cache = section.table("cache").and_then(read_cache);
+    let table = section.table("cache");
+    let cache_at = table.as_ref().map(|table| table.at.clone());
+    let cache = table.and_then(read_cache);
     if cache.is_some() && !methods.is_empty() && !methods.iter().any(|method| method == "GET") {
         section.text.report.error(&at, "only answers to GET are kept", "remove `cache`, or let the route have GET");
     }
@@ -82,6 +88,34 @@ pub(super) fn read(section: &mut Fields<'_>, methods: &[String], pinned_to_legac
         fallback,
         fallback_on: fallback_on.unwrap_or_else(|| FALLBACK_STATUSES.to_vec()),
         cache,
+        places: [fallback_at, cache_at],
+    }
+}
+
+/// What the rest of a file makes of these keys.
+pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
+    for route in &capability.routes {
+        falls_back(route, capability, report);
+        if let Some(at) = route.cache.as_ref().filter(|_| capability.tables.is_empty()) {
+            let message = "without tables nobody tells the other gateways of a change: their answers may be stale until `at_most` is over";
+            report.warn(at, message, "keep `at_most` as short as a stale answer may be, or run one gateway");
+        }
+    }
+}
+
+/// A body that is no longer known cannot be sent to legacy.
+fn falls_back(route: &RouteDocument, capability: &CapabilityDocument, report: &Report) {
+    let Some(at) = &route.fallback_on else { return };
+    let plugins = route.plugins.resolve(&capability.plugins, "", "");
+    let Some(size) = plugins.as_ref().and_then(|plugins| plugins.request_size.as_ref()).filter(|size| size.what.max > KEPT_BODY) else {
+        return;
+    };
+    let message = format!("`request_size` ({}) lets in bodies with which nothing falls back: those of more than 64 KiB", size.source);
+    let methods = &route.route.methods;
+    if !methods.is_empty() && methods.iter().all(|method| is_safe(method)) {
+        report.error(at, message, "let `max` be \"64KiB\" at most, or remove `fallback_on`");
+    } else {
+        report.warn(at, message, "such reads get modern's answer as it is; write a route for reads and one for writes to say it apart");
     }
 }
 

@@ -64,6 +64,14 @@ const BODIES: &[(&str, &str)] = &[
     ("[[route]]\npath = \"/a\"\nfallback = false\nfallback_on = [404] #!", "beside `fallback = false`"),
     ("[[route]]\npath = \"/a\"\npin = \"legacy\"\nfallback_on = [404] #!", "never falls back"),
     ("[[route]]\npath = \"/a\"\nmethods = [\"POST\", \"PUT\"]\nfallback_on = [404] #!", "a write is never sent to legacy"),
+    (
+        "[[route]]\npath = \"/a\"\nmethods = [\"GET\"]\nfallback_on = [404] #!\n[route.plugins.request_size]\nmax = \"65KiB\"",
+        "with which nothing falls back",
+    ),
+    (
+        "[plugins.request_size]\nmax = \"65KiB\"\n[[route]]\npath = \"/a\"\nmethods = [\"GET\"]\nfallback_on = [404] #!",
+        "with which nothing falls back",
+    ),
     ("[[route]]\npath = \"/a\"\nmethods = [\"POST\"]\nshadow = true #!", "is made twice"),
     ("[[route]]\npath = \"/a\"\nmethods = [\"GET\"]\ndry_run = true #!", "nothing to rehearse"),
     ("[[route]]\npath = \"/a\"\npin = \"legacy\"\ndry_run = true #!", "nothing of a pinned route"),
@@ -503,6 +511,48 @@ fn what_is_right_is_served_and_what_is_thin_is_warned_of() {
             && shown.iter().any(|m| m.contains("never moves"))
             && shown.iter().any(|m| m.contains("never sees `id`"))
     );
+}
+
+#[test]
+fn what_a_fallback_and_a_cache_cannot_do_is_warned_of() {
+    let warned = |more: &str| {
+        let text = FINE.replace("[[step]]\ncutover", &format!("{more}\n[[step]]\ncutover"));
+        let warnings = check(&[("users.toml", &text)]).expect("it may be served");
+        warnings.into_iter().map(|warning| (warning.line, warning.message)).collect::<Vec<_>>()
+    };
+    let size = |max: &str| format!("[[route]]\npath = \"/a\"\nfallback_on = [404]\n[route.plugins.request_size]\nmax = \"{max}\"");
+    let told = warned(&size("65KiB"));
+    assert!(told.len() == 1 && told[0].0 == 11 && told[0].1.contains("with which nothing falls back"), "{told:?}");
+    assert_eq!(warned(&size("64KiB")), []);
+    assert_eq!(warned(&size("65KiB").replace("fallback_on = [404]\n", "")), [], "where nothing is said of it");
+    let cached = "[[route]]\npath = \"/a\"\ncache = { at_most = \"1m\" }\n";
+    let told = warned(cached);
+    assert!(told.len() == 1 && told[0].0 == 11 && told[0].1.contains("other gateways"), "{told:?}");
+    let told = warned(&format!("{cached}[[table]]\nlegacy = \"a\"\nmodern = \"b\"\n"));
+    assert!(told.iter().all(|(_, message)| !message.contains("other gateways")), "{told:?}");
+}
+
+/// What several others take together, and what nobody has the time to find out.
+#[test]
+fn a_route_that_others_may_take_is_warned_of() {
+    let warned = |routes: &str| {
+        let text = FINE.replace("[[step]]\ncutover", &format!("{routes}[[step]]\ncutover"));
+        let warnings = check(&[("users.toml", &text)]).expect("it may be served");
+        warnings.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    let route = |more: &str| format!("[[route]]\npath = \"/a/{{id}}\"\n{more}\n");
+    let (present, absent) = (route("headers = { x-a = { present = true } }"), route("headers = { x-a = { absent = true } }"));
+    let told = warned(&[present.clone(), absent.clone(), route("")].concat());
+    assert_eq!(told, ["no request reaches this route: users.toml:9, users.toml:12 take all of them together"]);
+    assert_eq!(warned(&[present.clone(), route("")].concat()), Vec::<String>::new());
+    let reads = route("methods = [\"GET\"]") + &route("methods = [\"HEAD\"]\nquery = { a = { present = true } }");
+    assert_eq!(warned(&(reads + &route("methods = [\"GET\", \"HEAD\"]"))), Vec::<String>::new());
+    // Many ways to be none of those before.
+    let header = |nth: usize| format!("x-{nth} = {{ present = true }}");
+    let many =
+        (0..12).map(|nth| route(&format!("headers = {{ {} }}", (0..4).map(|more| header(nth * 4 + more)).collect::<Vec<_>>().join(", "))));
+    let told = warned(&(many.collect::<String>() + &present + &absent + &route("")));
+    assert!(told.len() == 1 && told[0].starts_with("whether some request reaches this route"), "{told:?}");
 }
 
 #[test]
