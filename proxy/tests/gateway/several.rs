@@ -79,7 +79,16 @@ async fn nobody_reads_older_than_they_wrote_through_whichever_gateway_while_the_
     let (world, second) = two(ramping(100)).await;
     "0".clone_into(&mut world.legacy.state.thing.lock().unwrap());
     "0".clone_into(&mut world.modern.state.thing.lock().unwrap());
-    let (writes, number) = (Arc::new(Mutex::new(VecDeque::<(Timestamp, u64)>::new())), Arc::new(AtomicU64::new(0)));
+    let writes = Arc::new(Mutex::new(VecDeque::<(Timestamp, u64)>::new()));
+    // The monolith commits while the gateway waits for its answer, and time goes on before and after.
+    let (committed, number, legacy) = (writes.clone(), AtomicU64::new(0), world.legacy.state.clone());
+    *world.legacy.state.commits.lock().unwrap() = Some(Box::new(move || {
+        let mut writes = committed.lock().unwrap();
+        let mine = number.fetch_add(1, Ordering::Relaxed) + 1;
+        *legacy.thing.lock().unwrap() = mine.to_string();
+        writes.push_back((now(), mine));
+        mine.to_string()
+    }));
     let done = AtomicBool::new(false);
     // The agent: copies what is older than its lag, then tells the gateways, one of them late.
     let agent = async {
@@ -108,13 +117,8 @@ async fn nobody_reads_older_than_they_wrote_through_whichever_gateway_while_the_
         for step in 0..60_usize {
             let at = |n: usize| addresses[(seed * 7 + step * 3 + n) % 2];
             if step % 6 == 0 {
-                {
-                    let mut writes = writes.lock().unwrap();
-                    mine = number.fetch_add(1, Ordering::Relaxed) + 1;
-                    *world.legacy.state.thing.lock().unwrap() = mine.to_string();
-                    writes.push_back((now(), mine));
-                }
                 let got = with(&world, at(0), "POST", &cookie).await;
+                mine = std::str::from_utf8(&got.body).unwrap().parse().unwrap();
                 cookie = format!("ficus_wrote={}", got.cookie("ficus_wrote").expect("a marker"));
             }
             let got = with(&world, at(1 + step % 2), "GET", &cookie).await;

@@ -112,6 +112,9 @@ pub struct Origin {
     pub state: Arc<State>,
 }
 
+/// A write, as it is carried out.
+pub type Commit = Box<dyn Fn() -> String + Send>;
+
 #[derive(Default)]
 pub struct State {
     name: &'static str,
@@ -125,6 +128,8 @@ pub struct State {
     pub rehearses: AtomicBool,
     /// The status of `/thing`, unless 0.
     pub status: std::sync::atomic::AtomicU16,
+    /// What a POST to `/thing` does, in its midst; its body.
+    pub commits: Mutex<Option<Commit>>,
     /// Headers of `/thing`.
     pub headers: Mutex<Vec<(&'static str, &'static str)>>,
 }
@@ -244,6 +249,12 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>, sta
         return Ok(response.header("set-cookie", "sessionid=\"\"; Max-Age=0; Path=/").body(full("")).unwrap());
     }
     let json = response.header("content-type", "application/json");
+    if path.contains("/thing") && head.method == "POST" && state.commits.lock().unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let wrote = state.commits.lock().unwrap().as_ref().map(|commit| commit()).unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        return Ok(json.body(full(wrote)).unwrap());
+    }
     if path.contains("/thing") {
         let first = state.first.lock().unwrap().pop_front();
         let thing = first.map_or_else(|| state.thing.lock().unwrap().clone(), str::to_owned);
