@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use ficus_proxy::Upstream;
+use ficus_proxy::{Probe, Transport, Upstream, UpstreamTls};
 
 use super::rules::publish;
 use super::support::{World, eventually, full, ramping, soaking};
@@ -17,6 +17,11 @@ csrf = false
 deadlines = { total = "1s" }
 
 [[route]]
+path = "/connect/{*rest}"
+csrf = false
+deadlines = { connect = "300ms" }
+
+[[route]]
 path = "/first/{*rest}"
 csrf = false
 deadlines = { first_byte = "500ms", idle = "1m" }
@@ -26,6 +31,63 @@ path = "/idle/{*rest}"
 csrf = false
 deadlines = { first_byte = "1m", idle = "500ms" }
 "#;
+
+/// A server whose queue of connections is full: nobody gets one. Held for as long as what is given back.
+async fn full_up() -> (String, Vec<TcpStream>, tokio::net::TcpListener) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 100, "its queue has no end");
+    }
+    (address.to_string(), waiting, listener)
+}
+
+/// A server that takes connections, and never says a word of TLS.
+async fn mute() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            taken.push(connection);
+        }
+    });
+    address
+}
+
+/// What the gateway itself would wait for is an hour, and nobody but requests finds out that modern is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_not_made_has_a_deadline() {
+    let (full_up, _waiting, _listener) = full_up().await;
+    let tls = Transport { tls: Some(UpstreamTls { name: Some("a.test".into()), ..UpstreamTls::default() }), ..Transport::default() };
+    for (what, upstream) in [("a full queue", Upstream::at(full_up)), ("TLS", Upstream { transport: tls, ..Upstream::at(mute().await) })] {
+        let world = World::with(|config| {
+            config.timeouts.connect = Duration::from_secs(3_600);
+            let probe = Probe { interval: Duration::from_secs(3_600), ..Probe::default() };
+            config.upstreams.insert("users-service".into(), Upstream { probe, ..upstream });
+        })
+        .await;
+        publish(&world, ROUTES, ramping(100));
+        world.fresh(1, super::support::now());
+        let start = Instant::now();
+        let read = tokio::time::timeout(Duration::from_secs(60), world.get("/connect/1")).await;
+        let read = read.unwrap_or_else(|_| panic!("{what}: it waits for ever"));
+        assert_eq!((read.status, read.side()), (200, "legacy"), "{what}");
+        assert!(start.elapsed() >= Duration::from_millis(300), "{what}: modern was not asked");
+        publish(&world, ROUTES, soaking());
+        for method in ["GET", "POST"] {
+            let start = Instant::now();
+            let asked = tokio::time::timeout(Duration::from_secs(60), asked(&world, method, "/connect/1")).await;
+            assert_eq!(asked.unwrap_or_else(|_| panic!("{what}: {method} waits for ever")), (504, true), "{what}: {method}");
+            assert!(start.elapsed() >= Duration::from_millis(300), "{what}: {method}");
+        }
+        eventually("no write is counted any more", || world.users().inflight_writes == 0).await;
+    }
+}
 
 /// A server that begins to answer after `first`, and sends a byte every `drip` then, ten in all.
 async fn dripping(first: Duration, drip: Duration) -> String {
