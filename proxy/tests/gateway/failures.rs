@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::http2::streaming;
 use super::support::{World, eventually, full, ramping, soaking};
 
 fn without_modern(upstreams: &mut BTreeMap<String, Upstream>) {
@@ -58,6 +59,29 @@ async fn a_monolith_that_is_down_is_502_for_programs_and_for_people() {
         let page = world.send("GET", path, &[("accept", "text/html,*/*")], full("")).await;
         assert_eq!((page.status, page.header("content-type")), (502, "text/html; charset=utf-8"), "{path}");
     }
+}
+
+/// What a read is sent again with is kept, but not for ever: one with more than that gets the answer that there is, at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_falls_back_with_its_body_or_not_at_all() {
+    let world = World::with(|config| config.listeners[0].http2 = true).await;
+    world.serve(ramping(100));
+    let mut http2 = streaming(&world).await;
+    for (size, side) in
+        [(0, "legacy"), (10_000, "legacy"), (65_536, "legacy"), (65_537, "modern"), (100_000, "modern"), (1 << 20, "modern")]
+    {
+        let start = Instant::now();
+        let got = world.send("GET", "/api/v1/users/status/503", &[], full(vec![b'x'; size])).await;
+        assert_eq!((got.status, got.side()), (503, side), "{size} by HTTP/1");
+        let request = Request::get("http://a.test/api/v1/users/status/503").body(full(vec![b'x'; size])).unwrap();
+        http2.ready().await.unwrap();
+        let got = http2.send_request(request).await.unwrap();
+        let told = got.headers().get("x-ficus-side").and_then(|told| told.to_str().ok());
+        assert_eq!((got.status().as_u16(), told), (503, Some(side)), "{size} by HTTP/2");
+        assert!(start.elapsed() < Duration::from_secs(20), "{size}: it hangs");
+    }
+    let sizes: Vec<usize> = world.legacy.seen("/status/503").iter().map(|seen| seen.size).collect();
+    assert_eq!(sizes, [0, 0, 10_000, 10_000, 65_536, 65_536], "all of each body, and only of those that are kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

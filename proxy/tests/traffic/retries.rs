@@ -1,8 +1,9 @@
 //! What is sent to another instance, and what never is.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use ficus_proxy::{Retry, Upstream};
+use ficus_proxy::{Ejection, Retry, Upstream};
 use ficus_rules::Share;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -55,6 +56,33 @@ async fn reads_are_sent_again_within_the_budget_and_then_fail_as_they_do() {
     }
     let sent: usize = instances.iter().map(|instance| instance.seen("GET")).sum();
     assert_eq!(sent, 110, "a tenth of them twice");
+}
+
+/// Of a read whose body is no longer known nothing is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_goes_to_another_instance_with_its_body_or_not_at_all() {
+    let (fails, works) = (Instance::start().await, Instance::start().await);
+    fails.state.status.store(503, Ordering::SeqCst);
+    let retry = Retry { share: Share::from_millionths(1_000_000), least: 100, ..Retry::default() };
+    // Nobody is sent away for good while this looks at it.
+    let ejection = Ejection { failures: 1_000, ..Ejection::default() };
+    let world = world(Upstream { retry, ejection, ..upstream(fixed(&[&fails, &works])) }).await;
+    world.serve(soaking());
+    for (size, wanted) in [(0, 200), (65_536, 200), (65_537, 503), (100_000, 503), (1 << 20, 503)] {
+        let (start, before) = (Instant::now(), fails.seen("GET"));
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            statuses.push(world.send("GET", "/api/v1/users/1/", &[], full(vec![b'x'; size])).await.status);
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{size}: it hangs");
+        let failed = fails.seen("GET") - before;
+        assert!(failed > 0, "{size}: the one that fails was not asked");
+        assert_eq!(
+            statuses.iter().filter(|status| **status == 503).count(),
+            if wanted == 503 { failed } else { 0 },
+            "{size}: {statuses:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
