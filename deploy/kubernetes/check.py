@@ -75,6 +75,37 @@ MONITOR = {
 }
 
 
+# The part of kustomize's own file that is used here.
+KUSTOMIZATION = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "namespace", "resources", "configMapGenerator"],
+    "properties": {
+        "apiVersion": {"const": "kustomize.config.k8s.io/v1beta1"},
+        "kind": {"const": "Kustomization"},
+        "namespace": {"type": "string"},
+        "resources": {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1},
+        "configMapGenerator": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "files"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "files": {"type": "array", "items": {"type": "string", "pattern": "^([^=]+=)?[^=]+$"}, "uniqueItems": True, "minItems": 1},
+                    "options": {
+                        "type": "object",
+                        "properties": {"disableNameSuffixHash": {"type": "boolean"}},
+                        "additionalProperties": False,
+                    },
+                },
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+
+
 def name(item):
     return f"{item['kind']} {item['metadata']['name']}"
 
@@ -170,6 +201,10 @@ def relation_faults(items, kustomization):
             wanted = [subject["name"] for subject in item["subjects"]]
             if not set(wanted) <= accounts or item["roleRef"]["name"] not in {one["metadata"]["name"] for one in items if one["kind"] == "Role"}:
                 yield f"{name(item)}: points at nobody"
+    mounted = {volume["configMap"]["name"] for item in workloads(items) for volume in item["spec"]["template"]["spec"]["volumes"] if "configMap" in volume}
+    for generator in kustomization["configMapGenerator"]:
+        if generator["name"] not in mounted:
+            yield f"kustomization.yaml: nobody mounts {generator['name']}"
 
 
 def orchestrator_faults(items, folder):
@@ -200,20 +235,46 @@ def orchestrator_faults(items, folder):
         yield f"{name(one)}: {replicas} of them and no [orchestrator.etcd]: each would begin with a state of its own"
 
 
+def kustomization_faults(kustomization, folder):
+    """What kustomize would refuse, or leave out in silence."""
+    found = list(jsonschema.Draft7Validator(KUSTOMIZATION).iter_errors(kustomization))
+    if found:
+        yield from (f"{'.'.join(map(str, fault.path)) or 'as a whole'}: {fault.message}" for fault in found)
+        return
+    named = [*kustomization["resources"]]
+    for generator in kustomization["configMapGenerator"]:
+        keys = [file.split("=")[0] if "=" in file else pathlib.PurePath(file).name for file in generator["files"]]
+        if len(set(keys)) != len(keys):
+            yield f"{generator['name']}: two files under one key"
+        named += [file.split("=")[-1] for file in generator["files"]]
+    for file in named:
+        if not (folder / file).is_file():
+            yield f"no file {file}"
+    there = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix in (".yaml", ".toml")]
+    unnamed = sorted({file.as_posix() for file in there} - {"kustomization.yaml", *named})
+    if unnamed:
+        yield f"nobody names {', '.join(unnamed)}"
+    generated = [generator["name"] for generator in kustomization["configMapGenerator"]]
+    if len(set(generated)) != len(generated):
+        yield "two maps of one name"
+
+
 def read(folder):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    items, faults = [], []
+    faults = [f"kustomization.yaml: {fault}" for fault in kustomization_faults(kustomization, folder)]
+    if faults:
+        return [], kustomization, faults
+    items = []
     for file in kustomization["resources"]:
         for item in yaml.safe_load_all((folder / file).read_text(encoding="utf-8")):
             items.append(item)
             faults += [f"{file}: {name(item)}: {fault}" for fault in schema_faults(item)]
-    for generator in kustomization["configMapGenerator"]:
-        for file in generator["files"]:
-            if not (folder / file.split("=")[-1]).is_file():
-                faults.append(f"kustomization.yaml: {generator['name']}: no file {file}")
-    written = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
-    if written != set(kustomization["resources"]):
-        faults.append(f"kustomization.yaml: resources are not the files that there are: {sorted(written)}")
+    # Two of one kind and name, and kustomize refuses the whole.
+    named = [(item["kind"], item["metadata"]["name"]) for item in items]
+    faults += [f"{kind} {one}: there are {named.count((kind, one))}" for kind, one in sorted(set(named)) if named.count((kind, one)) > 1]
+    namespace = kustomization["namespace"]
+    if ("Namespace", namespace) not in named:
+        faults.append(f"kustomization.yaml: no namespace {namespace} is made")
     return items, kustomization, faults
 
 

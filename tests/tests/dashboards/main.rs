@@ -2,6 +2,7 @@
 //! whose commands and examples work, manifests that agree. Queries are executed by a real Prometheus that scrapes a running system.
 
 mod alerts;
+mod container;
 mod deploy;
 mod documentation;
 mod examples;
