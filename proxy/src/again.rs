@@ -9,6 +9,7 @@ use http::StatusCode;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
+use crate::answer;
 use crate::carried::Carried;
 use crate::metrics::metrics;
 
@@ -42,7 +43,7 @@ impl Why {
 
 /// Whether what was sent may be sent once more, as far as the request goes.
 pub(crate) fn may_repeat(carried: &Carried, session: &Session) -> bool {
-    is_safe(&carried.asked.method) && !carried.upgrades && session.response_written().is_none() && !session.retry_buffer_truncated()
+    is_safe(&carried.asked.method) && !carried.upgrades && !answer::has_begun(session) && !session.retry_buffer_truncated()
 }
 
 /// Whether the request goes to another instance next. The one that it has has failed it.

@@ -57,9 +57,15 @@ impl Refusal {
     }
 }
 
+/// Whether an answer is on its way to the client. What tells it to go on, and to send its body, is none.
+pub(crate) fn has_begun(session: &Session) -> bool {
+    let written = session.response_written().map(|head| head.status);
+    written.is_some_and(|status| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS)
+}
+
 /// Writes an answer, unless one has begun.
 pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Carried) -> pingora::Result<()> {
-    if session.response_written().is_some() {
+    if has_begun(session) {
         return Ok(());
     }
     let request_id = carried.request_id.as_str();

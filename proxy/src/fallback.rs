@@ -4,6 +4,7 @@ use http::StatusCode;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
+use crate::answer;
 use crate::carried::Carried;
 use crate::metrics::metrics;
 use ficus_rules::Side;
@@ -23,7 +24,7 @@ pub(crate) fn go(carried: &mut Carried, session: &Session) -> bool {
     let may = carried.side == Side::Modern
         && !carried.fell_back
         && carried.decided(|decision| decision.fallback && !decision.write)
-        && session.response_written().is_none()
+        && !answer::has_begun(session)
         && !session.retry_buffer_truncated();
     if may {
         carried.fall_back();

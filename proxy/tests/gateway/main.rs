@@ -6,6 +6,7 @@ mod asking;
 mod bodies;
 mod ciphered;
 mod csrf;
+mod expecting;
 mod failures;
 mod fence;
 mod flask;
