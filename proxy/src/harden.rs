@@ -53,7 +53,7 @@ pub(crate) fn harden(head: &mut RequestHeader, opens: bool, limits: &Limits) -> 
         Some(host) if !is_host(host.as_bytes()) => return refused("the Host header is not understood"),
         _ => {}
     }
-    if head.headers.get(header::EXPECT).is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if head.headers.get_all(header::EXPECT).iter().any(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Refusal::new(StatusCode::EXPECTATION_FAILED, "expectation", "100-continue is the only expectation met here"));
     }
     if head.version == Version::HTTP_2 {
@@ -84,8 +84,12 @@ fn as_read_by_the_guard(head: &mut RequestHeader, limits: &Limits) -> Result<(),
     if head.raw_path().len() > limits.target {
         return Err(Fault::long_target().refusal());
     }
-    if head.raw_path().iter().any(|byte| !matches!(byte, 0x21..=0x7e) || *byte == b'#') {
+    // A fragment is cut off before anybody here sees the path.
+    if head.raw_path().iter().any(|byte| !matches!(byte, 0x21..=0x7e)) {
         return refused("the target has a character that must be escaped");
+    }
+    if head.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return refused("the length of the body is said twice");
     }
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.body) {

@@ -94,6 +94,15 @@ fn get(block: &[u8]) -> Vec<u8> {
     frame(HEADERS, BOTH, 1, block)
 }
 
+/// A head that is too large for one frame.
+fn in_frames(block: &[u8]) -> Vec<u8> {
+    let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
+    let last = pieces.len() - 1;
+    let kind = |at: usize| if at == 0 { HEADERS } else { CONTINUATION };
+    let flags = |at: usize| u8::from(at == 0) * END_STREAM | u8::from(at == last) * END_HEADERS;
+    pieces.iter().enumerate().flat_map(|(at, piece)| frame(kind(at), flags(at), 1, piece)).collect()
+}
+
 fn post(more: &[(&str, &[u8])], bodies: &[&[u8]]) -> Vec<u8> {
     let mut bytes = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", more));
     for (at, body) in bodies.iter().enumerate() {
@@ -162,6 +171,15 @@ fn what_passes() -> Vec<Case> {
             &["post /a http/1.1", "transfer-encoding: chunked", "body", "0"],
             &["x-sum"],
         ),
+        passes(
+            "a pseudo-header in trailers, which go nowhere",
+            {
+                let head = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[]));
+                [head, frame(DATA, 0, 1, b"body"), frame(HEADERS, BOTH, 1, &block(&[(b":path", b"/b")]))].concat()
+            },
+            &["post /a http/1.1", "body", "0"],
+            &["/b"],
+        ),
         passes("a padded head", frame(HEADERS, BOTH | 8, 1, &[&[3], &with(&[])[..], &[0; 3]].concat()), &["get /a http/1.1"], &[]),
         passes("a fragment, which is no part of a path", get(&but(":path", b"/a#b", &[])), &["get /a http/1.1"], &["#"]),
         passes(
@@ -183,6 +201,7 @@ fn what_passes() -> Vec<Case> {
             &["get /a http/1.1", "transfer-encoding: chunked", "body", "0"],
             &[],
         ),
+        passes("slashes and dots that no route differs on", get(&but(":path", b"//x/../y", &[])), &["get //x/../y http/1.1"], &[]),
         passes("what nobody knows", [frame(77, 0, 0, b"?"), get(&with(&[]))].concat(), &["get /a http/1.1"], &[]),
     ]
 }
@@ -203,7 +222,10 @@ fn what_is_refused() -> Vec<Case> {
         refused("TRACE", get(&but(":method", b"TRACE", &[])), 405),
         refused("CONNECT", get(&block(&[(b":method", b"CONNECT"), (b":authority", b"a.test:443")])), 405),
         refused("another expectation", get(&with(&[("expect", b"200-maybe")])), 417),
+        refused("one length twice", get(&with(&[("content-length", b"0"), ("content-length", b"0")])), 400),
+        refused("one length twice, and a body", post(&[("content-length", b"2"), ("content-length", b"2")], &[b"ab"]), 400),
         refused("many headers", get(&with(&many)), 431),
+        refused("a head of 64 KiB", in_frames(&with(&[("x-a", &[b'a'; 1 << 16])])), 431),
         refused(
             "a body that is too long",
             frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[("content-length", b"99999999999")])),
@@ -227,15 +249,26 @@ fn what_is_malformed() -> Vec<Case> {
         malformed("an end of line in the path", &but(":path", b"/a\r\nX: y", &[])),
         gone("a space in the method", get(&but(":method", b"GET /b", &[]))),
         gone("an end of line in a value", get(&with(&[("x-a", b"b\r\nX: y")]))),
+        gone("a carriage return in a value", get(&with(&[("x-a", b"b\rX: y")]))),
+        gone("a line feed in a value", get(&with(&[("x-a", b"b\nX: y")]))),
         gone("a NUL in a value", get(&with(&[("x-a", b"b\0c")]))),
         gone("a colon in a name", get(&with(&[("x:a", b"b")]))),
         gone("capitals in a name", get(&with(&[("X-A", b"b")]))),
         malformed("two lengths", &with(&[("content-length", b"0"), ("content-length", b"1")])),
+        malformed("a list of lengths", &with(&[("content-length", b"0, 0")])),
+        ends("a list of lengths, and a body", post(&[("content-length", b"2, 2")], &[b"ab"]), End::Reset(1)),
         malformed("a length with a sign", &with(&[("content-length", b"+0")])),
         malformed("te: gzip", &with(&[("te", b"gzip")])),
         ends("a body longer than its length", post(&[("content-length", b"2")], &[b"body"]), End::Reset(1)),
         ends("a body shorter than its length", post(&[("content-length", b"9")], &[b"body"]), End::Reset(1)),
     ];
+    for (name, trailers) in [
+        ("a connection in trailers", block(&[(b"connection", b"x-a")])),
+        ("a coding in trailers", block(&[(b"transfer-encoding", b"chunked")])),
+    ] {
+        let head = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[]));
+        cases.push(ends(name, [head, frame(DATA, 0, 1, b"body"), frame(HEADERS, BOTH, 1, &trailers)].concat(), End::Reset(1)));
+    }
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
         cases.push(malformed(name, &with(&[(name, b"chunked")])));
     }
