@@ -58,9 +58,19 @@ impl Answer {
 impl Http {
     /// A client of `base`, like `http://127.0.0.1:8080`, that waits `patience` for each answer.
     pub fn new(base: &str, patience: Duration) -> Http {
+        Http::of(base, patience, true)
+    }
+
+    /// The same, but none that sends a request again because its kept connection was closed before it was there: for whoever
+    /// wants to see that.
+    pub fn once(base: &str, patience: Duration) -> Http {
+        Http::of(base, patience, false)
+    }
+
+    fn of(base: &str, patience: Duration, again: bool) -> Http {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(again).build(connector);
         Http { client, base: base.to_owned(), patience, always: Vec::new() }
     }
 

@@ -49,10 +49,10 @@ async fn twenty_processes_follow_one_another_and_no_request_fails() -> Result<()
             let (base, stop, answered) = (base.clone(), stop.clone(), answered.clone());
             tokio::spawn(async move {
                 // Some keep their connections, some come anew each time.
-                let mut http = Http::new(&base, PATIENCE);
+                let mut http = Http::once(&base, PATIENCE);
                 while !stop.load(Ordering::Relaxed) {
                     if number % 2 == 0 {
-                        http = Http::new(&base, PATIENCE);
+                        http = Http::once(&base, PATIENCE);
                     }
                     let answer = http.get("/").await.with_context(|| format!("caller {number}"))?;
                     ensure!(answer.status.is_success(), "caller {number}: {}", answer.status);

@@ -57,7 +57,9 @@ async fn reload_under_load(reloads: u32) -> Result<()> {
     bare.operator()?.type_in(&["pin", "mix", "modern"]).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let seen = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
-    let callers: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(call(bare.http(), Arc::clone(&stop), seen.clone()))).collect();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| tokio::spawn(call(Http::once(&bare.url(), Duration::from_secs(60)), Arc::clone(&stop), seen.clone())))
+        .collect();
     let talkers: Vec<_> = (0..TALKERS).map(|_| tokio::spawn(talk(bare.port(), Arc::clone(&stop)))).collect();
     let admin = Http::new(&bare.admin_url(), Duration::from_secs(10));
     let started = Instant::now();
