@@ -17,6 +17,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ficus_rules::spec::Complaint;
 use toml::Spanned;
 
 use crate::exit::BadConfiguration;
@@ -68,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) switch_deadline: Duration,
     /// A gateway that hears nothing for this long refuses writes of migrating capabilities.
     pub(crate) validity: Duration,
+    /// What may be so, and should be looked at.
+    pub(crate) warnings: Vec<Complaint>,
 }
 
 /// The gateway's part.
@@ -126,7 +129,7 @@ impl Config {
             ))
         })?;
         let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        Ok(Resolving { file: path.display().to_string(), directory, text: &text, faults: Vec::new() }.resolve()?)
+        Ok(Resolving { file: path.display().to_string(), directory, text: &text, faults: Vec::new(), warnings: Vec::new() }.resolve()?)
     }
 }
 
@@ -136,6 +139,7 @@ struct Resolving<'a> {
     directory: PathBuf,
     text: &'a str,
     faults: Vec<(usize, String)>,
+    warnings: Vec<Complaint>,
 }
 
 impl Resolving<'_> {
@@ -146,7 +150,7 @@ impl Resolving<'_> {
         })?;
         let config = self.config(document);
         if self.faults.is_empty() {
-            return Ok(config);
+            return Ok(Config { warnings: self.warnings, ..config });
         }
         self.faults.sort();
         let lines: Vec<String> = self
@@ -242,6 +246,7 @@ impl Resolving<'_> {
             state: self.directory.join(admin.state),
             upstreams,
             identity,
+            warnings: Vec::new(),
             buses: self.buses(&document.events),
             agent_listen: self.address(&agent.listen),
             agent_poll: self.duration(&agent.poll),
@@ -372,6 +377,12 @@ impl Resolving<'_> {
 
     fn fault(&mut self, at: usize, what: String) {
         self.faults.push((at, what));
+    }
+
+    fn warn(&mut self, at: usize, message: &str, hint: &str) {
+        let (line, column) = self.place(at);
+        let (file, message, hint) = (self.file.clone(), message.to_owned(), hint.to_owned());
+        self.warnings.push(Complaint { file, line, column, message, hint, warning: true });
     }
 
     fn place(&self, at: usize) -> (usize, usize) {

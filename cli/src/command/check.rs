@@ -19,7 +19,7 @@ pub(crate) async fn execute(args: &Args, asked: &Check) -> Result<()> {
     let config = Config::load(&args.config)?;
     let directory = asked.rules.as_deref().unwrap_or(&config.rules);
     let files = read(directory)?;
-    let (complaints, checked) = match spec::load(&files, &run::known(&config)) {
+    let (of_rules, checked) = match spec::load(&files, &run::known(&config)) {
         Ok(checked) => {
             let routes: usize = checked.rules.capabilities.values().map(|c| c.routes.len()).sum();
             let tests: usize = checked.rules.capabilities.values().map(|c| c.tests.len()).sum();
@@ -31,6 +31,7 @@ pub(crate) async fn execute(args: &Args, asked: &Check) -> Result<()> {
         }
         Err(complaints) => (complaints, None),
     };
+    let complaints: Vec<Complaint> = config.warnings.iter().cloned().chain(of_rules).collect();
     let goes_on = asked.live && checked.is_some();
     if args.json && !goes_on {
         super::print_json(&complaints)?;

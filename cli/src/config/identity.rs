@@ -16,6 +16,14 @@ use super::{Resolving, Upstream, document};
 impl Resolving<'_> {
     pub(super) fn identity(&mut self, identity: document::Identity, upstreams: &BTreeMap<String, Upstream>) -> Identity {
         let asks = identity.ask.is_some();
+        let first = identity.django.as_ref().map(|django| django.upstream.span().start);
+        if let Some(at) = first.or_else(|| identity.flask.as_ref().map(|flask| flask.secret_key_file.span().start)).filter(|_| !asks) {
+            self.warn(
+                at,
+                "a log-out at a new service does not end the session at the monolith: nobody can tell it",
+                "name the view that ends it in [identity.ask], or leave log-outs to the monolith",
+            );
+        }
         let django = identity.django.and_then(|django| self.django(django, asks, upstreams));
         let flask = identity.flask.and_then(|flask| self.flask(flask, asks, upstreams));
         let issuers: Vec<JwtIdentity> = identity.jwt.iter().filter_map(|(name, jwt)| self.issuer(name, jwt)).collect();
@@ -289,6 +297,24 @@ mod tests {
         let django = load(&with("fallback_key_files = ['other']\ncsrf_cookie = ''\ndrf_tokens = true")).unwrap().identity.django.unwrap();
         assert_eq!((django.secrets, django.csrf_cookie), (vec!["t".to_owned(), "o".to_owned()], None));
         assert_eq!(django.tokens.unwrap().keyword, "Token");
+    }
+
+    #[test]
+    fn where_nobody_ends_sessions_at_the_monolith_it_is_warned_of() {
+        let warned = |text: &str| {
+            let warnings = load(text).unwrap().warnings;
+            warnings.into_iter().map(|warning| (warning.line, warning.warning, warning.message)).collect::<Vec<_>>()
+        };
+        let (asks, flask) = (
+            "[identity.ask]\nupstream = 'monolith'\npath = '/who/'\nkey_file = 'other'\n",
+            "\n[identity.flask]\nsecret_key_file = 'token'\n",
+        );
+        let told = warned(&with(""));
+        assert!(matches!(&told[..], [(10, true, message)] if message.contains("log-out")), "{told:?}");
+        assert_eq!(warned(&with(asks)), []);
+        assert_eq!(warned(GOOD), [], "nobody is known");
+        assert_eq!(warned(&format!("{GOOD}{flask}")).len(), 1);
+        assert_eq!(warned(&format!("{GOOD}{flask}{asks}")), []);
     }
 
     #[test]
