@@ -103,31 +103,44 @@ fn no_mutation_makes_the_server_see_more_than_the_gateway_counted() {
     assert!(valid.len() > 50);
     let strategy = (prop::sample::select(valid), mutations(), 1..200_usize);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    let run = runner.run(&strategy, |(request, mutations, piece)| {
-        let bytes = mutated(request, &mutations);
-        let before = counted();
-        let heads = runtime.block_on(async {
-            world.send_in(&bytes, piece, 0, Duration::from_millis(12)).await;
-            let (mut heads, start) = (world.server.heads(), Instant::now());
-            while counted() - before < heads.len() as u64 && start.elapsed() < Duration::from_secs(3) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                heads.extend(world.server.heads());
+    // The usual run is short; `make fuzz` says how long another one is.
+    let seconds = std::env::var("FICUS_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let inputs = std::cell::Cell::new(0_u64);
+    let mut run = || {
+        runner.run(&strategy, |(request, mutations, piece)| {
+            inputs.set(inputs.get() + 1);
+            let bytes = mutated(request, &mutations);
+            let before = counted();
+            let heads = runtime.block_on(async {
+                world.send_in(&bytes, piece, 0, Duration::from_millis(12)).await;
+                let (mut heads, start) = (world.server.heads(), Instant::now());
+                while counted() - before < heads.len() as u64 && start.elapsed() < Duration::from_secs(3) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    heads.extend(world.server.heads());
+                }
+                heads
+            });
+            let shown = bytes.escape_ascii().to_string();
+            prop_assert!(
+                heads.len() as u64 <= counted() - before,
+                "{} requests arrived, {} were counted: {shown}",
+                heads.len(),
+                counted() - before
+            );
+            for head in heads {
+                let ours = head.matches("\r\nx-forwarded-for: 127.0.0.1\r\n").count();
+                prop_assert_eq!(ours, 1, "not every request went through the gateway: {}", &shown);
             }
-            heads
-        });
-        let shown = bytes.escape_ascii().to_string();
-        prop_assert!(
-            heads.len() as u64 <= counted() - before,
-            "{} requests arrived, {} were counted: {shown}",
-            heads.len(),
-            counted() - before
-        );
-        for head in heads {
-            let ours = head.matches("\r\nx-forwarded-for: 127.0.0.1\r\n").count();
-            prop_assert_eq!(ours, 1, "not every request went through the gateway: {}", &shown);
-        }
-        Ok(())
-    });
+            Ok(())
+        })
+    };
+    let mut ran = run();
+    while ran.is_ok() && Instant::now() < end {
+        ran = run();
+        world.server.taken();
+    }
+    println!("{} mutated requests", inputs.get());
     world.server.taken();
-    run.unwrap();
+    ran.unwrap();
 }
