@@ -44,8 +44,9 @@ bench-gateway: packages release ## What carrying a request costs, beside other p
 	@$(CARGO) build --release --quiet --workspace --bins --examples
 	@target/release/examples/gateway_bench
 
-soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 100,000 cases of every property (hours)
-	PROPTEST_CASES=100000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
+soak: packages-test python-test debug ## The long runs: every crash point 20 times, every pair of engines with 20 seeds, 2,000 cases of every property, 100,000 seeds of the protocol (hours)
+	$(MAKE) --no-print-directory simulate FICUS_SEEDS=100000
+	PROPTEST_CASES=2000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
 
 fuzz: packages ## Anything at all into every parser of our own: FICUS_FUZZ_SECONDS=60 for each of some twenty (seed: FICUS_FUZZ_SEED)
 	FICUS_FUZZ_SECONDS=$${FICUS_FUZZ_SECONDS:-60} $(CARGO) test --workspace --lib --test rules --test hostile -- --nocapture no_mutation_makes fuzz:: whatever_is_announced cookies_are_read_from a_token_is_genuine

@@ -8,10 +8,10 @@ use ficus_rules::mapping::TableMap;
 use ficus_rules::plan::{Capability, Route, RuleSet, Unit};
 use proptest::test_runner::Config;
 
-/// So many cases of each property, unless `PROPTEST_CASES` asks for another number, as the long runs do.
+/// So many cases of each property, or more if `PROPTEST_CASES` asks for them, as the long runs do.
 pub fn cases(usual: u32) -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok());
-    Config::with_cases(asked.unwrap_or(usual))
+    Config::with_cases(usual.max(asked.unwrap_or(0)))
 }
 
 pub fn rule_set<const N: usize>(capabilities: [Capability; N]) -> RuleSet {
