@@ -192,7 +192,7 @@ pub(crate) fn rejected(plan: &Plan, direction: Direction, pair: usize, row: &Row
         Direction::Reverse => &plan.modern,
     };
     let image = Some(quarantine::image(key, columns, row));
-    Rejected { row: Touched { pair, key: row.key.clone() }, image, reason: error.to_string() }
+    Rejected { row: Touched { pair, key: row.key.clone() }, image, reason: error.to_string(), reference: None }
 }
 
 /// Something to find a key by.

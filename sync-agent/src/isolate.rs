@@ -53,8 +53,8 @@ async fn once<P: Parts>(parts: &mut P, left: &mut [Changes]) -> Result<Vec<Rejec
     let mut rejected = Vec::new();
     for (pair, changes) in left.iter_mut().enumerate().rev() {
         let keys = std::mem::take(&mut changes.deletes);
-        for (key, Blame { reason, .. }) in halves(parts, pair, &keys).await? {
-            rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason });
+        for (key, Blame { reason, reference, .. }) in halves(parts, pair, &keys).await? {
+            rejected.push(Rejected { row: Touched { pair, key: key.clone() }, image: None, reason, reference });
             changes.deletes.push(key);
         }
     }
@@ -67,10 +67,10 @@ async fn once<P: Parts>(parts: &mut P, left: &mut [Changes]) -> Result<Vec<Rejec
         if !together.is_empty() && parts.attempt(pair, &together, &[]).await?.is_some() {
             refused.extend(contested);
         }
-        for (row, Blame { reason, .. }) in refused {
+        for (row, Blame { reason, reference, .. }) in refused {
             let Shape { key, columns, .. } = parts.shape(pair);
             let image = Some(quarantine::image(key, columns, &row));
-            rejected.push(Rejected { row: Touched { pair, key: row.key.clone() }, image, reason });
+            rejected.push(Rejected { row: Touched { pair, key: row.key.clone() }, image, reason, reference });
             changes.upserts.push(row);
         }
     }

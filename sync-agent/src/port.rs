@@ -150,6 +150,8 @@ pub struct Rejected {
     pub image: Option<serde_json::Value>,
     /// Why; names columns, never values.
     pub reason: String,
+    /// The foreign key that refused it, where it may be written once the other end is as it has to be ([`Sink::returning`]).
+    pub reference: Option<String>,
 }
 
 /// How hard a sink tries.
@@ -449,6 +451,13 @@ pub trait Sink: Reader {
     /// The newest rows that are set aside, at most so many, newest first. An image that is too
     /// large to be shown stays where it is.
     async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
+
+    /// Rows that are set aside because of a foreign key that would not refuse them any more: at most so many, those first that
+    /// have waited longest. None where references are not enforced on what the agent writes.
+    async fn returning(&self, at_most: u32) -> Result<Vec<Touched>, Error> {
+        let _ = at_most;
+        Ok(Vec::new())
+    }
 
     /// The oldest events that wait for a bus, in their order: at most so many, of [`OUTBOX`] bytes.
     async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error>;

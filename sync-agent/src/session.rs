@@ -12,6 +12,7 @@ use ficus_rules::plan::StrayWrites;
 use ficus_rules::wire::{CapabilityOrders, Fences, RepairReport, SyncOrder, Verify};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use crate::agent::{Config, Ordered, Resolved};
 use crate::alone::Known;
@@ -33,6 +34,7 @@ use crate::strays;
 use crate::stream::Stream;
 use crate::verify::Verifier;
 
+mod aside;
 mod gaps;
 mod references;
 
@@ -271,6 +273,8 @@ impl Session<'_> {
             _ => return Err(uncopied()),
         }
         metrics::STANDS.with_label_values(&[&self.state().capability]).set(0);
+        let mut look = tokio::time::interval(aside::EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wish = orders.borrow_and_update().clone();
             // What takes other triggers takes another session.
@@ -286,6 +290,7 @@ impl Session<'_> {
                     return Err(Error::Task("a stream ended".to_owned()));
                 }
                 Some(done) = self.tasks.join_next() => self.done(done, &wish).await?,
+                _ = look.tick() => self.take_back(&wish).await?,
             }
         }
     }

@@ -138,7 +138,7 @@ impl Endpoint {
                 conn.exec_drop(heal, first.into_iter().chain(keys.iter().map(Sql::from)).collect::<Vec<_>>()).await?;
             }
         }
-        for Rejected { row, image, reason } in rejected {
+        for Rejected { row, image, reason, .. } in rejected {
             let pair = &self.pairs[row.pair];
             let there = pair.rows_in(conn, std::slice::from_ref(&row.key)).await?;
             let there = there.first().map(|row| crate::quarantine::image(&pair.shape.key, &pair.shape.columns, row).to_string());

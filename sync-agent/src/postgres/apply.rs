@@ -16,7 +16,8 @@ use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink, first_turn};
+use crate::isolate::Blame;
+use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink, Touched, first_turn};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -189,23 +190,25 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Loads lines straight into the table; `false`: something refused them, and nothing was written.
-    async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>, copied: Option<&Copied>) -> Result<bool, Error> {
+    /// Loads lines straight into the table; what refused them, and then nothing was written.
+    async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>, copied: Option<&Copied>) -> Result<Option<Blame>, Error> {
         let mut tx = self.marked(None, "").await?;
         match send(&mut tx, &self.pairs[pair].sql.copy_in, lines).await.map_err(Failure::from) {
             Ok(()) => {}
             Err(Failure::Other(error)) => return Err(self.failed(error)),
-            Err(Failure::Blame(_)) => {
+            Err(Failure::Blame(blame)) => {
                 tx.rollback().await.map_err(|e| self.failed(e))?;
-                return Ok(false);
+                return Ok(Some(blame));
             }
         }
         self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
         // What is deferred to the commit is a refusal as well.
         match tx.commit().await {
-            Ok(()) => Ok(true),
-            Err(error) if sql::blame(&error).is_some() => Ok(false),
-            Err(error) => Err(self.failed(error)),
+            Ok(()) => Ok(None),
+            Err(error) => match sql::blame(&error) {
+                Some(blame) => Ok(Some(blame)),
+                None => Err(self.failed(error)),
+            },
         }
     }
 
@@ -331,10 +334,12 @@ impl Sink for Endpoint {
     }
 
     async fn load(&self, Load { pair, rows, wire, copied }: Load) -> Result<Vec<Rejected>, Error> {
-        if let Some(lines) = wire
-            && self.load_plain(pair, lines, copied.as_ref()).await?
-        {
-            return Ok(Vec::new());
+        if let Some(lines) = wire {
+            match self.load_plain(pair, lines, copied.as_ref()).await? {
+                None => return Ok(Vec::new()),
+                Some(Blame { reference: Some(key), .. }) => self.begins_after(&key).await?,
+                Some(_) => {}
+            }
         }
         let mut changes = vec![Changes::default(); self.pairs.len()];
         changes[pair].upserts = rows;
@@ -411,6 +416,10 @@ impl Sink for Endpoint {
 
     async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error> {
         self.kept(at_most).await.map_err(|e| self.failed(e))
+    }
+
+    async fn returning(&self, at_most: u32) -> Result<Vec<Touched>, Error> {
+        self.no_longer_refused(at_most).await.map_err(|e| self.failed(e))
     }
 
     async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error> {

@@ -28,6 +28,11 @@ CREATE TABLE IF NOT EXISTS _ficus.checkpoint (stream text PRIMARY KEY, source_id
 CREATE TABLE IF NOT EXISTS _ficus.orders (scope text PRIMARY KEY, epoch bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.touch (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text NOT NULL);
 CREATE TABLE IF NOT EXISTS _ficus.quarantine (stream text NOT NULL, pair text NOT NULL, key text NOT NULL, source_row text, target_row text, reason text NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, pair, key));
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = '_ficus.quarantine'::regclass AND attname = 'reference') THEN
+    ALTER TABLE _ficus.quarantine ADD COLUMN reference text;
+  END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS _ficus.copied (stream text NOT NULL, pair text NOT NULL, plan text NOT NULL, rows bigint NOT NULL, rest text, PRIMARY KEY (stream, pair));
 CREATE TABLE IF NOT EXISTS _ficus.stray (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, scope text NOT NULL, pair text NOT NULL, key text, was jsonb, becomes jsonb, role text, application text, address text, query text, at timestamptz NOT NULL DEFAULT clock_timestamp(), settled timestamptz, passed text);
 CREATE TABLE IF NOT EXISTS _ficus.forgotten (scope text PRIMARY KEY, strays bigint NOT NULL);

@@ -32,16 +32,16 @@ impl Endpoint {
             let heal = "DELETE FROM _ficus.quarantine WHERE stream = $1 AND pair = $2 AND key = ANY($3)";
             sqlx::query(heal).bind(stream).bind(&pair.name).bind(keys).execute(&mut *tx).await?;
         }
-        for Rejected { row, image, reason } in rejected {
+        for Rejected { row, image, reason, reference } in rejected {
             let shape = &self.pairs[row.pair].shape;
             let there = self.rows_in(tx, row.pair, std::slice::from_ref(&row.key)).await?;
             let there = there.first().map(|row| crate::quarantine::image(&shape.key, &shape.columns, row).to_string());
             // A zero byte can stand in JSON as an escape, and nowhere in a text.
             let image = image.as_ref().map(ToString::to_string);
-            let insert = "INSERT INTO _ficus.quarantine (stream, pair, key, source_row, target_row, reason) VALUES ($1, $2, $3, $4, $5, $6)
-                ON CONFLICT (stream, pair, key) DO UPDATE SET source_row = excluded.source_row, target_row = excluded.target_row, reason = excluded.reason, at = now()";
+            let insert = "INSERT INTO _ficus.quarantine (stream, pair, key, source_row, target_row, reason, reference) VALUES ($1, $2, $3, $4, $5, $6, $7)
+                ON CONFLICT (stream, pair, key) DO UPDATE SET source_row = excluded.source_row, target_row = excluded.target_row, reason = excluded.reason, reference = excluded.reference, at = now()";
             let insert = sqlx::query(insert).bind(stream).bind(&self.pairs[row.pair].name).bind(kept_key(&row.key));
-            insert.bind(image).bind(there).bind(reason.replace('\0', "\u{fffd}")).execute(&mut *tx).await?;
+            insert.bind(image).bind(there).bind(reason.replace('\0', "\u{fffd}")).bind(reference).execute(&mut *tx).await?;
         }
         self.count_quarantine(tx).await
     }

@@ -189,7 +189,7 @@ impl Endpoint {
             let values = [Value::Text(self.stream()), Value::Text(self.pairs[pair].name.clone()), keys];
             sql::run_with(tx, heal, &values).await?;
         }
-        for Rejected { row, image, reason } in rejected {
+        for Rejected { row, image, reason, .. } in rejected {
             let shape = &self.pairs[row.pair].shape;
             let there = self.rows_in(tx, row.pair, std::slice::from_ref(&row.key)).await?;
             let there = there.first().map(|row| crate::quarantine::image(&shape.key, &shape.columns, row));

@@ -19,6 +19,7 @@ mod postgres;
 mod answers;
 mod app;
 mod away;
+mod borders;
 mod changes;
 mod graves;
 mod late;

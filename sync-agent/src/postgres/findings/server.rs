@@ -92,7 +92,7 @@ pub(super) async fn find(connection: &mut PgConnection, names: &Names, role: &Ro
     }
     if !role.silent {
         let what = "the role may not switch references and triggers off for what it writes";
-        let means = "references are checked at the end of each part, and a row whose parent is missing is set aside";
+        let means = "references are checked at the end of each part, and a row whose parent is missing is set aside until it comes";
         found.push(role.silence(Finding::note("role_enforces", what, means)));
     }
     if !row.try_get::<bool, _>(7)? {

@@ -199,7 +199,7 @@ async fn what_a_part_sets_aside_is_counted_until_it_is_written() {
     let bed = Bed::new("name text", &[]).await;
     let row = |id| bed.plans[0].forward(&Row { key: Value::Int(id), values: vec![Value::Text("x".into())] }).unwrap();
     let with = |id| [Changes { upserts: vec![row(id)], ..Changes::default() }];
-    let aside = [Rejected { row: Touched { pair: 0, key: Value::Int(1) }, image: None, reason: "for a reason".into() }];
+    let aside = [Rejected { row: Touched { pair: 0, key: Value::Int(1) }, image: None, reason: "for a reason".into(), reference: None }];
     let mut parts = bed.modern.in_parts().unwrap();
     assert!(parts.write(&with(2), &aside).await.unwrap());
     assert!(parts.write(&with(3), &[]).await.unwrap());
