@@ -60,6 +60,8 @@ pub(super) struct Change {
     pub(super) pair: usize,
     pub(super) key: Value,
     pub(super) image: Image,
+    /// There was no such row of the pair before.
+    pub(super) born: bool,
 }
 
 /// How the row is now.
@@ -418,7 +420,7 @@ fn control(map: &TableMap, rows: &Rows<'_>, wanted: &[&str]) -> Result<Vec<Vec<V
 fn touched(pairs: &[Pair], scope: &str, row: &[Value]) -> Option<Change> {
     let [Value::Text(of), Value::Text(name), Value::Text(key)] = row else { return None };
     let pair = pairs.iter().position(|pair| pair.name == *name).filter(|_| of == scope)?;
-    Some(Change { pair, key: serde_json::from_str(key).ok()?, image: Image::Asked })
+    Some(Change { pair, key: serde_json::from_str(key).ok()?, image: Image::Asked, born: false })
 }
 
 /// What a row event means for a pair; `None`: the image does not say.
@@ -450,14 +452,15 @@ fn change(
     }
     let mine = |row: &Row| row.key != Value::Null && belongs(pair, row);
     let (old, new) = (old.filter(mine), new.filter(mine));
+    let born = new.as_ref().is_some_and(|new| old.as_ref().is_none_or(|old| old.key != new.key));
     let mut changes = Vec::new();
     if let Some(old) = old
         && new.as_ref().is_none_or(|new| new.key != old.key)
     {
-        changes.push(Change { pair: places.pair, key: carried(old.key)?, image: Image::Gone });
+        changes.push(Change { pair: places.pair, key: carried(old.key)?, image: Image::Gone, born: false });
     }
     if let Some(new) = new {
-        changes.push(Change { pair: places.pair, key: carried(new.key)?, image: Image::Row(new.values) });
+        changes.push(Change { pair: places.pair, key: carried(new.key)?, image: Image::Row(new.values), born });
     }
     Ok(Some(changes))
 }
@@ -475,7 +478,7 @@ fn reread(
         let Some(Some(cell)) = cells.get(key) else { return Ok(None) };
         let key = pair.key.of_cell(*cell)?;
         if key != Value::Null {
-            changes.push(Change { pair: places.pair, key: carried(key)?, image: Image::Reread });
+            changes.push(Change { pair: places.pair, key: carried(key)?, image: Image::Reread, born: false });
         }
     }
     Ok(Some(changes))

@@ -28,29 +28,38 @@ pub(super) struct Folded {
     pub(super) pair: usize,
     pub(super) key: Value,
     pub(super) image: Image,
+    /// The first change of it made the row.
+    pub(super) born: bool,
 }
 
 impl Endpoint {
-    /// The rows of a fold. Images come first; what they lack is read from the tables as they are now: keys that were only
-    /// touched, and rows whose references lead to a row that is gone by now (so they have changed, too).
-    pub(super) async fn rows_of(&self, folded: &[Folded], upto: Position) -> Result<Vec<Vec<Row>>, Error> {
+    /// The rows of a fold, those that were not there before first, and how many of these there are. Images come first; what they lack
+    /// is read from the tables as they are now: keys that were only touched, and rows whose references lead to a row that is gone
+    /// by now (so they have changed, too).
+    pub(super) async fn rows_of(&self, folded: &[Folded], upto: Position) -> Result<(Vec<Vec<Row>>, Vec<usize>), Error> {
         let mut rows: Vec<Vec<Row>> = vec![Vec::new(); self.pairs.len()];
         let mut again: Vec<Vec<Value>> = vec![Vec::new(); self.pairs.len()];
-        for Folded { pair, key, image } in folded {
+        let (born, others): (Vec<&Folded>, Vec<&Folded>) = folded.iter().partition(|folded| folded.born);
+        let mut fresh = vec![0; self.pairs.len()];
+        for Folded { pair, key, image, born } in born.into_iter().chain(others) {
             match image {
                 Image::Gone => {}
                 Image::Reread | Image::Asked => again[*pair].push(key.clone()),
-                Image::Row(values) => rows[*pair].push(Row { key: key.clone(), values: values.clone() }),
+                Image::Row(values) => {
+                    rows[*pair].push(Row { key: key.clone(), values: values.clone() });
+                    fresh[*pair] += usize::from(*born);
+                }
             }
         }
         if self.pairs.iter().all(|pair| pair.lookups.is_empty()) && again.iter().all(Vec::is_empty) {
-            return Ok(rows);
+            return Ok((rows, fresh));
         }
         let mut conn = self.server.lease().await?;
         let found = self.looked_up(&mut conn, &rows).await.map_err(|e| self.failed(e))?;
         for (index, pair) in self.pairs.iter().enumerate() {
             let whole = std::mem::take(&mut rows[index]);
-            for mut row in whole {
+            let born = std::mem::take(&mut fresh[index]);
+            for (at, mut row) in whole.into_iter().enumerate() {
                 let mut dangling = false;
                 for (nth, lookup) in pair.shape.lookups.iter().enumerate() {
                     let place = pair.shape.columns.iter().position(|column| *column == lookup.column);
@@ -63,6 +72,7 @@ impl Endpoint {
                     again[index].push(row.key);
                 } else {
                     rows[index].push(row);
+                    fresh[index] += usize::from(at < born);
                 }
             }
         }
@@ -74,7 +84,7 @@ impl Endpoint {
             conn.query_drop("ROLLBACK").await.map_err(|e| self.failed(e))?;
         }
         conn.done();
-        Ok(rows)
+        Ok((rows, fresh))
     }
 
     /// By pair, lookup and reference: the key of the row that it leads to.

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use ficus_rules::mapping::Value;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 
 use super::apply::stored;
-use super::capture::{Image, Transaction, Unfollowed};
+use super::capture::{Change, Image, Transaction, Unfollowed};
 use super::complete::Folded;
 use super::follow::{Buffer, Ended, ROOM, end_of_log, file};
 use super::parts::name;
@@ -334,13 +333,16 @@ impl Source for Endpoint {
         let mut batch = Batch { upto: after, end, ..Batch::default() };
         let mut folded: Vec<Folded> = Vec::new();
         let mut places: HashMap<(usize, String), usize> = HashMap::new();
-        let mut fold = |pair: usize, key: &Value, image: Image| {
-            let place = *places.entry((pair, stored(key))).or_insert_with(|| {
-                folded.push(Folded { pair, key: key.clone(), image: Image::Asked });
+        let mut fold = |Change { pair, key, image, born }: &Change| {
+            let place = *places.entry((*pair, stored(key))).or_insert_with(|| {
+                folded.push(Folded { pair: *pair, key: key.clone(), image: Image::Asked, born: false });
                 folded.len() - 1
             });
-            let known = &mut folded[place].image;
-            *known = std::mem::replace(known, Image::Asked).then(image);
+            let known = &mut folded[place];
+            if matches!(known.image, Image::Asked) {
+                known.born = *born;
+            }
+            known.image = std::mem::replace(&mut known.image, Image::Asked).then(image.clone());
         };
         let mut blocked = None;
         {
@@ -360,9 +362,7 @@ impl Source for Endpoint {
                 }
                 batch.entries += transaction.changes.len() as u64;
                 batch.upto = transaction.end;
-                for change in &transaction.changes {
-                    fold(change.pair, &change.key, change.image.clone());
-                }
+                transaction.changes.iter().for_each(&mut fold);
             }
             batch.left += left.map(|transaction| transaction.changes.len() as u64).sum::<u64>();
             if batch.entries > 0 {
@@ -386,10 +386,10 @@ impl Source for Endpoint {
         }
         for touched in also {
             if !places.contains_key(&(touched.pair, stored(&touched.key))) {
-                folded.push(Folded { pair: touched.pair, key: touched.key.clone(), image: Image::Asked });
+                folded.push(Folded { pair: touched.pair, key: touched.key.clone(), image: Image::Asked, born: false });
             }
         }
-        batch.rows = self.rows_of(&folded, batch.upto).await?;
+        (batch.rows, batch.fresh) = self.rows_of(&folded, batch.upto).await?;
         batch.asked = (0..folded.len()).filter(|at| matches!(folded[*at].image, Image::Asked)).collect();
         batch.touched = folded.into_iter().map(|Folded { pair, key, .. }| Touched { pair, key }).collect();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = (batch.upto == batch.end).then_some(batch.end);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use ficus_rules::mapping::Value;
+use ficus_rules::mapping::{Row, Value};
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
 
@@ -18,11 +18,21 @@ use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, un
 const PRUNE: i64 = 2_000;
 
 /// The log, by capability.
-pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - abs(\"at\")) * 86400.0, \"at\" < 0 FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
+pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0, \"what\" FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
 pub(super) const LEFT: &str = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
 pub(super) const PRUNABLE: &str =
     "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
 pub(super) const FORGET: &str = "DELETE FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2";
+
+/// A key of the log.
+#[derive(Clone)]
+struct Seen {
+    key: Value,
+    /// Somebody wrote it.
+    written: bool,
+    /// By its first entry it was not there before.
+    born: bool,
+}
 
 /// Bytes of one entry, about: a number, the names of writer and table, a key, a time.
 const ENTRY: u64 = 64;
@@ -51,12 +61,12 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Triggers by table, as they should be.
-    fn triggers(&self) -> Vec<(&String, Vec<Trigger>)> {
+    /// Triggers by table, as they should be, or as a release before this one made them.
+    fn triggers(&self, now: bool) -> Vec<(&String, Vec<Trigger>)> {
         let captured = self.tables.iter().map(|(name, table)| {
             let pairs: Vec<Captured<'_>> =
                 self.pairs.iter().filter(|pair| pair.shape.table == *name).map(|pair| (pair.name.as_str(), &pair.shape)).collect();
-            (name, triggers::all(&self.scope, table, &pairs, self.records.load(Ordering::Acquire)))
+            (name, triggers::all(&self.scope, table, &pairs, self.records.load(Ordering::Acquire), now))
         });
         captured.collect()
     }
@@ -78,9 +88,10 @@ impl Endpoint {
             wanted.len() == found.iter().filter(|(name, _, on)| on == table && counts(name)).count()
                 && wanted.iter().all(|(name, sql)| found.contains(&(name.clone(), sql.clone(), table.clone())))
         };
-        let outdated = self.triggers().into_iter().filter(|(table, wanted)| !complete(table, wanted, true));
-        let outdated = outdated.map(|(table, wanted)| {
-            let gap = !complete(table, &wanted, false);
+        let both = self.triggers(true).into_iter().zip(self.triggers(false));
+        let outdated = both.filter(|((table, wanted), _)| !complete(table, wanted, true));
+        let outdated = outdated.map(|((table, wanted), (_, before))| {
+            let gap = !complete(table, &wanted, false) && !complete(table, &before, false);
             (table, wanted, gap)
         });
         Ok(outdated.collect())
@@ -146,32 +157,32 @@ impl Endpoint {
         let entries =
             sql::all(connection, ENTRIES, &[number(after), self.scope_value(), Value::Int(limit)]).await.map_err(|e| self.failed(e))?;
         batch.entries = entries.len() as u64;
-        // With each, whether somebody wrote it.
-        let mut keys: Vec<Vec<(Value, bool)>> = vec![Vec::new(); self.pairs.len()];
+        let mut keys: Vec<Vec<Seen>> = vec![Vec::new(); self.pairs.len()];
         let mut seen: HashMap<(usize, String), usize> = HashMap::new();
-        let mut add = |pair: usize, key: Value, written: bool| {
+        let mut add = |pair: usize, key: Value, what: i64| {
             let at = *seen.entry((pair, sql::literal(&key))).or_insert(keys[pair].len());
+            let written = what != objects::ASKED;
             match keys[pair].get_mut(at) {
-                Some((_, is_written)) => *is_written |= written,
-                None => keys[pair].push((key, written)),
+                Some(seen) => seen.written |= written,
+                None => keys[pair].push(Seen { key, written, born: what == objects::NEW }),
             }
         };
         let mut last = after;
         for (index, entry) in entries.into_iter().enumerate() {
-            let Ok([Value::Int(seq), Value::Text(pair), key, age, asked]) = <[Value; 5]>::try_from(entry) else { continue };
+            let Ok([Value::Int(seq), Value::Text(pair), key, age, Value::Int(what)]) = <[Value; 5]>::try_from(entry) else { continue };
             last = Position(u64::try_from(seq).unwrap_or(0));
             if let (0, Value::Real(age)) = (index, age) {
                 batch.age = age.max(0.0);
             }
             let Some(pair) = self.pair_index(&pair) else { continue };
             if sql::is_key(&key) {
-                add(pair, key, asked != Value::Int(1));
+                add(pair, key, what);
             } else {
                 self.without(connection, pair, seq).await?;
             }
         }
         for touched in also {
-            add(touched.pair, touched.key.clone(), false);
+            add(touched.pair, touched.key.clone(), objects::ASKED);
         }
         if batch.entries >= u64::try_from(limit).unwrap_or(u64::MAX) {
             batch.upto = last;
@@ -182,10 +193,15 @@ impl Endpoint {
             }
         }
         for (pair, keys) in keys.into_iter().enumerate() {
-            let (keys, written): (Vec<Value>, Vec<bool>) = keys.into_iter().unzip();
-            batch.rows[pair] = self.rows_in(connection, pair, &keys).await.map_err(|e| self.failed(e))?;
+            let born: HashSet<String> = keys.iter().filter(|seen| seen.born).map(|seen| sql::literal(&seen.key)).collect();
             let first = batch.touched.len();
-            batch.asked.extend(written.iter().enumerate().filter(|(_, written)| !**written).map(|(at, _)| first + at));
+            batch.asked.extend(keys.iter().enumerate().filter(|(_, seen)| !seen.written).map(|(at, _)| first + at));
+            let keys: Vec<Value> = keys.into_iter().map(|seen| seen.key).collect();
+            let rows = self.rows_in(connection, pair, &keys).await.map_err(|e| self.failed(e))?;
+            let (fresh, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| born.contains(&sql::literal(&row.key)));
+            batch.fresh.push(fresh.len());
+            batch.rows[pair] = fresh;
+            batch.rows[pair].extend(others);
             batch.touched.extend(keys.into_iter().map(|key| Touched { pair, key }));
         }
         Ok(batch)
@@ -349,8 +365,8 @@ impl Source for Endpoint {
             let mut tx = self.guarded().await?;
             for pair in 0..self.pairs.len() {
                 let keys = sql::json_keys(rows.iter().filter(|row| row.pair == pair).map(|row| &row.key));
-                let insert = "INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") SELECT ?1, ?2, value, -julianday('now') FROM json_each(?3)";
-                let values = [self.scope_value(), Value::Text(self.pairs[pair].name.clone()), keys];
+                let insert = "INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\", \"what\") SELECT ?1, ?2, value, julianday('now'), ?4 FROM json_each(?3)";
+                let values = [self.scope_value(), Value::Text(self.pairs[pair].name.clone()), keys, Value::Int(objects::ASKED)];
                 sql::run_with(&mut tx, insert, &values).await.map_err(|e| self.failed(e))?;
             }
             tx.commit().await.map_err(|e| self.failed(e))?;

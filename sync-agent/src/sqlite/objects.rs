@@ -8,7 +8,7 @@ use super::{sql, triggers};
 /// Made in every database. `AUTOINCREMENT`, because numbers must never return after the log was pruned.
 const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_context\" (\"id\" INTEGER PRIMARY KEY CHECK (\"id\" = 1), \"writer\" TEXT, \"database_id\" TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS \"_ficus_log\" (\"seq\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"at\" REAL NOT NULL, \"what\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_fence\" (\"scope\" TEXT PRIMARY KEY, \"fenced\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_stray\" (\"id\" INTEGER PRIMARY KEY AUTOINCREMENT, \"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, \"key\", \"was\" TEXT, \"becomes\" TEXT, \"at\" TEXT NOT NULL, \"settled\" TEXT, \"passed\" TEXT, \"displaced\" INTEGER NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_gap\" (\"scope\" TEXT NOT NULL, \"pair\" TEXT NOT NULL, PRIMARY KEY (\"scope\", \"pair\"))",
@@ -20,6 +20,17 @@ const TABLES: [&str; 13] = [
     "CREATE TABLE IF NOT EXISTS \"_ficus_forgotten\" (\"scope\" TEXT PRIMARY KEY, \"strays\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_carried\" (\"stream\" TEXT PRIMARY KEY, \"number\" INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS \"_ficus_outbox\" (\"stream\" TEXT NOT NULL, \"bus\" TEXT NOT NULL, \"number\" INTEGER NOT NULL, \"id\" TEXT NOT NULL, \"kind\" TEXT NOT NULL, \"subject\" TEXT NOT NULL, \"body\" TEXT NOT NULL, PRIMARY KEY (\"stream\", \"bus\", \"number\"))",
+];
+
+/// What an entry of the log is of, in its column `what`: 0, a row that somebody wrote, one that was not there before, or one that the
+/// agent asks for.
+pub(super) const NEW: i64 = 1;
+pub(super) const ASKED: i64 = 2;
+
+/// For a log of a release without that column, where the sign of the time said what the agent asked for.
+const SIGNED: [&str; 2] = [
+    "ALTER TABLE \"_ficus_log\" ADD COLUMN \"what\" INTEGER NOT NULL DEFAULT 0",
+    "UPDATE \"_ficus_log\" SET \"what\" = 2, \"at\" = -\"at\" WHERE \"at\" < 0",
 ];
 
 /// One capability's entries do not make those of others slower to find, nor rows that are settled those that are not.
@@ -48,6 +59,12 @@ const NAMES: [&str; 13] = [
 pub(super) async fn create(connection: &mut SqliteConnection, scope: &str) -> Result<(), sqlx::Error> {
     for table in TABLES {
         sql::run(connection, table).await?;
+    }
+    let what = "SELECT 1 FROM pragma_table_info('_ficus_log') WHERE name = 'what'";
+    if sql::one(connection, what, &[]).await?.is_none() {
+        for statement in SIGNED {
+            sql::run(connection, statement).await?;
+        }
     }
     for index in INDEXES {
         sql::run(connection, index).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{TableMap, compile};
+use ficus_rules::mapping::{TableMap, Value, compile};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{File, sql};
 use crate::apply::Applier;
 use crate::error::Error;
-use crate::port::{Direction, Engine, Position, Shared};
+use crate::port::{Direction, Engine, Position, Shared, Touched};
 use crate::state::State;
 use crate::stream::Stream;
 
@@ -131,5 +131,44 @@ async fn a_batch_of_which_nothing_is_known_is_remembered() {
     };
     assert!(matches!(stream.run().await, Err(Error::Superseded)));
     let dirty = state.take_dirty().keys.by_pair().unwrap();
-    assert_eq!(dirty.into_values().flatten().collect::<Vec<_>>(), [ficus_rules::mapping::Value::Int(7)]);
+    assert_eq!(dirty.into_values().flatten().collect::<Vec<_>>(), [Value::Int(7)]);
+}
+
+/// A log of a release that said by the sign of the time what it had asked for: its entries keep what they mean, also those that its
+/// triggers go on to write until they are made anew.
+#[tokio::test]
+async fn the_log_of_an_older_release_is_read_on() {
+    let bed = Bed::new().await;
+    bed.legacy.close_gaps(&[0]).await.unwrap();
+    let mut other = app(&bed.dir, "legacy").await;
+    exec(
+        &mut other,
+        "INSERT INTO item VALUES (1, 'one'), (2, 'two'), (3, 'three'); UPDATE _ficus_log SET what = 0, at = CASE key WHEN 2 THEN -at ELSE at END",
+    )
+    .await;
+    // As its trigger was.
+    let (name, sql): (String, String) = sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%ai'")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    let older = sql.replace(", \"what\")", ")").replace("julianday('now'), 1 WHERE", "julianday('now') WHERE");
+    assert!(!older.contains("what") && older.len() + 11 == sql.len(), "{sql}");
+    exec(&mut other, &format!("DROP TRIGGER {name}; ALTER TABLE _ficus_log DROP COLUMN what; {older}")).await;
+    let legacy = bed.files[0].side("test", Side::Legacy, &bed.plans).await.unwrap();
+    legacy.prepare().await.unwrap();
+    assert!(legacy.gaps().await.unwrap().is_empty());
+    exec(&mut other, "INSERT INTO item VALUES (4, 'four')").await;
+    legacy.claim(&bed.modern.id().await.unwrap(), None).await.unwrap();
+    legacy.touch(&[Touched { pair: 0, key: Value::Int(5) }]).await.unwrap();
+    let batch = legacy.read(Position(0), 100, &[]).await.unwrap();
+    let keys = |asked: bool| {
+        let touched = batch.touched.iter().enumerate().filter(|(at, _)| batch.asked.contains(at) == asked);
+        touched.map(|(_, touched)| touched.key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(true), [Value::Int(2), Value::Int(5)]);
+    assert_eq!(keys(false), [Value::Int(1), Value::Int(3), Value::Int(4)]);
+    assert!((0.0..60.0).contains(&batch.age), "{}", batch.age);
+    // Once only.
+    legacy.prepare().await.unwrap();
+    assert_eq!(legacy.read(Position(0), 100, &[]).await.unwrap().asked, batch.asked);
 }

@@ -7,6 +7,7 @@
 use ficus_rules::mapping::{Shape, Value};
 use sha2::{Digest, Sha256};
 
+use super::objects::NEW;
 use super::schema::Table;
 use super::sql::{belongs, name, text};
 
@@ -32,9 +33,10 @@ pub(super) fn prefix(scope: &str) -> String {
 }
 
 /// All triggers on one table. `scope` names capability and side. `records`: what is written while the fence lets it through is kept.
-pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>], records: bool) -> Vec<Trigger> {
+/// `tells`: an entry says that its row is new. A release before this one did not, and missed nothing for it.
+pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>], records: bool, tells: bool) -> Vec<Trigger> {
     let Some((_, shape)) = pairs.first() else { return Vec::new() };
-    let text = Text { scope, table: &shape.table, known: table, pairs };
+    let text = Text { scope, table: &shape.table, known: table, pairs, tells };
     let mut triggers = text.all();
     if records {
         triggers.extend(text.keepers());
@@ -47,6 +49,7 @@ struct Text<'a> {
     table: &'a str,
     known: &'a Table,
     pairs: &'a [Captured<'a>],
+    tells: bool,
 }
 
 const OTHERS: &str = "(SELECT \"writer\" FROM \"_ficus_context\") IS NULL";
@@ -60,7 +63,7 @@ impl Text<'_> {
             self.trigger("fi", "BEFORE INSERT", &self.fenced(), &self.refuse()),
             self.trigger("fu", &format!("BEFORE {update}"), &self.fenced(), &self.refuse()),
             self.trigger("fd", "BEFORE DELETE", &self.fenced(), &self.refuse()),
-            self.trigger("ai", "AFTER INSERT", OTHERS, &self.log(self.each(|shape| self.row(shape, "NEW", "1")))),
+            self.trigger("ai", "AFTER INSERT", OTHERS, &self.born()),
             self.trigger("ad", "AFTER DELETE", OTHERS, &self.log(self.each(|shape| self.row(shape, "OLD", "1")))),
             self.trigger("au", &format!("AFTER {update}"), OTHERS, &self.log(self.updated())),
         ];
@@ -147,15 +150,25 @@ impl Text<'_> {
         format!("INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\") {}", selections.join(" UNION ALL "))
     }
 
+    /// The keys of a row that was not there. One that `REPLACE` puts in the place of another of its key is new as well: to SQLite it is.
+    fn born(&self) -> String {
+        if !self.tells {
+            return self.log(self.each(|captured| self.row(captured, "NEW", "1")));
+        }
+        let rows = self.each(|captured| self.entry(captured, "NEW", &format!("julianday('now'), {NEW}"), "1"));
+        format!("INSERT INTO \"_ficus_log\" (\"scope\", \"pair\", \"key\", \"at\", \"what\") {}", rows.join(" UNION ALL "))
+    }
+
     /// The key of the trigger's row, if it belongs to the pair.
-    fn row(&self, (pair, shape): &Captured<'_>, row: &str, condition: &str) -> String {
+    fn row(&self, captured: &Captured<'_>, row: &str, condition: &str) -> String {
+        self.entry(captured, row, "julianday('now')", condition)
+    }
+
+    /// The same, with what else there is to say of it.
+    fn entry(&self, (pair, shape): &Captured<'_>, row: &str, more: &str, condition: &str) -> String {
         let key = format!("{row}.{}", name(&shape.key));
         let belongs = belongs(&shape.filter, row);
-        format!(
-            "SELECT {}, {}, {key}, julianday('now') WHERE {key} IS NOT NULL AND {belongs} AND ({condition})",
-            text(self.scope),
-            text(pair)
-        )
+        format!("SELECT {}, {}, {key}, {more} WHERE {key} IS NOT NULL AND {belongs} AND ({condition})", text(self.scope), text(pair))
     }
 
     fn updated(&self) -> Vec<String> {
