@@ -14,6 +14,26 @@ pub(crate) fn text(plan: &Plan) -> String {
     format!("{digest} {}", serde_json::to_string(&plan.modern.columns).unwrap_or_default())
 }
 
+/// What is remembered of a pair under a name that it has no more: a pair is named by its tables as far as others of its capability
+/// have the same, and an earlier release did not tell apart by their `where` those that have both. Either the plan says so, which
+/// is the same but for the name; or the name is that of both tables, and no other pair has the first of them with another.
+pub(crate) fn former<'k>(plans: &[Plan], plan: &Plan, known: &'k [Copied]) -> Option<&'k Copied> {
+    let is_named = |name: &str| plans.iter().any(|plan| plan.pair == name);
+    if known.iter().any(|known| known.pair == plan.pair) {
+        return None;
+    }
+    let (legacy, both) = (&plan.legacy.table, format!("{}/{}", plan.legacy.table, plan.modern.table));
+    let is_former = |name: &str| name == legacy || name == both || name.strip_prefix(&both).is_some_and(|rest| rest.starts_with('/'));
+    let mut left = known.iter().filter(|known| !is_named(&known.pair) && is_former(&known.pair));
+    let same = |known: &&Copied| {
+        let mut before = plan.clone();
+        before.pair.clone_from(&known.pair);
+        text(&before) == known.plan
+    };
+    let alone = || plans.iter().all(|other| other.legacy.table != *legacy || other.modern.table == plan.modern.table);
+    left.clone().find(same).or_else(|| left.find(|known| known.pair == both).filter(|_| alone()))
+}
+
 /// Columns of modern that were fed by a column of their name, and are fed by none any more.
 pub(crate) fn missed(maps: &[TableMap], plans: &[Plan], known: &[Copied], legacy: &Tables, modern: &Tables) -> Vec<MapError> {
     let mut missed = Vec::new();

@@ -439,6 +439,10 @@ pub trait Sink: Reader {
     /// Remembers it; what is known of other pairs stays.
     async fn note_copied(&self, copied: &[Copied]) -> Result<(), Error>;
 
+    /// Remembers it in the place of what is known under other names, of which nothing else is kept either: their rows are about to be
+    /// compared.
+    async fn rename_copied(&self, copied: &[Copied], former: &[String]) -> Result<(), Error>;
+
     /// Removes the rows of all pairs, in small transactions, and forgets the checkpoint and what was copied.
     async fn empty(&self) -> Result<(), Error>;
 

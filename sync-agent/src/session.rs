@@ -362,6 +362,7 @@ impl Session<'_> {
     /// By which plans rows flow from now on. A pair that joins has the owner's rows copied by comparing: they would be removed
     /// where the owner has none of them.
     async fn note_plans(&self, owner: Side) -> Result<(), Error> {
+        self.rename().await?;
         let known = self.modern.copied().await?;
         for (at, plan) in self.plans.iter().enumerate().filter(|(_, plan)| !known.iter().any(|known| known.pair == plan.pair)) {
             self.may_join(at, plan, owner).await?;
@@ -380,6 +381,29 @@ impl Session<'_> {
         if noted.is_empty() { Ok(()) } else { self.modern.note_copied(&noted).await }
     }
 
+    /// What is remembered of pairs under names that they have no more is theirs. What was noted of them in logs and in quarantine is
+    /// nobody's any more, so that they are compared.
+    async fn rename(&self) -> Result<(), Error> {
+        let known = self.modern.copied().await?;
+        let former = |plan: &Plan| carried::former(&self.plans, plan, &known);
+        let renamed: Vec<(usize, &Copied)> = self.plans.iter().enumerate().filter_map(|(at, plan)| Some((at, former(plan)?))).collect();
+        if renamed.is_empty() {
+            return Ok(());
+        }
+        self.legacy.open_gaps(&renamed.iter().map(|(at, _)| *at).collect::<Vec<_>>()).await?;
+        let mut copied = Vec::new();
+        for (at, known) in &renamed {
+            let plan = &self.plans[*at];
+            tracing::warn!(capability = %self.state().capability, former = %known.pair, table = %plan.pair, "a pair has another name, and is compared");
+            copied.push(Copied { pair: plan.pair.clone(), plan: carried::text(plan), ..(*known).clone() });
+        }
+        let former: BTreeSet<String> = renamed.iter().map(|(_, known)| known.pair.clone()).collect();
+        let former: Vec<String> = former.into_iter().collect();
+        // What was set aside on the way to legacy is kept there.
+        self.legacy.rename_copied(&[], &former).await?;
+        self.modern.rename_copied(&copied, &former).await
+    }
+
     async fn may_join(&self, at: usize, plan: &Plan, owner: Side) -> Result<(), Error> {
         let (legacy, modern) = (&plan.legacy.table, &plan.modern.table);
         if owner == Side::Modern {
@@ -392,7 +416,7 @@ impl Session<'_> {
             return Ok(());
         }
         Err(Error::Refused(format!(
-            "the tables `{legacy}` and `{modern}` cannot join: `{modern}` of {} has rows already, and those that `{legacy}` has not would be removed; empty it (DELETE FROM {modern}) if they are not needed",
+            "the tables `{legacy}` and `{modern}` cannot join: `{modern}` of {} has rows already, and those that `{legacy}` has not would be removed; put the `[[table]]`s back as they were if another of them brought these rows, or empty it (DELETE FROM {modern}) if they are not needed",
             self.context.resolved.modern
         )))
     }

@@ -517,6 +517,21 @@ impl Sink for Endpoint {
         self.commit(conn).await
     }
 
+    async fn rename_copied(&self, copied: &[Copied], former: &[String]) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        self.note_in(&mut conn, copied).await.map_err(|e| self.failed(e))?;
+        for table in ["_ficus_copied", "_ficus_quarantine"] {
+            for name in former {
+                let forget = format!("DELETE FROM `{table}` WHERE `stream` = ? AND `pair` = ?");
+                conn.exec_drop(forget, (self.stream(), name)).await.map_err(|e| self.failed(e))?;
+            }
+        }
+        let quarantined = self.count_quarantine(&mut conn).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(())
+    }
+
     async fn empty(&self) -> Result<(), Error> {
         let mut conn = self.guarded().await?;
         let forget = "UPDATE `_ficus_checkpoint` SET `position` = NULL, `backfilled` = 0 WHERE `stream` = ?";

@@ -377,6 +377,19 @@ impl Sink for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
+    async fn rename_copied(&self, copied: &[Copied], former: &[String]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
+        for table in ["copied", "quarantine"] {
+            let forget = sql::query(&format!("DELETE FROM _ficus.{table} WHERE stream = $1 AND pair = ANY($2)"));
+            forget.bind(&self.names.stream).bind(former).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        }
+        let quarantined = self.count_quarantine(&mut tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(())
+    }
+
     async fn empty(&self) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         let stream = &self.names.stream;

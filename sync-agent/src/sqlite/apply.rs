@@ -410,6 +410,22 @@ impl Sink for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
+    async fn rename_copied(&self, copied: &[Copied], former: &[String]) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        self.note_in(&mut tx, copied).await.map_err(|e| self.failed(e))?;
+        for table in ["_ficus_copied", "_ficus_quarantine"] {
+            for name in former {
+                let forget = format!("DELETE FROM \"{table}\" WHERE \"stream\" = ?1 AND \"pair\" = ?2");
+                let values = [Value::Text(self.stream()), Value::Text(name.clone())];
+                sql::run_with(&mut tx, &forget, &values).await.map_err(|e| self.failed(e))?;
+            }
+        }
+        let quarantined = self.count_quarantine(&mut tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(quarantined, Ordering::Release);
+        Ok(())
+    }
+
     async fn empty(&self) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         let stream = [Value::Text(self.stream())];

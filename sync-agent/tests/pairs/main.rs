@@ -25,6 +25,7 @@ mod graves;
 mod late;
 mod ledger;
 mod links;
+mod renamed;
 mod resume;
 mod secure;
 mod strays;
