@@ -25,6 +25,7 @@ mod health;
 mod init;
 mod kills;
 mod lag;
+mod log_outs;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
 mod notebooks;
