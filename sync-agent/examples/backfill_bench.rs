@@ -179,6 +179,7 @@ fn orders() -> Orders {
         fenced: Fences::default(),
         mark_end: None,
         strays: ficus_rules::plan::StrayWrites::default(),
+        carry_strays: false,
         verify: None,
         raise_sequences: None,
         repair: None,

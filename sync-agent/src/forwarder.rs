@@ -26,6 +26,9 @@ use crate::strays;
 /// Between two looks while nothing was found.
 const EVERY: Duration = Duration::from_millis(250);
 
+/// The same while everybody's writes wait for the last of them.
+const AWAITED: Duration = Duration::from_millis(10);
+
 /// Rows of one look.
 const AT_ONCE: u32 = 200;
 
@@ -46,19 +49,22 @@ impl Forwarder {
     pub(crate) async fn run(self) -> Result<Infallible, Error> {
         loop {
             if !self.is_ordered() || !self.carry_some().await? {
-                tokio::time::sleep(EVERY).await;
+                let is_awaited = self.is_ordered() && !self.orders.borrow().strays.lets_in();
+                tokio::time::sleep(if is_awaited { AWAITED } else { EVERY }).await;
             }
         }
     }
 
-    /// While anything moves, nothing is carried: modern may be fenced at any moment.
+    /// Nothing is carried behind a fence of modern. An orchestrator of the release before orders it only while nothing moves.
     fn is_ordered(&self) -> bool {
         let orders = self.orders.borrow();
-        orders.strays == StrayWrites::Forward && orders.owner == Side::Modern && !orders.fenced.modern
+        (orders.carry_strays || orders.strays == StrayWrites::Forward) && orders.owner == Side::Modern && !orders.fenced.modern
     }
 
     /// Whether there was something.
     async fn carry_some(&self) -> Result<bool, Error> {
+        // None of them is decided about meanwhile, and modern is not fenced between a look at the orders and the write.
+        let _turn = self.state.carrying().await;
         let found = self.legacy.oldest_strays(AT_ONCE).await?;
         for stray in &found {
             if !self.is_ordered() {

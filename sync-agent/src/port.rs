@@ -594,10 +594,21 @@ pub struct LetIn {
     pub rows: u64,
     /// So many nobody has decided about.
     pub unsettled: u64,
-    /// How many of those there are, by pair.
-    pub pairs: Vec<(String, u64)>,
+    /// The same by pair.
+    pub pairs: Vec<LetInPair>,
     /// Who wrote the newest of those, in words, each once; when there is none, the newest of all. Empty where the engine does not tell.
     pub wrote: Vec<String>,
+}
+
+/// Rows of a pair that strangers wrote and that nobody has decided about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetInPair {
+    /// Its name.
+    pub pair: String,
+    /// How many.
+    pub rows: u64,
+    /// So many of them were passed by.
+    pub passed: u64,
 }
 
 /// A row that strangers wrote, in the shape of the side's plans. With neither image nothing was written after all.

@@ -583,9 +583,12 @@ impl Session<'_> {
             let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
             if holds != wish.fenced.of(side) {
                 let on = wish.fenced.of(side);
-                self.state().set_closing(Some(side));
+                let state = &self.context.state;
+                let carries = if side == Side::Modern { Some(state.carrying().await) } else { None };
+                state.set_closing(Some(side));
                 self.side(side).fence(on).await?;
-                self.state().set_closing(None);
+                state.set_closing(None);
+                drop(carries);
                 // Before anything is asked of the other side, which may be away by now.
                 self.state().update(|report| match side {
                     Side::Legacy => report.fenced.legacy = on && !self.undrained,
@@ -676,7 +679,9 @@ impl Session<'_> {
             // Those that can be seen before the rows are looked at: what is written later is not decided by this.
             let strays = verifier.legacy.unsettled().await?;
             let rows = verifier.repair(&pairs).await?;
+            let carries = state.carrying().await;
             verifier.legacy.settle_strays(&strays).await?;
+            drop(carries);
             strays::look(&state, &verifier.legacy, &verifier.modern, &verifier.plans).await?;
             state.update(|report| report.repaired = Some(RepairReport { token, done: true, rows }));
             Ok(Done::Compared)

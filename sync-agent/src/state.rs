@@ -35,6 +35,7 @@ pub(crate) struct State {
     aside: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     let_in: Mutex<BTreeMap<Side, Vec<SetAside>>>,
     strays: tokio::sync::Mutex<()>,
+    carrying: tokio::sync::Mutex<()>,
     turns: Mutex<HashMap<Side, i64>>,
     closing: Mutex<Option<Side>>,
     known: Mutex<Option<Known>>,
@@ -159,6 +160,7 @@ impl State {
             aside: Mutex::default(),
             let_in: Mutex::default(),
             strays: tokio::sync::Mutex::default(),
+            carrying: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             closing: Mutex::default(),
             known: Mutex::default(),
@@ -397,6 +399,11 @@ impl State {
     /// A look's turn at what strangers did.
     pub(crate) async fn strays(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.strays.lock().await
+    }
+
+    /// The turn of whoever carries what strangers wrote, or must not have it carried meanwhile.
+    pub(crate) async fn carrying(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.carrying.lock().await
     }
 
     /// The rows that are set aside, and those that strangers wrote, as far as they are shown.

@@ -12,7 +12,7 @@ use ficus_rules::wire::Strays;
 
 use crate::error::Error;
 use crate::metrics;
-use crate::port::{LetIn, Shared};
+use crate::port::{LetIn, LetInPair, Shared};
 use crate::quarantine;
 use crate::state::State;
 
@@ -47,10 +47,14 @@ pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans:
         state.show_strays(side, shown.into_iter().map(|kept| quarantine::shown(&state.capability, side, plans, kept)).collect());
         if tells {
             let (refused, writers) = (refused.statements, refused.writers);
-            strays.push(Strays { side, refused, writers, reported: rows, unsettled, wrote, tables: by_table(side, plans, pairs) });
+            // One of a pair that has left the rules is nobody's to carry.
+            let known = pairs.iter().filter(|of| plans.iter().any(|plan| plan.pair == of.pair));
+            let untried = known.map(|of| of.rows - of.passed).sum();
+            let tables = by_table(side, plans, pairs);
+            strays.push(Strays { side, refused, writers, reported: rows, unsettled, untried, wrote, tables });
         }
     }
-    let sum = |strays: &[Strays]| strays.iter().map(|strays| strays.unsettled).sum::<u64>();
+    let sum = |strays: &[Strays]| strays.iter().fold((0, 0), |(all, left), strays| (all + strays.unsettled, left + strays.untried));
     if sum(&state.report().strays) == sum(&strays) {
         state.note(|report| report.strays = strays);
     } else {
@@ -60,9 +64,9 @@ pub(crate) async fn look(state: &State, legacy: &Shared, modern: &Shared, plans:
 }
 
 /// A pair that has left the rules goes by its own name. Several pairs may be of one table.
-fn by_table(side: Side, plans: &[Plan], pairs: Vec<(String, u64)>) -> BTreeMap<String, u64> {
+fn by_table(side: Side, plans: &[Plan], pairs: Vec<LetInPair>) -> BTreeMap<String, u64> {
     let mut tables = BTreeMap::new();
-    for (pair, rows) in pairs {
+    for LetInPair { pair, rows, .. } in pairs {
         let plan = plans.iter().find(|plan| plan.pair == pair);
         let table = plan.map(|plan| if side == Side::Legacy { plan.legacy.table.clone() } else { plan.modern.table.clone() });
         *tables.entry(table.unwrap_or(pair)).or_default() += rows;

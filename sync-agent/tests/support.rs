@@ -134,6 +134,7 @@ impl World {
                         fenced: Fences::default(),
                         mark_end: None,
                         strays: ficus_rules::plan::StrayWrites::default(),
+                        carry_strays: false,
                         verify: None,
                         raise_sequences: None,
                         repair: None,

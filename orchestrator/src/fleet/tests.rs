@@ -158,7 +158,7 @@ fn of_what_is_set_aside_a_capability_is_told_its_own_rows_of_the_agent_that_work
     // What strangers wrote is told beside them.
     let mut report = agent("a", live(0.1));
     let tables = std::collections::BTreeMap::new();
-    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 1, wrote: vec![], tables };
+    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 1, untried: 0, wrote: vec![], tables };
     report.capabilities.get_mut("users").expect("it is there").strays = vec![strays];
     fleet.hear_agent(report, NOW);
     assert_eq!((fleet.quarantine("users").total, keys()), (1, vec!["1".to_owned()]));

@@ -127,7 +127,7 @@ async fn writes_past_the_gateway_are_told_once_over_a_change_of_lead() {
     world.until("soaking", |s| s.phase == Phase::Soaking).await;
     let tables = [("accounts_customuser".to_owned(), 3)].into();
     let wrote = vec!["role `cron`, application `psql`".to_owned()];
-    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 3, wrote, tables };
+    let strays = Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 3, unsettled: 3, untried: 0, wrote, tables };
     *world.agent.strays.lock().expect("not poisoned") = vec![strays.clone()];
     let told = "*users*: 3 rows were written to legacy past the gateway (accounts_customuser: 3; role `cron`, application `psql`)";
     let is_told = |heard: &[(String, Value)]| heard.iter().any(|(_, said)| said["text"].as_str().is_some_and(|t| t.starts_with(told)));

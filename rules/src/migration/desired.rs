@@ -1,7 +1,7 @@
 //! What should be, in a state. Levels, not events: the same state always says the same.
 
 use super::observation::{reads_share, shadow_share};
-use super::{Phase, Stage, State};
+use super::{Phase, Stage, State, Switch};
 use crate::plan::{Capability, StrayWrites};
 use crate::wire::{CapabilityOrders, Fences, MarkEnd, Serving, SyncOrder};
 use crate::{Share, Side};
@@ -32,6 +32,7 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
         sync: if retired { SyncOrder::Remove } else { SyncOrder::Run },
         may_copy: state.phase == Phase::Backfilling,
         strays: strays(state, plan),
+        carry_strays: carries_strays(state, plan),
         fenced: if retired { Fences::default() } else { fences(state) },
         mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
         verify: state.verify.filter(|_| !retired),
@@ -44,6 +45,13 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
 fn strays(state: &State, plan: &Capability) -> StrayWrites {
     let settled = state.owner == Side::Modern && state.switch.is_none() && state.phase != Phase::Retired;
     if settled { plan.strays } else { StrayWrites::Refuse }
+}
+
+/// Until modern's database is fenced: behind the end of its log nothing may come.
+fn carries_strays(state: &State, plan: &Capability) -> bool {
+    let before_the_end = |s: &Switch| s.to == Side::Legacy && s.stage <= Stage::Drain;
+    let open = state.switch.as_ref().is_none_or(before_the_end) && state.phase != Phase::Retired;
+    plan.strays == StrayWrites::Forward && state.owner == Side::Modern && open
 }
 
 /// Whoever does not own is fenced, always; the owner is while a switch stands between fence and flip.

@@ -13,7 +13,7 @@ use super::waiting::{self, Waiting, WaitingKind};
 use super::{Phase, Stage, State, Switch};
 use crate::count::{self, counted};
 use crate::gate::{Judged, Verdict};
-use crate::plan::{Capability, StepAction};
+use crate::plan::{Capability, StepAction, StrayWrites};
 use crate::wire::{CapabilityReport, VerifyScope};
 use crate::{Side, Timestamp};
 
@@ -22,7 +22,10 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
     let mut missing = waiting::agent(plan, seen, now);
     missing.extend(waiting::stream(plan, seen, state.owner, now));
     missing.extend(waiting::quarantined(plan, seen, now));
-    missing.extend(waiting::strays(plan, seen, now));
+    missing.extend(match to {
+        Side::Modern => waiting::strays(plan, seen, now),
+        Side::Legacy => waiting::strays_on_the_way_back(plan, seen, now),
+    });
     missing.extend(waiting::busy(state, plan, seen, now));
     if state.repair.is_some() {
         missing.push(Waiting::new(WaitingKind::Agent, "repair", "a repair is under way"));
@@ -124,6 +127,9 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
                     format!("gateway {} has {} under way", g.name, count::of(g.inflight_writes, "write")),
                 )
             }));
+            if carries_strays(running, plan) {
+                missing.extend(waiting::strays_carried(plan, seen, now));
+            }
             missing
         }
         _ if plan.tables.is_empty() => Vec::new(),
@@ -259,11 +265,17 @@ fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observatio
     if report.quarantined > 0 {
         return Some(counted(report.quarantined, "row is quarantined", "rows are quarantined"));
     }
-    if let Some(strays) = waiting::unsettled(report) {
+    let to_be_carried = carries_strays(running, plan) && running.stage <= Stage::Drain;
+    if let Some(strays) = if to_be_carried { waiting::undecided(plan, report) } else { waiting::unsettled(report) } {
         return Some(strays);
     }
     let drift = answer(state, report).filter(|drift| running.stage == Stage::Verify && *drift > 0)?;
     Some(counted(drift, "row differs", "rows differ"))
+}
+
+/// What strangers wrote is carried over before the end of modern's log is read: behind its fence it could not be any more.
+fn carries_strays(running: &Switch, plan: &Capability) -> bool {
+    running.to == Side::Legacy && plan.strays == StrayWrites::Forward && !plan.tables.is_empty()
 }
 
 /// The drift that the verification under way has found.

@@ -9,8 +9,8 @@ use crate::count::counted;
 use crate::crossing::Order;
 use crate::gate::{Judged, Verdict};
 use crate::hours::Hours;
-use crate::plan::Capability;
-use crate::wire::CapabilityReport;
+use crate::plan::{Capability, StrayWrites};
+use crate::wire::{CapabilityReport, Strays};
 use crate::{Side, Timestamp};
 
 /// One thing that is missing for the next transition.
@@ -57,6 +57,9 @@ impl Waiting {
         Waiting { kind, on: on.into(), text: text.into() }
     }
 }
+
+/// So many rows of strangers are carried over within a fraction of a switch's deadline.
+const CARRIED_SOON: u64 = 500;
 
 /// What is missing for the next transition of a state; empty: it is about to happen.
 pub fn waiting_for(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
@@ -146,13 +149,52 @@ pub(super) fn strays(plan: &Capability, seen: &Observation, now: Timestamp) -> O
 
 /// Of whom there are rows that are on one side only, and what to do.
 pub(super) fn unsettled(report: &CapabilityReport) -> Option<String> {
-    let strays = report.strays.iter().find(|strays| strays.unsettled > 0)?;
-    let who = if strays.wrote.is_empty() { String::new() } else { format!(" ({})", strays.wrote.join("; ")) };
-    Some(format!(
+    report.strays.iter().find_map(|strays| on_one_side(strays, strays.unsettled))
+}
+
+/// The same, but for those that are carried over before the owner's database is fenced.
+pub(super) fn undecided(plan: &Capability, report: &CapabilityReport) -> Option<String> {
+    let carried = |strays: &Strays| if plan.strays == StrayWrites::Forward { strays.untried } else { 0 };
+    report.strays.iter().find_map(|strays| on_one_side(strays, strays.unsettled.saturating_sub(carried(strays))))
+}
+
+fn on_one_side(strays: &Strays, rows: u64) -> Option<String> {
+    let who = written_by(strays);
+    let text = format!(
         "{} to {} past the gateway{who}, and on no other side: look (`ficus quarantine`), then `ficus repair` puts the owner's rows in their place",
-        counted(strays.unsettled, "row was written", "rows were written"),
+        counted(rows, "row was written", "rows were written"),
         strays.side
-    ))
+    );
+    (rows > 0).then_some(text)
+}
+
+fn written_by(strays: &Strays) -> String {
+    if strays.wrote.is_empty() { String::new() } else { format!(" ({})", strays.wrote.join("; ")) }
+}
+
+/// What keeps a way back from beginning of what was written past the gateway: rows that somebody has to decide about, or more than can
+/// be carried over while everybody's writes wait.
+pub(super) fn strays_on_the_way_back(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
+    let too_many = || report.strays.iter().filter(|strays| strays.untried > CARRIED_SOON).find_map(to_be_carried);
+    Some(Waiting::new(WaitingKind::Agent, "stray writes", undecided(plan, report).or_else(too_many)?))
+}
+
+/// Legacy takes none any more, and all that it took has been carried over.
+pub(super) fn strays_carried(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    let missing = agent(plan, seen, now);
+    let Some(report) = seen.live_agent(now).filter(|_| missing.is_empty()).map(|agent| &agent.report) else { return missing };
+    let text = match report.strays.iter().find_map(to_be_carried) {
+        _ if !report.fenced.legacy => "legacy's database to refuse who writes past the gateway".to_owned(),
+        Some(left) => left,
+        None => return missing,
+    };
+    vec![Waiting::new(WaitingKind::Agent, "stray writes", text)]
+}
+
+fn to_be_carried(strays: &Strays) -> Option<String> {
+    let rows = counted(strays.unsettled, "row that was written", "rows that were written");
+    (strays.unsettled > 0).then(|| format!("{rows} to {} past the gateway{} to be carried over", strays.side, written_by(strays)))
 }
 
 /// No old transaction is open that the fence of the owner's database would wait for.

@@ -95,7 +95,11 @@ pub struct Strays {
     /// So many of them nobody has decided about.
     #[serde(default)]
     pub unsettled: u64,
-    /// Who wrote the newest of those, in words; when there is none, the newest of all.
+    /// Of those, so many it has not been tried to carry over: with [`StrayWrites::Forward`](crate::plan::StrayWrites::Forward) they
+    /// wait for nobody. An agent of a release that does not say tells of none.
+    #[serde(default)]
+    pub untried: u64,
+    /// Who wrote the newest of the undecided ones, in words; when there is none, the newest of all.
     #[serde(default)]
     pub wrote: Vec<String>,
     /// How many of those there are, by table.

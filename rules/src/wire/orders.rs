@@ -35,6 +35,9 @@ pub struct CapabilityOrders {
     /// What the fence of a side that does not own does with writers: no more than that is ever let through.
     #[serde(default)]
     pub strays: StrayWrites,
+    /// What it let through before goes on being carried to modern, where nobody is let through any more.
+    #[serde(default)]
+    pub carry_strays: bool,
     /// Read the end of this side's log and say when it has been applied.
     pub mark_end: Option<MarkEnd>,
     /// Compare both databases.

@@ -109,6 +109,7 @@ async fn stream(resolved: Resolved, sync: SyncOrder) -> Result<()> {
         fenced: Fences { legacy: false, modern: true },
         mark_end: None,
         strays: ficus_rules::plan::StrayWrites::default(),
+        carry_strays: false,
         verify: None,
         raise_sequences: None,
         repair: None,

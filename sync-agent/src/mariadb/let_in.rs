@@ -15,7 +15,7 @@ use super::triggers::{self, Trigger};
 use super::{Endpoint, Pair, objects};
 use crate::busy::statement;
 use crate::error::Error;
-use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, SETTLE, Stray, WROTE};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, LetInPair, SETTLE, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// Who wrote: account and address, connection, statement.
@@ -75,8 +75,10 @@ impl Endpoint {
         drop(known);
         let mut found = LetIn { rows: settled + unsettled, unsettled, ..LetIn::default() };
         if unsettled > 0 {
-            let of_pairs = "SELECT `pair`, count(*) FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL GROUP BY `pair`";
-            found.pairs = conn.exec(of_pairs, (&self.scope,)).await.map_err(|e| self.failed(e))?;
+            let of_pairs =
+                "SELECT `pair`, count(*), count(`passed`) FROM `_ficus_stray` WHERE `scope` = ? AND `settled` IS NULL GROUP BY `pair`";
+            let of_pair = |(pair, rows, passed)| LetInPair { pair, rows, passed };
+            found.pairs = conn.exec_map(of_pairs, (&self.scope,), of_pair).await.map_err(|e| self.failed(e))?;
         }
         if found.rows > 0 {
             let which = if unsettled > 0 { "AND `settled` IS NULL" } else { "" };

@@ -12,7 +12,7 @@ use super::{Endpoint, sql};
 use crate::busy::statement;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, LetInPair, Rewrite, Rewritten, SETTLE, Same, Stray, WROTE};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// What tells who wrote, in the order of [`who`].
@@ -86,9 +86,10 @@ impl Endpoint {
         drop(known);
         let mut found = LetIn { rows: settled + unsettled, unsettled, ..LetIn::default() };
         if unsettled > 0 {
-            let of_pairs = "SELECT pair, count(*) FROM _ficus.stray WHERE scope = $1 AND settled IS NULL GROUP BY pair";
+            let of_pairs = "SELECT pair, count(*), count(passed) FROM _ficus.stray WHERE scope = $1 AND settled IS NULL GROUP BY pair";
             for row in sqlx::query(of_pairs).bind(&self.names.scope).fetch_all(&mut *connection).await? {
-                found.pairs.push((row.try_get(0)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0)));
+                let number = |at: usize| row.try_get::<i64, _>(at).map(|number| u64::try_from(number).unwrap_or(0));
+                found.pairs.push(LetInPair { pair: row.try_get(0)?, rows: number(1)?, passed: number(2)? });
             }
         }
         if found.rows > 0 {

@@ -9,7 +9,7 @@ use super::apply::Failure;
 use super::{Endpoint, sql, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, Rewrite, Rewritten, SETTLE, Same, Stray};
+use crate::port::{KEPT_DAYS, KEPT_ROWS, LetIn, LetInPair, Rewrite, Rewritten, SETTLE, Same, Stray};
 use crate::quarantine::{Image, Kept, LARGEST};
 
 /// Asked every second, however many have been settled: the index holds the others.
@@ -41,10 +41,11 @@ impl Endpoint {
         let unsettled = count(UNSETTLED).await?;
         let mut pairs = Vec::new();
         if unsettled > 0 {
-            let of_pairs = "SELECT \"pair\", count(*) FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL GROUP BY \"pair\"";
+            let of_pairs = "SELECT \"pair\", count(*), count(\"passed\") FROM \"_ficus_stray\" WHERE \"scope\" = ?1 AND \"settled\" IS NULL GROUP BY \"pair\"";
             for row in sql::all(&mut connection, of_pairs, &[self.scope_value()]).await? {
-                if let [Value::Text(pair), Value::Int(rows)] = row.as_slice() {
-                    pairs.push((pair.clone(), u64::try_from(*rows).unwrap_or(0)));
+                if let [Value::Text(pair), Value::Int(rows), Value::Int(passed)] = row.as_slice() {
+                    let [rows, passed] = [rows, passed].map(|number| u64::try_from(*number).unwrap_or(0));
+                    pairs.push(LetInPair { pair: pair.clone(), rows, passed });
                 }
             }
         }

@@ -12,11 +12,13 @@ use super::resume::killed_at;
 use super::world::{World, report, streaming, until};
 use super::{schema, tables};
 
+mod back;
+
 const BOTH: Fences = Fences { legacy: true, modern: true };
 
 /// What a switch does until both databases are fenced and the end of the owner's log is applied.
 async fn fenced(world: &mut World, agent: &Agent, owner: Side) -> CapabilityReport {
-    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (BOTH, StrayWrites::Refuse));
+    world.order(agent, |orders, _| (orders.fenced, orders.strays, orders.carry_strays) = (BOTH, StrayWrites::Refuse, false));
     let generation = Some(world.orders.generation);
     let seen = until(agent, "fenced", |report| report.fenced == BOTH && report.generation == generation).await;
     let token = world.order(agent, |orders, token| orders.mark_end = Some(MarkEnd { token, side: owner }));
@@ -36,7 +38,10 @@ async fn flipped(world: &mut World, agent: &Agent, to: Side) {
 
 /// Legacy lets strangers write from now on.
 async fn let_through(world: &mut World, agent: &Agent, how: StrayWrites) {
-    world.order(agent, |orders, _| (orders.fenced, orders.strays) = (Fences { legacy: true, modern: false }, how));
+    world.order(agent, |orders, _| {
+        (orders.fenced, orders.strays) = (Fences { legacy: true, modern: false }, how);
+        orders.carry_strays = how == StrayWrites::Forward;
+    });
     let generation = Some(world.orders.generation);
     until(agent, "let through", |report| report.generation == generation && !report.fenced.legacy && report.forward.live).await;
 }
@@ -44,7 +49,16 @@ async fn let_through(world: &mut World, agent: &Agent, how: StrayWrites) {
 fn of_legacy(report: &CapabilityReport) -> Strays {
     let found = report.strays.iter().find(|strays| strays.side == Side::Legacy).cloned();
     let tables = std::collections::BTreeMap::new();
-    found.unwrap_or(Strays { side: Side::Legacy, refused: 0, writers: vec![], reported: 0, unsettled: 0, wrote: vec![], tables })
+    found.unwrap_or(Strays {
+        side: Side::Legacy,
+        refused: 0,
+        writers: vec![],
+        reported: 0,
+        unsettled: 0,
+        untried: 0,
+        wrote: vec![],
+        tables,
+    })
 }
 
 async fn texts(app: &mut App, query: &str) -> Vec<String> {
@@ -259,19 +273,22 @@ async fn forwarded(engines: [Engine; 2]) {
     agent.stop().await;
 }
 
-/// The agent dies when a row is written to modern, and when it is committed there and not settled.
+/// The agent dies when a row is written to modern, and when it is committed there and not settled: the second time in a way back
+/// that has begun meanwhile.
 async fn killed_between_write_and_settlement(engines: [Engine; 2]) {
-    let (world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Forward).await;
+    let (mut world, agent, mut legacy, mut modern) = moved(engines, StrayWrites::Forward).await;
     agent.stop().await;
     legacy.exec("UPDATE writer SET level = level + 1 WHERE id = 1").await;
     legacy.exec("INSERT INTO writer (id, name, body, level, price) VALUES (50, 'of nobody', NULL, 1, 1.25)").await;
     legacy.exec("DELETE FROM book WHERE id = 2").await;
-    for point in ["after_rewrite_before_commit", "after_rewrite_before_settle"] {
-        killed_at(&world, point).await;
-    }
+    killed_at(&world, "after_rewrite_before_commit").await;
+    world.orders.capabilities.get_mut("users").unwrap().strays = StrayWrites::Refuse;
+    world.orders.generation += 1;
+    killed_at(&world, "after_rewrite_before_settle").await;
     let agent = world.agent().await;
     streaming(&agent).await;
-    carried(&agent, 3).await;
+    let seen = until(&agent, "nobody writes any more", |report| report.fenced.legacy && of_legacy(report).untried == 0).await;
+    assert_eq!((of_legacy(&seen).reported, of_legacy(&seen).unsettled), (3, 0));
     world.settle(&agent, Side::Modern).await;
     let [of_legacy_side, of_modern] = both(&mut legacy, &mut modern).await;
     assert_eq!(of_modern, of_legacy_side);

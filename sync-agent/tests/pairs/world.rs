@@ -21,6 +21,7 @@ pub(crate) fn orders() -> Orders {
         fenced: Fences::default(),
         mark_end: None,
         strays: ficus_rules::plan::StrayWrites::default(),
+        carry_strays: false,
         verify: None,
         raise_sequences: None,
         repair: None,

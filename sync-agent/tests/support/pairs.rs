@@ -101,6 +101,7 @@ impl<'a> Pairs<'a> {
             fenced: Fences::default(),
             mark_end: None,
             strays: ficus_rules::plan::StrayWrites::default(),
+            carry_strays: false,
             verify: None,
             raise_sequences: None,
             repair: None,

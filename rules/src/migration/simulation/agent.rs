@@ -2,11 +2,11 @@
 
 use super::CAPABILITIES;
 use super::chance::Clock;
-use super::database::Database;
+use super::database::{Database, Stray};
 use crate::Side;
 use crate::wire::{
-    AgentReport, Backfill, CapabilityOrders, CapabilityReport, EndReport, Fences, RepairReport, StreamReport, SyncOrder, TableVerified,
-    VerifyReport,
+    AgentReport, Backfill, CapabilityOrders, CapabilityReport, EndReport, Fences, RepairReport, Strays, StreamReport, SyncOrder,
+    TableVerified, VerifyReport,
 };
 
 /// Orders for every capability, with their generation.
@@ -59,7 +59,8 @@ pub(super) enum Task {
     Forward,
     Reverse,
     MarkEnd,
-    RaiseAndRepair,
+    /// Sequences, a repair, what strangers wrote.
+    Errands,
     Verify,
 }
 
@@ -72,7 +73,7 @@ impl Task {
 
 impl Agent {
     pub(super) const ALL: [Task; 8] =
-        [Task::FenceLegacy, Task::FenceModern, Task::Copy, Task::Forward, Task::Reverse, Task::MarkEnd, Task::RaiseAndRepair, Task::Verify];
+        [Task::FenceLegacy, Task::FenceModern, Task::Copy, Task::Forward, Task::Reverse, Task::MarkEnd, Task::Errands, Task::Verify];
 
     pub(super) fn new(name: String, clock: Clock, now: u64) -> Agent {
         let incarnation = clock.wall(now).0;
@@ -143,7 +144,7 @@ impl Agent {
             }
         }
         let fences = Fences { legacy: databases[0].fenced, modern: databases[1].fenced };
-        if fences == orders.fenced {
+        if fences == orders.fenced && databases[0].letting == lets(&orders) {
             memory.report.generation = Some(generation);
         }
     }
@@ -163,6 +164,11 @@ impl Agent {
             capabilities: capabilities.collect(),
         })
     }
+}
+
+/// Strangers may write to legacy.
+fn lets(orders: &CapabilityOrders) -> bool {
+    orders.strays.lets_in() && orders.owner == Side::Modern && orders.fenced.legacy
 }
 
 /// What came of a task.
@@ -197,14 +203,14 @@ impl Memory {
         let [legacy, modern] = databases;
         let mine = turns == [legacy.turn, modern.turn];
         if orders.sync == SyncOrder::Remove {
-            (legacy.fenced, modern.fenced) = (false, false);
+            (legacy.fenced, modern.fenced, legacy.letting) = (false, false, false);
             self.report =
                 CapabilityReport { epoch: orders.epoch, generation: self.report.generation, removed: true, ..CapabilityReport::default() };
             return Worked::Done;
         }
         self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied, ..Backfill::default() };
         match task {
-            Task::FenceLegacy if mine => legacy.fenced = orders.fenced.legacy,
+            Task::FenceLegacy if mine => (legacy.fenced, legacy.letting) = (orders.fenced.legacy, lets(orders)),
             Task::FenceModern if mine => modern.fenced = orders.fenced.modern,
             Task::FenceLegacy | Task::FenceModern => return Worked::Superseded,
             // Under the snapshot of the log's end; the fence of the copy stands before its first row.
@@ -223,13 +229,23 @@ impl Memory {
                     self.end = Some((wish.token, wish.side, end));
                 }
             }
-            Task::RaiseAndRepair => {
+            Task::Errands if !legacy.strays.is_empty() && !mine => return Worked::Superseded,
+            Task::Errands => {
                 if orders.raise_sequences.is_some() {
                     let highest = legacy.rows.values().chain(modern.rows.values()).max().copied().unwrap_or_default();
                     (legacy.sequence, modern.sequence) = (highest, highest);
                     self.report.sequences_raised = orders.raise_sequences;
                 }
-                self.report.repaired = orders.repair.map(|token| RepairReport { token, done: true, rows: 0 });
+                if orders.carry_strays && orders.owner == Side::Modern && !orders.fenced.modern {
+                    carry(legacy, modern);
+                }
+                let applied = modern.applied == legacy.log.len() && legacy.applied == modern.log.len();
+                if orders.repair.is_some() && !legacy.strays.is_empty() && applied {
+                    legacy.rows.clone_from(&modern.rows);
+                    legacy.strays.clear();
+                }
+                self.report.repaired =
+                    orders.repair.filter(|_| legacy.strays.is_empty()).map(|token| RepairReport { token, done: true, rows: 0 });
             }
             Task::Verify => {
                 let applied = modern.applied == legacy.log.len() && legacy.applied == modern.log.len();
@@ -249,7 +265,7 @@ impl Memory {
                 }
             }
         }
-        self.report.fenced = Fences { legacy: legacy.fenced, modern: modern.fenced };
+        self.report.fenced = Fences { legacy: legacy.fenced && !legacy.letting, modern: modern.fenced };
         Worked::Done
     }
 
@@ -260,8 +276,29 @@ impl Memory {
         CapabilityReport {
             forward: stream.clone(),
             reverse: stream,
+            strays: told(legacy).into_iter().collect(),
             end: self.end.map(|(token, side, end)| EndReport { token, position: end.to_string(), reached: reached(side, end) }),
             ..self.report.clone()
         }
     }
+}
+
+/// The oldest: written to modern first, and settled when it is known to be there.
+fn carry(legacy: &mut Database, modern: &mut Database) {
+    let Some(at) = legacy.strays.iter().position(|stray| !stray.passed) else { return };
+    let Stray { write, was, .. } = legacy.strays[at];
+    if modern.carried == Some(write.id) {
+        legacy.strays.remove(at);
+    } else if modern.rows.get(&write.key).copied() == was {
+        modern.bring(write);
+    } else {
+        legacy.strays[at].passed = true;
+    }
+}
+
+fn told(legacy: &Database) -> Option<Strays> {
+    let untried = legacy.strays.iter().filter(|stray| !stray.passed).count() as u64;
+    let (side, unsettled) = (Side::Legacy, legacy.strays.len() as u64);
+    let (writers, wrote, tables) = (Vec::new(), Vec::new(), std::collections::BTreeMap::new());
+    (legacy.let_in > 0).then_some(Strays { side, refused: 0, writers, reported: legacy.let_in, unsettled, untried, wrote, tables })
 }

@@ -14,7 +14,7 @@ use crate::lease::{BELIEVED, Said};
 use crate::migration::advance::{Event, Wish};
 use crate::migration::observation::Limits;
 use crate::migration::{Phase, Stage, State, tests};
-use crate::plan::StepAction;
+use crate::plan::{StepAction, StrayWrites};
 use crate::time::Steady;
 use crate::wire::AgentReport;
 
@@ -79,11 +79,14 @@ impl World {
         let mut chance = Chance(seed);
         let (happens, disorder) = (std::array::from_fn(|_| chance.one_in(2)), chance.one_in(2));
         let (slow, detour) = ([1, 1, 4, 8][chance.below(4)], [0, 0, 300, 3_000][chance.below(4)]);
+        // By a chance of its own: the others' worlds stay as they were.
+        let forwards = Chance(seed.rotate_left(32)).one_in(3);
         let now = 1_000_000;
         let plans = std::array::from_fn(|capability| {
             let mut plan = tests::plan();
             plan.name = name_of(capability);
             (plan.gates.errors, plan.gates.shadow) = (None, None);
+            plan.strays = if forwards { StrayWrites::Forward } else { StrayWrites::Refuse };
             if let Some(soak) = plan.steps.last_mut() {
                 soak.action = StepAction::Soak(Duration::from_secs(1));
             }
@@ -341,8 +344,11 @@ impl World {
 
     fn carry_out(&mut self, side: Side, write: Write) -> bool {
         let done = self.databases[write.capability][side as usize].write(write);
-        if done {
-            let state = self.orchestrator.state(write.capability);
+        let state = self.orchestrator.state(write.capability);
+        if done && self.databases[write.capability][side as usize].letting {
+            assert_eq!((side, state.owner), (Side::Legacy, Side::Modern), "{side} lets strangers write {write:?}: {state:?}");
+            self.ledger.let_in(write);
+        } else if done {
             assert_eq!(side, state.owner, "{side} took {write:?}, which it does not own: {state:?}");
             self.ledger.commit(write);
         }
@@ -356,6 +362,7 @@ impl World {
                 let task = if self.friendly { task } else { self.chance.below(Agent::ALL.len()) };
                 if !Agent::ALL[task].lags() || self.chance.one_in(self.slow) {
                     self.agents[at].work(capability, task, &mut self.databases[capability], self.now);
+                    self.databases[capability][1].brought.drain(..).for_each(|write| self.ledger.commit(write));
                 }
             }
         }
@@ -459,7 +466,10 @@ impl World {
         }
         let [owner, other] = [after.owner, after.owner.other()].map(|side| &self.databases[capability][side as usize]);
         match (was, is) {
-            (Some(Stage::Drain), Some(Stage::FenceDatabase)) => self.nothing_is_under_way(capability),
+            (Some(Stage::Drain), Some(Stage::FenceDatabase)) => {
+                assert!(!other.letting && other.strays.is_empty(), "what strangers wrote comes after the end: {:?}", other.strays);
+                self.nothing_is_under_way(capability);
+            }
             (Some(Stage::FenceDatabase), Some(Stage::CatchUp)) => assert!(owner.fenced, "the log has no end: its database is open"),
             (Some(Stage::CatchUp), Some(Stage::Verify)) => assert_eq!(other.applied, owner.log.len(), "caught up before the end"),
             (Some(Stage::Open), Some(Stage::Release)) => assert!(!owner.fenced, "what was held is released into a fence"),
@@ -483,6 +493,7 @@ impl World {
             let databases = &self.databases[capability];
             assert!(databases[before.owner as usize].fenced, "the old owner's database is open");
             assert_eq!(databases[after.owner as usize].applied, databases[before.owner as usize].log.len(), "rows would be lost");
+            assert!(databases[0].strays.is_empty(), "what strangers wrote would be lost");
             assert_eq!(databases[0].rows, databases[1].rows, "the sides differ");
             let highest = databases[before.owner as usize].rows.values().max().copied().unwrap_or_default();
             assert!(databases[after.owner as usize].sequence >= highest, "a new row would be given a number that is taken");
@@ -561,6 +572,9 @@ impl World {
             {
                 self.reconcile(capability, &Event::Wish(Wish::Release(None)));
                 self.reconcile(capability, &Event::Wish(Wish::Approve));
+                if self.databases[capability][0].strays.iter().any(|stray| stray.passed) {
+                    self.reconcile(capability, &Event::Wish(Wish::Repair));
+                }
                 self.reconcile(capability, &Event::Wish(wish));
             }
             self.stir();
@@ -574,7 +588,8 @@ impl World {
             let [legacy, modern] = &self.databases[capability];
             // An abort that was given up may have left its fence to an agent that had other troubles.
             let open = !self.databases[capability][self.orchestrator.state(capability).owner as usize].fenced;
-            let quiet = open && self.gateways.iter().all(|gateway| gateway.under_way(capability).count() == 0);
+            let carried = legacy.strays.iter().all(|stray| stray.passed);
+            let quiet = open && carried && self.gateways.iter().all(|gateway| gateway.under_way(capability).count() == 0);
             if quiet && modern.applied == legacy.log.len() && legacy.applied == modern.log.len() {
                 return self.ledger.settle(capability, &self.databases[capability]);
             }

@@ -33,6 +33,7 @@ fn seen(counted: Counted) -> Strays {
         writers: one(counted.refused, "role `beat`"),
         reported: counted.written,
         unsettled: counted.unsettled,
+        untried: 0,
         wrote: one(counted.written, "role `cron`, application `psql`"),
         tables: (counted.unsettled > 0).then(|| ("accounts_customuser".to_owned(), counted.unsettled)).into_iter().collect(),
     }

@@ -140,9 +140,13 @@ fn strangers_are_let_in_only_while_modern_owns_and_nothing_moves() {
     use crate::plan::StrayWrites;
     let lenient = Capability { strays: StrayWrites::Report, ..plan() };
     let strays = |state: &State| desired::orders(state, &lenient).expect("it is synchronised").strays;
+    let forwarding = Capability { strays: StrayWrites::Forward, ..plan() };
+    let carries = |state: &State, plan: &Capability| desired::orders(state, plan).expect("it is synchronised").carry_strays;
     for to in Side::BOTH {
         for stage in Stage::ALL.into_iter().take(8) {
             assert_eq!(strays(&switching(stage, to)), StrayWrites::Refuse, "{stage:?} to {to}");
+            let open = to == Side::Legacy && stage <= Stage::Drain;
+            assert_eq!(carries(&switching(stage, to), &forwarding), open, "{stage:?} to {to}: behind no fence");
         }
     }
     for phase in [Phase::Backfilling, Phase::Streaming, Phase::Ramping, Phase::Reverted, Phase::Retired] {
@@ -150,20 +154,74 @@ fn strangers_are_let_in_only_while_modern_owns_and_nothing_moves() {
     }
     let soaking = super::state(Phase::Soaking, 4);
     assert_eq!(strays(&soaking), StrayWrites::Report);
+    assert!(carries(&soaking, &forwarding) && !carries(&soaking, &lenient));
     assert_eq!(desired::orders(&soaking, &plan()).expect("it is synchronised").strays, StrayWrites::Refuse, "unless the rules say so");
 }
 
-#[test]
-fn what_strangers_wrote_is_decided_about_before_anything_is_reverted_or_retired() {
-    let wrote = |unsettled| crate::wire::Strays {
+/// Rows of strangers: those that are on one side only, and those of them that may still be carried over.
+fn wrote(unsettled: u64, untried: u64) -> crate::wire::Strays {
+    crate::wire::Strays {
         side: Side::Legacy,
         refused: 0,
         writers: vec![],
         reported: 4,
         unsettled,
+        untried,
         wrote: vec!["role `nightly`".into()],
         tables: std::collections::BTreeMap::new(),
-    };
+    }
+}
+
+#[test]
+fn a_way_back_waits_for_what_is_carried_over() {
+    use crate::plan::StrayWrites;
+    let plan = Capability { strays: StrayWrites::Forward, ..plan() };
+    let advance = |state: &State, seen: &Observation, event: Event| advance(state, &plan, seen, &event, NOW);
+    let soaking = super::state(Phase::Soaking, 4);
+    let mut seen = good(Side::Modern, NOW);
+    // Somebody writes all the time.
+    report(&mut seen).fenced.legacy = false;
+    for (unsettled, untried, refused) in [
+        (3, 3, None),
+        (3, 2, Some("1 row was written to legacy past the gateway (role `nightly`), and on no other side")),
+        (600, 600, Some("600 rows that were written to legacy past the gateway (role `nightly`) to be carried over")),
+    ] {
+        report(&mut seen).strays = vec![wrote(unsettled, untried)];
+        let answer = advance(&soaking, &seen, Event::Wish(Wish::Revert)).refused;
+        assert_eq!(answer.is_none(), refused.is_none(), "{unsettled}, {untried}: {answer:?}");
+        assert!(answer.unwrap_or_default().contains(refused.unwrap_or_default()));
+    }
+    assert!(refusal(advance(&soaking, &seen, Event::Wish(Wish::Retire))).contains("600 rows were written"), "nobody carries them then");
+
+    let draining = switching(Stage::Drain, Side::Legacy);
+    let stage = |seen: &Observation| advance(&draining, seen, Event::Tick).state.switch.map(|switch| switch.stage);
+    let waits = |seen: &Observation| waiting_for(&draining, &plan, seen, NOW).into_iter().map(|w| w.text).collect::<Vec<_>>();
+    report(&mut seen).strays = vec![wrote(0, 0)];
+    assert_eq!(stage(&seen), Some(Stage::Drain), "strangers may still write");
+    assert_eq!(waits(&seen), ["legacy's database to refuse who writes past the gateway"]);
+    report(&mut seen).fenced.legacy = true;
+    report(&mut seen).strays = vec![wrote(2, 2)];
+    assert_eq!(stage(&seen), Some(Stage::Drain), "not all is carried");
+    assert_eq!(waits(&seen), ["2 rows that were written to legacy past the gateway (role `nightly`) to be carried over"]);
+    report(&mut seen).strays = vec![wrote(0, 0)];
+    seen.orders_generation = 10;
+    assert_eq!(stage(&seen), Some(Stage::Drain), "that was so before it was told to refuse them");
+    seen.orders_generation = 9;
+    assert_eq!(stage(&seen), Some(Stage::FenceDatabase));
+
+    // What cannot be carried, and what was seen too late, takes it back.
+    for (stage, rows) in [(Stage::Fence, wrote(2, 1)), (Stage::Drain, wrote(1, 0)), (Stage::FenceDatabase, wrote(1, 1))] {
+        let state = switching(stage, Side::Legacy);
+        report(&mut seen).strays = vec![rows];
+        let outcome = advance(&state, &seen, Event::Tick);
+        assert_eq!(outcome.journal[0].kind, "aborted", "{stage:?}");
+        assert!(outcome.journal[0].text.contains("1 row was written to legacy past the gateway"), "{:?}", outcome.journal);
+    }
+}
+
+#[test]
+fn what_strangers_wrote_is_decided_about_before_anything_is_reverted_or_retired() {
+    let wrote = |unsettled| wrote(unsettled, 0);
     let soaking = super::state(Phase::Soaking, 4);
     let mut seen = good(Side::Modern, NOW);
     report(&mut seen).strays = vec![wrote(4)];
