@@ -12,6 +12,8 @@ pub struct Catalog {
     pub quote: Quote,
     /// It does not log what references do by themselves, so that its engine refuses those that do something.
     pub refuses_acts: bool,
+    /// References act also on what the agent removes: its role may not switch them off.
+    pub acts_for_agent: bool,
     /// Its tables, without those of Ficus and of the engine.
     pub tables: Vec<Table>,
 }

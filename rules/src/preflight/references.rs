@@ -60,6 +60,11 @@ fn leaves(asked: &Asked<'_>, side: Side, table: &Table, reference: &Reference) -
     let owner = asked.elsewhere(side).get(parent);
     let ahead = owner.is_some_and(|owner| asked.ahead_of.contains(owner));
     let finding = match (side, &reference.acts) {
+        // No fence holds what the database takes along with a row that the agent of the other capability removes.
+        (Side::Modern, Some(acts)) if owner.is_some() && asked.catalog(side).acts_for_agent => {
+            let means = format!("{acts}: what the agent removes of {parent} takes rows of {} along that nobody has removed", table.name);
+            drop(asked.catalog(side), table, reference, Finding::refused("cascade_from_outside", what, means))
+        }
         (_, Some(acts)) => {
             let means = format!("{acts}: a change of {parent} changes rows of {} from outside, also while they are fenced", table.name);
             drop(asked.catalog(side), table, reference, Finding::warning("cascade_from_outside", what, means))

@@ -54,7 +54,13 @@ impl World {
         let legacy = table("accounts_staff", vec![column("id", Kind::Int), column("name", Kind::Text)], &[&["id"]]);
         let columns = vec![column("legacy_id", Kind::Int), column("kind", Kind::Text), column("name", Kind::Text)];
         let modern = table("profiles", columns, &[&["kind", "legacy_id"]]);
-        let catalog = |engine: &str, quote, table| Catalog { engine: engine.into(), quote, refuses_acts: false, tables: vec![table] };
+        let catalog = |engine: &str, quote, table| Catalog {
+            engine: engine.into(),
+            quote,
+            refuses_acts: false,
+            acts_for_agent: false,
+            tables: vec![table],
+        };
         World {
             maps: vec![map],
             legacy: catalog("MariaDB 10.11", Quote::Back, legacy),
@@ -174,6 +180,27 @@ fn a_cascade_from_outside_is_taken_away_unless_the_engine_has_refused_it() {
     assert_eq!(world.only("cascade_from_outside").statements, ["ALTER TABLE `accounts_staff` DROP CONSTRAINT `fk`;"]);
     world.legacy.refuses_acts = true;
     assert_eq!(world.found(), []);
+}
+
+/// On modern, and of another capability that moves: rows of this one would be gone, and nobody would have removed them.
+#[test]
+fn a_cascade_that_the_agent_would_set_off_is_refused() {
+    let severity = |owned: bool, enforced: bool, of_modern: bool| {
+        let mut world = World::new();
+        world.modern.acts_for_agent = enforced;
+        let side = if of_modern { &mut world.modern } else { &mut world.legacy };
+        side.tables[0].references.push(reference("name", "courses", Some("ON DELETE CASCADE")));
+        if owned {
+            world.elsewhere.modern.insert("courses".into(), "academic".into());
+        }
+        let finding = world.only("cascade_from_outside");
+        assert_eq!(finding.statements.len(), 1, "{finding:?}");
+        finding.severity
+    };
+    assert_eq!(severity(true, true, true), Severity::Refused);
+    assert_eq!(severity(false, true, true), Severity::Warning, "nothing that the agent writes");
+    assert_eq!(severity(true, false, true), Severity::Warning, "its role switches it off");
+    assert_eq!(severity(true, true, false), Severity::Warning, "legacy's is fenced");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn table(name: &str, columns: &[&str]) -> Table {
 }
 
 fn catalog(tables: Vec<Table>) -> Catalog {
-    Catalog { engine: "PostgreSQL 15".into(), quote: Quote::Double, refuses_acts: false, tables }
+    Catalog { engine: "PostgreSQL 15".into(), quote: Quote::Double, refuses_acts: false, acts_for_agent: false, tables }
 }
 
 fn school() -> (Catalog, Catalog) {

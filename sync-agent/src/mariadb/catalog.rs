@@ -58,7 +58,13 @@ pub(super) async fn read(server: &Server, conn: &mut Conn) -> Result<Catalog, my
     }
     let (major, minor, patch) = server.version();
     let engine = if server.is_mariadb() { "MariaDB" } else { "MySQL" };
-    Ok(Catalog { engine: format!("{engine} {major}.{minor}.{patch}"), quote: Quote::Back, refuses_acts: true, tables })
+    Ok(Catalog {
+        engine: format!("{engine} {major}.{minor}.{patch}"),
+        quote: Quote::Back,
+        refuses_acts: true,
+        acts_for_agent: false,
+        tables,
+    })
 }
 
 fn limits(column: &Known, data: &str, digits: Option<(u64, u64)>) -> Limits {

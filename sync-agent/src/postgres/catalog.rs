@@ -26,7 +26,9 @@ const REFERENCES: &str = "SELECT k.conname::text, k.confrelid::int8,
 
 /// Reads all tables.
 pub(super) async fn read(connection: &mut PgConnection) -> Result<Catalog, sqlx::Error> {
-    let version: String = sqlx::query("SELECT current_setting('server_version')").fetch_one(&mut *connection).await?.try_get(0)?;
+    let server = "SELECT current_setting('server_version'), current_setting('session_replication_role') <> 'replica'";
+    let server = sqlx::query(server).fetch_one(&mut *connection).await?;
+    let (version, acts_for_agent): (String, bool) = (server.try_get(0)?, server.try_get(1)?);
     let mut names: BTreeMap<i64, String> = BTreeMap::new();
     for row in sqlx::query(TABLES).fetch_all(&mut *connection).await? {
         names.insert(row.try_get(0)?, row.try_get(1)?);
@@ -65,5 +67,5 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<Catalog, sqlx:
         tables.push(table);
     }
     tables.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Catalog { engine: format!("PostgreSQL {version}"), quote: Quote::Double, refuses_acts: false, tables })
+    Ok(Catalog { engine: format!("PostgreSQL {version}"), quote: Quote::Double, refuses_acts: false, acts_for_agent, tables })
 }

@@ -27,7 +27,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Catalog, s
             tables.extend(table(connection, name).await?);
         }
     }
-    Ok(Catalog { engine: format!("SQLite {version}"), quote: Quote::Double, refuses_acts: false, tables })
+    Ok(Catalog { engine: format!("SQLite {version}"), quote: Quote::Double, refuses_acts: false, acts_for_agent: false, tables })
 }
 
 async fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Table>, sqlx::Error> {
