@@ -42,7 +42,7 @@ use crate::token::Tokens;
 use crate::traffic::{CapabilityCounters, Counters};
 use crate::transport::Transports;
 use crate::upstream::Upstreams;
-use crate::validity::Validity;
+use crate::validity::{Validity, is_migrating};
 
 /// Where log-outs are kept, beside the snapshot.
 const LOG_OUTS: &str = "gateway-log-outs.json";
@@ -434,6 +434,15 @@ impl Inner {
             // It is reported from now on, with or without a request.
             let _ = self.counters.of(capability);
         }
+        // Where another process took over, that one keeps it.
+        let file = self.file.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst));
+        if let Some(file) = file {
+            file.keep(published.clone());
+            // Whoever starts from a file of before would forward what has begun to move without being allowed to.
+            if begins_to_move(&self.current.load().published, &published) {
+                file.flush();
+            }
+        }
         self.current.store(Arc::new(snapshot));
         self.standing.inform();
         for capability in self.holds.capabilities() {
@@ -441,10 +450,6 @@ impl Inner {
             self.holds.set_open(&capability, !fenced);
         }
         metrics().generation.set(i64::try_from(published.generation).unwrap_or(i64::MAX));
-        // Where another process took over, that one keeps it.
-        if let Some(file) = self.file.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst)) {
-            file.keep(published);
-        }
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -454,4 +459,10 @@ impl Inner {
     fn publishing(&self) -> std::sync::MutexGuard<'_, ()> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a capability whose writes need no validity needs one from here on.
+fn begins_to_move(before: &Published, after: &Published) -> bool {
+    let moves = |published: &Published, name: &str| published.capabilities.get(name).is_some_and(|serving| is_migrating(serving.phase));
+    after.capabilities.keys().any(|name| moves(after, name) && !moves(before, name))
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ficus_rules::wire::RuleFile;
+use ficus_rules::migration::Phase;
+use ficus_rules::wire::{Published, RuleFile, Serving};
 
 use super::support::{World, eventually, full, published, ramping, send, soaking};
 use super::upgrade::{echo, open};
@@ -77,6 +78,21 @@ async fn a_gateway_starts_from_its_last_good_snapshot() {
     assert_eq!(world.post("/api/v1/users/1/").await.status, 503, "until the orchestrator has confirmed it");
     world.confirm();
     assert_eq!(world.post("/api/v1/users/1/").await.side(), "modern");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_begins_to_move_is_on_disk_before_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    for times in 0..10 {
+        let file = folder.path().join(format!("{times}.json"));
+        let world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+        world.serve(Serving::untouched());
+        let begun = Serving { phase: Phase::Backfilling, ..Serving::untouched() };
+        world.serve(begun.clone());
+        // Killed at this moment, it starts anew with this.
+        let kept: Published = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(kept.capabilities["users"], begun, "a gateway that starts with a draft forwards its writes without being allowed to");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
