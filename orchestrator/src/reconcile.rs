@@ -7,7 +7,7 @@ mod rules;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use ficus_rules::migration::advance::{Event, JournalLine, Outcome, Wish, advance};
@@ -27,6 +27,9 @@ pub(crate) use rules::reload;
 
 /// Transitions of one capability in one go; a state machine that turns in a circle must not stop the others.
 const MOST_TRANSITIONS: usize = 32;
+
+/// A write that failed may still be done when it was given up this long ago: it is on its way no longer.
+const LATE: Duration = Duration::from_secs(30);
 
 /// Something that only the reconciler may do.
 pub(crate) enum Command {
@@ -76,6 +79,8 @@ pub(crate) struct Reconciler {
     shown: Option<Instant>,
     /// A write failed: it may have been done all the same, and what is written is read before anything else.
     unsure: bool,
+    /// When what is written was read after one that failed.
+    failed: Option<Instant>,
 }
 
 enum Step {
@@ -101,7 +106,7 @@ impl Reconciler {
             ..View::default()
         };
         let last_good = loaded.rules.map(|files| (files, loaded.rules_generation, loaded.rules_published));
-        let mut reconciler = Reconciler { shared, queue, view, began: fleet::now(), shown: None, unsure: false };
+        let mut reconciler = Reconciler { shared, queue, view, began: fleet::now(), shown: None, unsure: false, failed: None };
         reconciler.first_rules(last_good).await?;
         Ok(reconciler)
     }
@@ -146,7 +151,8 @@ impl Reconciler {
     }
 
     async fn reconcile(&mut self) {
-        if self.unsure
+        let may_be_late = self.failed.is_some_and(|failed| failed.elapsed() < LATE);
+        if (self.unsure || may_be_late)
             && let Err(failed) = self.take_over().await
         {
             warn!(error = %failed, "what is written cannot be read, it is tried again");
@@ -276,7 +282,9 @@ impl Reconciler {
         {
             self.take_written(files, loaded.rules_generation, loaded.rules_published);
         }
-        self.unsure = false;
+        if std::mem::take(&mut self.unsure) {
+            self.failed = Some(Instant::now());
+        }
         self.publish();
         Ok(())
     }

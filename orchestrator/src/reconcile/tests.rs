@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use ficus_rules::api::JournalEntry;
 use ficus_rules::audit::Head;
+use ficus_rules::migration::State;
 use ficus_rules::spec::Known;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 use tokio::sync::Semaphore;
@@ -225,6 +226,24 @@ async fn a_new_capability_begins_also_when_the_store_failed_under_it() {
         assert!(published.capabilities.contains_key("courses"), "{what}: gateways hear of it");
         shaky.term.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_after_it_was_given_up_is_published() {
+    let shaky = Shaky::begin().await;
+    until("a draft", || shaky.view().capability("users").is_some()).await;
+    shaky.faults.refuse.store(true, Ordering::SeqCst);
+    let hold = r#"{"reason":"wait","by":"ada"}"#;
+    assert_eq!(shaky.call(Method::POST, "/api/v1/capabilities/users/hold", hold).await, StatusCode::SERVICE_UNAVAILABLE);
+    // What is written is read; and only then it arrives.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let known = shaky.view().states["users"].state.clone();
+    assert!(known.holds.is_empty(), "{known:?}");
+    let state = State { holds: ["wait".to_owned()].into(), ..known.clone() };
+    let change = Change { from: known.version, state: &state, serving: false, orders: false, journal: &[] };
+    assert!(shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").is_some());
+    until("what arrived late", || shaky.view().states["users"].state.holds.contains("wait")).await;
+    shaky.term.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
