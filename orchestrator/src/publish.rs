@@ -37,6 +37,12 @@ impl View {
         Some((self.rulebook.rules.capabilities.get(name)?, self.states.get(name)?))
     }
 
+    /// The newest generation that anything in it was published at.
+    pub(crate) fn newest(&self) -> u64 {
+        let states = self.states.values().map(|stored| stored.serving_generation.max(stored.orders_generation));
+        states.max().unwrap_or(0).max(self.rulebook.published).max(self.overrides_generation)
+    }
+
     /// What gateways serve by.
     pub(crate) fn published(&self) -> Published {
         let newest = self.capabilities().map(|(_, stored)| stored.serving_generation).max().unwrap_or(0);

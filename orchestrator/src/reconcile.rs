@@ -246,6 +246,7 @@ impl Reconciler {
             orders: desired::orders(before, plan) != desired::orders(after, plan),
             journal: &journal,
         };
+        let known = self.view.newest();
         let written = self.shared.store.compare_and_swap(&change).await;
         self.shared.changes.journal().up();
         let Some(written) = written? else {
@@ -254,7 +255,7 @@ impl Reconciler {
         };
         crash::after_write(before, &written.state);
         self.view.states.insert(plan.name.clone(), written);
-        self.publish();
+        self.publish_after(known).await?;
         metrics::stage(before, after, now);
         for note in &journal {
             info!(capability = %plan.name, kind = %note.line.kind, phase = after.phase.as_str(), by = note.by, "{}", note.line.text);
@@ -286,6 +287,23 @@ impl Reconciler {
             self.failed = Some(Instant::now());
         }
         self.publish();
+        Ok(())
+    }
+
+    /// Publishes what was written just now.
+    async fn publish_after(&mut self, known: u64) -> Result<(), StoreError> {
+        self.read_between(known).await?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes in what came between all that was known and what was written just now: a write that arrived late. Its generation is
+    /// older, and who has been given the newer one would never ask for it.
+    async fn read_between(&mut self, known: u64) -> Result<(), StoreError> {
+        if self.view.newest() > known + 1 {
+            self.unsure = true;
+            self.take_over().await?;
+        }
         Ok(())
     }
 

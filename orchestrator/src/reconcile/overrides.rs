@@ -58,12 +58,12 @@ impl Reconciler {
 
     /// Writes the overrides with a line of the journal, and publishes them.
     pub(super) async fn save(&mut self, overrides: Overrides, note: Note) -> Result<(), StoreError> {
+        let known = self.view.newest();
         let saved = self.shared.store.save_overrides(&overrides, &note).await;
         self.shared.changes.journal().up();
         self.unsure |= saved.is_err();
         self.view.overrides_generation = saved?;
         self.view.overrides = overrides;
-        self.publish();
-        Ok(())
+        self.publish_after(known).await
     }
 }

@@ -99,6 +99,7 @@ impl Reconciler {
         let line =
             JournalLine { kind: "rules".into(), text: format!("rules taken: {}", names.join(", ")), detail: json!({ "files": names }) };
         let note = Note::by(by, fleet::now(), None, with_reason(line, reason));
+        let known = self.view.newest();
         let saved = self.shared.store.save_rules(&files, &note).await;
         self.shared.changes.journal().up();
         self.unsure |= saved.is_err();
@@ -112,7 +113,7 @@ impl Reconciler {
         info!(generation, files = files.len(), capabilities = checked.rules.capabilities.len(), "rules taken");
         self.view.rulebook = Arc::new(Rulebook { files, rules: checked.rules, warnings: checked.warnings, generation, published });
         self.view.complaints.clear();
-        Ok(())
+        self.read_between(known).await
     }
 
     /// Rules that were written, and of which this process does not know it.
@@ -131,13 +132,14 @@ impl Reconciler {
         for name in rulebook.rules.capabilities.keys().filter(|name| !self.view.states.contains_key(*name)).cloned().collect::<Vec<_>>() {
             let state = State::draft(&name, fleet::now());
             let change = Change { from: 0, state: &state, serving: true, orders: true, journal: &[] };
+            let known = self.view.newest();
             let drafted = self.shared.store.compare_and_swap(&change).await;
             self.unsure |= drafted.is_err();
             match drafted? {
                 Some(stored) => drop(self.view.states.insert(name, stored)),
                 None => self.take_over().await?,
             }
-            self.publish();
+            self.publish_after(known).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use ficus_rules::api::JournalEntry;
 use ficus_rules::audit::Head;
-use ficus_rules::migration::State;
+use ficus_rules::migration::{Phase, State};
 use ficus_rules::spec::Known;
 use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
 use tokio::sync::Semaphore;
@@ -243,6 +243,23 @@ async fn what_is_written_after_it_was_given_up_is_published() {
     let change = Change { from: known.version, state: &state, serving: false, orders: false, journal: &[] };
     assert!(shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").is_some());
     until("what arrived late", || shaky.view().states["users"].state.holds.contains("wait")).await;
+    shaky.term.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_in_between_is_published_with_what_was_written_after_it() {
+    let shaky = Shaky::begin().await;
+    std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
+    until("two drafts", || ["users", "courses"].iter().all(|name| shaky.view().capability(name).is_some())).await;
+    // A write that was given up long ago arrives, and nobody here knows it.
+    let known = shaky.view().states["users"].state.clone();
+    let state = State { phase: Phase::Backfilling, ..known.clone() };
+    let change = Change { from: known.version, state: &state, serving: true, orders: false, journal: &[] };
+    let late = shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").expect("nothing was written since");
+    assert_eq!(shaky.flag("new", "ada").await, StatusCode::OK);
+    let published = shaky.term.shared.publisher.published().borrow().clone();
+    assert!(published.generation > late.serving_generation);
+    assert_ne!(published.capabilities["users"].phase, Phase::Draft, "who has this generation never asks for the older one");
     shaky.term.stop().await;
 }
 
