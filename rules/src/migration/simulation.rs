@@ -89,8 +89,7 @@ fn whatever_happens_there_is_one_writable_side_and_nothing_is_lost() {
         run(seed, events(seed));
         return;
     }
-    // `make soak` asks for a hundred thousand.
-    let seeds = asked("FICUS_SEEDS").or_else(|| asked("PROPTEST_CASES")).unwrap_or(200);
+    let seeds = asked("FICUS_SEEDS").unwrap_or(200);
     for seed in 0..seeds {
         let run = std::panic::catch_unwind(|| drop(run(seed, events(seed))));
         assert!(run.is_ok(), "seed {seed} failed: FICUS_SEED={seed} make simulate");
