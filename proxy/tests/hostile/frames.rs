@@ -99,7 +99,7 @@ fn in_frames(block: &[u8]) -> Vec<u8> {
     let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
     let last = pieces.len() - 1;
     let kind = |at: usize| if at == 0 { HEADERS } else { CONTINUATION };
-    let flags = |at: usize| u8::from(at == 0) * END_STREAM | u8::from(at == last) * END_HEADERS;
+    let flags = |at: usize| (u8::from(at == 0) * END_STREAM) | (u8::from(at == last) * END_HEADERS);
     pieces.iter().enumerate().flat_map(|(at, piece)| frame(kind(at), flags(at), 1, piece)).collect()
 }
 
