@@ -5,6 +5,7 @@ use crate::gate::{Answer, CustomGate, Patience, QuarantineGate, Question, Said, 
 use crate::hours::Hours;
 use crate::migration::advance::{Event, Wish, advance};
 use crate::migration::tests::{NOW, good, later, plan, report, state};
+use crate::migration::waiting::WaitingKind;
 
 fn failing(owner: Side, now: Timestamp) -> Observation {
     let mut seen = good(owner, now);
@@ -73,6 +74,35 @@ fn in_soak_a_failing_gate_reverts_holds_or_pages() {
             let second = tick(&first.state, &plan, &failing(Side::Modern, now), now);
             assert_eq!(second.journal, vec![], "said once: {soak:?}");
         }
+    }
+}
+
+/// Whatever it waits for, somebody's word among it, a new service that is bad is left.
+#[test]
+fn a_failing_gate_goes_back_also_while_somebody_is_waited_for() {
+    let plan = plan();
+    let now = later(200_000);
+    let waits = |seen: &Observation, state: &State, kind| waiting::waiting_for(state, &plan, seen, now).iter().any(|one| one.kind == kind);
+    // Step 3 is over, and the cutover after it waits for an approval; a soak that is over waits for its end.
+    let (ramping, soaking) = (state(Phase::Ramping, 2), state(Phase::Soaking, 4));
+    let held = |state: &State| advance(state, &plan, &good(state.owner, now), &Event::Wish(Wish::Hold("exams".into())), now).state;
+    for (waiting, kind, phase) in [
+        (ramping.clone(), WaitingKind::Wish, Phase::Streaming),
+        (held(&ramping), WaitingKind::Hold, Phase::Streaming),
+        (soaking.clone(), WaitingKind::Wish, Phase::Reverting),
+        (held(&soaking), WaitingKind::Wish, Phase::Reverting),
+    ] {
+        let well = good(waiting.owner, now);
+        assert!(waits(&well, &waiting, kind), "{:?}", waiting::waiting_for(&waiting, &plan, &well, now));
+        let still = tick(&waiting, &plan, &well, now).state;
+        assert_eq!((still.phase, still.step), (waiting.phase, waiting.step), "nothing moves while all is well");
+        let back = tick(&still, &plan, &failing(waiting.owner, now), now);
+        assert_eq!(back.state.phase, phase, "{waiting:?}");
+        let holds = &back.state.holds;
+        assert!(holds.contains("gate:errors") && waiting.holds.is_subset(holds), "{holds:?}");
+        let said = &back.journal[0];
+        assert_eq!(said.detail["gates"]["errors"]["verdict"], json!("fail"), "{said:?}");
+        assert!(said.text.starts_with("gate errors fails ("), "{said:?}");
     }
 }
 
