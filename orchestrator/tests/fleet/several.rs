@@ -1,15 +1,17 @@
 //! Several orchestrators on one etcd: one leads, the others say so, and nobody promises anything that another one could not know of.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ficus_orchestrator::{Backend, Config, Etcd, Listener, Orchestrator, Tokens, Trust};
+use ficus_rules::migration::Phase;
 use ficus_rules::spec::Known;
 use ficus_rules::wire::release;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::support::{Http, RULES, tokens};
+use crate::support::{Http, RULES, Time, World, tokens};
 
 #[path = "../support/etcd.rs"]
 mod server;
@@ -153,7 +155,7 @@ async fn a_stranger_is_not_told_who_leads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_of_neighbouring_releases_are_heard_and_others_turned_away() {
-    let world = crate::support::World::start(|_| {}).await;
+    let world = World::start(|_| {}).await;
     let with = async |release: Option<&str>, path: &str, body: Option<&str>| {
         let headers: Vec<(&str, &str)> =
             [("content-type", "application/json")].into_iter().chain(release.map(|said| (release::HEADER, said))).collect();
@@ -170,5 +172,27 @@ async fn parts_of_neighbouring_releases_are_heard_and_others_turned_away() {
             assert_eq!(with(said, path, body).await, StatusCode::UPGRADE_REQUIRED, "{said:?} {path}");
         }
         assert_eq!(with(said, "/api/v1/status", None).await, StatusCode::OK, "people are not turned away");
+    }
+}
+
+/// A fleet is brought up to date one process after the other: its gateway and its agent are a release behind, or ahead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_parts_of_neighbouring_releases_a_capability_moves_and_goes_back() {
+    for time in [Time::Before, Time::Next] {
+        let world = World::start_beside(time, |_| {}).await;
+        world.must("advance").await;
+        world.until("the cutover step", |s| s.step_action.as_deref() == Some("cutover")).await;
+        world.must("approve").await;
+        world.until("soaking", |s| s.phase == Phase::Soaking && s.epoch == 1).await;
+        world.must("revert").await;
+        world.until("reverted", |s| s.phase == Phase::Reverted && s.epoch == 2).await;
+        world.agent.drift.store(1, Ordering::SeqCst);
+        world.must("repair").await;
+        world.must("cutover").await;
+        world.until("soaking again", |s| s.phase == Phase::Soaking && s.epoch == 3).await;
+        world.must("retire").await;
+        world.until("retired", |s| s.phase == Phase::Retired && s.waiting_for.is_empty()).await;
+        let aborted = world.journal().await.into_iter().filter(|entry| entry.line.kind == "aborted").count();
+        assert_eq!(aborted, 0, "{time:?}");
     }
 }

@@ -10,6 +10,7 @@ use ficus_orchestrator::{Backend, Config, Listener, Orchestrator, Role, Tokens};
 use ficus_rules::Timestamp;
 use ficus_rules::api::{CapabilityStatus, JournalEntry, Status};
 use ficus_rules::spec::Known;
+use ficus_rules::wire::release::{HEADER, RELEASE};
 use ficus_rules::wire::{
     AgentReport, Backfill, CapabilityReport, EndReport, Fences, GatewayCapability, GatewayReport, Orders, Published, RepairReport,
     ReportAnswer, ShadowCounts, Strays, StreamReport, SyncOrder, TableVerified, Traffic, VerifyReport,
@@ -19,9 +20,13 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::task::JoinHandle;
+
+#[path = "../../../rules/tests/support/release.rs"]
+mod release;
 
 pub(crate) const RULES: &str = r#"
 [capability]
@@ -97,6 +102,11 @@ pub(crate) struct Agent {
 
 impl World {
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> World {
+        World::start_beside(Time::Now, change).await
+    }
+
+    /// The gateway and the agent are of another time.
+    pub(crate) async fn start_beside(time: Time, change: impl FnOnce(&mut Config)) -> World {
         let directory = tempfile::tempdir().expect("a directory");
         let rules_dir = directory.path().join("rules");
         std::fs::create_dir(&rules_dir).expect("a rules directory");
@@ -119,8 +129,10 @@ impl World {
         let (gateway, agent) = (Arc::default(), Arc::default());
         let mut world = World { directory, config, running: None, http, gateway, agent, tasks: Vec::new() };
         world.up().await;
-        world.tasks.push(tokio::spawn(report_as_gateway(Arc::clone(&world.gateway), world.http.clone())));
-        world.tasks.push(tokio::spawn(report_as_agent(Arc::clone(&world.agent), world.http.clone())));
+        let part = || Part { http: world.http.clone(), time };
+        let (gateway, agent) = (part(), part());
+        world.tasks.push(tokio::spawn(report_as_gateway(Arc::clone(&world.gateway), gateway)));
+        world.tasks.push(tokio::spawn(report_as_agent(Arc::clone(&world.agent), agent)));
         world
     }
 
@@ -273,20 +285,70 @@ impl Http {
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         serde_json::from_value(body).expect("the answer is as described")
     }
+}
 
-    async fn poll<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let (status, body) = self.try_send(Method::GET, path, None).await?;
-        (status == StatusCode::OK).then(|| serde_json::from_slice(&body).expect("the answer is as described"))
+/// Of which release the fake gateway and agent are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// The one before: it says nothing of itself, and knows nothing that has come since.
+    Before,
+    #[default]
+    Now,
+    /// The next one: it says more than is known here.
+    Next,
+}
+
+/// A fake gateway's or agent's way to the orchestrator.
+struct Part {
+    http: Http,
+    time: Time,
+}
+
+impl Part {
+    async fn poll<T: DeserializeOwned>(&self, path: &str, message: &str) -> Option<T> {
+        let (status, body) = self.send(Method::GET, path, None).await?;
+        (status == StatusCode::OK).then(|| self.read(&body, message))
+    }
+
+    /// A report, and the answer.
+    async fn report(&self, path: &str, report: &impl Serialize, message: &str) -> Option<(StatusCode, Bytes)> {
+        let report = serde_json::to_value(report).expect("a report is JSON");
+        let report = match self.time {
+            Time::Before => release::narrowed(&report, &release::first(message)),
+            Time::Now => report,
+            Time::Next => release::widened(&report),
+        };
+        self.send(Method::POST, path, Some(report.to_string())).await
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8], message: &str) -> T {
+        let mut answer = serde_json::from_slice(body).expect("an answer is JSON");
+        if self.time == Time::Before {
+            answer = release::narrowed(&answer, &release::first(message));
+        }
+        serde_json::from_value(answer).expect("the answer is as described")
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<String>) -> Option<(StatusCode, Bytes)> {
+        let said = match self.time {
+            Time::Before => None,
+            Time::Now => Some(RELEASE),
+            Time::Next => Some(RELEASE + 1),
+        };
+        let said = said.map(|release| release.to_string());
+        let headers = said.iter().map(|said| (HEADER, said.as_str())).chain([("content-type", "application/json")]);
+        self.http.send_with(method, path, &headers.collect::<Vec<_>>(), body).await
     }
 }
 
 /// Takes what is published, and reports it, at once and now and then.
-async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
+async fn report_as_gateway(gateway: Arc<Gateway>, orchestrator: Part) {
     let (mut requests, mut errors, mut latency) = (0, 0, vec![0; 11]);
     loop {
         let after = gateway.generation.load(Ordering::SeqCst);
         if !gateway.deaf.load(Ordering::SeqCst)
-            && let Some(published) = http.poll::<Published>(&format!("/api/v1/published?after={after}&wait_ms=20")).await
+            && let Some(published) =
+                orchestrator.poll::<Published>(&format!("/api/v1/published?after={after}&wait_ms=20"), "published").await
         {
             assert!(published.generation > after, "only newer ones");
             gateway.generation.store(published.generation, Ordering::SeqCst);
@@ -313,9 +375,8 @@ async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
             capabilities: [("users".to_owned(), capability)].into(),
             ..GatewayReport::default()
         };
-        let body = serde_json::to_string(&report).expect("a report is JSON");
-        if let Some((StatusCode::OK, answer)) = http.try_send(Method::POST, "/api/v1/gateways/report", Some(body)).await {
-            gateway.answers.lock().expect("not poisoned").push(serde_json::from_slice(&answer).expect("an answer"));
+        if let Some((StatusCode::OK, answer)) = orchestrator.report("/api/v1/gateways/report", &report, "gateway_report").await {
+            gateway.answers.lock().expect("not poisoned").push(orchestrator.read(&answer, "report_answer"));
         } else {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -323,10 +384,11 @@ async fn report_as_gateway(gateway: Arc<Gateway>, http: Http) {
 }
 
 /// Does what is ordered, and reports it.
-async fn report_as_agent(agent: Arc<Agent>, http: Http) {
+async fn report_as_agent(agent: Arc<Agent>, orchestrator: Part) {
     let (mut orders, mut serial) = (Orders::default(), 0);
     loop {
-        if let Some(newer) = http.poll::<Orders>(&format!("/api/v1/orders?after={}&wait_ms=20", orders.generation)).await {
+        let after = orders.generation;
+        if let Some(newer) = orchestrator.poll::<Orders>(&format!("/api/v1/orders?after={after}&wait_ms=20"), "orders").await {
             orders = newer;
         }
         serial += 1;
@@ -337,8 +399,7 @@ async fn report_as_agent(agent: Arc<Agent>, http: Http) {
             generation: orders.generation,
             capabilities: orders.capabilities.iter().map(|(name, orders)| (name.clone(), agent.obey(orders))).collect(),
         };
-        let body = serde_json::to_string(&report).expect("a report is JSON");
-        if http.try_send(Method::POST, "/api/v1/agents/report", Some(body)).await.is_none() {
+        if orchestrator.report("/api/v1/agents/report", &report, "agent_report").await.is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

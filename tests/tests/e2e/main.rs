@@ -28,6 +28,7 @@ mod lag;
 mod log_outs;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
+mod neighbours;
 mod notebooks;
 #[path = "../../../sync-agent/tests/support/own.rs"]
 mod own;
