@@ -10,11 +10,17 @@ use ficus_tests::notebook::{self, Book, NAME, Notebook, Pace, RULES, Store, UPST
 use hyper::Method;
 
 use crate::etcd::EtcdServer;
+use crate::line::Line;
 use crate::postgres;
-use crate::switches::{PEOPLE, promises, quiet, rate};
+use crate::switches::{PEOPLE, promises, quiet};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const GATEWAYS: usize = 3;
+/// In which people write and nothing happens, from the end of a switch to the next wish.
+const REST: Duration = Duration::from_secs(1);
+
+/// From one moment to another.
+type Time = (Instant, Instant);
 
 /// Whether all bars were met.
 pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
@@ -28,13 +34,17 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
     let mut fleet = Fleet::start_before(directory.path(), plan, [behind(0), behind(1)], NAME, RULES).await?;
     fleet.operator()?.type_in(&["advance", NAME]).await?;
     fleet.until("shadowing", PATIENCE, |status| status["phase"] == "shadowing").await?;
-    let pace = Pace::per_second(writes / GATEWAYS as u32);
+    // A few more than have to be reached.
+    let pace = Pace::per_second((writes / GATEWAYS as u32 + 1).next_multiple_of(10));
     let writers: Vec<Writers> = (0..GATEWAYS).map(|at| Writers::start(&fleet.http(at), pace, at as u32)).collect();
-    let (begun, mut away) = (Instant::now(), vec![Vec::new(); GATEWAYS]);
+    // When each of them was away, and when nobody could write through it.
+    let (begun, mut away, mut stood) = (Instant::now(), vec![Vec::new(); GATEWAYS], vec![Vec::new(); GATEWAYS]);
     let (mut killed, mut cut) = (0, 0);
     for number in 0..switches {
         let (wish, phase) = if number % 2 == 0 { ("cutover", "soaking") } else { ("revert", "reverted") };
         let (hit, kill) = (rand::random_range(0..GATEWAYS), rand::random_bool(0.5));
+        tokio::time::sleep(REST).await;
+        let wished = Instant::now();
         fleet.operator()?.until_accepted(wish, NAME, PATIENCE).await?;
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..60))).await;
         let from = Instant::now();
@@ -46,15 +56,21 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
             fleet.gateways[hit].cables.iter().for_each(|cable| cable.cut());
         }
         switched(&fleet, wish, phase).await.with_context(|| format!("switch {number}, gateway {hit}, killed: {kill}"))?;
+        let switched = Instant::now();
         if kill {
             fleet.start_gateway(hit)?;
         } else {
             fleet.gateways[hit].cables.iter().for_each(|cable| cable.mend());
         }
         takes_writes(&fleet, hit).await?;
-        away[hit].push((from, Instant::now()));
+        let back = Instant::now();
+        away[hit].push((from, back));
+        for (gateway, stood) in stood.iter_mut().enumerate() {
+            stood.push((wished, if gateway == hit { back } else { switched }));
+        }
     }
-    let took = begun.elapsed();
+    tokio::time::sleep(REST).await;
+    let ended = Instant::now();
     let mut ledgers = Vec::new();
     for one in writers {
         ledgers.push(one.stop().await);
@@ -77,12 +93,44 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
         }
     }
     eprintln!("switches_fleet: {killed} killed, {cut} cut off");
-    // A gateway that is away takes none, and in a switch that waits for its validity to pass nobody does.
-    met &= rate("switches_fleet", 0, &all, took);
+    let reached = living(&ledgers, &stood, pace, (begun, ended));
+    let line = Line::of("switches_fleet", "writes_per_second", reached, "1/s").at_least(u64::from(writes));
+    let (acknowledged, requests) =
+        (all.iter().map(|one| one.acknowledged()).sum::<u64>(), all.iter().map(|one| one.requests()).sum::<u64>());
+    let asked = (per_second(pace) * GATEWAYS as f64).round() as u64;
+    let line = line.with("asked", asked).with("acknowledged", acknowledged).with("requests", requests);
+    met &= line.with("switches", switches).with("seconds", (ended - begun).as_secs()).print();
     for store in &stores {
         store.close().await;
     }
     Ok(met)
+}
+
+/// Writes a second through all gateways while nobody holds them and they live. What a gateway was asked for otherwise does not count,
+/// nor what is made up for beyond the pace.
+fn living(ledgers: &[Ledger], stood: &[Vec<Time>], pace: Pace, whole: Time) -> u64 {
+    let (mut done, mut seconds) = (0.0, 0.0);
+    for (ledger, stood) in ledgers.iter().zip(stood) {
+        let writes: Vec<Instant> = ledger.timings().iter().filter(|timing| timing.write).map(|timing| timing.sent + timing.took).collect();
+        for (from, to) in between(stood, whole) {
+            let (lasted, answered) = ((to - from).as_secs_f64(), writes.iter().filter(|at| (from..to).contains(at)).count());
+            done += (lasted * per_second(pace)).min(answered as f64);
+            seconds += lasted;
+        }
+    }
+    (done / seconds * GATEWAYS as f64).round() as u64
+}
+
+/// What one gateway is asked for.
+fn per_second(pace: Pace) -> f64 {
+    f64::from(pace.writers) / pace.every.as_secs_f64()
+}
+
+/// The times between some, in their order.
+fn between(times: &[Time], (from, to): Time) -> Vec<Time> {
+    let begins = std::iter::once(from).chain(times.iter().map(|(_, to)| *to));
+    let ends = times.iter().map(|(from, _)| *from).chain([to]);
+    begins.zip(ends).collect()
 }
 
 /// Until it has come about, however often it is taken back.
@@ -110,5 +158,36 @@ async fn takes_writes(fleet: &Fleet, at: usize) -> Result<()> {
         }
         ensure!(begun.elapsed() < PATIENCE, "gateway {at} does not take writes again");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ficus_tests::ledger::Timing;
+
+    /// Of ten seconds the first gateway stands for five, and then has much left over; the others never do.
+    #[test]
+    fn what_a_gateway_carries_counts_while_it_lives_and_no_more_than_it_was_asked_for() {
+        let begun = Instant::now();
+        let second = |at: u64| begun + Duration::from_secs(at);
+        let pace = Pace { writers: 10, every: Duration::from_millis(100) };
+        let ledger = |per_second: &[usize]| {
+            let ledger = Ledger::default();
+            for (at, writes) in per_second.iter().enumerate() {
+                let timing = |write| Timing { sent: second(at as u64), took: Duration::from_millis(500), write };
+                (0..*writes).for_each(|_| ledger.answered(timing(true), None));
+                ledger.answered(timing(false), None);
+            }
+            ledger
+        };
+        let stood = [vec![(second(2), second(7))], vec![], vec![]];
+        assert_eq!(between(&stood[0], (second(0), second(10))), [(second(0), second(2)), (second(7), second(10))]);
+        let whole = (second(0), second(10));
+        let all = [ledger(&[100, 100, 7, 7, 7, 7, 7, 900, 0, 0]), ledger(&[100; 10]), ledger(&[100; 10])];
+        assert_eq!(living(&all, &stood, pace, whole), 300);
+        // One that lives and takes half of it is missed.
+        let slow = [ledger(&[100; 10]), ledger(&[50; 10]), ledger(&[100; 10])];
+        assert_eq!(living(&slow, &stood, pace, whole), 240);
     }
 }

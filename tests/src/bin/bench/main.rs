@@ -49,7 +49,7 @@ async fn measure(words: &[String]) -> Result<bool> {
         }
     }
     if wanted("fleet") {
-        met &= fleet::measure(number("FICUS_FLEET_SWITCHES", 40)?, writes()?).await?;
+        met &= fleet::measure(number("FICUS_FLEET_SWITCHES", 200)?, writes()?).await?;
     }
     Ok(met)
 }

@@ -92,7 +92,7 @@ pub(crate) async fn measure(engine: Engine, switches: u32, writes: u32) -> Resul
     let mut met = held.print(&bench, engine.bars(), &ledger);
     let failed = ledger.failures().values().sum();
     met &= promises(&bench, [findings.lost.len(), findings.doubled.len()], failed, &[&ledger]);
-    met &= rate(&bench, writes, &[&ledger], took);
+    met &= rate(&bench, writes, &ledger, took);
     for said in findings.lost.iter().chain(&findings.doubled).chain(&ledger.samples()).chain(&ledger.stale_reads()).take(20) {
         eprintln!("{bench}: {said}");
     }
@@ -119,13 +119,12 @@ pub(crate) fn promises(bench: &str, [lost, doubled]: [usize; 2], failed: u64, le
 }
 
 /// Acknowledged writes a second, of those that were asked for.
-pub(crate) fn rate(bench: &str, asked: u32, ledgers: &[&Ledger], took: Duration) -> bool {
-    let acknowledged: u64 = ledgers.iter().map(|ledger| ledger.acknowledged()).sum();
-    let requests: u64 = ledgers.iter().map(|ledger| ledger.requests()).sum();
+fn rate(bench: &str, asked: u32, ledger: &Ledger, took: Duration) -> bool {
+    let acknowledged = ledger.acknowledged();
     let achieved = acknowledged as f64 / took.as_secs_f64();
     // A person whose write is answered late writes the next one late.
     let line = Line::of(bench, "writes_per_second", achieved.round() as u64, "1/s").at_least(u64::from(asked) * 19 / 20);
-    line.with("acknowledged", acknowledged).with("requests", requests).with("seconds", took.as_secs()).print()
+    line.with("acknowledged", acknowledged).with("requests", ledger.requests()).with("seconds", took.as_secs()).print()
 }
 
 /// How long writes were held, switch by switch.
