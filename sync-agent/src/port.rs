@@ -644,6 +644,16 @@ impl Rewrite {
             _ => false,
         }
     }
+
+    /// What is to be written over the row that was found: what the other side keeps less of, and was not changed there, stays whole.
+    pub(crate) fn over(&self, found: Option<&Row>) -> Option<Row> {
+        let mut row = self.becomes.clone()?;
+        if let (Some(was), Some(found)) = (&self.was, found) {
+            let values = row.values.iter_mut().zip(&was.values).zip(&found.values);
+            values.filter(|((value, was), _)| *value == *was).for_each(|((value, _), found)| value.clone_from(found));
+        }
+        Some(row)
+    }
 }
 
 /// Whether two rows of a pair mean the same.

@@ -90,8 +90,9 @@ impl Cast {
             let steps = clocks.path(from, to).ok_or_else(|| remedy(&legacy.kind, &modern.kind))?;
             let mut steps: Vec<Step> = read.into_iter().chain(steps).collect();
             match to.0 {
-                End { kind: Kind::Decimal, free: true, declared: false } => steps.push(Step::Write(Kind::Any)),
+                End { kind: Kind::Decimal, free: true, declared: false, .. } => steps.push(Step::Write(Kind::Any)),
                 End { kind, free: true, .. } if loose::writes(kind) => steps.push(Step::Write(kind.clone())),
+                End { single: true, .. } if from.0.kind == Kind::Real && !from.0.single => steps.push(Step::RealToSingle),
                 _ => {}
             }
             Ok::<_, &'static str>(steps)
@@ -173,10 +174,11 @@ fn free(kind: &Kind) -> bool {
     matches!(kind, Kind::Any | Kind::Loose(_))
 }
 
-/// What it is declared to be.
+/// What it is declared to be; how much of a number it keeps is not asked.
 pub(super) fn bare(kind: &Kind) -> Kind {
     match kind {
         Kind::Loose(kind) => bare(kind),
+        Kind::Single => Kind::Real,
         kind => kind.clone(),
     }
 }
@@ -188,14 +190,16 @@ struct End {
     free: bool,
     /// Somebody said it at least.
     declared: bool,
+    /// It keeps 32 bits of a number.
+    single: bool,
 }
 
 impl End {
     /// A column that promises nothing is taken for one of the kind of the other.
     fn of(kind: &Kind, other: &Kind) -> End {
         match kind {
-            Kind::Any => End { kind: bare(other), free: true, declared: false },
-            kind => End { kind: bare(kind), free: free(kind), declared: true },
+            Kind::Any => End { kind: bare(other), free: true, declared: false, single: false },
+            kind => End { kind: bare(kind), free: free(kind), declared: true, single: *kind == Kind::Single },
         }
     }
 }

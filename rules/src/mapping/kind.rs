@@ -16,6 +16,8 @@ pub enum Kind {
     Int,
     /// `Real`. NaN and the infinities are `Real` too.
     Real,
+    /// The same, of a column that keeps 32 bits of a number: seven digits or so.
+    Single,
     /// `Text`: an optional minus, digits, and a fraction without trailing zeros if there is one: `-12.5`, `100`, `0.001`.
     /// `NaN`, `Infinity` and `-Infinity` where the engine has them.
     Decimal,
@@ -56,6 +58,7 @@ impl fmt::Display for Kind {
             Kind::Bool => "boolean",
             Kind::Int => "integer",
             Kind::Real => "floating-point",
+            Kind::Single => "single-precision floating-point",
             Kind::Decimal => "decimal",
             Kind::Text => "text",
             Kind::Char32 => "char(32)",

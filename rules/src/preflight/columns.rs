@@ -93,7 +93,8 @@ fn narrower(catalog: &Catalog, columns: &[ColumnMap], legacy: &Table, modern: &T
 
 fn comparable(old: &Kind, new: &Kind) -> bool {
     let text = |kind: &Kind| matches!(kind, Kind::Text | Kind::Char32);
-    old == new || text(old) && text(new)
+    let real = |kind: &Kind| matches!(kind, Kind::Real | Kind::Single);
+    old == new || text(old) && text(new) || real(old) && real(new)
 }
 
 /// Makes the modern column take as little as the legacy one.

@@ -379,10 +379,10 @@ impl Pair {
         if !step.fits(found.as_ref(), same) {
             return Ok(false);
         }
-        match &step.becomes {
+        match step.over(found.as_ref()) {
             None => self.delete(conn, std::slice::from_ref(&step.key)).await?,
-            Some(row) if found.is_some() => self.statements(conn, &[row], |size| self.sql.overwrites(size)).await?,
-            Some(row) => self.statements(conn, &[row], |size| self.sql.inserts(size)).await?,
+            Some(row) if found.is_some() => self.statements(conn, &[&row], |size| self.sql.overwrites(size)).await?,
+            Some(row) => self.statements(conn, &[&row], |size| self.sql.inserts(size)).await?,
         }
         Ok(true)
     }

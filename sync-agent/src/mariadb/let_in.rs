@@ -264,7 +264,7 @@ fn image(row: &str, table: &Table, shapes: &[&Shape]) -> String {
         let value = format!("{row}.{}", name(column));
         let bytes = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Bytes));
         // Of a FLOAT not all digits are shown.
-        let real = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Real));
+        let real = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Single));
         let value = if real { format!("CAST({value} AS DOUBLE)") } else { value };
         let value = if bytes { format!("IF({value} IS NULL, NULL, JSON_OBJECT('hex', lower(hex({value}))))") } else { value };
         let cell = format!("{}, {value}", text(column));

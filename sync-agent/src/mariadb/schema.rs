@@ -194,6 +194,7 @@ fn kind(data: &str, full: &str, form: &Form, document: bool) -> Kind {
         Form::Int { .. } if full == "tinyint(1)" => Kind::Bool,
         Form::Bit if full == "bit(1)" => Kind::Bool,
         Form::Int { .. } | Form::Bit | Form::Year => Kind::Int,
+        Form::Real if data == "float" => Kind::Single,
         Form::Real => Kind::Real,
         Form::Decimal => Kind::Decimal,
         Form::Text(_) if document => Kind::Json,

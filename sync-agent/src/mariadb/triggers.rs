@@ -113,7 +113,9 @@ pub(super) fn changed(table: &Table, shapes: &[&Shape]) -> String {
     let mut terms: Vec<String> = Vec::new();
     for column in shapes.iter().flat_map(|shape| std::iter::once(&shape.key).chain(&shape.columns)) {
         let quoted = name(column);
-        let plain = table.column(column).is_some_and(|column| matches!(column.kind, Kind::Bool | Kind::Int | Kind::Real | Kind::Decimal));
+        let plain = table
+            .column(column)
+            .is_some_and(|column| matches!(column.kind, Kind::Bool | Kind::Int | Kind::Real | Kind::Single | Kind::Decimal));
         let same = if plain { format!("OLD.{quoted} <=> NEW.{quoted}") } else { format!("BINARY OLD.{quoted} <=> BINARY NEW.{quoted}") };
         let term = format!("NOT ({same})");
         if !terms.contains(&term) {

@@ -236,7 +236,7 @@ impl Endpoint {
             if !step.fits(found.as_ref(), same) {
                 return Ok(false);
             }
-            self.rewrite_row(tx, pair, step, found.is_some()).await?;
+            self.rewrite_row(tx, pair, step, found.as_ref()).await?;
         }
         Ok(true)
     }
@@ -253,12 +253,12 @@ impl Endpoint {
         row.map(|row| super::read::keyed(&row, pair)).transpose()
     }
 
-    async fn rewrite_row(&self, tx: &mut PgConnection, pair: usize, step: &Rewrite, there: bool) -> Result<(), Failure> {
-        match &step.becomes {
+    async fn rewrite_row(&self, tx: &mut PgConnection, pair: usize, step: &Rewrite, found: Option<&Row>) -> Result<(), Failure> {
+        match step.over(found) {
             None => self.delete(tx, pair, std::slice::from_ref(&step.key)).await,
-            Some(row) if there => self.upsert(tx, pair, std::slice::from_ref(row)).await,
+            Some(row) if found.is_some() => self.upsert(tx, pair, &[row]).await,
             // One that has come meanwhile refuses it.
-            Some(row) => self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, std::iter::once(row)).await,
+            Some(row) => self.copy_in(tx, pair, &self.pairs[pair].sql.copy_in, std::iter::once(&row)).await,
         }
     }
 

@@ -357,7 +357,7 @@ fn out_of_the_way(column: &Column, key: &Column) -> Option<String> {
         Kind::Text | Kind::Char32 => format!("left(md5({own}) || '-ficus', {})", column.most.unwrap_or(38)),
         Kind::Uuid => format!("md5('ficus' || {own})::uuid"),
         Kind::Bytes => format!("convert_to('ficus-parked-' || {own}, 'UTF8')"),
-        Kind::Decimal | Kind::Real => format!("-1000000 - abs(hashtext({own}))"),
+        Kind::Decimal | Kind::Real | Kind::Single => format!("-1000000 - abs(hashtext({own}))"),
         Kind::Int if column.cast != "smallint" => format!("-1073741824 - abs(hashtext({own}) % 1073741823)"),
         _ => return None,
     };

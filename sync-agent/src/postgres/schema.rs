@@ -183,7 +183,8 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
     let kind = match base {
         16 => Kind::Bool,
         20 | 21 | 23 => Kind::Int,
-        700 | 701 => Kind::Real,
+        700 => Kind::Single,
+        701 => Kind::Real,
         1700 => Kind::Decimal,
         1042 | 1043 if most == Some(32) => Kind::Char32,
         19 | 25 | 1042 | 1043 => Kind::Text,

@@ -180,9 +180,9 @@ impl Endpoint {
             if !step.fits(found.as_ref(), same) {
                 return Ok(false);
             }
-            match &step.becomes {
+            match step.over(found.as_ref()) {
                 None => self.delete(tx, pair, key).await?,
-                Some(row) => self.upsert(tx, pair, std::slice::from_ref(row)).await?,
+                Some(row) => self.upsert(tx, pair, &[row]).await?,
             }
         }
         Ok(true)

@@ -13,6 +13,7 @@ use super::world::{World, report, streaming, until};
 use super::{schema, tables};
 
 mod back;
+mod digits;
 
 const BOTH: Fences = Fences { legacy: true, modern: true };
 

@@ -28,9 +28,9 @@ pub(in crate::mapping) fn read(value: &Value, kind: &Kind) -> Result<Value, Why>
         (Kind::Interval, Value::Text(period)) if period.trim_start_matches('-').starts_with('P') => Ok(value.clone()),
         (Kind::Int | Kind::Interval, Value::Text(digits)) => step::integer(digits).ok_or("not a whole number"),
         (Kind::Int | Kind::Interval, _) => canonical_integer(value).map(Value::Int).ok_or("not a whole number"),
-        (Kind::Real, Value::Real(_)) => Ok(value.clone()),
-        (Kind::Real, Value::Int(number)) => step::real(*number).map(Value::Real),
-        (Kind::Real, Value::Text(number)) => {
+        (Kind::Real | Kind::Single, Value::Real(_)) => Ok(value.clone()),
+        (Kind::Real | Kind::Single, Value::Int(number)) => step::real(*number).map(Value::Real),
+        (Kind::Real | Kind::Single, Value::Text(number)) => {
             decimal::canonical(number).and_then(|number| decimal::to_real(&number)).map(Value::Real).ok_or("not a number")
         }
         (Kind::Decimal, Value::Int(number)) => Ok(Value::Text(number.to_string())),

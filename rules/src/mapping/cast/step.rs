@@ -20,6 +20,8 @@ pub(super) enum Step {
     IntToReal,
     RealToInt,
     RealToDecimal,
+    /// To what 32 bits keep of it.
+    RealToSingle,
     DecimalToReal,
     IntToText,
     TextToInt,
@@ -117,6 +119,7 @@ impl Step {
                 return super::canonical_integer(value).map(Value::Int).ok_or("not a whole number that keeps its digits");
             }
             (Step::RealToDecimal, Value::Real(number)) => return decimal::of_real(*number).map(Value::Text).ok_or("not a decimal number"),
+            (Step::RealToSingle, Value::Real(number)) => return single(*number).map(Value::Real),
             (Step::RealToText, Value::Real(number)) => return Ok(Value::Text(number.to_string())),
             (Step::UuidToBytes, Value::Text(text)) => return uuid::to_bytes(text).map(Value::Blob).ok_or(uuid::NONE),
             (Step::BytesToUuid, Value::Blob(bytes)) => return uuid::of_bytes(bytes).map(Value::Text).ok_or(uuid::NONE),
@@ -174,6 +177,7 @@ impl Step {
             Step::IntToBool => "only 0 and 1 fit",
             Step::DecimalToInt | Step::RealToInt => "only whole numbers of 64 bits fit",
             Step::IntToReal => "numbers beyond 2^53 do not fit",
+            Step::RealToSingle => "of a number about seven digits are kept, the others are not kept",
             Step::DecimalToReal => "numbers of more digits than a floating-point number keeps do not fit",
             Step::Write(Kind::Decimal) => "numbers of more than 15 digits do not fit",
             Step::TextToInt | Step::TextToReal => "text that is no number, or is written with needless zeros, does not fit",
@@ -213,6 +217,13 @@ pub(super) fn integer(text: &str) -> Option<Value> {
         return (number.to_string() == text).then_some(Value::Int(number));
     }
     text.parse::<u64>().ok().filter(|number| number.to_string() == text).map(|_| Value::Text(text.to_owned()))
+}
+
+/// The number that a column of 32 bits has in its place.
+#[allow(clippy::cast_possible_truncation, reason = "that is what is asked")]
+fn single(number: f64) -> Result<f64, Why> {
+    let single = f64::from(number as f32);
+    if single.is_infinite() && number.is_finite() { Err("larger than any single-precision number") } else { Ok(single) }
 }
 
 /// A whole number as a floating-point one that keeps every digit.

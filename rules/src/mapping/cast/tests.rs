@@ -15,6 +15,7 @@ fn strict() -> Vec<Kind> {
         Kind::Bool,
         Kind::Int,
         Kind::Real,
+        Kind::Single,
         Kind::Decimal,
         Kind::Text,
         Kind::Char32,
@@ -64,6 +65,7 @@ fn values(kind: &Kind) -> BoxedStrategy<Value> {
         Kind::Bool => (0..2i64).prop_map(Value::Int).boxed(),
         Kind::Int => prop_oneof![0..3i64, any::<i64>()].prop_map(Value::Int).boxed(),
         Kind::Real => prop_oneof![any::<f64>().prop_map(Value::Real), any::<i32>().prop_map(|n| Value::Real(f64::from(n)))].boxed(),
+        Kind::Single => any::<f32>().prop_map(|n| Value::Real(f64::from(n))).boxed(),
         Kind::Decimal => decimal().boxed(),
         Kind::Text => prop_oneof![
             ".{0,8}".prop_map(text),
@@ -240,6 +242,8 @@ fn rows_in_another_spelling_are_equal_and_one_bit_more_is_not() {
         (Kind::Json, Kind::Json, text("{\"a\":1,\"b\":[]}"), text("{\"b\": [], \"a\": 1.0}"), text("{\"a\":1,\"b\":[0]}")),
         (Kind::Text, Kind::Json, text("[1]"), text("[ 1 ]"), text("[2]")),
         (Kind::Decimal, Kind::Decimal, text("1.5"), text("1.50"), text("1.51")),
+        (Kind::Single, Kind::Real, Value::Real(f64::from(0.7_f32)), Value::Real(0.7), Value::Real(0.700_001)),
+        (Kind::Single, loose(Kind::Real), Value::Real(f64::from(0.7_f32)), Value::Real(0.7), Value::Real(0.700_001)),
         (
             Kind::Uuid,
             Kind::Uuid,
