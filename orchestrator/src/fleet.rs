@@ -180,6 +180,7 @@ impl Fleet {
         let window = inner.windows.get(name);
         let (step, shadow) = window.map(Window::of_step).unwrap_or_default();
         let recent = window.map(Window::recent).unwrap_or_default();
+        let minute = window.map(Window::minute).unwrap_or_default();
         let patient = plan.gates.patience.iter().filter(|(_, patience)| patience.failures > 1);
         let windows_of = |patience: &Patience| window.map(|w| w.windows(patience.window, patience.windows)).unwrap_or_default();
         let windows = patient.map(|(gate, patience)| (gate.clone(), windows_of(patience))).collect();
@@ -209,7 +210,15 @@ impl Fleet {
             serving_generation: stored.serving_generation,
             orders_generation: stored.orders_generation,
             agent,
-            traffic: TrafficSeen { step, recent, windows, shadow, lag_beyond_since: inner.lag_beyond_since.get(name).copied() },
+            traffic: TrafficSeen {
+                step,
+                recent: recent.sides,
+                minute,
+                windows,
+                shadow,
+                shadow_recent: recent.shadow,
+                lag_beyond_since: inner.lag_beyond_since.get(name).copied(),
+            },
             joined: joined(plan, view, &inner.roster),
             parents: kin.0,
             children: kin.1,

@@ -180,8 +180,14 @@ impl Gateway {
     /// same generation again is no error; an older one is refused.
     ///
     /// # Errors
-    /// Every complaint about the rule files. What was served before goes on being served.
+    /// Every complaint about the rule files; that something begins to move and cannot be kept on disk. What was served before goes
+    /// on being served.
     pub fn publish(&self, published: Published) -> Result<(), Vec<Complaint>> {
+        self.take(published, false)
+    }
+
+    /// The same, of a state that is on disk.
+    fn take(&self, published: Published, kept: bool) -> Result<(), Vec<Complaint>> {
         let inner = &self.inner;
         let _one_at_a_time = inner.publishing();
         let last = inner.current.load_full();
@@ -203,7 +209,11 @@ impl Gateway {
             counts_together: Some(inner.config.redis.is_some()),
             ..Known::default()
         };
-        match compile(published, Some(&last), &known) {
+        let compiled = compile(published, Some(&last), &known).and_then(|snapshot| match kept {
+            true => Ok(snapshot),
+            false => inner.keep_what_begins(&last, snapshot),
+        });
+        match compiled {
             Ok(snapshot) => {
                 inner.set_trouble(None);
                 inner.swap(snapshot);
@@ -375,7 +385,7 @@ impl Gateway {
         match file.read() {
             Ok(Some(published)) => {
                 let generation = published.generation;
-                match self.publish(published) {
+                match self.take(published, true) {
                     Ok(()) => tracing::info!(generation, "serving the last good snapshot until the orchestrator answers"),
                     Err(complaints) => {
                         tracing::warn!(generation, errors = complaints.len(), "the snapshot on disk is no longer valid");
@@ -423,6 +433,23 @@ impl Inner {
             && let Some(words) = self.callers.ended.to_keep()
         {
             file.keep(words);
+        }
+    }
+
+    /// Of a capability that has not begun to move, writes are forwarded without a validity. Whoever read such a state from the disk
+    /// after it had begun would forward them past every fence: that it begins is on disk first.
+    fn keep_what_begins(&self, last: &Snapshot, snapshot: Snapshot) -> Result<Snapshot, Vec<Complaint>> {
+        let moves =
+            |published: &Published, name: &str| published.capabilities.get(name).is_some_and(|serving| serving.phase != Phase::Draft);
+        let published = &snapshot.published;
+        let begins = published.capabilities.keys().any(|name| moves(published, name) && !moves(&last.published, name));
+        let Some(file) = self.file.as_ref().filter(|_| begins && !self.handed_over.load(Ordering::SeqCst)) else { return Ok(snapshot) };
+        match file.keep_now(published) {
+            Ok(()) => Ok(snapshot),
+            Err(error) => {
+                let message = format!("generation {} cannot be kept in {}: {error}", published.generation, file.path().display());
+                Err(vec![complaint(message, "a capability begins to move: make room there, or let the gateway write there")])
+            }
         }
     }
 

@@ -59,6 +59,32 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> KeptFile<T> {
         self.slot.changed.notify_all();
     }
 
+    /// Writes a state, and returns when it is on disk.
+    ///
+    /// # Errors
+    /// It is not. What was left to be written still is.
+    pub(crate) fn keep_now(&self, state: &T) -> io::Result<()> {
+        let idle = self.slot.changed.wait_while(self.lock(), |pending| pending.writing);
+        let mut pending = idle.unwrap_or_else(PoisonError::into_inner);
+        let older = pending.newest.take();
+        pending.writing = true;
+        drop(pending);
+        let kept = write(&self.path, state);
+        let mut pending = self.lock();
+        pending.writing = false;
+        if kept.is_err() && pending.newest.is_none() {
+            pending.newest = older;
+        }
+        drop(pending);
+        self.slot.changed.notify_all();
+        kept
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Waits until everything that was left has been written.
     pub(crate) fn flush(&self) {
         let pending = self.lock();
@@ -120,8 +146,10 @@ mod tests {
         for generation in 1..=20 {
             file.keep(Published { generation, ..Published::default() });
         }
+        file.keep_now(&Published { generation: 21, ..Published::default() }).expect("writable");
+        assert_eq!(file.read().expect("readable").map(|published| published.generation), Some(21), "at once");
         file.flush();
-        assert_eq!(file.read().expect("readable").map(|published| published.generation), Some(20));
+        assert_eq!(file.read().expect("readable").map(|published| published.generation), Some(21), "nothing older comes after it");
         std::fs::write(folder.path().join("state/snapshot.json"), "{half").expect("writable");
         assert!(file.read().is_err(), "garbage is an error, not an empty state");
     }

@@ -83,11 +83,17 @@ impl CapabilityCounters {
 }
 
 /// The counters of one side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SideCounters {
     requests: AtomicU64,
     errors: AtomicU64,
-    latency: [AtomicU64; LATENCY_BOUNDS_MS.len() + 1],
+    took: [AtomicU64; LATENCY_BOUNDS_MS.len() + 1],
+}
+
+impl Default for SideCounters {
+    fn default() -> SideCounters {
+        SideCounters { requests: AtomicU64::new(0), errors: AtomicU64::new(0), took: [const { AtomicU64::new(0) }; _] }
+    }
 }
 
 impl SideCounters {
@@ -97,15 +103,12 @@ impl SideCounters {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
         let bucket = LATENCY_BOUNDS_MS.partition_point(|&bound| Duration::from_millis(bound) < took);
-        self.latency[bucket].fetch_add(1, Ordering::Relaxed);
+        self.took[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
     fn report(&self) -> Traffic {
-        Traffic {
-            requests: self.requests.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-            latency: self.latency.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect(),
-        }
+        let took = self.took.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
+        Traffic::reported(self.requests.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed), took)
     }
 }
 
@@ -140,6 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use ficus_rules::Side;
+    use ficus_rules::wire::LATENCY_BOUNDS_MS;
 
     use super::Counters;
 
@@ -152,6 +156,6 @@ mod tests {
         users.attempted(Side::Modern, false, Duration::from_secs(40));
         let modern = counters.of("users").report(0).modern;
         assert_eq!((modern.requests, modern.errors), (3, 1));
-        assert_eq!((modern.latency[0], modern.latency[1], modern.latency[14]), (1, 1, 1));
+        assert_eq!((modern.took[0], modern.took[1], modern.took[LATENCY_BOUNDS_MS.len() - 1]), (1, 1, 1));
     }
 }

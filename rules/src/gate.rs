@@ -10,7 +10,7 @@ mod patience;
 
 pub use custom::{Answer, CustomGate, Question, Said};
 pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
-pub use latency::{add, minus, percentile};
+pub use latency::{add, minus, percentile, slower};
 pub use patience::{KEPT, Patience, WINDOW};
 
 use std::collections::BTreeMap;

@@ -113,6 +113,9 @@ pub struct State {
     /// How long the last finished switch held the writes, in milliseconds.
     #[serde(default)]
     pub last_pause_ms: Option<u64>,
+    /// Legacy's p99 in the last step in which enough callers asked it, in milliseconds.
+    #[serde(default)]
+    pub legacy_p99_ms: Option<u64>,
     /// The last way back that a failing gate led to, until somebody releases it or the writes have moved.
     #[serde(default)]
     pub returned: Option<Returned>,
@@ -167,6 +170,7 @@ impl State {
             aborted: None,
             floor: 0,
             last_pause_ms: None,
+            legacy_p99_ms: None,
             returned: None,
             compared: None,
             strays: BTreeMap::new(),

@@ -21,7 +21,8 @@ pub use self::agent::{
     VerifyReport,
 };
 pub use self::gateway::{
-    DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts, Traffic, aside,
+    COARSE_BOUNDS_MS, DifferenceSample, Freshness, GatewayCapability, GatewayReport, LATENCY_BOUNDS_MS, ReportAnswer, ShadowCounts,
+    Traffic, aside,
 };
 pub use self::orders::{CapabilityOrders, Fences, MarkEnd, Orders, SyncOrder, Verify, VerifyScope};
 pub use self::quarantine::{QuarantineReport, SetAside};

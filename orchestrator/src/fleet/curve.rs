@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn counts(requests: u64) -> Counts {
-        let legacy = Traffic { requests, errors: requests / 10, latency: vec![0, 0, requests] };
+        let legacy = Traffic { requests, errors: requests / 10, took: vec![0, 0, requests], ..Traffic::default() };
         Counts { sides: Sides { legacy, ..Sides::default() }, ..Counts::default() }
     }
 

@@ -13,6 +13,8 @@ use ficus_rules::wire::{GatewayCapability, ShadowCounts};
 const RECENT: Duration = Duration::from_secs(300);
 /// How finely the last minutes move on.
 const GRAIN: Duration = Duration::from_secs(10);
+/// As many of them, the newest of which lasts.
+const MARKS_OF_A_MINUTE: usize = 5;
 
 /// The counters of one capability.
 #[derive(Debug, Default)]
@@ -37,7 +39,8 @@ impl Window {
     /// Adds what a gateway counted since its last report. The first report of one that was not known only sets where its
     /// counting is: it may have counted long before this process began.
     pub(crate) fn absorb(&mut self, gateway: &str, incarnation: &str, report: &GatewayCapability) {
-        let now = Counts { sides: Sides { legacy: report.legacy.clone(), modern: report.modern.clone() }, shadow: report.shadow.clone() };
+        let sides = Sides { legacy: report.legacy.clone().refined(), modern: report.modern.clone().refined() };
+        let now = Counts { sides, shadow: report.shadow.clone() };
         let before = self.seen.insert(gateway.to_owned(), (incarnation.to_owned(), now.clone()));
         let more = match before {
             Some((same, before)) if same == incarnation => now.since(&before),
@@ -101,8 +104,14 @@ impl Window {
     }
 
     /// The last minutes of the step.
-    pub(crate) fn recent(&self) -> Sides {
-        self.marks.front().map(|(_, then)| self.total.since(then).sides).unwrap_or_default()
+    pub(super) fn recent(&self) -> Counts {
+        self.marks.front().map(|(_, then)| self.total.since(then)).unwrap_or_default()
+    }
+
+    /// The last minute of the step.
+    pub(super) fn minute(&self) -> Sides {
+        let then = self.marks.iter().rev().nth(MARKS_OF_A_MINUTE).or(self.marks.front());
+        then.map(|(_, then)| self.total.since(then).sides).unwrap_or_default()
     }
 }
 
@@ -132,7 +141,7 @@ mod tests {
     use super::*;
 
     fn counted(requests: u64) -> GatewayCapability {
-        GatewayCapability { modern: Traffic { requests, errors: 0, latency: vec![requests] }, ..GatewayCapability::default() }
+        GatewayCapability { modern: Traffic { requests, took: vec![requests], ..Traffic::default() }, ..GatewayCapability::default() }
     }
 
     #[test]
@@ -146,7 +155,7 @@ mod tests {
         window.absorb("gw-1", "b", &counted(5));
         window.absorb("gw-1", "b", &counted(7));
         window.absorb("gw-1", "b", &counted(7));
-        assert_eq!(window.of_step().0.modern, Traffic { requests: 17, errors: 0, latency: vec![17] });
+        assert_eq!(window.of_step().0.modern, Traffic { requests: 17, took: vec![17], ..Traffic::default() });
     }
 
     #[test]
@@ -183,9 +192,10 @@ mod tests {
             window.note(&state, Timestamp(second * 1_000));
         }
         window.absorb("gw-1", "a", &counted(13));
-        assert_eq!((window.of_step().0.modern.requests, window.recent().modern.requests), (13, 3));
+        assert_eq!(window.minute().modern.requests, 3);
+        assert_eq!((window.of_step().0.modern.requests, window.recent().sides.modern.requests), (13, 3));
         state.step = 1;
         window.note(&state, Timestamp(401_000));
-        assert_eq!((window.of_step().0.modern.requests, window.recent().modern.requests), (0, 0));
+        assert_eq!((window.of_step().0.modern.requests, window.recent().sides.modern.requests), (0, 0));
     }
 }

@@ -363,8 +363,8 @@ async fn report_as_gateway(gateway: Arc<Gateway>, orchestrator: Part) {
         let capability = GatewayCapability {
             inflight_writes: gateway.inflight.load(Ordering::SeqCst),
             held: 0,
-            legacy: Traffic { requests, errors: 0, latency: vec![requests] },
-            modern: Traffic { requests, errors, latency: latency.clone() },
+            legacy: Traffic::reported(requests, 0, vec![requests]),
+            modern: Traffic::reported(requests, errors, latency.clone()),
             shadow: ShadowCounts { same: requests, ..ShadowCounts::default() },
             ..GatewayCapability::default()
         };

@@ -80,6 +80,39 @@ async fn a_gateway_starts_from_its_last_good_snapshot() {
     assert_eq!(world.post("/api/v1/users/1/").await.side(), "modern");
 }
 
+/// Writes of a capability that has not begun to move go to legacy without anybody's leave: a gateway that begins again must know
+/// that it has begun, and one that could not know it does not take part.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_something_begins_to_move_is_on_disk_before_it_is_served_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, away) = (folder.path().join("state/snapshot.json"), folder.path().join("away"));
+    let mut world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+    let draft = || Serving { phase: Phase::Draft, ..ramping(0) };
+    world.gateway.publish(published(1, draft())).unwrap();
+    eventually("the draft is kept", || file.exists()).await;
+    // The disk takes nothing any more.
+    std::fs::rename(folder.path().join("state"), &away).unwrap();
+    std::fs::write(folder.path().join("state"), "no folder").unwrap();
+    let refused = world.gateway.publish(published(2, ramping(0))).unwrap_err();
+    assert!(refused[0].message.contains("generation 2 cannot be kept in") && refused[0].hint.contains("make room"), "{refused:?}");
+    assert_eq!(world.gateway.generation(), 1, "and it is not acknowledged");
+    assert!(world.gateway.report().trouble.unwrap().contains("cannot be kept"));
+    std::fs::remove_file(folder.path().join("state")).unwrap();
+    std::fs::rename(&away, folder.path().join("state")).unwrap();
+    world.gateway.publish(published(2, ramping(0))).unwrap();
+    let kept: Published = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((kept.generation, kept.capabilities["users"].phase), (2, Phase::Ramping), "it need not wait for the disk");
+    assert_eq!(world.gateway.report().trouble, None);
+    world.stop();
+    // What has begun already is known to have: a disk that is full then keeps nobody from serving.
+    let world = World::with(|config| config.snapshot_file = Some(file.clone())).await;
+    assert_eq!(world.post("/api/v1/users/1/").await.status, 503, "nobody has given it a validity");
+    std::fs::rename(folder.path().join("state"), &away).unwrap();
+    std::fs::write(folder.path().join("state"), "no folder").unwrap();
+    world.gateway.publish(published(3, ramping(50))).unwrap();
+    assert_eq!(world.gateway.generation(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_begins_to_move_is_on_disk_before_it_is_served() {
     let folder = tempfile::tempdir().unwrap();

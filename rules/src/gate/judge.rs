@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::custom::{self, Answer};
 use super::patience::{Patience, failing_windows};
-use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, QuarantineGate, ShadowGate, Verdict, percentile};
+use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, QuarantineGate, ShadowGate, Verdict, percentile, slower};
 use crate::count::{self, counted};
 use crate::wire::{ShadowCounts, Traffic};
 use crate::{Share, Timestamp};
@@ -36,10 +36,16 @@ pub struct Measurements {
     pub step: Measured<Sides>,
     /// Traffic of the last minutes. Only its failing counts: a bad minute must not drown in a good hour.
     pub recent: Measured<Sides>,
+    /// Traffic of the last minute. Only its failing counts, and only one that is no chance.
+    pub minute: Measured<Sides>,
+    /// Legacy's p99 when it was last asked enough to have one; for gates of a phase in which nobody asks it.
+    pub legacy_p99: Option<Duration>,
     /// Traffic of the last windows, oldest first, of gates that ask for several.
     pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the step began.
     pub shadow: Measured<ShadowCounts>,
+    /// Those of the last minutes. Only their failing counts.
+    pub shadow_recent: Measured<ShadowCounts>,
     /// The stream that leaves the owner.
     pub lag: Measured<LagSeen>,
     /// Since when the lag has been missing, if it is.
@@ -86,13 +92,20 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
         }
     };
     if let Some(gate) = &gates.errors {
-        say("errors", all_windows(gates, "errors", measured, |sides| errors(gate, sides)));
+        let by_minute = |sides: &Sides| surely_more_errors(gate, sides);
+        say("errors", all_windows(gates, "errors", measured, |sides| errors(gate, sides), by_minute));
     }
     if let Some(gate) = &gates.latency_p99 {
-        say("latency_p99", all_windows(gates, "latency_p99", measured, |sides| latency(gate, sides)));
+        let before = measured.legacy_p99;
+        let by_minute = |sides: &Sides| surely_slower(gate, sides, before);
+        say("latency_p99", all_windows(gates, "latency_p99", measured, |sides| latency(gate, sides, before), by_minute));
     }
     if let Some(gate) = &gates.shadow {
-        say("shadow", one(&measured.shadow, |counts| shadow(gate, counts)));
+        let whole = one(&measured.shadow, |counts| shadow(gate, counts));
+        say(
+            "shadow",
+            whole.map(|whole| failing("last minutes", one(&measured.shadow_recent, |counts| shadow(gate, counts))).unwrap_or(whole)),
+        );
     }
     say("lag", lag_or_none(&gates.lag, measured, now));
     say("parity", one(&measured.parity, |seen| parity(&gates.parity, seen, now)));
@@ -114,12 +127,13 @@ fn one<T>(measured: &Measured<T>, judge: impl Fn(&T) -> (Verdict, String)) -> Op
     }
 }
 
-/// The whole step, the last minutes if they are worse, and single windows where a gate waits for several.
+/// The whole step, the last minutes or the last one if they are worse, and single windows where a gate waits for several.
 fn all_windows(
     gates: &Gates,
     name: &str,
     measured: &Measurements,
     judge: impl Fn(&Sides) -> (Verdict, String),
+    by_minute: impl Fn(&Sides) -> (Verdict, String),
 ) -> Option<(Verdict, String)> {
     let whole = one(&measured.step, &judge)?;
     let patience: Patience = gates.patience(name);
@@ -127,10 +141,13 @@ fn all_windows(
         let windows = measured.windows.get(name).map_or(&[][..], Vec::as_slice);
         return Some(failing_windows(patience, whole, windows.iter().map(&judge).collect()));
     }
-    match one(&measured.recent, &judge) {
-        Some((Verdict::Fail, text)) => Some((Verdict::Fail, format!("last minutes: {text}"))),
-        _ => Some(whole),
-    }
+    let recent = failing("last minutes", one(&measured.recent, &judge));
+    Some(recent.or_else(|| failing("last minute", one(&measured.minute, &by_minute))).unwrap_or(whole))
+}
+
+/// What was judged over a window, if it fails there.
+fn failing(window: &str, judged: Option<(Verdict, String)>) -> Option<(Verdict, String)> {
+    judged.filter(|(verdict, _)| *verdict == Verdict::Fail).map(|(verdict, text)| (verdict, format!("{window}: {text}")))
 }
 
 fn errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
@@ -149,7 +166,43 @@ fn errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
     }
 }
 
-fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
+/// Of a window that is looked at again and again: whether there are more errors than a good service has by chance in one of
+/// thousands of such windows.
+fn surely_more_errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
+    let (modern, legacy) = (&sides.modern, &sides.legacy);
+    let (share_of_legacy, by_legacy) = match legacy.requests {
+        few if few < gate.min_requests.max(1) => (0.0, 0.0),
+        requests => (share(legacy.errors, requests), 1.0 / requests as f64),
+    };
+    let limit = share_of_legacy + gate.max_increase.ratio();
+    let surely = modern.requests >= gate.min_requests.max(1) && exceeds(modern.errors, modern.requests, limit, by_legacy);
+    let verdict = if surely { Verdict::Fail } else { Verdict::Inconclusive };
+    (verdict, format!("modern {}, limit {}", percent(share(modern.errors, modern.requests.max(1))), percent(limit)))
+}
+
+/// The same of a p99: whether more than one of a hundred answers took longer than the gate allows.
+fn surely_slower(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
+    /// A p99 of fewer answers is the slowest of them.
+    const ENOUGH: u64 = 100;
+    let enough = gate.min_requests.max(ENOUGH);
+    let legacy = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= enough).or(before);
+    let by_ratio = legacy.map(|legacy| legacy.mul_f64(gate.max_ratio).max(gate.floor));
+    let Some(limit) = by_ratio.into_iter().chain(gate.max).min() else {
+        return (Verdict::Inconclusive, "nothing to compare with".to_owned());
+    };
+    let (late, requests) = (slower(&sides.modern, limit), sides.modern.requests);
+    let verdict = if requests >= enough && exceeds(late, requests, 0.01, 0.0) { Verdict::Fail } else { Verdict::Inconclusive };
+    (verdict, format!("{} of {requests} answers of modern took longer than {}", late, millis(limit)))
+}
+
+/// Whether so many of so many are beyond a share by more than chance: four standard deviations, and one more. `of_other` is one
+/// over the number of requests that the share itself was measured by.
+fn exceeds(bad: u64, requests: u64, limit: f64, of_other: f64) -> bool {
+    let deviation = (limit * (1.0 - limit).max(0.0) * (1.0 / requests as f64 + of_other)).sqrt();
+    bad as f64 > requests as f64 * (limit + 4.0 * deviation) + 1.0
+}
+
+fn latency(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
     if sides.modern.requests < gate.min_requests {
         return (Verdict::Inconclusive, format!("{} of {} requests on modern", sides.modern.requests, gate.min_requests));
     }
@@ -162,13 +215,16 @@ fn latency(gate: &LatencyGate, sides: &Sides) -> (Verdict, String) {
     if modern <= gate.floor {
         return (Verdict::Pass, format!("modern {}, below the floor of {}", millis(modern), millis(gate.floor)));
     }
-    let Some(legacy) = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests) else {
-        // Nobody asks legacy any more, or hardly anybody: the absolute limit is what is left.
+    // Nobody asks legacy any more, or hardly anybody: it is as fast as it was.
+    let asked = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests.max(1));
+    let Some(legacy) = asked.or(before) else {
+        // The absolute limit is what is left.
         let verdict = if gate.max.is_some() { Verdict::Pass } else { Verdict::Inconclusive };
         return (verdict, format!("modern {}; {} on legacy", millis(modern), count::of(sides.legacy.requests, "request")));
     };
     let verdict = within(modern.as_secs_f64(), legacy.as_secs_f64() * gate.max_ratio);
-    (verdict, format!("modern {}, legacy {}, limit {}×", millis(modern), millis(legacy), gate.max_ratio))
+    let when = if asked.is_some() { "" } else { " before" };
+    (verdict, format!("modern {}, legacy {}{when}, limit {}×", millis(modern), millis(legacy), gate.max_ratio))
 }
 
 fn shadow(gate: &ShadowGate, counts: &ShadowCounts) -> (Verdict, String) {

@@ -126,7 +126,7 @@ impl Outcome {
 
 /// Moves a state by what is observed or wished: at most one transition.
 pub fn advance(state: &State, plan: &Capability, seen: &Observation, event: &Event, now: Timestamp) -> Outcome {
-    match event {
+    let mut outcome = match event {
         Event::Wish(wish) => wish::grant(state, plan, seen, wish, now),
         Event::Tick => match &state.switch {
             Some(running) => switch::tick(state, running, plan, seen, now),
@@ -134,5 +134,9 @@ pub fn advance(state: &State, plan: &Capability, seen: &Observation, event: &Eve
                 .or_else(|| strays::tick(state, plan, seen, now))
                 .unwrap_or_else(|| walk::tick(state, plan, seen, now)),
         },
+    };
+    if (outcome.state.phase, outcome.state.step) != (state.phase, state.step) {
+        outcome.state.legacy_p99_ms = seen.legacy_p99_ms(state, plan).or(state.legacy_p99_ms);
     }
+    outcome
 }

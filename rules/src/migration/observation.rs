@@ -132,10 +132,14 @@ pub struct TrafficSeen {
     pub step: Sides,
     /// The last minutes.
     pub recent: Sides,
+    /// The last minute.
+    pub minute: Sides,
     /// The last windows of the step, oldest first, of gates that ask for several.
     pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the present step began.
     pub shadow: ShadowCounts,
+    /// Those of the last minutes.
+    pub shadow_recent: ShadowCounts,
     /// Since when the lag has been beyond the gate's limit, or not known at all.
     pub lag_beyond_since: Option<Timestamp>,
 }
@@ -203,10 +207,15 @@ impl Observation {
         if matches!(state.phase, Ramping | Soaking) {
             asked.step = Measured::Value(self.traffic.step.clone());
             asked.recent = Measured::Value(self.traffic.recent.clone());
+            asked.minute = Measured::Value(self.traffic.minute.clone());
+            asked.legacy_p99 = state.legacy_p99_ms.map(Duration::from_millis);
             asked.windows.clone_from(&self.traffic.windows);
         }
         asked.answers = matches!(state.phase, Shadowing | Ramping | Soaking).then(|| self.answers.clone());
         asked.shadow = self.shadow(state, plan);
+        if asked.shadow != Measured::Unasked {
+            asked.shadow_recent = Measured::Value(self.traffic.shadow_recent.clone());
+        }
         if !plan.tables.is_empty() && matches!(state.phase, Streaming | Shadowing | Ramping | Soaking | Reverted) {
             (asked.lag, asked.parity) = match self.live_agent(now) {
                 None => (Measured::Missing(SILENT.to_owned()), Measured::Missing(SILENT.to_owned())),
@@ -219,6 +228,16 @@ impl Observation {
             };
         }
         asked
+    }
+
+    /// How fast legacy is, while enough callers ask it to say so: what modern is held against when hardly any do.
+    pub(super) fn legacy_p99_ms(&self, state: &State, plan: &Capability) -> Option<u64> {
+        /// A p99 of fewer answers is the slowest of them.
+        const ENOUGH: u64 = 100;
+        let gate = plan.gates.latency_p99.filter(|_| matches!(state.phase, Phase::Shadowing | Phase::Ramping))?;
+        let legacy = &self.traffic.step.legacy;
+        let p99 = gate::percentile(legacy, 0.99).filter(|_| legacy.requests >= gate.min_requests.max(ENOUGH))?;
+        Some((p99.as_secs_f64() * 1e3).round().max(1.0) as u64)
     }
 
     fn lag(&self, report: &CapabilityReport, owner: Side) -> Measured<LagSeen> {

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::advance::Outcome;
+use super::advance::{JournalLine, Outcome};
 use super::observation::{Observation, failing};
 use super::{Phase, Returned, State, switch, waiting, walk};
 use crate::gate::Judged;
@@ -137,12 +137,29 @@ pub(super) fn note_verdicts(state: &State, judged: Vec<Judged>, now: Timestamp) 
     let verdicts = |judged: &[Judged]| judged.iter().map(|j| (j.gate.clone(), j.verdict)).collect::<Vec<_>>();
     let mut outcome = Outcome::unchanged(state);
     if verdicts(&state.judged) != verdicts(&judged) {
+        if state.phase == Phase::Soaking {
+            outcome.journal.extend(turned(&state.judged, &judged));
+        }
         if let Some(returned) = outcome.state.returned.as_mut().filter(|_| failing(&state.judged).is_some() || failing(&judged).is_some()) {
             returned.since = now;
         }
         outcome.state.judged = judged;
     }
     outcome
+}
+
+/// While modern owns, not every failing gate leads to something; somebody is told of each, and when it is over.
+fn turned<'a>(before: &'a [Judged], now: &'a [Judged]) -> impl Iterator<Item = JournalLine> + 'a {
+    now.iter().filter_map(|judged| {
+        let failed = before.iter().any(|before| before.gate == judged.gate && before.fails());
+        let (gate, measured) = (&judged.gate, &judged.measured);
+        let text = match (failed, judged.fails()) {
+            (false, true) => format!("gate {gate} fails ({measured}): somebody should look"),
+            (true, false) => format!("gate {gate} does not fail any more ({measured})"),
+            _ => return None,
+        };
+        Some(JournalLine { kind: "page".to_owned(), text, detail: json!({ "gate": gate, "verdict": judged.verdict }) })
+    })
 }
 
 /// With what was measured, by every gate.

@@ -116,7 +116,7 @@ pub(crate) fn good(owner: Side, now: Timestamp) -> Observation {
         ..CapabilityReport::default()
     };
     let gateway = GatewaySeen { name: "gw-1".into(), counts_until: later(100_000), generation: 9, ..GatewaySeen::default() };
-    let traffic = |requests| Traffic { requests, errors: 0, latency: vec![requests] };
+    let traffic = |requests| Traffic { requests, took: vec![requests], ..Traffic::default() };
     let sides = Sides { legacy: traffic(100), modern: traffic(100) };
     let mut seen = Observation {
         gateways: vec![gateway],

@@ -102,11 +102,12 @@ pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
     judged_to_the_end(capability, report);
 }
 
-/// Once all readers are on modern nobody asks legacy, whose latency is what a ratio is of: an absolute limit is what is left.
+/// Once all readers are on modern nobody asks legacy, whose latency is what a ratio is of. Where no step before has shown how fast
+/// it is, an absolute limit is what is left.
 fn judged_to_the_end(capability: &CapabilityDocument, report: &Report) {
     let Some(gate) = capability.gates.latency_p99.as_ref().filter(|gate| gate.max.is_none()) else { return };
     let shown_only = capability.gates.patience.get("latency_p99").is_some_and(|patience| patience.dry_run);
-    let whole = capability.steps.iter().find(|step| step.value.action == StepAction::Reads(Share::ALL));
+    let whole = capability.steps.first().filter(|step| step.value.action == StepAction::Reads(Share::ALL));
     if let Some(step) = whole.filter(|_| !shown_only) {
         let message = format!(
             "at 100% nobody asks legacy: `latency_p99` passes below its floor of {}ms, and is inconclusive above",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::gate::worst;
+use crate::wire::LATENCY_BOUNDS_MS;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -13,7 +14,7 @@ fn gates() -> Gates {
 }
 
 fn traffic(requests: u64, errors: u64) -> Traffic {
-    Traffic { requests, errors, latency: vec![requests] }
+    Traffic { requests, errors, took: vec![requests], latency: Vec::new() }
 }
 
 fn verdict(measured: &Measurements, gate: &str) -> Option<Verdict> {
@@ -44,17 +45,104 @@ fn a_bad_minute_does_not_drown_in_a_good_hour() {
     assert_eq!(verdict(&measured, "errors"), Some(Verdict::Pass), "too few to say anything");
 }
 
+/// So many answers that took about so long, and some that took longer.
+fn timed(requests: u64, millis: u64, late: u64, late_millis: u64) -> Traffic {
+    let mut took = vec![0; LATENCY_BOUNDS_MS.len() + 1];
+    let bucket = |millis: u64| LATENCY_BOUNDS_MS.partition_point(|bound| *bound < millis);
+    took[bucket(millis)] += requests - late;
+    took[bucket(late_millis)] += late;
+    Traffic { requests, errors: 0, took, latency: Vec::new() }
+}
+
+fn slow(millis: u64) -> Traffic {
+    timed(1_000, millis, 0, 1)
+}
+
 #[test]
 fn latency_has_a_floor_and_a_ratio() {
-    let slow = |bucket: usize| {
-        let mut latency = vec![0; 15];
-        latency[bucket] = 1_000;
-        Traffic { requests: 1_000, errors: 0, latency }
+    let judged = |legacy, modern| verdict(&of_step(legacy, modern), "latency_p99");
+    assert_eq!(judged(slow(1), slow(2)), Some(Verdict::Pass), "2 ms is below the floor");
+    for legacy in [10, 48, 90, 99, 101, 190, 210, 480, 900, 1_100, 4_900, 14_000] {
+        assert_eq!(judged(slow(legacy), slow(legacy * 2)), Some(Verdict::Fail), "twice {legacy} ms");
+        assert_eq!(judged(slow(legacy), slow(legacy * 103 / 100)), Some(Verdict::Pass), "a little more than {legacy} ms");
+    }
+    assert_eq!(judged(traffic(3, 0), slow(35)), Some(Verdict::Inconclusive));
+}
+
+#[test]
+fn absolute_limits_hold_whatever_legacy_does() {
+    let mut gates = gates();
+    let judged = |gates: &Gates, measured: &Measurements, gate: &str| {
+        judge(gates, measured, NOW).into_iter().find(|j| j.gate == gate).map(|j| j.verdict)
     };
-    assert_eq!(verdict(&of_step(slow(0), slow(1)), "latency_p99"), Some(Verdict::Pass), "2 ms is below the floor");
-    assert_eq!(verdict(&of_step(slow(4), slow(5)), "latency_p99"), Some(Verdict::Fail));
-    assert_eq!(verdict(&of_step(slow(5), slow(5)), "latency_p99"), Some(Verdict::Pass));
-    assert_eq!(verdict(&of_step(traffic(3, 0), slow(5)), "latency_p99"), Some(Verdict::Inconclusive));
+    let bad = of_step(traffic(1_000, 100), traffic(1_000, 90));
+    assert_eq!(judged(&gates, &bad, "errors"), Some(Verdict::Pass), "legacy is worse");
+    if let Some(errors) = &mut gates.errors {
+        errors.max = Some(Share::from_millionths(80_000));
+    }
+    assert_eq!(judged(&gates, &bad, "errors"), Some(Verdict::Fail), "and it is too bad all the same");
+    if let Some(latency) = &mut gates.latency_p99 {
+        latency.max = Some(Duration::from_millis(300));
+    }
+    assert_eq!(judged(&gates, &of_step(slow(500), slow(400)), "latency_p99"), Some(Verdict::Fail), "beyond the limit, and faster");
+    assert_eq!(judged(&gates, &of_step(slow(500), slow(240)), "latency_p99"), Some(Verdict::Pass));
+    assert_eq!(judged(&gates, &of_step(slow(20), slow(240)), "latency_p99"), Some(Verdict::Fail), "within the limit, and slower");
+    assert_eq!(judged(&gates, &of_step(traffic(0, 0), slow(240)), "latency_p99"), Some(Verdict::Pass), "nobody asks legacy");
+}
+
+#[test]
+fn legacy_is_as_fast_as_it_was_when_nobody_asks_it_any_more() {
+    let judged = |before: Option<u64>, modern: Traffic| {
+        let legacy_p99 = before.map(Duration::from_millis);
+        verdict(&Measurements { legacy_p99, ..of_step(traffic(0, 0), modern) }, "latency_p99")
+    };
+    assert_eq!(judged(None, slow(100)), Some(Verdict::Inconclusive));
+    assert_eq!(judged(Some(95), slow(100)), Some(Verdict::Pass));
+    assert_eq!(judged(Some(50), slow(100)), Some(Verdict::Fail));
+    let asked = Measurements { legacy_p99: Some(Duration::from_millis(50)), ..of_step(slow(100), slow(100)) };
+    assert_eq!(verdict(&asked, "latency_p99"), Some(Verdict::Pass), "what legacy does now counts");
+}
+
+#[test]
+fn what_turns_bad_after_good_hours_is_seen_within_a_minute() {
+    let good = of_step(timed(1_000_000, 20, 0, 1), timed(1_000_000, 20, 0, 1));
+    let minute =
+        |modern: Traffic| Measurements { minute: Measured::Value(Sides { legacy: timed(1_200, 20, 0, 1), modern }), ..good.clone() };
+    let errors = |errors| Traffic { errors, ..timed(1_200, 20, 0, 1) };
+    assert_eq!(verdict(&minute(errors(60)), "errors"), Some(Verdict::Fail), "5 % of errors");
+    assert_eq!(verdict(&minute(errors(12)), "errors"), Some(Verdict::Pass), "1 % of few may be chance");
+    assert_eq!(verdict(&minute(timed(1_200, 50, 0, 1)), "latency_p99"), Some(Verdict::Fail), "two and a half times as slow");
+    assert_eq!(verdict(&minute(timed(1_200, 20, 12, 900)), "latency_p99"), Some(Verdict::Pass), "one in a hundred is slow");
+    assert_eq!(verdict(&minute(timed(1_200, 20, 40, 900)), "latency_p99"), Some(Verdict::Fail), "more than that");
+    assert_eq!(verdict(&minute(timed(60, 50, 0, 1)), "latency_p99"), Some(Verdict::Pass), "too few to say anything");
+    let mut differs = Measurements { shadow: Measured::Value(ShadowCounts { same: 1_000_000, ..ShadowCounts::default() }), ..good };
+    differs.shadow_recent = Measured::Value(ShadowCounts { same: 1_900, different: 100, ..ShadowCounts::default() });
+    assert_eq!(verdict(&differs, "shadow"), Some(Verdict::Fail));
+    differs.shadow_recent = Measured::Value(ShadowCounts { same: 20, different: 1, ..ShadowCounts::default() });
+    assert_eq!(verdict(&differs, "shadow"), Some(Verdict::Pass), "too few");
+}
+
+/// A service that is as bad as it may be is looked at every few seconds for weeks.
+#[test]
+fn chance_alone_fails_no_minute() {
+    let mut dice = 88_172_645_463_325_252_u64;
+    let mut chance = |share: f64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        (dice >> 11) as f64 / (1_u64 << 53) as f64 <= share
+    };
+    let step = of_step(timed(100_000, 20, 0, 1), timed(100_000, 20, 0, 1));
+    for window in 0..20_000 {
+        let requests = [200, 300, 1_200][window % 3];
+        let mut of = |share: f64| (0..requests).filter(|_| chance(share)).count() as u64;
+        let legacy = Traffic { errors: of(0.01), ..timed(requests, 20, of(0.01), 900) };
+        let modern = Traffic { errors: of(0.015), ..timed(requests, 20, of(0.01), 900) };
+        let measured = Measurements { minute: Measured::Value(Sides { legacy, modern }), ..step.clone() };
+        for gate in ["errors", "latency_p99"] {
+            assert_eq!(verdict(&measured, gate), Some(Verdict::Pass), "window {window}: {measured:?}");
+        }
+    }
 }
 
 #[test]

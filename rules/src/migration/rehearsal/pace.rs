@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn more_writes_under_way_take_longer() {
         let mut seen = good(Side::Legacy, NOW);
-        seen.traffic.recent.legacy.latency = vec![0, 0, 90, 0, 0, 0, 10];
+        seen.traffic.recent.legacy.took = vec![0, 0, 90, 0, 0, 0, 10];
         let writes = |under_way: u64| {
             let mut seen = seen.clone();
             seen.gateways[0].inflight_writes = under_way;

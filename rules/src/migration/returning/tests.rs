@@ -106,6 +106,62 @@ fn a_failing_gate_goes_back_also_while_somebody_is_waited_for() {
     }
 }
 
+/// Of what leads to nothing by itself somebody is told, once, and when it is over.
+#[test]
+fn in_soak_whatever_fails_is_told_and_that_it_is_over() {
+    let plan = plan();
+    let soaking = state(Phase::Soaking, 4);
+    let quiet = |now| tick(&soaking, &plan, &good(Side::Modern, now), now).state;
+    let now = later(10);
+    let mut drift = good(Side::Modern, now);
+    report(&mut drift).verified.as_mut().expect("verified").tables[0].drift_rows = 3;
+    let fails = tick(&quiet(later(5)), &plan, &drift, now);
+    let told = |outcome: &Outcome| outcome.journal.iter().map(|line| (line.kind.clone(), line.text.clone())).collect::<Vec<_>>();
+    let lines = told(&fails);
+    assert!(lines.iter().all(|(kind, text)| kind == "page" && text.ends_with("somebody should look")), "{lines:?}");
+    assert!(lines[0].1.starts_with("gate parity fails (3 rows differ") && lines[1].1.starts_with("gate reverse fails"), "{lines:?}");
+    assert_eq!((lines.len(), fails.state.phase), (2, Phase::Soaking));
+    assert_eq!(told(&tick(&fails.state, &plan, &drift, later(11))), [], "said once");
+    let over = told(&tick(&fails.state, &plan, &good(Side::Modern, later(12)), later(12)));
+    assert!(over.len() == 2 && over.iter().all(|(_, text)| text.contains("does not fail any more")), "{over:?}");
+    let ramping = tick(&State { judged: quiet(now).judged, ..state(Phase::Reverted, 0) }, &plan, &drift, now);
+    assert_eq!(told(&ramping), [], "while legacy owns, a failing gate has consequences of its own");
+}
+
+/// What legacy was like while callers asked it is known in the steps in which hardly any do.
+#[test]
+fn how_fast_legacy_was_is_remembered_from_step_to_step() {
+    let plan = Capability { gates: slow_gates(), ..plan() };
+    let timed = |bucket: usize, requests| {
+        let mut took = vec![0; bucket + 1];
+        took[bucket] = requests;
+        crate::wire::Traffic { requests, took, ..Default::default() }
+    };
+    let onwards = |state: &State, at, legacy: crate::wire::Traffic, now| {
+        let mut seen = good(Side::Legacy, now);
+        seen.traffic.step.legacy = legacy;
+        let next = tick(&State { since: NOW, ..state.clone() }, &plan, &seen, now).state;
+        assert_eq!((next.phase, next.step), at);
+        next
+    };
+    let ramping = onwards(&state(Phase::Shadowing, 0), (Phase::Ramping, 1), timed(15, 1_000), later(60));
+    assert_eq!(ramping.legacy_p99_ms, Some(16));
+    let slower = onwards(&ramping, (Phase::Ramping, 2), timed(20, 1_000), later(120));
+    assert_eq!(slower.legacy_p99_ms, Some(26));
+    let few = onwards(&State { step: 1, ..slower }, (Phase::Ramping, 2), timed(30, 99), later(120));
+    assert_eq!(few.legacy_p99_ms, Some(26), "of a few answers nothing is learnt");
+    let soaking = State { phase: Phase::Soaking, step: 4, owner: Side::Modern, epoch: 1, ..few };
+    let mut seen = good(Side::Modern, NOW);
+    (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(26, 1_000));
+    let judged = seen.judged(&soaking, &plan, NOW);
+    assert!(judged.iter().any(|judged| judged.gate == "latency_p99" && judged.fails()), "{judged:?}");
+}
+
+fn slow_gates() -> crate::gate::Gates {
+    let latency = crate::gate::LatencyGate { max_ratio: 1.5, min_requests: 10, floor: Duration::ZERO, max: None };
+    crate::gate::Gates { latency_p99: Some(latency), ..plan().gates }
+}
+
 #[test]
 fn reverts_that_are_taken_back_are_not_tried_for_ever() {
     let plan = plan();
