@@ -272,10 +272,15 @@ pub fn decide_matched(
         Side::Legacy => None,
         Side::Modern => route.modern_path.as_ref().map(|pattern| fill(pattern, &matched.params)),
     };
-    let mirrors = route.shadow && route.pin.is_none() && side == Side::Legacy && serving.owner == Side::Legacy;
+    let compares = match serving.owner {
+        Side::Legacy => side == Side::Legacy,
+        Side::Modern => side == Side::Modern && serving.phase == Phase::Soaking && !write,
+    };
+    let mirrors = route.shadow && route.pin.is_none() && compares;
     let rehearses = route.dry_run && admission == Admission::Forward && asking.copy_is_caught_up();
     let shadow = mirrors && serving.shadow.millionths() > 0 && (!write || rehearses);
-    let mirror_path = route.modern_path.as_ref().filter(|_| shadow).map(|pattern| fill(pattern, &matched.params));
+    let to_modern = shadow && side == Side::Legacy;
+    let mirror_path = route.modern_path.as_ref().filter(|_| to_modern).map(|pattern| fill(pattern, &matched.params));
     Decision {
         capability: Some(matched.capability.clone()),
         route: Some(route.source.clone()),

@@ -198,6 +198,9 @@ pub struct Step {
     pub source: String,
     /// What happens in it.
     pub action: StepAction,
+    /// In a soak: this share of the reads is asked of legacy, too, and compared.
+    #[serde(default)]
+    pub compare: Share,
     /// How long it lasts at least, with all gates passing, before the next one.
     pub hold: Duration,
     /// Waits for `ficus approve` before it begins.

@@ -1,9 +1,9 @@
-//! The mirror: asks modern what legacy was asked, by the same method, and compares. Own client, own runtime, a few at a
-//! time. Of writes, which are asked once: [`rehearse`].
+//! The mirror: asks the side that does not own what the owner was asked, by the same method, and compares. Own client, own
+//! runtime, a few at a time. Of writes, which are asked once: [`rehearse`].
 //!
 //! An answer that differs is no verdict yet, because a row may have changed between the two questions, or have not
-//! arrived on the other side. Then both are asked again, legacy before and after modern: only when legacy agrees with
-//! itself and modern with neither, and the same once more a moment later, the difference counts. Where legacy does not agree
+//! arrived on the other side. Then both are asked again, the owner before and after the other: only when the owner agrees with
+//! itself and the other with neither, and the same once more a moment later, the difference counts. Where legacy does not agree
 //! with itself, twice at the same place, that place is noise and left out; a route that is known for it costs one more
 //! question to legacy from then on. What will not stand still otherwise is dropped.
 
@@ -75,6 +75,8 @@ pub(crate) struct Job {
     has_copy: bool,
     target: String,
     modern_target: String,
+    /// Whose answer the client got.
+    owner: Side,
     /// It is a write, for modern to take back.
     rehearses: bool,
     /// Legacy looks at its CSRF token.
@@ -108,7 +110,10 @@ impl Job {
     pub(crate) fn of(carried: &Carried, counters: Arc<CapabilityCounters>) -> Job {
         let rules = &carried.snapshot.rules.capabilities[&counters.name];
         let path = &carried.asked.path;
-        let mirrored = carried.decision.as_ref().and_then(|decision| decision.mirror_path.as_deref());
+        let mirrored = carried.decision.as_ref().and_then(|decision| match carried.side {
+            Side::Legacy => decision.mirror_path.as_deref(),
+            Side::Modern => decision.upstream_path.as_deref(),
+        });
         let target = |side, other| {
             let same = || match carried.asked.query.as_str() {
                 "" => path.clone(),
@@ -126,6 +131,7 @@ impl Job {
             modern: rules.modern.clone(),
             target: target(Side::Legacy, None),
             modern_target: target(Side::Modern, mirrored),
+            owner: carried.side,
             headers,
             route: carried.decision.as_ref().and_then(|decision| decision.route.clone()).unwrap_or_default(),
             leniency: rules.leniency.clone(),
@@ -138,6 +144,26 @@ impl Job {
             csrf: carried.route().is_some_and(|route| route.csrf),
             at: Timestamp::from(SystemTime::now()),
             counters,
+        }
+    }
+}
+
+impl Job {
+    /// Where two answers to it differ.
+    fn compare(&self, legacy: &Answer, modern: &Answer, noise: &Noise) -> Vec<Difference> {
+        compare(&self.asked.method, legacy, modern, &self.leniency, noise)
+    }
+
+    /// Where the answers of the owner and of the other side do.
+    fn differ(&self, owners: &Answer, other: &Answer, noise: &Noise) -> Vec<Difference> {
+        let (legacy, modern) = self.as_legacy_and_modern(owners, other);
+        self.compare(legacy, modern, noise)
+    }
+
+    fn as_legacy_and_modern<'a>(&self, owners: &'a Answer, other: &'a Answer) -> (&'a Answer, &'a Answer) {
+        match self.owner {
+            Side::Legacy => (owners, other),
+            Side::Modern => (other, owners),
         }
     }
 }
@@ -192,62 +218,76 @@ impl Mirror {
     }
 
     async fn verdict(&self, job: &Job, answer: Capture, answered: Timestamp) -> Result<Verdict, Failure> {
-        let compare = |legacy: &Answer, modern: &Answer, noise: &Noise| compare(&job.asked.method, legacy, modern, &job.leniency, noise);
+        let differ = |owners: &Answer, other: &Answer, noise: &Noise| job.differ(owners, other, noise);
         let none = Noise::default();
         let first = answer.answer()?;
         drop(answer);
         self.wait_until_fresh(job, answered).await;
-        let modern = self.ask(job, Side::Modern).await?;
-        if compare(&first, &modern, &none).is_empty() {
+        let other = self.ask_side(job, job.owner.other()).await?;
+        if differ(&first, &other, &none).is_empty() {
             return Ok(Verdict::Same);
         }
         let known = self.known_noise(job);
-        if !known.is_empty() && compare(&first, &modern, &known).is_empty() {
+        if !known.is_empty() && differ(&first, &other, &known).is_empty() {
             // Legacy is asked once more, to tell whether it is noise this time, too.
-            let again = self.ask_legacy(job).await?;
-            let here = Noise::between(&compare(&first, &again, &none));
-            if compare(&first, &modern, &here).is_empty() {
+            let again = self.ask_side(job, Side::Legacy).await?;
+            let of_legacy = if job.owner == Side::Legacy { &first } else { &other };
+            let here = Noise::between(&job.compare(of_legacy, &again, &none));
+            if differ(&first, &other, &here).is_empty() {
                 return Ok(Verdict::Same);
             }
         }
         let mut shown: Option<(Answer, Answer, Noise)> = None;
         for _ in 0..TIMES {
-            let before = self.ask_legacy(job).await?;
+            let before = self.ask_side(job, job.owner).await?;
             let fresh = self.wait_until_fresh(job, Timestamp::from(SystemTime::now())).await;
-            let modern = self.ask(job, Side::Modern).await?;
-            if compare(&before, &modern, &none).is_empty() {
+            let other = self.ask_side(job, job.owner.other()).await?;
+            if differ(&before, &other, &none).is_empty() {
                 return Ok(Verdict::Same);
             }
-            let after = self.ask_legacy(job).await?;
-            let noise = Noise::between(&compare(&before, &after, &none));
-            let stood = fresh && compare(&before, &after, &noise).is_empty();
-            if let Some((legacy, other, last)) = shown.filter(|_| stood) {
+            let other_again = match job.owner {
+                Side::Legacy => None,
+                Side::Modern => Some(self.ask_side(job, Side::Legacy).await?),
+            };
+            let after = self.ask_side(job, job.owner).await?;
+            let mut noise = Noise::between(&job.compare(&before, &after, &none));
+            if let Some(again) = &other_again {
+                noise.add(&Noise::between(&job.compare(&other, again, &none)));
+            }
+            let stands = |noise: &Noise| {
+                let other_stands = other_again.as_ref().is_none_or(|again| job.compare(&other, again, noise).is_empty());
+                job.compare(&before, &after, noise).is_empty() && other_stands
+            };
+            let stood = fresh && stands(&noise);
+            if let Some((owners, others, last)) = shown.filter(|_| stood) {
                 // What changed in one of the two rounds alone was written meanwhile; in both, it is the path's own noise.
                 let steady = last.and(&noise);
-                let still = compare(&before, &after, &steady).is_empty();
                 // What is written and taken back meanwhile passes once, and not in the same way twice.
-                let again = compare(&legacy, &before, &steady).is_empty() && compare(&other, &modern, &steady).is_empty();
-                if still && again {
+                let again = job.compare(&owners, &before, &steady).is_empty() && job.compare(&others, &other, &steady).is_empty();
+                if stands(&steady) && again {
                     self.learn(job, &steady);
-                    let differences = compare(&before, &modern, &steady);
+                    let differences = differ(&before, &other, &steady);
+                    let (legacy, modern) = job.as_legacy_and_modern(&before, &other);
                     return Ok(match differences.is_empty() {
                         true => Verdict::Same,
-                        false => Verdict::Different(before.status, modern.status, differences),
+                        false => Verdict::Different(legacy.status, modern.status, differences),
                     });
                 }
             }
-            shown = stood.then_some((before, modern, noise));
+            shown = stood.then_some((before, other, noise));
             tokio::time::sleep(APART).await;
         }
         Err(Dropped::Unsettled.into())
     }
 
-    /// Legacy's answer; without one there is nothing that modern's could differ from.
-    async fn ask_legacy(&self, job: &Job) -> Result<Answer, Failure> {
-        self.ask(job, Side::Legacy).await.map_err(|failure| match failure {
-            Failure::NoAnswer => Dropped::Unsettled.into(),
-            dropped => dropped,
-        })
+    /// An answer of a side. Without one of legacy's there is nothing that modern's could differ from; one that fails while modern
+    /// owns says nothing either: legacy's tables are fenced, and a read of it may write.
+    async fn ask_side(&self, job: &Job, side: Side) -> Result<Answer, Failure> {
+        match (self.ask(job, side).await, side) {
+            (Err(Failure::NoAnswer), Side::Legacy) => Err(Dropped::Unsettled.into()),
+            (Ok(answer), Side::Legacy) if job.owner == Side::Modern && answer.status >= 500 => Err(Dropped::LegacyRefused.into()),
+            (answered, _) => answered,
+        }
     }
 
     fn known_noise(&self, job: &Job) -> Noise {

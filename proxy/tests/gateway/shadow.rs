@@ -8,7 +8,7 @@ use ficus_rules::wire::{Serving, ShadowCounts};
 use ficus_rules::{Share, Timestamp};
 use tokio::net::TcpListener;
 
-use super::support::{Origin, World, eventually, full, now, ramping};
+use super::support::{Origin, World, eventually, full, now, ramping, soaking};
 
 pub fn shadowing() -> Serving {
     Serving { shadow: Share::ALL, ..ramping(0) }
@@ -107,6 +107,49 @@ async fn what_was_written_and_taken_back_between_two_questions_is_no_difference(
     *world.modern.state.first.lock().unwrap() = [r#"{"count": 311}"#, r#"{"count": 312}"#, r#"{"count": 314}"#].into();
     world.get("/api/v1/users/thing").await;
     settled(&world, counts(2, 0, 0, 0)).await;
+}
+
+/// Once modern owns, a share of what it answers is asked of legacy, too, with what legacy wants of a caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn once_modern_owns_its_answers_are_compared_with_what_legacy_would_have_said() {
+    let world = World::start().await;
+    world.serve(Serving { shadow: Share::ALL, ..soaking() });
+    let set = |legacy: &str, modern: &str| {
+        *world.legacy.state.thing.lock().unwrap() = legacy.to_owned();
+        *world.modern.state.thing.lock().unwrap() = modern.to_owned();
+    };
+    set(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#);
+    let asked = world.send("GET", "/api/v1/users/thing?q=1", &[("cookie", "sessionid=abcdefgh")], full("")).await;
+    assert_eq!(asked.side(), "modern");
+    settled(&world, counts(1, 0, 0, 0)).await;
+    let mirrored = world.legacy.seen("/api/v1/users/thing?q=1").remove(0).headers;
+    assert_eq!((&mirrored["x-ficus-shadow"], &mirrored["cookie"]), (&"1".parse().unwrap(), &"sessionid=abcdefgh".parse().unwrap()));
+    set(r#"{"a": 1}"#, r#"{"a": 2}"#);
+    world.get("/api/v1/users/thing").await;
+    settled(&world, counts(1, 1, 0, 0)).await;
+    let sample = world.gateway.report().differences.remove(0);
+    let found = &sample.differences[0];
+    assert_eq!((sample.path.as_str(), &*found.path, &*found.legacy, &*found.modern), ("/api/v1/users/thing", "$.a", "1", "2"));
+    world.confirm();
+    // What legacy has anew each time is its noise, also where only it has some.
+    let legacy_says = |from: u32| {
+        let all: Vec<&'static str> = (from..from + 8).map(|n| &*format!(r#"{{"nonce": {n}, "a": 2}}"#).leak()).collect();
+        *world.legacy.state.first.lock().unwrap() = all.into();
+    };
+    set("{}", r#"{"nonce": 900, "a": 2}"#);
+    legacy_says(1);
+    world.get("/api/v1/users/thing").await;
+    settled(&world, counts(2, 1, 0, 0)).await;
+    // Its tables are fenced: a read of it that writes fails, and says nothing of modern.
+    world.get("/api/v1/users/status/500").await;
+    settled(&world, counts(2, 1, 1, 0)).await;
+    let before = world.legacy.seen("").len();
+    world.post("/api/v1/users/thing").await;
+    set(r#"{"a": 1}"#, r#"{"a": 1}"#);
+    *world.legacy.state.first.lock().unwrap() = Default::default();
+    world.get("/api/v1/users/thing").await;
+    settled(&world, counts(3, 1, 1, 0)).await;
+    assert_eq!(world.legacy.seen("").len(), before + 1, "no write is asked of it");
 }
 
 /// What legacy has anew each time is found out by asking it twice, and no difference; a route that is known for it costs one

@@ -195,11 +195,11 @@ fn surely_slower(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) ->
     (verdict, format!("{} of {requests} answers of modern took longer than {}", late, millis(limit)))
 }
 
-/// Whether so many of so many are beyond a share by more than chance: four standard deviations, and one more. `of_other` is one
+/// Whether so many of so many are beyond a share by more than chance: five standard deviations, and three more. `of_other` is one
 /// over the number of requests that the share itself was measured by.
 fn exceeds(bad: u64, requests: u64, limit: f64, of_other: f64) -> bool {
     let deviation = (limit * (1.0 - limit).max(0.0) * (1.0 / requests as f64 + of_other)).sqrt();
-    bad as f64 > requests as f64 * (limit + 4.0 * deviation) + 1.0
+    bad as f64 > requests as f64 * (limit + 5.0 * deviation) + 3.0
 }
 
 fn latency(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {

@@ -1,6 +1,6 @@
 //! What should be, in a state. Levels, not events: the same state always says the same.
 
-use super::observation::{reads_share, shadow_share};
+use super::observation::{compared_share, reads_share, shadow_share};
 use super::{Phase, Stage, State, Switch};
 use crate::plan::{Capability, StrayWrites};
 use crate::wire::{CapabilityOrders, Fences, MarkEnd, Serving, SyncOrder};
@@ -9,7 +9,7 @@ use crate::{Share, Side};
 /// How gateways serve the capability.
 pub fn serving(state: &State, plan: &Capability) -> Serving {
     let (reads, shadow) = match state.walked() {
-        _ if state.owner == Side::Modern => (Share::NONE, Share::NONE),
+        _ if state.owner == Side::Modern => (Share::NONE, compared_share(state, plan)),
         Phase::Shadowing => (Share::NONE, shadow_share(plan, state.step)),
         Phase::Ramping => (reads_share(plan, state.step), shadow_share(plan, state.step)),
         _ => (Share::NONE, Share::NONE),

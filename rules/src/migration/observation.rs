@@ -248,13 +248,15 @@ impl Observation {
         Measured::Value(LagSeen { seconds: stream.lag_seconds, beyond_since: self.traffic.lag_beyond_since })
     }
 
-    /// While ramping, ever fewer reads are left to mirror: too few of them are no reason to wait.
+    /// While ramping, ever fewer reads are left to mirror: too few of them are no reason to wait. While modern owns, legacy may be
+    /// asked what it would have answered.
     fn shadow(&self, state: &State, plan: &Capability) -> Measured<ShadowCounts> {
         let counts = &self.traffic.shadow;
         let enough = plan.gates.shadow.is_some_and(|gate| counts.same + counts.different + counts.failed >= gate.min_requests);
         match state.phase {
             Phase::Shadowing if shadow_share(plan, state.step) > Share::NONE => Measured::Value(counts.clone()),
             Phase::Ramping if enough => Measured::Value(counts.clone()),
+            Phase::Soaking if enough && compared_share(state, plan) > Share::NONE => Measured::Value(counts.clone()),
             _ => Measured::Unasked,
         }
     }
@@ -269,6 +271,12 @@ pub(super) fn failing(judged: &[Judged]) -> Option<&Judged> {
 pub(super) fn shadow_share(plan: &Capability, step: usize) -> Share {
     let mut shares = plan.steps.iter().take(step.saturating_add(1)).rev();
     shares.find_map(|s| if let StepAction::Shadow(share) = s.action { Some(share) } else { None }).unwrap_or(Share::NONE)
+}
+
+/// The share of the reads that legacy is asked, too, while modern owns. During a switch nobody compares.
+pub(super) fn compared_share(state: &State, plan: &Capability) -> Share {
+    let soaking = state.phase == Phase::Soaking && state.switch.is_none();
+    plan.steps.get(state.step).filter(|_| soaking).map_or(Share::NONE, |step| step.compare)
 }
 
 /// The share that the last reads step up to `step` said.

@@ -36,7 +36,14 @@ pub(crate) fn percent(n: u32) -> Share {
 
 /// Shadow all, reads 5 %, reads 100 %, cutover after approval, soak for a day.
 pub(crate) fn plan() -> Capability {
-    let step = |action, hold, approve| Step { source: String::new(), action, hold: Duration::from_secs(hold), approve, windows: vec![] };
+    let step = |action, hold, approve| Step {
+        source: String::new(),
+        action,
+        compare: crate::Share::NONE,
+        hold: Duration::from_secs(hold),
+        approve,
+        windows: vec![],
+    };
     let table = TableMap {
         events: Vec::new(),
         source: "users.toml:70".into(),

@@ -23,12 +23,14 @@ pub(super) const STEP: Section = Section::new(
         Key::new("reads", Kind::Share, "This share of the callers reads from modern."),
         Key::new("cutover", Kind::True, "The writes move."),
         Key::new("soak", Kind::Duration, "Modern owns; reverse sync keeps the way back open."),
+        Key::new("compare", Kind::Share, "In a soak: this share of the reads is asked of legacy, too, and compared.")
+            .unset(Literal::Text("0%")),
         Key::new("hold", Kind::Duration, "How long it lasts at least, with all gates passing.").unset(Literal::Duration(HOLD)),
         Key::new("approve", Kind::Boolean, "Waits for `ficus approve` before it begins.").unset(Literal::Boolean(false)),
         Key::new("windows", Kind::Windows, WINDOWS),
     ],
 )
-.bound(&[Bond::One(&ACTIONS), Bond::Never(If::Given("soak"), If::Given("hold"))]);
+.bound(&[Bond::One(&ACTIONS), Bond::Never(If::Given("soak"), If::Given("hold")), Bond::Needs(If::Given("compare"), &[If::Given("soak")])]);
 
 pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
     let given: Vec<&str> = ACTIONS.into_iter().filter(|action| section.has(action)).collect();
@@ -37,6 +39,7 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
     let cutover = section.boolean("cutover");
     let soak = section.duration("soak");
     let hold = section.duration("hold");
+    let compare = section.share("compare");
     let windows = section.windows();
     let approve = section.boolean("approve").is_some_and(|approve| approve.value);
     let report = section.text.report;
@@ -51,6 +54,9 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
     if let (Some(hold), true) = (&hold, section.has("soak")) {
         report.error(&hold.at, "a soak lasts as long as it says: `hold` has no meaning here", "remove `hold`");
     }
+    if let (Some(compare), false) = (&compare, section.has("soak")) {
+        report.error(&compare.at, "`compare` is of a soak: before it, `shadow` compares", "remove `compare`, or make a step `shadow = …`");
+    }
     let at = section.at.clone();
     section.finish();
     let action = match (shadow, reads, cutover, soak) {
@@ -61,7 +67,10 @@ pub(super) fn read(mut section: Fields<'_>) -> Option<Located<Step>> {
         _ => return None,
     };
     let hold = hold.map_or(HOLD, |hold| hold.value);
-    Some(Located { value: Step { source: at.source(), action, hold, approve, windows }, at })
+    Some(Located {
+        value: Step { source: at.source(), action, compare: compare.map_or(Share::NONE, |share| share.value), hold, approve, windows },
+        at,
+    })
 }
 
 /// The order of a capability's steps: shadow, growing reads, one cutover, one soak.

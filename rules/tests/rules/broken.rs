@@ -156,6 +156,7 @@ const BODIES: &[(&str, &str)] = &[
     ("[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\n[[step]] #!\nsoak = \"1d\"", "a step after the soak"),
     ("[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\nhold = \"1h\" #!", "`hold` has no meaning"),
     ("[[step]]\nshadow = \"100%\"\n[[step]] #!\nreads = \"100%\"", "no step has `cutover = true`"),
+    ("[[step]]\nreads = \"5%\"\ncompare = \"5%\" #!", "`compare` is of a soak"),
     // Gates.
     ("[gate.errors] #!\nmin_requests = 5", "[gate.errors] has no `max_increase`"),
     ("[gate.latency_p99]\nmax_ratio = \"1.2\" #!", "`max_ratio` is \"1.2\", not a number"),

@@ -93,13 +93,14 @@ fn defaults<'a>(whole: &'a Json, node: &'a Json, place: &[&'a str], found: &mut 
     }
 }
 
-/// A file with one key as it is said, or without it; in the first of several sections.
+/// A file with one key as it is said, or without it; in the first of several sections, or where only the last may have it.
 fn with(whole: &str, place: &[&str], value: Option<&Value>) -> String {
     let mut file: Table = toml::from_str(whole).expect("TOML");
     let (key, sections) = place.split_last().expect("a key");
     let mut section = &mut file;
     for name in sections {
         section = match section.get_mut(*name).unwrap_or_else(|| panic!("no section of {place:?}")) {
+            Value::Array(list) if *key == "compare" => list.last_mut().and_then(Value::as_table_mut).expect("a section"),
             Value::Array(list) => list[0].as_table_mut().expect("a section"),
             inner => inner.as_table_mut().expect("a section"),
         };

@@ -133,7 +133,10 @@ proptest! {
         prop_assert!(decision.write || decision.admission == Admission::Forward, "a read is never held");
         prop_assert!(!(decision.write && serving.fenced && !pinned) || decision.admission == Admission::Hold, "the fence holds");
         prop_assert!(!decision.fallback || (!decision.write && decision.side == Side::Modern), "only reads on modern fall back");
-        prop_assert!(!decision.shadow || (decision.side == Side::Legacy && serving.owner == Side::Legacy));
+        prop_assert!(!decision.shadow || decision.side == serving.owner, "only the owner's answers are compared");
+        prop_assert!(!decision.shadow || serving.shadow > Share::NONE);
+        prop_assert!(!decision.shadow || !decision.write || serving.owner == Side::Legacy, "no write is mirrored once modern owns");
+        prop_assert!(decision.mirror_path.is_none() || (decision.shadow && decision.side == Side::Legacy));
         let rehearsable = decision.route.as_deref() == Some("test.toml:/users/{*rest}") && decision.admission == Admission::Forward;
         prop_assert!(!decision.shadow || !decision.write || rehearsable, "a write is shadowed where modern rehearses it alone");
         let ahead = caller.markers.iter().any(|m| {

@@ -5,6 +5,12 @@
 //! took its snapshot before the switch. It holds [`OPEN`], [`CLOSING`] (strangers are refused, but some that wrote earlier
 //! may not have ended), [`CLOSED`], or [`LETTING`]: strangers write, and what they write is kept ([`super::let_in`]) and carried nowhere.
 //!
+//! Both name columns, so that PostgreSQL retypes none of them (`cannot alter type of a column used in a trigger definition`). That is
+//! in the way of a migration that does, which has to drop the triggers first, and it is wanted: who retypes rewrites the table,
+//! of which the log tells nothing, and `USING` may have changed every value, also where the type stays what it was. Triggers that
+//! are gone are noticed, made again, and both sides compared. Without names it would go by unseen, and every update of the
+//! application would call a function to find out what it had changed.
+//!
 //! The barrier waits for those, by looking: whoever has written holds a lock on the table until its commit stands in the
 //! log. Nothing queues behind a look, unlike behind a waiting `LOCK TABLE`.
 
@@ -18,6 +24,9 @@ use super::schema::Table;
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
+
+/// How many triggers the fence has on a table at least.
+pub(super) const FENCE: usize = 2;
 
 const OPEN: i64 = 1;
 const CLOSING: i64 = 2;

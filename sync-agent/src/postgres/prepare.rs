@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 
+use super::fence::FENCE;
 use super::locks::{Attempts, LOCKS};
 use super::parts::Pair;
 use super::schema::{FINGERPRINT, Table};
@@ -79,8 +80,8 @@ impl Endpoint {
         self.create_fence(tx).await?;
         let mut missed: Vec<&String> = Vec::new();
         for (name, table) in &self.tables {
-            self.install_triggers(tx, name, table).await?;
-            if self.identify(tx, name, table).await? {
+            let gone = self.install_triggers(tx, name, table).await?;
+            if self.identify(tx, name, table).await? || gone {
                 missed.push(name);
             }
         }
@@ -110,12 +111,15 @@ impl Endpoint {
         Ok(())
     }
 
-    async fn install_triggers(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<(), sqlx::Error> {
+    /// Makes the fence's triggers as they should be. Whether one was gone: without it the table may have been retyped, and rewritten
+    /// ([`super::fence`]).
+    async fn install_triggers(&self, tx: &mut PgConnection, name: &str, table: &Table) -> Result<bool, sqlx::Error> {
         let wanted = self.fence_triggers(name, table);
         let query = "SELECT tgname::text, tgenabled::text FROM pg_catalog.pg_trigger WHERE tgrelid = $1::int8::oid AND NOT tgisinternal AND starts_with(tgname, $2)";
-        let mut there: Vec<String> = Vec::new();
+        let (mut there, mut known): (Vec<String>, usize) = (Vec::new(), 0);
         for row in sqlx::query(query).bind(i64::from(table.oid)).bind(&self.names.triggers).fetch_all(&mut *tx).await? {
             let (found, enabled): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            known += 1;
             if wanted.iter().any(|(name, _)| *name == found) && enabled == "A" {
                 there.push(found);
             } else {
@@ -125,7 +129,7 @@ impl Endpoint {
         for (_, create) in wanted.iter().filter(|(name, _)| !there.contains(name)) {
             sql::run(tx, create).await?;
         }
-        Ok(())
+        Ok(known < FENCE)
     }
 
     /// Makes the log say of every change which key it is of, and whether a mapped column changed. Whether it did not.

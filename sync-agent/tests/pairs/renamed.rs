@@ -1,5 +1,5 @@
 //! A pair is named by its tables, as far as others have the same. What is remembered of it under another name is found again: after
-//! an upgrade.
+//! an upgrade, and when another pair joins it or goes.
 
 use ficus_rules::wire::VerifyScope;
 use ficus_rules::{Side, wire::CapabilityReport};
@@ -99,4 +99,37 @@ async fn after_an_upgrade_on_mariadb() {
 #[tokio::test]
 async fn after_an_upgrade_on_sqlite() {
     after_an_upgrade([Postgres, Sqlite]).await;
+}
+
+/// GIVEN a pair that flows, WHEN another of the same legacy table joins, and when it goes again, THEN both flow, then the first.
+async fn beside_another(engines: [Engine; 2]) {
+    let mut world = World::new(engines, schema, Vec::new()).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.exec("INSERT INTO book (id, title, shelf) VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 1)").await;
+    let (one, two) = (format!("{HEAD}{}", pair("books", 1)), format!("{HEAD}{}{}", pair("books", 1), pair("archive", 2)));
+    let agent = world.agent_by_rules(&[("users", &one)]).await;
+    streaming(&agent).await;
+    goes_on(&mut world, &agent, 10).await;
+    assert_eq!(copied(&world).await, ["book"]);
+    for (rules, names, id) in [(&two, vec!["book/archive", "book/books"], 20), (&one, vec!["book", "book/archive"], 30)] {
+        world.rules(&agent, &[("users", rules)]);
+        let begun = std::time::Instant::now();
+        while copied(&world).await != names {
+            let said = report(&agent).trouble;
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{engines:?}: {:?}, {said:?}", copied(&world).await);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        goes_on(&mut world, &agent, id).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn beside_another_on_postgresql() {
+    beside_another([MariaDb, Postgres]).await;
+}
+
+#[tokio::test]
+async fn beside_another_on_sqlite() {
+    beside_another([Postgres, Sqlite]).await;
 }

@@ -209,7 +209,14 @@ proptest! {
                 2 => StepAction::Cutover,
                 _ => StepAction::Soak(Duration::from_secs(*hold)),
             };
-            crate::plan::Step { source: String::new(), action, hold: Duration::from_secs(*hold), approve: *approve, windows: windows.clone() }
+            crate::plan::Step {
+                source: String::new(),
+                action,
+                compare: crate::Share::NONE,
+                hold: Duration::from_secs(*hold),
+                approve: *approve,
+                windows: windows.clone(),
+            }
         };
         let plan = Capability { steps: steps.iter().map(step).collect(), windows: everywhere, ..plan() };
         let phase = [Phase::Draft, Phase::Backfilling, Phase::Streaming, Phase::Soaking, Phase::Reverted, Phase::Retired][phase];

@@ -128,6 +128,24 @@ fn in_soak_whatever_fails_is_told_and_that_it_is_over() {
     assert_eq!(told(&ramping), [], "while legacy owns, a failing gate has consequences of its own");
 }
 
+/// Where the rules have legacy asked what modern answers, an answer that differs leads back.
+#[test]
+fn in_soak_answers_that_differ_take_the_writes_back() {
+    let (mut plan, now) = (plan(), later(5));
+    let mut seen = good(Side::Modern, now);
+    seen.traffic.shadow = crate::wire::ShadowCounts { same: 50, different: 50, ..Default::default() };
+    let soaking = state(Phase::Soaking, 4);
+    assert_eq!(tick(&soaking, &plan, &seen, now).state.phase, Phase::Soaking, "nobody compares");
+    plan.steps[4].compare = crate::Share::ALL;
+    let serving = |state: &State| crate::migration::desired::serving(state, &plan).shadow;
+    assert_eq!(serving(&soaking), crate::Share::ALL);
+    let back = tick(&soaking, &plan, &seen, now);
+    assert_eq!((back.state.phase, back.state.holds.contains("gate:shadow")), (Phase::Reverting, true), "{:?}", back.journal);
+    assert_eq!(serving(&back.state), crate::Share::NONE, "during a switch nobody compares");
+    seen.traffic.shadow = crate::wire::ShadowCounts { same: 5, different: 1, ..Default::default() };
+    assert_eq!(tick(&soaking, &plan, &seen, now).state.phase, Phase::Soaking, "too few to say anything");
+}
+
 /// What legacy was like while callers asked it is known in the steps in which hardly any do.
 #[test]
 fn how_fast_legacy_was_is_remembered_from_step_to_step() {

@@ -55,7 +55,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop::sample::select(vec![50, 100]).prop_map(move |percent| StepAction::Shadow(share(percent))),
         prop::sample::select(vec![5, 50, 100]).prop_map(move |percent| StepAction::Reads(share(percent))),
     ];
-    let step = |action| Step { source: "users.toml:9".into(), action, hold: Duration::ZERO, approve: false, windows: vec![] };
+    let step = |action| Step {
+        source: "users.toml:9".into(),
+        action,
+        compare: Share::NONE,
+        hold: Duration::ZERO,
+        approve: false,
+        windows: vec![],
+    };
     prop::collection::vec(action.prop_map(step), 0..4)
 }
 
