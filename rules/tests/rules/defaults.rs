@@ -100,8 +100,10 @@ fn with(whole: &str, place: &[&str], value: Option<&Value>) -> String {
     let mut section = &mut file;
     for name in sections {
         section = match section.get_mut(*name).unwrap_or_else(|| panic!("no section of {place:?}")) {
-            Value::Array(list) if *key == "compare" => list.last_mut().and_then(Value::as_table_mut).expect("a section"),
-            Value::Array(list) => list[0].as_table_mut().expect("a section"),
+            Value::Array(list) => {
+                let at = if *key == "compare" { list.len() - 1 } else { 0 };
+                list[at].as_table_mut().expect("a section")
+            }
             inner => inner.as_table_mut().expect("a section"),
         };
     }
