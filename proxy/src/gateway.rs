@@ -439,10 +439,8 @@ impl Inner {
     /// Of a capability that has not begun to move, writes are forwarded without a validity. Whoever read such a state from the disk
     /// after it had begun would forward them past every fence: that it begins is on disk first.
     fn keep_what_begins(&self, last: &Snapshot, snapshot: Snapshot) -> Result<Snapshot, Vec<Complaint>> {
-        let moves =
-            |published: &Published, name: &str| published.capabilities.get(name).is_some_and(|serving| serving.phase != Phase::Draft);
         let published = &snapshot.published;
-        let begins = published.capabilities.keys().any(|name| moves(published, name) && !moves(&last.published, name));
+        let begins = begins_to_move(&last.published, published);
         let Some(file) = self.file.as_ref().filter(|_| begins && !self.handed_over.load(Ordering::SeqCst)) else { return Ok(snapshot) };
         match file.keep_now(published) {
             Ok(()) => Ok(snapshot),
@@ -461,15 +459,6 @@ impl Inner {
             // It is reported from now on, with or without a request.
             let _ = self.counters.of(capability);
         }
-        // Where another process took over, that one keeps it.
-        let file = self.file.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst));
-        if let Some(file) = file {
-            file.keep(published.clone());
-            // Whoever starts from a file of before would forward what has begun to move without being allowed to.
-            if begins_to_move(&self.current.load().published, &published) {
-                file.flush();
-            }
-        }
         self.current.store(Arc::new(snapshot));
         self.standing.inform();
         for capability in self.holds.capabilities() {
@@ -477,6 +466,10 @@ impl Inner {
             self.holds.set_open(&capability, !fenced);
         }
         metrics().generation.set(i64::try_from(published.generation).unwrap_or(i64::MAX));
+        // Where another process took over, that one keeps it.
+        if let Some(file) = self.file.as_ref().filter(|_| !self.handed_over.load(Ordering::SeqCst)) {
+            file.keep(published);
+        }
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
