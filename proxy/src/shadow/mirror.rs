@@ -313,7 +313,7 @@ impl Mirror {
         loop {
             let around = self.gateway.around.circumstances(std::time::Instant::now());
             let known = around.freshness.get(&job.counters.name).filter(|freshness| freshness.epoch == job.epoch);
-            if !job.has_copy || is_fresh(known.map(|freshness| freshness.through), answered) {
+            if (known.is_none() && !job.has_copy) || is_fresh(known.map(|freshness| freshness.through), answered) {
                 return true;
             }
             if tokio::time::Instant::now() >= deadline {
