@@ -1091,6 +1091,10 @@ async fn a_row_that_comes_before_its_parent_of_another_capability_waits_for_it()
 #[tokio::test]
 async fn a_row_whose_parent_nobody_brings_is_set_aside_after_a_while() {
     let (agent, _, [_, mut modern]) = two_with_a_key_between_them().await;
+    // Where none of them is there yet, the copy stands still and says so.
+    let waits = |trouble: &String| trouble.contains("refers to people, which is empty");
+    until_notes(&agent, "stands still", |report| report.trouble.as_ref().is_some_and(waits) && report.quarantined == 0).await;
+    modern.exec("INSERT INTO people VALUES (99)").await;
     let begun = std::time::Instant::now();
     until_notes(&agent, "set aside", |report| report.quarantined == 1).await;
     assert!(begun.elapsed() > Duration::from_secs(4), "it waited for {:?}", begun.elapsed());
