@@ -8,7 +8,7 @@ use ficus_rules::wire::{Serving, ShadowCounts};
 use ficus_rules::{Share, Timestamp};
 use tokio::net::TcpListener;
 
-use super::support::{Origin, World, eventually, full, now, ramping, soaking};
+use super::support::{Origin, World, eventually, full, now, published, ramping, soaking};
 
 pub fn shadowing() -> Serving {
     Serving { shadow: Share::ALL, ..ramping(0) }
@@ -93,6 +93,23 @@ async fn a_copy_that_is_behind_is_waited_for_and_never_blamed() {
     settled(&world2, counts(1, 0, 0, 0)).await;
     world.get("/api/v1/users/thing").await;
     settled(&world, counts(0, 1, 0, 0)).await;
+}
+
+/// Of a copy that nobody has spoken of in this epoch, as while an agent is away, nobody knows how old it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_nobody_speaks_of_is_never_blamed() {
+    let world = World::start().await;
+    let mut with_rows = published(1, shadowing());
+    with_rows.rules[0].text += "\n[[table]]\nlegacy = \"accounts_customuser\"\nmodern = \"users\"\n";
+    world.gateway.publish(with_rows).unwrap();
+    world.confirm();
+    *world.legacy.state.thing.lock().unwrap() = r#"{"a": 1}"#.into();
+    *world.modern.state.thing.lock().unwrap() = r#"{"a": 0}"#.into();
+    world.get("/api/v1/users/thing").await;
+    settled(&world, counts(0, 0, 1, 0)).await;
+    world.fresh(1, Timestamp(now().0 + 60_000));
+    world.get("/api/v1/users/thing").await;
+    settled(&world, counts(0, 1, 1, 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
