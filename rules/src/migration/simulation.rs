@@ -1,18 +1,21 @@
 //! A world that misbehaves, run from seeds: messages get lost, doubled, late and out of order; gateways are cut off and
-//! restart from old snapshots, and what they had sent is carried out later; agents crash, fall asleep, and are two; the
-//! orchestrator crashes; clocks run unequally fast and are set; somebody writes past the gateways. After every single
-//! event the promises of a cutover are looked at, and at the end every row.
+//! restart from old snapshots, and what they had sent is carried out later; agents crash, fall asleep, go on unheard, and are
+//! two; databases go away for a while; new services fail; the orchestrator crashes, does not learn what became of its writes,
+//! and goes on when another one leads; clocks run unequally fast and are set; somebody writes past the gateways. After every
+//! single event the promises of a cutover are looked at, and at the end every row.
 //!
 //! The rules are the real ones: [`advance`](super::advance), [`desired`](super::desired), [`lease`](crate::lease),
 //! [`roster`](crate::roster). What the shells add (a store, a database, a gateway's loop) is modelled in:
 //!
 //! | file | models |
 //! |---|---|
-//! | `world` | who there is, what may happen, what must be true |
-//! | `orchestrator` | the store and the reconciler |
+//! | `world` | who there is, what may happen; `world/leaders`: who leads, `world/mishaps`: what goes wrong |
+//! | `orchestrator` | the reconciler, and what it knows |
+//! | `store` | what survives it: writes of several, some of which fail, arrive late, or are not answered |
 //! | `gateway` | snapshots, validity, holding |
 //! | `agent` | an agent's process |
 //! | `database` | two databases, and the ledger |
+//! | `promises` | what must be true |
 //! | `chance` | chance and clocks |
 //!
 //! `make simulate` runs it; `FICUS_SEED` runs one seed, `FICUS_SEEDS` so many.
@@ -22,6 +25,8 @@ mod chance;
 mod database;
 mod gateway;
 mod orchestrator;
+mod promises;
+mod store;
 mod world;
 
 use self::world::World;
@@ -56,15 +61,20 @@ fn run(seed: u64, events: usize) -> World {
     (0..events).for_each(|_| world.stir());
     world.calm();
     for capability in 0..CAPABILITIES {
+        if world.state(capability).phase == Phase::Retired {
+            continue;
+        }
         world.until(capability, "advance out of draft", Some(Wish::Advance), |s| s.phase != Phase::Draft);
         world.until(capability, "no switch is left over", None, |s| s.switch.is_none() && s.phase != Phase::Backfilling);
         world.settle(capability);
-        if world.orchestrator.state(capability).phase != Phase::Soaking {
+        if world.state(capability).phase != Phase::Soaking {
             world.until(capability, "a cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         }
         world.count_refused(capability);
         world.until(capability, "a revert", Some(Wish::Revert), |s| s.phase == Phase::Reverted);
         world.until(capability, "a second cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
+        world.fails_until_it_is_left(capability);
+        world.until(capability, "a last cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         world.nobody_was_refused(capability);
         world.settle(capability);
     }

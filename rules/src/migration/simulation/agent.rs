@@ -16,11 +16,11 @@ pub(super) struct Orders {
     pub(super) of: [Option<CapabilityOrders>; CAPABILITIES],
 }
 
-/// What an answer with orders is an answer to.
+/// What an answer with orders is an answer to: whose question, and the turns that it had then.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     incarnation: u64,
-    turns: [bool; CAPABILITIES],
+    turns: [Option<[u64; 2]>; CAPABILITIES],
 }
 
 pub(super) struct Agent {
@@ -31,6 +31,8 @@ pub(super) struct Agent {
     pub(super) orders: Orders,
     /// It stands still: paused, or its machine swaps. Nothing reaches it.
     pub(super) asleep: bool,
+    /// It works by what it was told last, and neither hears nor reports.
+    pub(super) cut_off: bool,
     /// What waits for a lock in a database, by its place in [`Agent::ALL`].
     pub(super) stuck: [bool; 8],
     memory: [Memory; CAPABILITIES],
@@ -43,7 +45,11 @@ struct Memory {
     newest: bool,
     /// Its turns at the databases, once it has claimed them.
     turns: Option<[u64; 2]>,
+    /// Those that it had claimed when a database went: it goes on from them, if nobody came between.
+    held: Option<[u64; 2]>,
     superseded: bool,
+    /// A database does not answer.
+    is_away: bool,
     /// What it carries out: newer orders are looked at when something is done.
     carries: Option<(u64, CapabilityOrders)>,
     report: CapabilityReport,
@@ -84,29 +90,31 @@ impl Agent {
             serial: 0,
             orders: Orders::default(),
             asleep: false,
+            cut_off: false,
             stuck: [false; 8],
             memory: Default::default(),
         }
     }
 
     pub(super) fn restart(&mut self, now: u64) {
-        *self = Agent::new(self.name.clone(), self.clock.clone(), now);
+        *self = Agent { cut_off: self.cut_off, ..Agent::new(self.name.clone(), self.clock.clone(), now) };
     }
 
-    /// A question for orders: whose it is, and of which capabilities it has the turns.
+    /// A question for orders.
     pub(super) fn ask(&self) -> Asked {
-        Asked { incarnation: self.incarnation, turns: std::array::from_fn(|capability| self.memory[capability].turns.is_some()) }
+        Asked { incarnation: self.incarnation, turns: std::array::from_fn(|capability| self.memory[capability].turns) }
     }
 
     /// The answer. Nobody listens to one that a process before this one asked for.
     pub(super) fn take(&mut self, asked: &Asked, orders: &Orders) {
-        if self.asleep || asked.incarnation != self.incarnation {
+        if self.asleep || self.cut_off || asked.incarnation != self.incarnation {
             return;
         }
         if orders.generation > self.orders.generation {
             self.orders = orders.clone();
         }
-        for (memory, had) in self.memory.iter_mut().zip(asked.turns) {
+        for (memory, turns) in self.memory.iter_mut().zip(asked.turns) {
+            let had = turns.is_some() && turns == memory.turns;
             memory.newest |= had;
         }
     }
@@ -133,6 +141,11 @@ impl Agent {
         if memory.superseded {
             return;
         }
+        if databases.iter().any(|database| database.is_away(now)) {
+            memory.lose();
+            return;
+        }
+        memory.is_away = false;
         match memory.work(&orders, task, databases, wall) {
             Worked::Done => {}
             // Newer orders come; nothing of these is carried out.
@@ -150,7 +163,7 @@ impl Agent {
     }
 
     pub(super) fn report(&mut self, databases: &[[Database; 2]; CAPABILITIES]) -> Option<AgentReport> {
-        if self.asleep {
+        if self.asleep || self.cut_off {
             return None;
         }
         self.serial += 1;
@@ -187,12 +200,22 @@ impl Worked {
 }
 
 impl Memory {
+    /// What it had begun with a database that has gone is over: it begins anew once both answer, and takes the next turns.
+    fn lose(&mut self) {
+        self.is_away = true;
+        self.held = self.turns.take().or(self.held);
+        (self.newest, self.carries) = (false, None);
+    }
+
     /// One thing that the orders ask for.
     fn work(&mut self, orders: &CapabilityOrders, task: Task, databases: &mut [Database; 2], wall: crate::Timestamp) -> Worked {
         let claim = |databases: &mut [Database; 2]| {
             databases.iter_mut().for_each(|database| database.turn += 1);
             [databases[0].turn, databases[1].turn]
         };
+        if self.turns.is_none() && self.held.is_some_and(|held| held != [databases[0].turn, databases[1].turn]) {
+            return Worked::Superseded;
+        }
         let turns = *self.turns.get_or_insert_with(|| claim(databases));
         // An orchestrator that is behind ordered it; or it was on its way for long.
         if !self.newest || databases.iter().any(|database| database.epoch > orders.epoch) {
@@ -216,6 +239,7 @@ impl Memory {
             // Under the snapshot of the log's end; the fence of the copy stands before its first row.
             Task::Copy if mine && orders.may_copy && modern.fenced && !modern.copied => {
                 modern.rows.clone_from(&legacy.rows);
+                modern.history.clone_from(&legacy.history);
                 (modern.applied, legacy.applied, modern.copied) = (legacy.log.len(), modern.log.len(), true);
             }
             Task::Copy => {}
@@ -270,7 +294,7 @@ impl Memory {
     }
 
     fn said(&self, [legacy, modern]: &[Database; 2]) -> CapabilityReport {
-        let live = self.turns.is_some() && !self.superseded && self.report.backfill.complete;
+        let live = self.turns.is_some() && !self.superseded && !self.is_away && self.report.backfill.complete;
         let stream = StreamReport { live, ..StreamReport::default() };
         let reached = |side, end| if side == Side::Legacy { modern.applied >= end } else { legacy.applied >= end };
         CapabilityReport {
@@ -278,6 +302,7 @@ impl Memory {
             reverse: stream,
             strays: told(legacy).into_iter().collect(),
             end: self.end.map(|(token, side, end)| EndReport { token, position: end.to_string(), reached: reached(side, end) }),
+            trouble: self.report.trouble.clone().or_else(|| self.is_away.then(|| "a database does not answer".to_owned())),
             ..self.report.clone()
         }
     }
@@ -290,7 +315,7 @@ fn carry(legacy: &mut Database, modern: &mut Database) {
     if modern.carried == Some(write.id) {
         legacy.strays.remove(at);
     } else if modern.rows.get(&write.key).copied() == was {
-        modern.bring(write);
+        modern.bring(write, was);
     } else {
         legacy.strays[at].passed = true;
     }

@@ -34,10 +34,12 @@ pub(super) struct Database {
     /// What they wrote and nobody has settled, and how many there were.
     pub(super) strays: Vec<Stray>,
     pub(super) let_in: u64,
-    /// The last of the other side's that was brought here, and those that the ledger does not have yet.
+    /// The last of the other side's that was brought here, and those that the ledger does not have yet, with what stood in the row.
     pub(super) carried: Option<u64>,
-    pub(super) brought: Vec<Write>,
+    pub(super) brought: Vec<(Write, Option<u64>)>,
     pub(super) rows: BTreeMap<usize, u64>,
+    /// What was written to each row, in its order, but for what was let in: one that is applied twice stands there twice.
+    pub(super) history: BTreeMap<usize, Vec<u64>>,
     pub(super) log: Vec<(usize, u64)>,
     /// The checkpoint: how much of the other side's log is applied here.
     pub(super) applied: usize,
@@ -47,11 +49,17 @@ pub(super) struct Database {
     pub(super) epoch: u64,
     /// What its sequence was raised to.
     pub(super) sequence: u64,
+    /// It answers nobody before this time.
+    pub(super) away_until: u64,
     /// The initial copy is complete.
     pub(super) copied: bool,
 }
 
 impl Database {
+    pub(super) fn is_away(&self, now: u64) -> bool {
+        now < self.away_until
+    }
+
     /// A write by anybody but the agent; `false`: the fence refuses it.
     pub(super) fn write(&mut self, write: Write) -> bool {
         if self.fenced && !self.letting {
@@ -62,24 +70,33 @@ impl Database {
             self.let_in += 1;
             self.strays.push(Stray { write, was, passed: false });
         } else {
-            self.log.push((write.key, write.id));
+            self.own(write);
         }
         true
     }
 
     /// What a stranger wrote on the other side, as an application would write it here.
-    pub(super) fn bring(&mut self, write: Write) {
+    pub(super) fn bring(&mut self, write: Write, was: Option<u64>) {
         self.rows.insert(write.key, write.id);
-        self.log.push((write.key, write.id));
+        self.own(write);
         self.carried = Some(write.id);
-        self.brought.push(write);
+        self.brought.push((write, was));
+    }
+
+    /// It goes on to the other side.
+    fn own(&mut self, write: Write) {
+        self.history.entry(write.key).or_default().push(write.id);
+        self.log.push((write.key, write.id));
     }
 
     /// What the agent applies of the other side's log, in one transaction with its checkpoint; `false`: not its turn.
     pub(super) fn apply(&mut self, turn: u64, log: &[(usize, u64)], most: usize) -> bool {
         let upto = log.len().min(self.applied + most);
         if turn == self.turn {
-            self.rows.extend(log[self.applied..upto].iter().copied());
+            for (key, id) in &log[self.applied..upto] {
+                self.rows.insert(*key, *id);
+                self.history.entry(*key).or_default().push(*id);
+            }
             self.applied = upto;
         }
         turn == self.turn
@@ -94,8 +111,8 @@ pub(super) struct Ledger {
     /// Taken by the side that does not own: brought to the other one later, or decided about.
     let_in: BTreeSet<u64>,
     pub(super) acknowledged: usize,
-    /// What must stand in each row.
-    last: BTreeMap<(usize, usize), u64>,
+    /// What was written to each row, in its order.
+    written: BTreeMap<(usize, usize), Vec<u64>>,
 }
 
 impl Ledger {
@@ -106,7 +123,18 @@ impl Ledger {
 
     pub(super) fn commit(&mut self, write: Write) {
         assert!(self.committed.insert(write.id), "{write:?} was carried out twice");
-        self.last.insert((write.capability, write.key), write.id);
+        self.written.entry((write.capability, write.key)).or_default().push(write.id);
+    }
+
+    /// What was let in has been written to the owner.
+    pub(super) fn carry(&mut self, write: Write, was: Option<u64>) {
+        let last = self.written.get(&(write.capability, write.key)).and_then(|written| written.last());
+        assert_eq!(last, was.as_ref(), "a write of the owner is replaced by a stranger's: {write:?}");
+        self.commit(write);
+    }
+
+    pub(super) fn has(&self, write: Write) -> bool {
+        self.committed.contains(&write.id)
     }
 
     pub(super) fn let_in(&mut self, write: Write) {
@@ -118,13 +146,14 @@ impl Ledger {
         self.acknowledged += 1;
     }
 
-    /// Both sides hold every row as it was written last.
+    /// Both sides hold every row as it was written last, and were written to once for each write, in the order of these.
     pub(super) fn settle(&self, capability: usize, databases: &[Database; 2]) {
         for key in 0..KEYS {
-            let wanted = self.last.get(&(capability, key));
-            for side in Side::BOTH {
-                let found = databases[side as usize].rows.get(&key);
-                assert_eq!(found, wanted, "row {key} of capability {capability} on {side}: lost, or written over by something older");
+            let wanted = self.written.get(&(capability, key));
+            let last = wanted.and_then(|written| written.last());
+            for (side, database) in Side::BOTH.into_iter().zip(databases) {
+                let found = (database.rows.get(&key), database.history.get(&key));
+                assert_eq!(found, (last, wanted), "row {key} of capability {capability} on {side}: lost, doubled or overtaken");
             }
         }
     }

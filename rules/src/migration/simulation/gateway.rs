@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     pub(super) held: Vec<Write>,
     /// Nothing reaches it, and nothing of it gets through.
     pub(super) cut_off: bool,
+    /// It reaches whoever led before, and nobody else.
+    pub(super) aside: bool,
 }
 
 /// Beyond all generations of this world's orchestrators.
@@ -60,6 +62,7 @@ impl Gateway {
             inflight: Vec::new(),
             held: Vec::new(),
             cut_off: false,
+            aside: false,
         }
     }
 
@@ -129,6 +132,11 @@ impl Gateway {
 
     pub(super) fn under_way(&self, capability: usize) -> impl Iterator<Item = &(Side, Write)> {
         self.inflight.iter().filter(move |(_, write)| write.capability == capability)
+    }
+
+    /// Nothing of a capability is under way, and nobody's write waits.
+    pub(super) fn is_at_rest(&self, capability: usize) -> bool {
+        self.under_way(capability).count() == 0 && self.held.iter().all(|write| write.capability != capability)
     }
 
     /// Killed and started again, from what is on its disk. What it had sent goes on without it.

@@ -1,33 +1,33 @@
-//! The orchestrator as its shell does it: a store that survives, a memory that does not, and one transition at a time by
-//! compare-and-swap. Of several, one leads by a lease, and may go on for a while when another one leads already. What it knows of gateways and agents goes through the same [`Leases`] and [`Roster`].
+//! The orchestrator as its shell does it: a memory that does not survive, and one transition at a time by compare-and-swap
+//! in the [`Store`]. A write whose answer is missing may have been done: what is written is read before anything else. Of
+//! several, one leads by a lease, and may go on for a while when another one leads already. What it knows of gateways and
+//! agents goes through the same [`Leases`] and [`Roster`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::agent::Orders;
 use super::chance::Clock;
+use super::store::{Answer, Put, Store, Stored};
 use super::{CAPABILITIES, Published, name_of};
+use crate::crossing::{Crossing, Order};
+use crate::gate::Sides;
 use crate::lease::{Heard, Leases, Mandate, Said};
 use crate::migration::advance::{Event, advance};
-use crate::migration::observation::{AgentSeen, GatewaySeen, Observation};
+use crate::migration::observation::{AgentSeen, GatewaySeen, Kin, Observation, TrafficSeen};
 use crate::migration::{State, desired};
 use crate::plan::Capability;
 use crate::roster::Roster;
 use crate::time::Steady;
-use crate::wire::AgentReport;
+use crate::wire::{AgentReport, Traffic};
 
 /// What gateways are given.
 const VALIDITY: Duration = Duration::from_secs(5);
 /// For how long a leader is elected, and elected again.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 
-/// A state and the generations at which it was published last.
-#[derive(Clone)]
-pub(super) struct Stored {
-    pub(super) state: State,
-    serving_generation: u64,
-    orders_generation: u64,
-}
+/// A write that was given up is on its way no longer than this.
+const LATE: Duration = Duration::from_secs(6);
 
 pub(super) struct Orchestrator {
     pub(super) clock: Clock,
@@ -36,51 +36,70 @@ pub(super) struct Orchestrator {
     /// It does not reach the store, and writes nothing.
     pub(super) cut_off: bool,
     plans: [Capability; CAPABILITIES],
-    // The store.
-    pub(super) stored: [Stored; CAPABILITIES],
-    generation: u64,
-    names: BTreeSet<String>,
-    // The memory.
+    /// By what the store knows whether this one leads.
+    term: u64,
+    /// What it knows to be written.
+    view: [Stored; CAPABILITIES],
+    /// Whose new service fails.
+    pub(super) failing: [bool; CAPABILITIES],
+    /// It does not know whether its last write was done.
+    pub(super) unsure: bool,
+    /// Until then a write that failed may still be done.
+    late_until: Steady,
     leases: Leases,
     roster: Roster,
     gateways: BTreeMap<String, (u64, [u64; CAPABILITIES])>,
 }
 
+/// A transition, and what it was decided by.
+pub(super) struct Decision {
+    pub(super) before: State,
+    pub(super) seen: Observation,
+    pub(super) put: Put,
+}
+
 impl Orchestrator {
-    pub(super) fn new(clock: Clock, plans: [Capability; CAPABILITIES], now: u64) -> Orchestrator {
-        let draft = |name: &str| Stored { state: State::draft(name, clock.wall(now)), serving_generation: 1, orders_generation: 1 };
+    /// Leads from now on, with what the store holds.
+    pub(super) fn begin(clock: Clock, plans: [Capability; CAPABILITIES], store: &mut Store, now: u64) -> Orchestrator {
         let mut begun = Orchestrator {
-            stored: std::array::from_fn(|capability| draft(&plans[capability].name)),
             mandate: Mandate::granted(clock.steady(now), LEASE),
             cut_off: false,
             clock,
             plans,
-            generation: 1,
-            names: BTreeSet::new(),
+            term: 0,
+            view: store.read(),
+            failing: [false; CAPABILITIES],
+            unsure: false,
+            late_until: Steady(0),
             leases: Leases::default(),
             roster: Roster::default(),
             gateways: BTreeMap::new(),
         };
-        begun.restart(now);
+        begun.restart(store, now);
         begun
     }
 
     /// Killed and started again. Every gateway whose name is stored is taken to be there.
-    pub(super) fn restart(&mut self, now: u64) {
-        self.leases = Leases::new(VALIDITY, self.names.iter().cloned().collect(), self.clock.steady(now));
-        for stored in &self.stored {
-            self.leases.restore_floor(&stored.state.capability, stored.state.floor);
-        }
+    pub(super) fn restart(&mut self, store: &mut Store, now: u64) {
+        self.term = store.elect();
+        self.leases = Leases::new(VALIDITY, store.names().cloned().collect(), self.clock.steady(now));
         self.roster = Roster::default();
         self.gateways.clear();
+        self.take_over(store);
     }
 
-    /// The next leader, with what the store holds. This one may not know yet that it leads no longer.
-    pub(super) fn succeed(&self, clock: Clock, now: u64) -> Orchestrator {
-        let mut next = Orchestrator::new(clock, self.plans.clone(), now);
-        (next.stored, next.generation, next.names) = (self.stored.clone(), self.generation, self.names.clone());
-        next.restart(now);
-        next
+    /// What is written counts.
+    fn take_over(&mut self, store: &Store) {
+        self.view = store.read();
+        for stored in &self.view {
+            self.leases.restore_floor(&stored.state.capability, stored.state.floor);
+        }
+        self.unsure = false;
+    }
+
+    /// The next leader. This one may not know yet that it leads no longer.
+    pub(super) fn succeed(&self, clock: Clock, store: &mut Store, now: u64) -> Orchestrator {
+        Orchestrator::begin(clock, self.plans.clone(), store, now)
     }
 
     /// Its lease was renewed, and asked for then.
@@ -88,21 +107,37 @@ impl Orchestrator {
         self.mandate.renew(asked, LEASE);
     }
 
+    /// Its name is stored.
+    pub(super) fn knows(&self, gateway: &str) -> bool {
+        self.leases.knows(gateway)
+    }
+
     pub(super) fn leads(&self, now: u64) -> bool {
         self.mandate.holds(self.clock.steady(now))
     }
 
+    /// The state that it knows of.
     pub(super) fn state(&self, capability: usize) -> &State {
-        &self.stored[capability].state
+        &self.view[capability].state
     }
 
     /// A gateway's report; for how long it may forward from when it sent it. `None`: no answer.
-    pub(super) fn hear_gateway(&mut self, name: &str, said: Said, inflight: [u64; CAPABILITIES], now: u64) -> Option<Duration> {
-        let is_stored = self.names.contains(name);
+    pub(super) fn hear_gateway(
+        &mut self,
+        store: &mut Store,
+        name: &str,
+        said: Said,
+        inflight: [u64; CAPABILITIES],
+        now: u64,
+    ) -> Option<Duration> {
+        let is_stored = self.knows(name);
         if self.cut_off && !is_stored || !self.leads(now) {
             return None;
         }
-        self.names.insert(name.to_owned());
+        if !self.cut_off && !is_stored && !store.remember(self.term, name) {
+            self.mandate.end();
+            return None;
+        }
         let newest = self.published().generation;
         let heard = self.leases.hear(name, said, newest, self.clock.steady(now));
         if heard != Heard::Late {
@@ -120,14 +155,14 @@ impl Orchestrator {
 
     pub(super) fn published(&self) -> Published {
         Published {
-            generation: self.stored.iter().map(|stored| stored.serving_generation).max().unwrap_or(0),
+            generation: self.view.iter().map(|stored| stored.serving_generation).max().unwrap_or(0),
             serving: std::array::from_fn(|capability| desired::serving(self.state(capability), &self.plans[capability])),
         }
     }
 
     pub(super) fn orders(&self) -> Orders {
         Orders {
-            generation: self.stored.iter().map(|stored| stored.orders_generation).max().unwrap_or(0),
+            generation: self.view.iter().map(|stored| stored.orders_generation).max().unwrap_or(0),
             of: std::array::from_fn(|capability| desired::orders(self.state(capability), &self.plans[capability])),
         }
     }
@@ -145,10 +180,17 @@ impl Orchestrator {
                 ..GatewaySeen::default()
             }
         };
+        let requests = |errors| Traffic { requests: 100, errors, took: vec![100], ..Traffic::default() };
+        let traffic = Sides { legacy: requests(0), modern: requests(if self.failing[capability] { 50 } else { 0 }) };
+        let (parents, children) = (self.kin(capability, |one, other| (one, other)), self.kin(capability, |one, other| (other, one)));
         Observation {
+            joined: parents.iter().chain(&children).map(|kin| (kin.name.clone(), kin.phase)).collect(),
+            parents,
+            children,
+            traffic: TrafficSeen { step: traffic.clone(), recent: traffic, ..TrafficSeen::default() },
             gateways: self.leases.gateways().map(gateway).collect(),
-            serving_generation: self.stored[capability].serving_generation,
-            orders_generation: self.stored[capability].orders_generation,
+            serving_generation: self.view[capability].serving_generation,
+            orders_generation: self.view[capability].orders_generation,
             agent: self.roster.of(&name).map(|(at, agent, report)| AgentSeen {
                 name: agent.agent.clone(),
                 generation: Roster::generation(agent, report),
@@ -159,26 +201,67 @@ impl Orchestrator {
         }
     }
 
-    /// One transition, or none: the state before and after.
-    pub(super) fn reconcile(&mut self, capability: usize, event: &Event, now: u64) -> Option<(State, State)> {
+    /// Those at the other end of a foreign key: `from_to` says of a capability and another one which refers to which.
+    fn kin(&self, capability: usize, from_to: fn(usize, usize) -> (usize, usize)) -> Vec<Kin> {
+        let refers = |other: &usize| {
+            let (from, to) = from_to(capability, *other);
+            self.plans[from].depends_on.contains(&self.plans[to].name)
+        };
+        let kin = |other: usize| {
+            let ((from, to), state) = (from_to(capability, other), self.state(other));
+            let (table, of) = (name_of(from), name_of(to));
+            let key = Crossing { table, columns: vec![], parent: of.clone(), of, order: Order::After };
+            Kin { name: name_of(other), owner: state.owner, phase: state.phase, key }
+        };
+        (0..CAPABILITIES).filter(refers).map(kin).collect()
+    }
+
+    /// Reads what is written, unless it knows.
+    pub(super) fn read(&mut self, store: &Store, now: u64) {
+        if self.unsure || self.clock.steady(now) < self.late_until {
+            self.take_over(store);
+        }
+    }
+
+    /// One transition, or none: it knows of nothing to do, or not what is written.
+    pub(super) fn decide(&mut self, capability: usize, event: &Event, store: &Store, now: u64) -> Option<Decision> {
+        if self.cut_off {
+            self.unsure = true;
+            return None;
+        }
+        self.read(store, now);
         let (plan, before) = (&self.plans[capability], self.state(capability).clone());
-        let outcome = advance(&before, plan, &self.observe(capability, now), event, self.clock.wall(now));
-        let after = outcome.state;
-        if after == before || self.cut_off {
+        let seen = self.observe(capability, now);
+        let after = advance(&before, plan, &seen, event, self.clock.wall(now)).state;
+        if after == before {
             return None;
         }
         if after.floor > before.floor && !self.leases.raise_floor(&before.capability, after.floor, self.clock.steady(now)) {
             return None;
         }
-        self.generation += 1;
-        let stored = &mut self.stored[capability];
-        if desired::serving(&after, plan) != desired::serving(&before, plan) {
-            stored.serving_generation = self.generation;
+        let put = store.make_up(self.term, capability, plan, &before, after);
+        // Somebody wrote: what that is, is read before anything else.
+        self.unsure = put.is_none();
+        Some(Decision { before, seen, put: put? })
+    }
+
+    /// What is heard of a write. `None`: nothing, and it may have been done.
+    pub(super) fn told(&mut self, put: Put, answer: Option<Answer>, store: &Store, now: u64) {
+        match answer {
+            Some(Answer::Written) => {
+                let known = self.view.iter().map(|stored| stored.serving_generation.max(stored.orders_generation)).max().unwrap_or(0);
+                self.view[put.capability] = put.stored;
+                // Something came between; whoever is given this generation would never ask for that.
+                if put.generation > known + 1 {
+                    self.take_over(store);
+                }
+            }
+            Some(Answer::Overtaken) => self.unsure = true,
+            None => (self.unsure, self.late_until) = (true, self.clock.steady(now).plus(LATE)),
+            Some(Answer::Deposed) => {
+                self.unsure = true;
+                self.mandate.end();
+            }
         }
-        if desired::orders(&after, plan) != desired::orders(&before, plan) {
-            stored.orders_generation = self.generation;
-        }
-        stored.state = after.clone();
-        Some((before, after))
     }
 }
