@@ -9,6 +9,7 @@ mod latency;
 mod patience;
 
 pub use custom::{Answer, CustomGate, Question, Said};
+pub(crate) use judge::ENOUGH_FOR_P99;
 pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
 pub use latency::{add, minus, percentile, slower};
 pub use patience::{KEPT, Patience, WINDOW};

@@ -17,6 +17,9 @@ use crate::{Share, Timestamp};
 /// transaction in the source must not throw a ramp back. The same for a lag that nobody knows: an agent may restart.
 pub const LAG_GRACE: Duration = Duration::from_secs(10);
 
+/// A p99 of fewer answers is the slowest of them.
+pub(crate) const ENOUGH_FOR_P99: u64 = 100;
+
 /// One measurement, or why there is none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Measured<T> {
@@ -182,11 +185,11 @@ fn surely_more_errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
 
 /// The same of a p99: whether more than one of a hundred answers took longer than the gate allows.
 fn surely_slower(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
-    /// A p99 of fewer answers is the slowest of them.
-    const ENOUGH: u64 = 100;
-    let enough = gate.min_requests.max(ENOUGH);
+    let enough = gate.min_requests.max(ENOUGH_FOR_P99);
     let legacy = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= enough).or(before);
-    let by_ratio = legacy.map(|legacy| legacy.mul_f64(gate.max_ratio).max(gate.floor));
+    // A ratio that leads beyond all times is no limit.
+    let by_ratio = legacy.and_then(|legacy| Duration::try_from_secs_f64(legacy.as_secs_f64() * gate.max_ratio).ok());
+    let by_ratio = by_ratio.map(|limit| limit.max(gate.floor));
     let Some(limit) = by_ratio.into_iter().chain(gate.max).min() else {
         return (Verdict::Inconclusive, "nothing to compare with".to_owned());
     };

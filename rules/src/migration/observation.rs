@@ -232,11 +232,9 @@ impl Observation {
 
     /// How fast legacy is, while enough callers ask it to say so: what modern is held against when hardly any do.
     pub(super) fn legacy_p99_ms(&self, state: &State, plan: &Capability) -> Option<u64> {
-        /// A p99 of fewer answers is the slowest of them.
-        const ENOUGH: u64 = 100;
         let gate = plan.gates.latency_p99.filter(|_| matches!(state.phase, Phase::Shadowing | Phase::Ramping))?;
         let legacy = &self.traffic.step.legacy;
-        let p99 = gate::percentile(legacy, 0.99).filter(|_| legacy.requests >= gate.min_requests.max(ENOUGH))?;
+        let p99 = gate::percentile(legacy, 0.99).filter(|_| legacy.requests >= gate.min_requests.max(gate::ENOUGH_FOR_P99))?;
         Some((p99.as_secs_f64() * 1e3).round().max(1.0) as u64)
     }
 

@@ -115,6 +115,12 @@ fn what_turns_bad_after_good_hours_is_seen_within_a_minute() {
     assert_eq!(verdict(&minute(timed(1_200, 20, 12, 900)), "latency_p99"), Some(Verdict::Pass), "one in a hundred is slow");
     assert_eq!(verdict(&minute(timed(1_200, 20, 40, 900)), "latency_p99"), Some(Verdict::Fail), "more than that");
     assert_eq!(verdict(&minute(timed(60, 50, 0, 1)), "latency_p99"), Some(Verdict::Pass), "too few to say anything");
+    let mut gates = gates();
+    if let Some(latency) = &mut gates.latency_p99 {
+        latency.max_ratio = f64::MAX;
+    }
+    let judged = judge(&gates, &minute(timed(1_200, 50, 0, 1)), NOW);
+    assert!(judged.iter().all(|judged| judged.gate != "latency_p99" || judged.verdict == Verdict::Pass), "a ratio that nothing exceeds");
     let mut differs = Measurements { shadow: Measured::Value(ShadowCounts { same: 1_000_000, ..ShadowCounts::default() }), ..good };
     differs.shadow_recent = Measured::Value(ShadowCounts { same: 1_900, different: 100, ..ShadowCounts::default() });
     assert_eq!(verdict(&differs, "shadow"), Some(Verdict::Fail));
