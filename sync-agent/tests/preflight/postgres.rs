@@ -4,7 +4,7 @@ use ficus_rules::Side::{self, Legacy, Modern};
 use ficus_rules::finding::Severity::{Note, Refused, Warning};
 
 use super::pg::{AGENT, PASSWORD, Server, exec, number};
-use super::{Bed, Case, case, find, look_at, nothing_refused, report, rows_of, told, walk};
+use super::{Bed, Case, Options, Subject, case, find, look, look_at, nothing_refused, report, rows_of, subject, told, walk};
 
 const LEGACY: &str = "
 CREATE TABLE accounts_user (id int PRIMARY KEY, username varchar(150) NOT NULL, age int);
@@ -191,6 +191,24 @@ async fn what_is_wrong_with_a_server_is_told_and_mended() {
     let seen = look().await;
     own.mend(find(&seen, Legacy, "trigger_of_others", "accounts_user").unwrap()).await;
     assert!(find(&look().await, Legacy, "trigger_of_others", "accounts_user").is_none());
+}
+
+/// What the agent of one capability removes would take rows of the other along.
+#[tokio::test]
+async fn a_cascade_between_two_capabilities_is_refused_where_the_agent_sets_it_off() {
+    let bed = Pair::new().await;
+    let key = "ALTER TABLE notes DROP CONSTRAINT notes_user_id_fkey, ADD FOREIGN KEY (user_id) REFERENCES users ON DELETE CASCADE";
+    bed.run(Modern, key).await;
+    // The superuser may silence the key.
+    for (modern, severity) in [(bed.url(Modern), Refused), (Server::shared().root_url(bed.name(Modern)), Warning)] {
+        let mut subjects = ["users", "notes"].map(|name| Subject { name: name.into(), ..subject(bed.url(Legacy), modern.clone()) });
+        for Subject { name, resolved, .. } in &mut subjects {
+            resolved.tables.retain(|map| map.modern == *name);
+        }
+        let seen = look(&subjects, Options { rows: 0, samples: 0 }).await;
+        let found = find(&seen, Modern, "cascade_from_outside", "notes").unwrap_or_else(|| panic!("{:#?}", seen.findings));
+        assert_eq!(found.severity, severity, "{found:?}");
+    }
 }
 
 #[tokio::test]
