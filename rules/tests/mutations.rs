@@ -151,8 +151,8 @@ fn the_page_of_the_guards_lists_them_all() {
         let source = std::fs::read_to_string(home().join("..").join(file)).unwrap();
         assert!(source.contains(&format!("fn {test}(")), "{line}");
     }
-    let of_shell =
-        |guard: &&String| ["gateway", "agent", "database", "store"].iter().any(|shell| guard.ends_with(&format!(" (in the {shell})")));
+    let shells = ["the gateway", "its link to the orchestrator", "the agent", "the database", "the store"];
+    let of_shell = |guard: &&String| shells.iter().any(|shell| guard.ends_with(&format!(" (in {shell})")));
     for guard in list.mutation.iter().map(|mutation| &mutation.guard).filter(of_shell) {
         assert!(tests.iter().any(|line| line.starts_with(&format!("{guard}: `"))), "no test of a shell is named for: {guard}");
     }
