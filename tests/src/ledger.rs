@@ -63,12 +63,30 @@ impl Timing {
     }
 }
 
+/// A request that failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// When that was known.
+    pub at: Instant,
+    /// A short kind: `500`, `timeout`, `broken`.
+    pub kind: String,
+    /// Who answered it, where the gateway said so.
+    pub side: Option<String>,
+}
+
+impl Failure {
+    /// A killed process, a closed connection or a deadline accounts for it: it is no row that is not there, nobody logged out, no
+    /// refusal.
+    pub fn is_excused(&self) -> bool {
+        self.kind.starts_with('5') || self.kind == "timeout" || self.kind == "broken"
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     entries: Vec<Entry>,
     timings: Vec<Timing>,
-    failures: BTreeMap<String, u64>,
-    failed: Vec<Instant>,
+    failed: Vec<Failure>,
     samples: Vec<String>,
     stale: Vec<String>,
     sides: HashMap<String, u64>,
@@ -114,11 +132,10 @@ impl Ledger {
         inner.entries.push(Entry { write, token: token.to_owned(), outcome, order });
     }
 
-    /// A request failed, by a short kind: `500`, `timeout`, `reset`.
-    pub fn failed(&self, kind: &str, sample: String) {
+    /// A request failed, by a [kind](Failure::kind), at a side where the gateway says which.
+    pub fn failed(&self, kind: &str, side: Option<&str>, sample: String) {
         let mut inner = self.inner();
-        *inner.failures.entry(kind.to_owned()).or_default() += 1;
-        inner.failed.push(Instant::now());
+        inner.failed.push(Failure { at: Instant::now(), kind: kind.to_owned(), side: side.map(str::to_owned) });
         if inner.samples.len() < 20 {
             inner.samples.push(sample);
         }
@@ -139,22 +156,25 @@ impl Ledger {
         self.inner().timings.clone()
     }
 
+    /// Every failure so far.
+    pub fn failed_requests(&self) -> Vec<Failure> {
+        self.inner().failed.clone()
+    }
+
     /// Failures by kind.
     pub fn failures(&self) -> BTreeMap<String, u64> {
-        self.inner().failures.clone()
+        by_kind(&self.inner().failed)
     }
 
     /// How many failures there were at no time of these.
     pub fn failures_outside(&self, times: &[(Instant, Instant)]) -> usize {
-        let within = |failed: &Instant| times.iter().any(|(from, to)| (from..=to).contains(&failed));
-        self.inner().failed.iter().filter(|failed| !within(failed)).count()
+        let within = |failure: &&Failure| times.iter().any(|(from, to)| (from..=to).contains(&&failure.at));
+        self.inner().failed.iter().filter(|failure| !within(failure)).count()
     }
 
-    /// Failures that no killed process, closed connection or deadline accounts for: a row that is not there, somebody
-    /// logged out, a refusal.
+    /// Failures that [nothing excuses](Failure::is_excused).
     pub fn unexcused(&self) -> BTreeMap<String, u64> {
-        let excused = |kind: &String| kind.starts_with('5') || kind == "timeout" || kind == "broken";
-        self.failures().into_iter().filter(|(kind, _)| !excused(kind)).collect()
+        by_kind(self.inner().failed.iter().filter(|failure| !failure.is_excused()))
     }
 
     /// The first few failures, in words.
@@ -185,4 +205,12 @@ impl Ledger {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn by_kind<'a>(failures: impl IntoIterator<Item = &'a Failure>) -> BTreeMap<String, u64> {
+    let mut kinds = BTreeMap::new();
+    for failure in failures {
+        *kinds.entry(failure.kind.clone()).or_default() += 1;
+    }
+    kinds
 }

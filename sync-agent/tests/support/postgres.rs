@@ -28,6 +28,7 @@ const KEEP: &str = r#"trap '' INT TERM HUP
 dir=$1; shift
 "$@" </dev/null >>"$dir/log" 2>&1 &
 server=$!
+echo $server > "$dir/pid"
 read wish
 kill -QUIT $server
 wait $server 2>/dev/null

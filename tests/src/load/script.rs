@@ -196,12 +196,12 @@ impl Person {
             Ok(answer) => {
                 if let Some(kind) = noticed::failure(answer, gone) {
                     let text: String = answer.text().chars().take(160).collect();
-                    self.ledger.failed(&kind, format!("{what}: {} from {side:?}: {text}", answer.status));
+                    self.ledger.failed(&kind, side, format!("{what}: {} from {side:?}: {text}", answer.status));
                 }
             }
             Err(error) => {
                 let kind = if error.to_string().starts_with("timed out") { "timeout" } else { "broken" };
-                self.ledger.failed(kind, format!("{what}: {error:#}"));
+                self.ledger.failed(kind, side, format!("{what}: {error:#}"));
             }
         }
         answer.ok()

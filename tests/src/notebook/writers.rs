@@ -178,10 +178,10 @@ impl Writer {
         self.ledger.answered(timing, side);
         match &answer {
             Ok(answer) if answer.status.is_success() => {}
-            Ok(answer) => self.ledger.failed(answer.status.as_str(), format!("{} from {side:?}: {}", answer.status, answer.text())),
+            Ok(answer) => self.ledger.failed(answer.status.as_str(), side, format!("{} from {side:?}: {}", answer.status, answer.text())),
             Err(error) => {
                 let kind = if error.to_string().starts_with("timed out") { "timeout" } else { "broken" };
-                self.ledger.failed(kind, format!("{error:#}"));
+                self.ledger.failed(kind, side, format!("{error:#}"));
             }
         }
         answer.ok()
