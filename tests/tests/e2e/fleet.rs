@@ -204,7 +204,7 @@ async fn a_fleet_is_restarted_part_by_part_and_nobody_notices() -> Result<()> {
 }
 
 /// A gateway's process makes way for another one.
-async fn replace(fleet: &Fleet, gateway: usize) -> Result<()> {
+pub(super) async fn replace(fleet: &Fleet, gateway: usize) -> Result<()> {
     let process = &fleet.gateways[gateway].process;
     let followed = || process.log().lines().filter_map(super::handover::told).count();
     let before = followed();
@@ -214,7 +214,7 @@ async fn replace(fleet: &Fleet, gateway: usize) -> Result<()> {
 }
 
 /// An orchestrator ends as its service manager has it end, and is there again.
-async fn restart(fleet: &mut Fleet, orchestrator: usize) -> Result<()> {
+pub(super) async fn restart(fleet: &mut Fleet, orchestrator: usize) -> Result<()> {
     let ended = fleet.orchestrators[orchestrator].process.end(PATIENCE)?;
     ensure!(ended.success(), "{ended}");
     fleet.start_orchestrator(orchestrator, &[])?;

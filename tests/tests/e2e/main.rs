@@ -39,6 +39,7 @@ mod process;
 mod progress;
 mod rehearsals;
 mod reload;
+mod rolling;
 mod school;
 mod secrets;
 mod steps;
