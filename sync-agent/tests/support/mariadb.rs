@@ -35,7 +35,7 @@ dir=$1; shift
 server=$!
 echo $server > "$dir/pid"
 read wish
-kill -9 $server; wait $server 2>/dev/null
+kill -9 $server 2>/dev/null; wait $server 2>/dev/null
 [ "$wish" = again ] || rm -rf "$dir"
 "#;
 

@@ -30,7 +30,7 @@ dir=$1; shift
 server=$!
 echo $server > "$dir/pid"
 read wish
-kill -QUIT $server
+kill -QUIT $server 2>/dev/null
 wait $server 2>/dev/null
 [ "$wish" = again ] || rm -rf "$dir"
 "#;
