@@ -29,6 +29,10 @@ mod promises;
 mod store;
 mod world;
 
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use self::world::World;
 use super::Phase;
 use super::advance::Wish;
@@ -99,10 +103,23 @@ fn whatever_happens_there_is_one_writable_side_and_nothing_is_lost() {
         run(seed, events(seed));
         return;
     }
-    let seeds = asked("FICUS_SEEDS").unwrap_or(200);
-    for seed in 0..seeds {
-        let run = std::panic::catch_unwind(|| drop(run(seed, events(seed))));
-        assert!(run.is_ok(), "seed {seed} failed: FICUS_SEED={seed} make simulate");
+    let (seeds, next) = (asked("FICUS_SEEDS").unwrap_or(200), AtomicU64::new(0));
+    let failed = Mutex::new(None);
+    let worker = || {
+        while failed.lock().unwrap().is_none() {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds {
+                break;
+            }
+            if std::panic::catch_unwind(|| drop(run(seed, events(seed)))).is_err() {
+                failed.lock().unwrap().get_or_insert(seed);
+            }
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    if let Some(seed) = failed.into_inner().unwrap() {
+        panic!("seed {seed} failed: FICUS_SEED={seed} make simulate");
     }
 }
 
