@@ -34,13 +34,13 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
-bench: packages-test python release ## Measure; one JSON object a line; fails at the end if a bar is missed
+bench: packages-test python ## Measure; one JSON object a line; fails at the end if a bar is missed
 	@$(CARGO) build --release --quiet --workspace --bins --examples
 	@missed=0; for bench in examples/session_bench examples/gateway_bench examples/backfill_bench examples/postgres_bench bench; do \
 		target/release/$$bench || missed=1; \
 	done; exit $$missed
 
-bench-gateway: packages release ## What carrying a request costs, beside other proxies: nginx, haproxy … on PATH, or where FICUS_PEERS says
+bench-gateway: packages ## What carrying a request costs, beside other proxies: nginx, haproxy … on PATH, or where FICUS_PEERS says
 	@$(CARGO) build --release --quiet --workspace --bins --examples
 	@target/release/examples/gateway_bench
 
