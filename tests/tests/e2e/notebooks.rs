@@ -110,11 +110,15 @@ impl Notebooks {
         self.fleet.until("both streams", PATIENCE, ready).await.map(drop)
     }
 
-    /// Somebody types a wish, who is answered once leaders have waited as they were told to. What is not answered for long was lost
-    /// with a leader, or on a cable that was cut.
+    /// Somebody types a wish, who is answered once leaders have waited as they were told to, and lifts what a gate holds that failed
+    /// while a database was away. What is not answered for long was lost with a leader, or on a cable that was cut.
     pub(super) fn begin_to_wish(&self, wish: &'static str) -> Result<JoinHandle<()>> {
         let operator = self.fleet.operator()?;
-        Ok(tokio::spawn(async move { drop(tokio::time::timeout(ANSWERED, operator.until_accepted(wish, NAME, PATIENCE)).await) }))
+        let typing = async move {
+            let _ = operator.try_type(&["release", NAME]).await;
+            operator.until_accepted(wish, NAME, PATIENCE).await
+        };
+        Ok(tokio::spawn(async move { drop(tokio::time::timeout(ANSWERED, typing).await) }))
     }
 
     /// Until a switch that was wished for has been made, however often it is taken back.

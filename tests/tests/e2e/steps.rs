@@ -42,8 +42,11 @@ enum How {
     Asleep,
     /// Nobody hears of it: a leader is cut off from etcd, etcd and the other parts from the orchestrators, a database from the agent.
     CutOff,
+    /// The same, for longer than a switch may last.
+    Lost,
 }
 
+/// From which a switch goes on, or is taken back at once.
 const ALL: [How; 3] = [How::Killed, How::Asleep, How::CutOff];
 
 impl Who {
@@ -51,6 +54,7 @@ impl Who {
     fn is_away(self, how: How) -> Duration {
         match (self, how) {
             (_, How::Killed) => Duration::from_millis(300),
+            (_, How::Lost) => Duration::from_secs(45),
             (Who::Leader | Who::Etcd | Who::OldDatabase | Who::NewDatabase, _) => Duration::from_secs(6),
             (Who::Agent, _) => Duration::from_secs(3),
             (Who::Gateway, _) => Duration::from_secs(15),
@@ -67,14 +71,15 @@ struct Hit {
 }
 
 impl Hit {
-    /// Whether a failure is of it: whatever goes through that gateway, and what a service says whose database is dead. One that
-    /// sleeps is waited for.
+    /// Whether a failure is of it: whatever goes through that gateway, what a service says whose database is dead, and what a gateway
+    /// refuses that hears of no leader for too long. One that sleeps is waited for, and so is the end of a switch.
     fn excuses(&self, gateway: usize, failure: &Failure) -> bool {
         let said_by = |side| failure.kind == "500" && failure.side.as_deref() == Some(side);
         match (self.who, self.how) {
             (Who::Gateway, _) => gateway == HIT && failure.is_excused(),
             (Who::OldDatabase, How::Killed) => said_by("legacy"),
             (Who::NewDatabase, How::Killed) => said_by("modern"),
+            (Who::Etcd, How::Lost) => failure.kind == "503",
             _ => false,
         }
     }
@@ -117,6 +122,16 @@ async fn at_each_step(old: Old, who: Who) -> Result<()> {
         hits.extend(STAGES.iter().flat_map(|stage| [Hit { who, how, stage }; 2]));
     }
     run(old, &hits).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn a_server_is_lost_for_longer_than_a_switch_may_last() -> Result<()> {
+    let mut hits = Vec::new();
+    for who in [Who::OldDatabase, Who::NewDatabase, Who::Etcd] {
+        hits.extend(["fence_database", "sequences"].iter().flat_map(|stage| [Hit { who, how: How::Lost, stage }; 2]));
+    }
+    run(Old::MariaDb, &hits).await
 }
 
 async fn run(old: Old, hits: &[Hit]) -> Result<()> {
@@ -185,7 +200,7 @@ impl World {
         match hit.how {
             How::Killed => signal_all(self.process(hit.who, leader)?, Signal::KILL)?,
             How::Asleep => signal_all(self.process(hit.who, leader)?, Signal::STOP)?,
-            How::CutOff => self.cables(hit.who, leader).iter().for_each(|cable| cable.cut()),
+            How::CutOff | How::Lost => self.cables(hit.who, leader).iter().for_each(|cable| cable.cut()),
         }
         Ok(())
     }
@@ -194,7 +209,7 @@ impl World {
         match hit.how {
             How::Killed => return self.start_again(hit.who, leader),
             How::Asleep => signal_all(self.process(hit.who, leader)?, Signal::CONT)?,
-            How::CutOff => self.cables(hit.who, leader).iter().for_each(|cable| cable.mend()),
+            How::CutOff | How::Lost => self.cables(hit.who, leader).iter().for_each(|cable| cable.mend()),
         }
         Ok(())
     }
