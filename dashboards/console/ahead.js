@@ -17,8 +17,9 @@ export function ahead(plan, name) {
       h("tbody", {}, path.legs.map((leg, at) => h("tr", { "data-key": `${at} ${leg.name}`, "aria-current": at === 0 ? "step" : null },
         h("th", { scope: "row" }, words(leg.name)), h("td", {}, leg.begins_ms ? `in ${span(leg.begins_ms)}` : "now"),
         h("td", {}, leg.name === "draft" || leg.name === "retire" ? "–" : span(leg.lasts_ms)),
-        h("td", {}, leg.needs.length ? coded(leg.needs.map(({ text }) => text).join("; ")) : "–"), h("td", {}, leg.gates.join(", ") || "–")))))),
+        h("td", {}, coded([...leg.after.map(moved), ...leg.needs.map(({ text }) => text)].join("; ") || "–")), h("td", {}, leg.gates.join(", ") || "–")))))),
   ];
 }
 
+const moved = ({ capability, moved_ms }) => `begins when ${capability} has moved, in ${span(moved_ms)}`;
 const span = (ms) => lasting(ms / 1000);

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
-use ficus_rules::crossing::{crossings, leads_to};
 use ficus_rules::gate::{Answer, Patience};
 use ficus_rules::lease::{self, Leases, Said};
 use ficus_rules::log_out::{Heard, LogOut};
-use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Kin, Limits, Observation, TrafficSeen};
+use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
+use ficus_rules::migration::relations::Relations;
 use ficus_rules::plan::Capability;
 use ficus_rules::roster::Roster;
 use ficus_rules::time::Steady;
@@ -204,8 +204,7 @@ impl Fleet {
             at,
             report: report.clone(),
         });
-        let kin = kin(plan, view, &inner.roster);
-        Observation {
+        let mut seen = Observation {
             gateways: gateways.collect(),
             serving_generation: stored.serving_generation,
             orders_generation: stored.orders_generation,
@@ -219,12 +218,13 @@ impl Fleet {
                 shadow_recent: recent.shadow,
                 lag_beyond_since: inner.lag_beyond_since.get(name).copied(),
             },
-            joined: joined(plan, view, &inner.roster),
-            parents: kin.0,
-            children: kin.1,
             answers: inner.answers.since(name, stored.state.since),
             limits,
-        }
+            ..Observation::default()
+        };
+        let relations = Relations::of(plan, &view.rulebook.rules, |name| references(&inner.roster, name));
+        relations.tell(&mut seen, |other| view.place(other));
+        seen
     }
 
     /// Takes an answer to one of the operator's own gates in.
@@ -337,40 +337,6 @@ impl Inner {
 
 fn astray(generation: u64) -> String {
     format!("it works by generation {generation}, which was never published here but by another orchestrator: it gets no validity")
-}
-
-/// The phases of those whose tables this one joins, and of those that join its: by what is declared, and by foreign keys.
-fn joined(plan: &Capability, view: &View, roster: &Roster) -> BTreeMap<String, ficus_rules::migration::Phase> {
-    let refers = |one: &Capability, other: &Capability| references(roster, &one.name).iter().any(|key| leads_to(one, key, other));
-    let joins = |one: &Capability, other: &Capability| one.depends_on.contains(&other.name) || refers(one, other);
-    let related = |other: &Capability| joins(plan, other) || joins(other, plan);
-    let others = view.capabilities().filter(|(other, _)| other.name != plan.name && related(other));
-    others.map(|(other, stored)| (other.name.clone(), stored.state.phase)).collect()
-}
-
-/// Those that a capability's foreign keys lead to, and those whose keys lead to it.
-fn kin(plan: &Capability, view: &View, roster: &Roster) -> (Vec<Kin>, Vec<Kin>) {
-    let rules = &view.rulebook.rules;
-    let leads = |one: &Capability, other: &Capability| references(roster, &one.name).iter().any(|key| leads_to(one, key, other));
-    if !rules.capabilities.values().any(|other| leads(plan, other) || leads(other, plan)) {
-        return Default::default();
-    }
-    let refers = rules.capabilities.keys().map(|name| (name.clone(), references(roster, name).to_vec())).collect();
-    let (mut parents, mut children) = (Vec::new(), Vec::new());
-    for (name, keys) in crossings(rules, &refers) {
-        for key in keys {
-            let (other, kin) = match () {
-                () if name == plan.name => (&key.of, &mut parents),
-                () if key.of == plan.name => (&name, &mut children),
-                () => continue,
-            };
-            if let Some((_, stored)) = view.capability(other) {
-                let (name, owner, phase) = (other.clone(), stored.state.owner, stored.state.phase);
-                kin.push(Kin { name, owner, phase, key });
-            }
-        }
-    }
-    (parents, children)
 }
 
 /// The foreign keys that lead out of a capability, as far as its agent has told.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ficus_rules::migration::desired;
+use ficus_rules::Side;
+use ficus_rules::migration::{Phase, desired};
 use ficus_rules::plan::Capability;
 use ficus_rules::spec::Complaint;
 use ficus_rules::wire::{Orders, Overrides, Published, RuleFile};
@@ -35,6 +36,11 @@ impl View {
     /// One capability.
     pub(crate) fn capability(&self, name: &str) -> Option<(&Capability, &Stored)> {
         Some((self.rulebook.rules.capabilities.get(name)?, self.states.get(name)?))
+    }
+
+    /// Who owns a capability, and where it is.
+    pub(crate) fn place(&self, name: &str) -> Option<(Side, Phase)> {
+        self.capability(name).map(|(_, stored)| (stored.state.owner, stored.state.phase))
     }
 
     /// The newest generation that anything in it was published at.

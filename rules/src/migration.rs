@@ -10,6 +10,7 @@
 //! | `checkup` | verifications and repairs between the steps |
 //! | `strays` | what the journal says of writes past the gateway |
 //! | `switch` | the stages of a cutover or revert |
+//! | `relations` | who waits for whom |
 //! | `waiting` | what is missing for the next transition, in words |
 //! | `rehearsal` | the path ahead, walked in a world of its own |
 //!
@@ -21,6 +22,7 @@ mod checkup;
 pub mod desired;
 pub mod observation;
 pub mod rehearsal;
+pub mod relations;
 mod returning;
 #[cfg(test)]
 mod simulation;

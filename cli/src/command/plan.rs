@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
 use ficus_rules::count;
 use ficus_rules::crossing::Order;
-use ficus_rules::migration::rehearsal::{Leg, SwitchForeseen};
+use ficus_rules::migration::rehearsal::{After, Leg, SwitchForeseen};
 use indicatif::HumanDuration;
 
 use super::status::table::{WIDTH, folded};
@@ -28,7 +28,12 @@ pub(crate) async fn execute(args: &Args, capability: Option<&str>, dry_run: bool
     }
     let mut page = String::new();
     if capability.is_none() {
-        page += &format!("{}\n\n", gone(&ahead.gone));
+        page += &format!("{}\n", gone(&ahead.gone));
+        page += &ahead
+            .lasts_ms
+            .filter(|ms| *ms > 0)
+            .map_or_else(String::new, |ms| format!("ahead: all of it may retire in {} at the earliest\n", span(ms)));
+        page.push('\n');
     }
     for one in &ahead.capabilities {
         page += &paragraph(one);
@@ -85,10 +90,16 @@ fn table(legs: &[Leg]) -> String {
         let begins = if leg.begins_ms == 0 { "now".to_owned() } else { span(leg.begins_ms) };
         let lasts = if leg.name == "draft" || leg.name == "retire" { "-".to_owned() } else { span(leg.lasts_ms) };
         let or_dash = |texts: Vec<&str>| if texts.is_empty() { "-".to_owned() } else { texts.join("; ") };
-        let needs = or_dash(leg.needs.iter().map(|need| need.text.as_str()).collect());
+        let after: Vec<String> = leg.after.iter().map(moved).collect();
+        let needs = or_dash(after.iter().map(String::as_str).chain(leg.needs.iter().map(|need| need.text.as_str())).collect());
         table.add_row([leg.name.clone(), begins, lasts, needs, or_dash(leg.gates.iter().map(String::as_str).collect())]);
     }
     table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+}
+
+/// Whom it waits for, and until when.
+fn moved(after: &After) -> String {
+    format!("begins when {} has moved, in {}", after.capability, span(after.moved_ms))
 }
 
 /// The next switch, stage by stage, and what that was reckoned from.

@@ -1,4 +1,4 @@
-//! What lies ahead: every capability's path, rehearsed by what is seen of it now.
+//! What lies ahead: the paths of all capabilities, rehearsed together by what is seen of them now.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,13 @@ use ficus_rules::Timestamp;
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, JournalEntry, waves};
 use ficus_rules::crossing::{crossings, joins};
 use ficus_rules::migration::Phase;
-use ficus_rules::migration::rehearsal::{Pace, rehearse};
-use ficus_rules::plan::Capability;
+use ficus_rules::migration::rehearsal::{Pace, Part, Rehearsal, rehearse};
+use ficus_rules::migration::relations::Relations;
 
 use super::Shares;
 use super::answer::{ok, store_failed};
 use crate::fleet::now;
-use crate::publish::View;
-use crate::store::{JournalQuery, StoreError, Stored};
+use crate::store::{JournalQuery, StoreError};
 
 /// The newest entries, of all capabilities, that are looked through for each one's last switch.
 const ENTRIES: u32 = 5_000;
@@ -30,15 +29,16 @@ pub(super) async fn plan(State(shared): State<Shares>) -> Response {
 async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
     let view = shared.publisher.view();
     let rules = &view.rulebook.rules;
-    let mut crossings = crossings(rules, &shared.fleet.references(rules.capabilities.keys()));
+    let refers = shared.fleet.references(rules.capabilities.keys());
+    let mut crossings = crossings(rules, &refers);
     let joins = joins(rules, &crossings);
     let waves = waves(rules, &joins);
     let mut gone = Gone::of(view.capabilities().map(|(plan, stored)| (plan, &stored.state)));
-    let mut capabilities = Vec::new();
     let mut entries: BTreeMap<String, Vec<JournalEntry>> = BTreeMap::new();
     for entry in shared.store.journal(&JournalQuery { limit: ENTRIES, ..JournalQuery::default() }).await? {
         entries.entry(entry.capability.clone().unwrap_or_default()).or_default().push(entry);
     }
+    let mut parts = Vec::new();
     for (plan, stored) in view.capabilities() {
         let curve = shared.fleet.curve(&plan.name);
         let modern: u64 = curve.iter().map(|point| point.modern.requests).sum();
@@ -46,36 +46,25 @@ async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
         gone.requests.moved += modern;
         gone.requests.of += all;
         let seconds: f64 = curve.iter().map(|point| point.seconds).sum();
-        if stored.state.phase != Phase::Retired {
-            let wave = waves.get(plan.name.as_str()).copied().unwrap_or(1);
-            let rate = (seconds > 0.0).then(|| all as f64 / seconds);
-            let journal = entries.get(&plan.name).map_or(&[][..], Vec::as_slice);
-            let refers = crossings.remove(&plan.name).unwrap_or_default();
-            capabilities.push(CapabilityAhead { refers, ..one(shared, &view, (plan, stored), journal, (wave, rate), now) });
-        }
+        let rate = (seconds > 0.0).then(|| all as f64 / seconds);
+        let journal = entries.get(&plan.name).map_or(&[][..], Vec::as_slice);
+        let seen = shared.fleet.observe(plan, stored, &view, shared.config.limits(), now);
+        let pace = Pace::of(&stored.state, &seen, journal, rate, now);
+        let relations = Relations::of(plan, rules, |name| refers.get(name).map_or(&[], Vec::as_slice));
+        parts.push(Part { state: &stored.state, plan, seen, pace, relations });
     }
+    let paths = rehearse(&parts, now);
+    let ahead = |(part, path): (Part, Rehearsal)| CapabilityAhead {
+        name: part.plan.name.clone(),
+        phase: part.state.phase,
+        since: part.state.since,
+        wave: waves.get(part.plan.name.as_str()).copied().unwrap_or(1),
+        depends_on: part.plan.depends_on.clone(),
+        refers: crossings.remove(&part.plan.name).unwrap_or_default(),
+        pace: part.pace,
+        path,
+    };
+    let mut capabilities: Vec<_> = parts.into_iter().zip(paths).map(ahead).filter(|one| one.phase != Phase::Retired).collect();
     capabilities.sort_by_key(|one| one.wave);
-    Ok(Ahead { at: now, gone, capabilities })
-}
-
-fn one(
-    shared: &Shares,
-    view: &View,
-    (plan, stored): (&Capability, &Stored),
-    journal: &[JournalEntry],
-    (wave, requests_per_second): (u32, Option<f64>),
-    now: Timestamp,
-) -> CapabilityAhead {
-    let seen = shared.fleet.observe(plan, stored, view, shared.config.limits(), now);
-    let pace = Pace::of(&stored.state, &seen, journal, requests_per_second, now);
-    CapabilityAhead {
-        name: plan.name.clone(),
-        phase: stored.state.phase,
-        since: stored.state.since,
-        wave,
-        depends_on: plan.depends_on.clone(),
-        refers: Vec::new(),
-        path: rehearse(&stored.state, plan, &seen, &pace, now),
-        pace,
-    }
+    Ok(Ahead { at: now, gone, lasts_ms: Ahead::whole(&capabilities), capabilities })
 }

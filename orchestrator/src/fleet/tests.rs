@@ -2,6 +2,7 @@
 
 use ficus_rules::Side;
 use ficus_rules::migration::State;
+use ficus_rules::migration::observation::Kin;
 use ficus_rules::spec::{self, Known};
 use ficus_rules::wire::{CapabilityReport, RuleFile, Strays, StreamReport};
 

@@ -17,8 +17,18 @@ pub struct Ahead {
     pub at: Timestamp,
     /// How much of the monolith is gone.
     pub gone: Gone,
+    /// Until all of them may retire, at the earliest; `None`: a path ends before.
+    #[serde(default)]
+    pub lasts_ms: Option<u64>,
     /// Every capability that is not retired, in the order in which they can be moved.
     pub capabilities: Vec<CapabilityAhead>,
+}
+
+impl Ahead {
+    /// How long the longest path lasts.
+    pub fn whole(capabilities: &[CapabilityAhead]) -> Option<u64> {
+        capabilities.iter().try_fold(0, |longest: u64, one| Some(longest.max(one.path.lasts_ms?)))
+    }
 }
 
 /// How much of what the rules speak of the new services own.

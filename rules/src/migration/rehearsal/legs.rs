@@ -1,10 +1,13 @@
 //! The path as people read it: what each part of it is called, how long it lasts, what it needs.
 
-use super::{Leg, Pace, StepAction, sample};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{After, Leg, Pace};
 use crate::gate::Gates;
 use crate::migration::waiting::Waiting;
 use crate::migration::{Phase, State};
-use crate::plan::Capability;
+use crate::plan::{Capability, StepAction};
 use crate::{Share, Timestamp};
 
 /// The parts so far.
@@ -13,11 +16,13 @@ pub(super) struct Legs {
     legs: Vec<Leg>,
     /// What was missing for the next one.
     needs: Vec<Waiting>,
+    /// Whom the next one waited for, and until when; `None`: until now.
+    after: BTreeMap<String, Option<u64>>,
 }
 
 impl Legs {
     pub(super) fn new(start: Timestamp) -> Legs {
-        Legs { start, legs: Vec::new(), needs: Vec::new() }
+        Legs { start, legs: Vec::new(), needs: Vec::new(), after: BTreeMap::new() }
     }
 
     /// The capability is in this state from now on.
@@ -29,7 +34,8 @@ impl Legs {
         self.close(now);
         let gates = if state.switch.is_none() { gates_of(state, plan) } else { Vec::new() };
         let begins_ms = now.since(self.start).as_millis() as u64;
-        self.legs.push(Leg { name, begins_ms, lasts_ms: 0, needs: std::mem::take(&mut self.needs), gates });
+        let (needs, after) = (std::mem::take(&mut self.needs), self.waited_for(now));
+        self.legs.push(Leg { name, begins_ms, lasts_ms: 0, needs, gates, after });
     }
 
     /// Something is missing for the next one.
@@ -41,12 +47,32 @@ impl Legs {
         }
     }
 
+    /// These have to move before the next one; of those that had to, the others have.
+    pub(super) fn wait_for(&mut self, others: &BTreeSet<String>, now: Timestamp) {
+        let now = now.since(self.start).as_millis() as u64;
+        for (name, moved) in &mut self.after {
+            if !others.contains(name) {
+                moved.get_or_insert(now);
+            }
+        }
+        for name in others {
+            self.after.insert(name.clone(), None);
+        }
+    }
+
+    fn waited_for(&mut self, now: Timestamp) -> Vec<After> {
+        let now = now.since(self.start).as_millis() as u64;
+        let after = std::mem::take(&mut self.after).into_iter();
+        after.map(|(capability, moved)| After { capability, moved_ms: moved.unwrap_or(now) }).collect()
+    }
+
     /// The last one: what is left needs this.
     pub(super) fn end(&mut self, needs: Vec<Waiting>, now: Timestamp) {
         if self.legs.last().is_some_and(|leg| leg.name != "retired") {
             self.close(now);
             let begins_ms = now.since(self.start).as_millis() as u64;
-            self.legs.push(Leg { name: "retire".to_owned(), begins_ms, lasts_ms: 0, needs, gates: Vec::new() });
+            let after = self.waited_for(now);
+            self.legs.push(Leg { name: "retire".to_owned(), begins_ms, lasts_ms: 0, needs, gates: Vec::new(), after });
         }
     }
 
@@ -108,7 +134,7 @@ pub(super) fn with_samples(plan: &Capability, pace: &Pace) -> Capability {
     let gates = std::mem::take(&mut plan.gates);
     plan.gates = Gates { lag: gates.lag, parity: gates.parity, ..Gates::default() };
     // Compared once on the way in; that it is compared again and again moves nothing.
-    plan.gates.parity.max_age = std::time::Duration::from_secs(u64::from(u32::MAX));
+    plan.gates.parity.max_age = Duration::from_secs(u64::from(u32::MAX));
     let Some(rate) = pace.requests_per_second else { return plan };
     for step in &mut plan.steps {
         let needed = |requests: Option<u64>, share: Share| requests.map_or_else(Default::default, |requests| sample(requests, rate, share));
@@ -123,4 +149,10 @@ pub(super) fn with_samples(plan: &Capability, pace: &Pace) -> Capability {
         step.hold = step.hold.max(wanted);
     }
     plan
+}
+
+/// How long a step must last until gates with this many requests have seen them: at so many reads a second, a share of them.
+fn sample(requests: u64, requests_per_second: f64, share: Share) -> Duration {
+    let rate = requests_per_second * f64::from(share.millionths()) / 1e6;
+    if rate > 0.0 { Duration::from_secs_f64((requests as f64 / rate).min(1e9)) } else { Duration::ZERO }
 }

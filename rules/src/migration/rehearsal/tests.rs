@@ -1,5 +1,7 @@
 //! The path of the tests' own plan: shadow, reads 5 %, reads 100 %, cutover after approval, soak for a day.
 
+mod together;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,6 +10,7 @@ use super::super::tests::{NOW, good, later, percent, plan, report, state};
 use super::*;
 use crate::Side;
 use crate::hours::Hours;
+use crate::plan::StepAction;
 
 fn pace() -> Pace {
     let ms = Duration::from_millis;
@@ -27,7 +30,12 @@ fn pace() -> Pace {
 }
 
 fn path(from: &State, plan: &Capability, pace: &Pace) -> Rehearsal {
-    rehearse(from, plan, &good(from.owner, NOW), pace, NOW)
+    alone(from, plan, good(from.owner, NOW), pace, NOW)
+}
+
+fn alone(state: &State, plan: &Capability, seen: Observation, pace: &Pace, now: Timestamp) -> Rehearsal {
+    let part = Part { state, plan, seen, pace: pace.clone(), relations: Relations::default() };
+    rehearse(&[part], now).remove(0)
 }
 
 fn names(path: &Rehearsal) -> Vec<(&str, u64)> {
@@ -112,7 +120,7 @@ fn an_hour_is_waited_for() {
     // NOW is Monday the 12th of January 1970, 13:46; Friday at noon there is no cutover before Monday.
     let friday = NOW.plus(Duration::from_secs(4 * 86_400));
     let from = State { since: friday, ..from };
-    let path = rehearse(&from, &plan, &good(Side::Legacy, friday), &pace(), friday);
+    let path = alone(&from, &plan, good(Side::Legacy, friday), &pace(), friday);
     let cutover = path.legs.iter().find(|leg| leg.name == "cutover").expect("a cutover");
     let at = friday.plus(Duration::from_millis(cutover.begins_ms));
     assert!(plan.steps[3].windows[0].contain(at), "{}", at.rfc3339());
@@ -156,7 +164,7 @@ fn what_stands_in_the_way_now_is_told_apart() {
     let from = State { holds: ["exam week".to_owned()].into(), ..state(Phase::Shadowing, 0) };
     let mut seen = good(Side::Legacy, NOW);
     report(&mut seen).quarantined = 3;
-    let path = rehearse(&from, &plan(), &seen, &pace(), NOW);
+    let path = alone(&from, &plan(), seen, &pace(), NOW);
     let kinds: Vec<_> = path.in_the_way.iter().map(|waiting| waiting.kind).collect();
     assert!(kinds.contains(&WaitingKind::Hold) && kinds.contains(&WaitingKind::Agent), "{:?}", path.in_the_way);
     assert_eq!(names(&path).last(), Some(&("retire", 0)), "the path behind it is seen all the same");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Limits, Pace};
+use super::Pace;
 use crate::Timestamp;
 use crate::migration::desired;
-use crate::migration::observation::{AgentSeen, GatewaySeen, Observation, TrafficSeen};
+use crate::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use crate::migration::{Stage, State};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{
