@@ -81,6 +81,7 @@ fn run(seed: u64, events: usize) -> World {
         world.until(capability, "a last cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         world.nobody_was_refused(capability);
         world.settle(capability);
+        world.is_wished_away(capability);
     }
     if seed.is_multiple_of(2) {
         world.until(0, "retirement", Some(Wish::Retire), |s| s.phase == Phase::Retired);

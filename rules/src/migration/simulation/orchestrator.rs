@@ -216,20 +216,23 @@ impl Orchestrator {
         (0..CAPABILITIES).filter(refers).map(kin).collect()
     }
 
-    /// Reads what is written, unless it knows.
+    /// Reads what is written, unless it knows, or does not reach it.
     pub(super) fn read(&mut self, store: &Store, now: u64) {
+        if self.cut_off {
+            return;
+        }
         if self.unsure || self.clock.steady(now) < self.late_until {
             self.take_over(store);
         }
     }
 
-    /// One transition, or none: it knows of nothing to do, or not what is written.
+    /// One transition, or none: it knows of nothing to do, or not what is written. It has read that before; something may have arrived
+    /// since.
     pub(super) fn decide(&mut self, capability: usize, event: &Event, store: &Store, now: u64) -> Option<Decision> {
         if self.cut_off {
             self.unsure = true;
             return None;
         }
-        self.read(store, now);
         let (plan, before) = (&self.plans[capability], self.state(capability).clone());
         let seen = self.observe(capability, now);
         let after = advance(&before, plan, &seen, event, self.clock.wall(now)).state;

@@ -69,6 +69,8 @@ pub(super) struct World {
     happens: [bool; MISFORTUNES.end - MISFORTUNES.start],
     /// Messages overtake each other, and agents do things in any order; but not always.
     disorder: bool,
+    /// The capabilities join each other's tables.
+    related: bool,
     /// A gate looks at errors of the new services, and whose do fail.
     gated: bool,
     failing: [bool; CAPABILITIES],
@@ -140,6 +142,7 @@ impl World {
             messages: Vec::new(),
             orphans: Vec::new(),
             happens,
+            related,
             gated,
             failing: [false; CAPABILITIES],
             retires,
@@ -420,6 +423,14 @@ impl World {
         self.clear_strangers();
         while !self.orphans.is_empty() {
             self.orphan_arrives();
+        }
+    }
+
+    /// Somebody wishes the end of legacy's part, though those whose tables it joins may not have moved.
+    pub(super) fn is_wished_away(&mut self, capability: usize) {
+        if self.related && !(0..CAPABILITIES).all(|other| self.state(other).phase == Phase::Soaking) {
+            self.now += 1_000;
+            self.reconcile(capability, &Event::Wish(Wish::Retire));
         }
     }
 

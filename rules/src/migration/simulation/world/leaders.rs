@@ -58,8 +58,18 @@ impl World {
         (self.former.as_mut().filter(|_| both).unwrap_or(&mut self.orchestrator), &mut self.store)
     }
 
+    /// A write that was given up arrives when what is written was just read, and before anything is made up from it.
+    fn late_write_comes_between(&mut self) {
+        if !self.late.is_empty() && self.chance.one_in(4) {
+            let (_, put) = self.late.swap_remove(0);
+            self.arrives_in_store(&put);
+        }
+    }
+
     pub(in crate::migration::simulation) fn reconcile(&mut self, capability: usize, event: &Event) {
         self.orchestrator.failing = self.failing;
+        self.orchestrator.read(&self.store, self.now);
+        self.late_write_comes_between();
         let decision = self.orchestrator.decide(capability, event, &self.store, self.now);
         if let Some(decision) = decision {
             self.look_at_decision(&decision, self.orchestrator.clock.wall(self.now));
@@ -81,6 +91,7 @@ impl World {
     pub(super) fn former_reconciles(&mut self, capability: usize) {
         let Some(mut former) = self.former.take() else { return };
         former.failing = self.failing;
+        former.read(&self.store, self.now);
         if let Some(decision) = former.decide(capability, &Event::Tick, &self.store, self.now) {
             let answer = self.send_to_store(&decision.put);
             match answer {
