@@ -71,15 +71,14 @@ struct Hit {
 }
 
 impl Hit {
-    /// Whether a failure is of it: whatever goes through that gateway, what a service says whose database is dead, and what a gateway
-    /// refuses that hears of no leader for too long. One that sleeps is waited for, and so is the end of a switch.
+    /// Whether a failure is of it: whatever goes through that gateway, and what a service says whose database is dead. One that
+    /// sleeps is waited for, and so is the end of a switch.
     fn excuses(&self, gateway: usize, failure: &Failure) -> bool {
         let said_by = |side| failure.kind == "500" && failure.side.as_deref() == Some(side);
         match (self.who, self.how) {
             (Who::Gateway, _) => gateway == HIT && failure.is_excused(),
             (Who::OldDatabase, How::Killed) => said_by("legacy"),
             (Who::NewDatabase, How::Killed) => said_by("modern"),
-            (Who::Etcd, How::Lost) => failure.kind == "503",
             _ => false,
         }
     }
