@@ -187,11 +187,13 @@ fn a_cascade_from_outside_is_taken_away_unless_the_engine_has_refused_it() {
 fn a_cascade_that_the_agent_would_set_off_is_refused() {
     let severity = |owned: bool, enforced: bool, of_modern: bool| {
         let mut world = World::new();
-        world.modern.acts_for_agent = enforced;
-        let side = if of_modern { &mut world.modern } else { &mut world.legacy };
+        let elsewhere = &mut world.elsewhere;
+        let (side, elsewhere) =
+            if of_modern { (&mut world.modern, &mut elsewhere.modern) } else { (&mut world.legacy, &mut elsewhere.legacy) };
+        side.acts_for_agent = enforced;
         side.tables[0].references.push(reference("name", "courses", Some("ON DELETE CASCADE")));
         if owned {
-            world.elsewhere.modern.insert("courses".into(), "academic".into());
+            elsewhere.insert("courses".into(), "academic".into());
         }
         let finding = world.only("cascade_from_outside");
         assert_eq!(finding.statements.len(), 1, "{finding:?}");
