@@ -1,5 +1,6 @@
-//! Gateway and server agree: whatever strangers send, real Python servers behind the gateway see as many requests as the
-//! gateway sent on. The corpus is that of the gateway's own tests.
+//! Gateway and server agree about the requests that there were: of ordinary callers, and whatever strangers send. Three count, and
+//! none of them by another's word: whoever sends; the gateway, in its access log; and the application behind a real Python server, in
+//! a file of its own. The hostile corpus is that of the gateway's own tests.
 
 #[allow(unreachable_pub, reason = "shared with another test")]
 #[path = "../../../proxy/tests/hostile/client.rs"]
@@ -8,14 +9,19 @@ mod client;
 #[path = "../../../proxy/tests/hostile/corpus.rs"]
 mod corpus;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use ficus_tests::bare::Bare;
 use ficus_tests::process::{Process, free_port};
 use ficus_tests::school;
+use hyper::Method;
+use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use super::Directory;
 
@@ -33,99 +39,211 @@ cutover = true
 /// Rows whose fault comes so late that the head may have been sent on.
 const BROKEN: usize = 3;
 const QUIET: Duration = Duration::from_millis(60);
+/// Ordinary callers, and requests of each.
+const CALLERS: usize = 8;
+const REQUESTS: usize = 40;
+/// Rows of which something passes that gunicorn does not take: by its limits, which count what the gateway adds, and by its taste.
+const OF_GUNICORN: [&str; 4] = ["method get", "100 headers", "a value of 60 KB", "a target of 8 KiB"];
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/chain");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gunicorn_sees_what_the_gateway_sent_on() -> Result<()> {
-    agree(&["-m", "gunicorn", "--chdir", APP, "--workers", "1", "counting:wsgi", "--bind"]).await
+    agree(&["-m", "gunicorn", "--chdir", APP, "--workers", "1", "counting:wsgi", "--bind"], &OF_GUNICORN).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gunicorn_sees_it_on_connections_that_are_kept() -> Result<()> {
-    agree(&[
-        "-m",
-        "gunicorn",
-        "--chdir",
-        APP,
-        "--worker-class",
-        "gthread",
-        "--threads",
-        "8",
-        "--keep-alive",
-        "30",
-        "counting:wsgi",
-        "--bind",
-    ])
+    agree(
+        &["-m", "gunicorn", "--chdir", APP, "--worker-class", "gthread", "--threads", "8", "--keep-alive", "30", "counting:wsgi", "--bind"],
+        &OF_GUNICORN,
+    )
     .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uvicorn_sees_what_the_gateway_sent_on() -> Result<()> {
-    agree(&["-m", "uvicorn", "--app-dir", APP, "--http", "h11", "counting:asgi", "--port"]).await
+    agree(&["-m", "uvicorn", "--app-dir", APP, "--http", "h11", "counting:asgi", "--port"], &["HTTP/1.0 without a host"]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uvicorn_sees_it_with_its_fast_parser() -> Result<()> {
-    agree(&["-m", "uvicorn", "--app-dir", APP, "--http", "httptools", "counting:asgi", "--port"]).await
+    agree(&["-m", "uvicorn", "--app-dir", APP, "--http", "httptools", "counting:asgi", "--port"], &["method get"]).await
 }
 
-async fn agree(server: &[&str]) -> Result<()> {
-    let directory = Directory::new();
-    let port = free_port()?;
-    let bind = if server.contains(&"--bind") { format!("127.0.0.1:{port}") } else { port.to_string() };
-    let _server = Process::start("server", Command::new(school::python()?).args(server).arg(bind), &directory.path().join("server.log"))?;
-    let bare = Bare::start(directory.path(), &[("server", port), ("modern", port)], &[("users.toml", RULES)]).await?;
-    seen(port).await.context("the server does not come up")?;
-    let (mut counted, mut refused, mut wrong) = (0, 0, Vec::new());
-    for row in corpus::rows() {
-        let got = client::send(([127, 0, 0, 1], bare.port()).into(), &row.send, row.send.len(), row.want.answers.len(), QUIET).await;
-        let (text, statuses) = (String::from_utf8_lossy(&got.bytes).to_ascii_lowercase(), got.statuses());
-        let answered = text.matches("\r\nx-counted: 1\r\n").count();
-        counted += answered;
-        // What the server's parser does not like: it has seen a request, the application has not.
-        refused += row.want.seen.len().saturating_sub(answered);
-        if answered > row.want.seen.len() || (row.want.seen.is_empty() && statuses != row.want.answers) {
-            wrong.push(format!("{}: {statuses:?}, {answered} of them by the server; wanted {:?}", row.name, row.want.answers));
+/// A request as the application wrote it down.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    id: Option<String>,
+    from: Option<String>,
+    method: String,
+    path: String,
+    bytes: u64,
+    /// Its body came to its end.
+    whole: bool,
+}
+
+/// A request as the gateway wrote it down.
+#[derive(Debug, Deserialize)]
+struct Logged {
+    request_id: String,
+    /// It was sent on.
+    upstream: Option<String>,
+    status: u16,
+    received_bytes: u64,
+}
+
+/// A Python server behind a gateway, and the files of both.
+struct Chain {
+    bare: Bare,
+    counted: PathBuf,
+    log: PathBuf,
+    _server: Process,
+}
+
+impl Chain {
+    async fn start(directory: &Path, server: &[&str]) -> Result<Chain> {
+        let port = free_port()?;
+        let bind = if server.contains(&"--bind") { format!("127.0.0.1:{port}") } else { port.to_string() };
+        let (counted, log) = (directory.join("counted"), directory.join("access.log"));
+        let mut command = Command::new(school::python()?);
+        command.args(server).arg(bind).env("COUNTED", &counted);
+        let server = Process::start("server", &mut command, &directory.join("server.log"))?;
+        let logs = "[gateway.access_log]\nto = \"access.log\"\n";
+        let bare = Bare::start_with(directory, &[("server", port), ("modern", port)], &[("users.toml", RULES)], logs).await?;
+        let mut tries = 0;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tries += 1;
+            ensure!(tries < 2_400, "the server does not come up: {}", server.log());
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
+        Ok(Chain { bare, counted, log, _server: server })
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let seen = seen(port).await?;
-    let sent_on = sent_on(&bare, counted + refused).await?;
-    let ids: BTreeSet<&String> = seen.iter().filter_map(|(id, _)| id.as_ref()).collect();
-    ensure!(ids.len() == seen.len(), "a request came past the gateway: {} of {} have an id of their own", ids.len(), seen.len());
-    ensure!(seen.iter().all(|(_, from)| from.as_deref() == Some("127.0.0.1")), "an address is not the gateway's word: {seen:?}");
-    ensure!(counted > 100, "only {counted} requests were answered by the server");
-    ensure!(sent_on == counted + refused, "the gateway sent on {sent_on}, the server answered {counted} and refused {refused}");
-    // A body that turns out to be faulty after its head was sent on: the server sees the beginning of a request, and its end.
-    let broken = seen.len().checked_sub(counted).context("the server answered more than it saw")?;
-    ensure!(broken <= BROKEN, "the server saw {broken} requests that nobody was answered");
+
+    /// What the application counted so far. It does so before it answers.
+    fn counted(&self) -> Result<Vec<Counted>> {
+        lines(&self.counted)
+    }
+
+    /// What the gateway sent on, by its access log; once that has `last`.
+    async fn sent_on(&self, last: &str) -> Result<Vec<Logged>> {
+        for _ in 0..400 {
+            // Its last line may be half written.
+            let logged: Vec<Logged> = lines(&self.log).unwrap_or_default();
+            if logged.iter().any(|line| line.request_id == last) {
+                return Ok(logged.into_iter().filter(|line| line.upstream.is_some()).collect());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        anyhow::bail!("the access log has no line of {last}")
+    }
+
+    /// Sends the corpus: how many requests the server should have got, and the rows of which the application did not get all.
+    async fn hostile(&self) -> Result<(usize, Vec<String>)> {
+        let (mut wanted, mut refused, mut wrong) = (0, Vec::new(), Vec::new());
+        for row in corpus::rows() {
+            let before = self.counted()?.len();
+            let answers = row.want.answers.len();
+            let got = client::send(([127, 0, 0, 1], self.bare.port()).into(), &row.send, row.send.len(), answers, QUIET).await;
+            let want: Vec<String> = row.want.seen.iter().map(|seen| asked(seen)).collect();
+            let whole = self.counted()?.into_iter().skip(before).filter(|counted| counted.whole);
+            let seen: Vec<String> = whole.map(|counted| format!("{} {}", counted.method, counted.path.trim_end_matches('?'))).collect();
+            wanted += want.len();
+            match (seen == want, want.starts_with(&seen)) {
+                (true, _) if got.statuses() == row.want.answers => {}
+                (false, true) => refused.push(row.name),
+                _ => wrong.push(format!(
+                    "{}: {:?}, and {seen:?} arrive; wanted {:?} and {want:?}",
+                    row.name,
+                    got.statuses(),
+                    row.want.answers
+                )),
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok((wanted, refused))
+    }
+
+    /// Sends what applications send, on kept connections: the id of each request, and how long its body was.
+    async fn ordinary(&self) -> Result<BTreeMap<String, u64>> {
+        let callers = (0..CALLERS).map(|caller| {
+            let http = self.bare.http();
+            async move {
+                let mut sent = Vec::new();
+                for number in 0..REQUESTS {
+                    let (method, length) = match number % 4 {
+                        0 => (Method::POST, number * 1_000),
+                        1 => (Method::PUT, number),
+                        2 => (Method::HEAD, 0),
+                        _ => (Method::GET, 0),
+                    };
+                    let path = format!("/api/v1/{}/{caller}/{number}?page={number}", if number % 3 == 0 { "users" } else { "courses" });
+                    let answer = http.send(method, &path, &[], Bytes::from(vec![b'x'; length])).await?;
+                    ensure!(answer.status == 200, "{path}: {}", answer.status);
+                    sent.push((answer.header("x-request-id").context("an id")?.to_owned(), length as u64));
+                }
+                Ok(sent)
+            }
+        });
+        Ok(futures::future::try_join_all(callers).await?.into_iter().flatten().collect())
+    }
+}
+
+/// `refuses`: rows of which the gateway lets something pass that the server's parser does not.
+async fn agree(server: &[&str], refuses: &[&str]) -> Result<()> {
+    let directory = Directory::new();
+    let chain = Chain::start(directory.path(), server).await?;
+    let (wanted, refused) = chain.hostile().await?;
+    let of_strangers = chain.counted()?;
+    let ordinary = chain.ordinary().await?;
+    ensure!(ordinary.len() == CALLERS * REQUESTS, "two requests have one id");
+    let last = chain.bare.http().get("/last").await?.header("x-request-id").context("an id")?.to_owned();
+    let sent_on = by_id(chain.sent_on(&last).await?, |line| Some(line.request_id.clone()))?;
+    let counted = by_id(chain.counted()?, |line| line.id.clone())?;
+
+    for (id, counted) in &counted {
+        ensure!(counted.from.as_deref() == Some("127.0.0.1"), "an address is not the gateway's word: {counted:?}");
+        let sent = sent_on.get(id).with_context(|| format!("past the gateway: {counted:?}"))?;
+        ensure!((sent.status == 200) == counted.whole, "{sent:?}, and {counted:?}");
+        ensure!(!counted.whole || sent.received_bytes == counted.bytes, "{sent:?}, and {counted:?}");
+    }
+    for (id, length) in &ordinary {
+        let counted = counted.get(id).context("an ordinary request is not counted")?;
+        ensure!(counted.whole && counted.bytes == *length, "of {length} bytes: {counted:?}");
+    }
+    let whole = of_strangers.iter().filter(|counted| counted.whole).count();
+    ensure!(counted.len() == of_strangers.len() + ordinary.len() + 1, "what ordinary callers send is seen once");
+    let answered = sent_on.values().filter(|line| line.status == 200).count();
+    ensure!(answered == whole + ordinary.len() + 1, "the gateway had {answered} answers, the application gave {whole} to strangers");
+    // The rest, the server's parser refused, or their bodies broke off when the head had been sent on.
+    let (by_parser, broken) = (wanted - whole, (sent_on.len() - answered).checked_sub(wanted - whole));
+    let broken = broken.with_context(|| format!("{by_parser} of the corpus never arrived"))?;
+    ensure!(broken <= BROKEN, "{broken} requests were sent on that nobody should have seen");
+    ensure!(refused == refuses, "the server refuses of {refused:?}, wanted {refuses:?}");
+    ensure!(whole > 100, "only {whole} requests of strangers arrived");
     directory.passed();
     Ok(())
 }
 
-/// What the server saw: each request's id, and where the gateway said that it comes from.
-async fn seen(port: u16) -> Result<Vec<(Option<String>, Option<String>)>> {
-    for _ in 0..400 {
-        if let Ok(answer) = ficus_tests::http::Http::new(&format!("http://127.0.0.1:{port}"), Duration::from_secs(5)).get("/count").await {
-            return Ok(serde_json::from_slice(&answer.body)?);
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    anyhow::bail!("it does not answer")
+/// The lines of a file of JSON lines; none, if it is not there.
+fn lines<T: for<'a> Deserialize<'a>>(file: &Path) -> Result<Vec<T>> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }
 
-/// How many requests the gateway counted as sent on. They are counted when they are over.
-async fn sent_on(bare: &Bare, at_least: usize) -> Result<usize> {
-    let mut count = 0;
-    for _ in 0..100 {
-        let metrics = ficus_tests::http::Http::new(&bare.admin_url(), Duration::from_secs(5)).get("/metrics").await?;
-        let text = String::from_utf8_lossy(&metrics.body).into_owned();
-        let lines = text.lines().filter(|line| line.starts_with("ficus_requests_total{") && !line.contains("side=\"gateway\""));
-        count = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum();
-        if count >= at_least {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+fn by_id<T: std::fmt::Debug>(lines: Vec<T>, id: impl Fn(&T) -> Option<String>) -> Result<BTreeMap<String, T>> {
+    let mut found = BTreeMap::new();
+    for line in lines {
+        let id = id(&line).with_context(|| format!("without an id: {line:?}"))?;
+        ensure!(!found.contains_key(&id), "a second time: {line:?}");
+        found.insert(id, line);
     }
-    Ok(count)
+    Ok(found)
+}
+
+/// Method and target of a request's bytes.
+fn asked(request: &[u8]) -> String {
+    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let text = String::from_utf8_lossy(line);
+    // ASGI does not tell an empty query from none.
+    text.rsplit_once(' ').map_or_else(String::new, |(asked, _)| asked.trim_end_matches('?').to_owned())
 }
