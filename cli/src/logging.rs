@@ -1,7 +1,12 @@
 //! Logs go to standard error: text for a terminal, JSON lines with `FICUS_LOG_FORMAT=json`. `FICUS_LOG` filters, like
-//! `info,ficus_proxy=debug`.
+//! `info,ficus_proxy=debug`. Whatever it says, nothing is told of what libraries say below `info`: there stand heads with their
+//! cookies, and statements with their values.
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Sets the process's subscriber up.
 pub(crate) fn start() {
@@ -10,5 +15,12 @@ pub(crate) fn start() {
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = std::env::var("FICUS_LOG_FORMAT").is_ok_and(|format| format == "json");
     // A second subscriber can only come from a test harness; the first one then stays.
-    let _ = if json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };
+    let _ = match json {
+        true => subscriber.json().finish().with(filter_fn(is_told)).try_init(),
+        false => subscriber.with_target(false).finish().with(filter_fn(is_told)).try_init(),
+    };
+}
+
+fn is_told(of: &Metadata<'_>) -> bool {
+    *of.level() <= Level::INFO || of.target().starts_with("ficus")
 }

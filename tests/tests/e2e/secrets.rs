@@ -1,5 +1,7 @@
-//! Nothing secret is told: secrets are planted in cookies, headers, queries, bodies, files and databases' URLs, and looked for in
-//! every log, trace, metric, status, sample and file.
+//! Nothing secret is told: secrets are planted in cookies, headers, queries, bodies, rows, files and addresses, and looked for in
+//! every log, at the most talkative level of everything, and in every trace, metric, status, sample, notification and file.
+
+mod planted;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -9,21 +11,24 @@ use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::routing::post;
+use axum::routing::any;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ficus_tests::bare::Bare;
 use ficus_tests::http::Http;
 use ficus_tests::origin::Origin;
-use hyper::Method;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::net::TcpListener;
 
 use super::Directory;
+use planted::{PLANTED, RULED};
 
-/// What is looked for: each secret begins like this and ends with where it was planted.
-const PLANTED: &str = "planted-";
-/// Where they may stand: who put them there is the operator.
-const OURS: [&str; 2] = ["ficus.toml", "secrets"];
+/// Where they may stand: who put them there is the operator, or an application.
+const OURS: [&str; 5] = ["ficus.toml", "secrets", "rules", "old.sqlite3", "new.sqlite3"];
+/// Where the rules are told as they are.
+const RULES_TOLD: [&str; 2] = ["/api/v1/published?after=0&wait_ms=0", "/api/v1/rules"];
 /// How often everything is sent.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const USERS: &str = r#"[capability]
@@ -36,9 +41,23 @@ path = "/users/{*rest}"
 csrf = false
 dry_run = true
 
+[route.plugins.rate_limit]
+quotas = ["1000000/s"]
+by = ["header:x-api-key"]
+shared = true
+when_away = "open"
+
+[[route]]
+path = "/checked/{*rest}"
+pin = "modern"
+
 [[step]]
 shadow = "100%"
 hold = "1h"
+
+[gate.hooked]
+webhook = "http://127.0.0.1:1/ruled-webhook"
+every = "500ms"
 
 [[step]]
 cutover = true
@@ -71,6 +90,52 @@ at = "cutover"
 expect = "modern"
 "#;
 
+/// Rows with secrets, of which one is not taken; two buses that are away are to be told of them.
+const PEOPLE: &str = r#"[capability]
+name = "people"
+legacy = "old-people"
+modern = "new-people"
+
+[[route]]
+path = "/people/{*rest}"
+
+[[step]]
+shadow = "1%"
+hold = "1h"
+
+[[step]]
+cutover = true
+
+[[table]]
+legacy = "people"
+modern = "people"
+
+[[event]]
+table = "people"
+to = "streams"
+created = "person.came"
+columns = ["name"]
+
+[[event]]
+table = "people"
+to = "broker"
+updated = "person.changed"
+columns = ["name"]
+
+[[test]]
+request = "GET /people/1"
+at = "cutover"
+expect = "modern"
+"#;
+const OLD: [&str; 4] = [
+    "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT NOT NULL, password TEXT NOT NULL)",
+    "INSERT INTO people VALUES (1, 'a', 'planted-row'), (2, 'b', 'planted-row-that-is-too-long-for-the-new-table')",
+    "CREATE TABLE auth_user (id INTEGER PRIMARY KEY, password TEXT, username TEXT, is_active BOOL)",
+    "CREATE TABLE authtoken_token (key TEXT PRIMARY KEY, user_id INTEGER)",
+];
+const NEW: [&str; 1] =
+    ["CREATE TABLE people (legacy_id INTEGER PRIMARY KEY, name TEXT NOT NULL, password TEXT NOT NULL CHECK (length(password) < 30))"];
+
 type Bodies = Arc<Mutex<Vec<Bytes>>>;
 /// Where something was told, and what.
 type Told = Vec<(String, Vec<u8>)>;
@@ -79,78 +144,91 @@ type Told = Vec<(String, Vec<u8>)>;
 async fn planted_secrets_are_found_nowhere() -> Result<()> {
     let directory = Directory::new();
     let (legacy, modern) = (Origin::start("monolith").await?, Origin::start("users-service").await?);
-    let (collector, spans) = collect().await?;
-    for (name, secret) in
-        [("admin", "planted-admin-token"), ("jwt", "planted-jwt-secret-that-is-as-long-as-one-should-be"), ("database", "planted-file")]
-    {
-        std::fs::create_dir_all(directory.path().join("secrets"))?;
-        std::fs::write(directory.path().join("secrets").join(name), secret)?;
+    let ((collector, spans), (receiver, notifications)) = (collect().await?, collect().await?);
+    for (name, statements) in [("old.sqlite3", &OLD[..]), ("new.sqlite3", &NEW[..])] {
+        let pool =
+            SqlitePool::connect_with(SqliteConnectOptions::new().filename(directory.path().join(name)).create_if_missing(true)).await?;
+        for statement in statements {
+            sqlx::query(*statement).execute(&pool).await?;
+        }
+        pool.close().await;
     }
     std::fs::create_dir_all(directory.path().join("logs"))?;
-    let more = format!(
-        r#"
-[gateway.access_log]
-to = "logs/access.log"
-
-[gateway.tracing]
-endpoint = "http://127.0.0.1:{collector}"
-sample = "100%"
-
-[identity.jwt.app]
-issuer = "app"
-algorithms = ["HS256"]
-secret_file = "secrets/jwt"
-
-[upstream.archive]
-address = "127.0.0.1:1"
-database = "postgres://ficus:planted-database@127.0.0.1:1/archive"
-
-[upstream.vault]
-address = "127.0.0.1:1"
-database = "mysql://ficus:planted-vault@127.0.0.1:1/vault"
-"#
-    );
+    planted::files(directory.path(), receiver)?;
+    let more = planted::configuration(directory.path(), collector);
     let upstreams = [("monolith", legacy.port), ("users-service", modern.port)];
-    let loudly = [("FICUS_LOG", "info,ficus=trace,ficus_proxy=trace,ficus_rules=trace,ficus_orchestrator=trace,ficus_sync_agent=trace")];
-    let rules = [("users.toml", USERS), ("archive.toml", ARCHIVE)];
+    let loudly = [("FICUS_LOG", "trace"), ("FICUS_LOG_FORMAT", "json")];
+    let rules = [("users.toml", USERS), ("archive.toml", ARCHIVE), ("people.toml", PEOPLE)];
     let bare = Bare::start_guarded(directory.path(), &upstreams, &rules, &more, &loudly).await?;
     let (http, operator) = (bare.http(), bare.operator()?);
-    for capability in ["users", "archive"] {
+    for capability in ["users", "archive", "people"] {
         operator.type_in(&["advance", capability]).await?;
     }
     let admin = Http::new(&bare.admin_url(), PATIENCE).saying("authorization", "Bearer planted-admin-token");
-    until(&admin, "/api/v1/status", |status| status.contains("\"phase\":\"shadowing\"")).await?;
+    let stranger = Http::new(&bare.admin_url(), PATIENCE).saying("authorization", "Bearer planted-wrong-token");
+    ensure!(stranger.get("/api/v1/status").await?.status == 401, "a wrong token");
+    until(&admin, "/api/v1/status", |status| status.matches("\"phase\":\"shadowing\"").count() == 2).await?;
     for round in 0..ROUNDS {
-        plant(&http, round).await?;
+        planted::send(&http, round).await?;
     }
     // The origins echo what they are asked with: a sample of their differences is where secrets would stand.
     until(&admin, "/api/v1/diffs", |diffs| diffs.contains("$.headers.")).await?;
-    let begun = Instant::now();
+    until(&admin, "/metrics", |metrics| !metrics.contains("notifier=\"gone\",outcome=\"given_up\"} 0")).await?;
     // Paths stand in spans as they are: the last round's shows that all came.
-    let last = format!("/users/{}", ROUNDS - 1);
-    let told_of = |spans: &Bodies| spans.lock().expect("no panic").iter().any(|body| String::from_utf8_lossy(body).contains(&last));
-    while !told_of(&spans) {
-        ensure!(begun.elapsed() < PATIENCE, "no span of the last round came");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let last = format!("/users/{}/", ROUNDS - 1);
+    until_heard(&spans, &last).await?;
+    until_heard(&notifications, "shadowing").await?;
 
     let mut told = asked(&bare, &admin).await?;
-    told.extend(spans.lock().expect("no panic").iter().map(|body| ("a span".to_owned(), body.to_vec())));
+    for (place, bodies) in [("a span", &spans), ("a notification", &notifications)] {
+        told.extend(bodies.lock().expect("no panic").iter().map(|body| (place.to_owned(), body.to_vec())));
+    }
     let lines = std::fs::read_to_string(directory.path().join("logs/access.log")).context("an access log")?;
-    ensure!(lines.lines().count() >= 60 && lines.contains("token="), "the access log has what it should: {lines}");
+    ensure!(lines.lines().count() >= ROUNDS * 30 && lines.contains("token="), "the access log has what it should: {lines}");
+    let log = bare.ficus.log();
+    for part in ["ficus_proxy", "ficus_orchestrator", "ficus_sync_agent"] {
+        ensure!(log.contains(part), "{part} says nothing");
+    }
+    let keys = keys(&directory.path().join("state"))?;
     for file in files(directory.path())? {
-        if !OURS.iter().any(|ours| file.starts_with(directory.path().join(ours))) {
+        let ours = OURS.iter().any(|ours| file.to_string_lossy().starts_with(&*directory.path().join(ours).to_string_lossy()));
+        if !ours && file.extension().is_none_or(|extension| extension != "key") {
             told.push((file.display().to_string(), std::fs::read(&file)?));
         }
     }
-    ensure!(told.len() > 20, "places were looked at: {}", told.len());
+    ensure!(told.len() > 30, "places were looked at: {}", told.len());
     for (place, text) in &told {
-        let text = String::from_utf8_lossy(text);
-        let found = text.find(PLANTED).map(|at| text[at..].chars().take(40).collect::<String>());
-        ensure!(found.is_none(), "`{}` stands in {place}", found.unwrap_or_default());
+        let rules = place.contains("/state/") || RULES_TOLD.contains(&place.as_str());
+        for secret in keys.iter().map(String::as_str).chain([PLANTED]).chain((!rules).then_some(RULED)) {
+            let found = text.windows(secret.len()).position(|some| some == secret.as_bytes());
+            let told = found.map(|at| String::from_utf8_lossy(&text[at.saturating_sub(200)..text.len().min(at + 40)]));
+            ensure!(told.is_none(), "`{secret}` stands in {place}: {}", told.unwrap_or_default());
+        }
     }
     drop(bare);
     directory.passed();
+    Ok(())
+}
+
+/// The keys that were made, as they could be told: in hexadecimal digits, in base64, or as a list of numbers.
+fn keys(state: &Path) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for file in files(state)?.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "key")) {
+        let key = std::fs::read(&file)?;
+        let numbers = format!("{key:?}");
+        told.push(key.iter().map(|byte| format!("{byte:02x}")).collect());
+        told.extend([STANDARD_NO_PAD.encode(&key), URL_SAFE_NO_PAD.encode(&key), numbers.trim_matches(['[', ']']).to_owned()]);
+    }
+    ensure!(told.len() >= 8, "keys of {}", state.display());
+    Ok(told)
+}
+
+async fn until_heard(bodies: &Bodies, word: &str) -> Result<()> {
+    let begun = Instant::now();
+    while !bodies.lock().expect("no panic").iter().any(|body| String::from_utf8_lossy(body).contains(word)) {
+        ensure!(begun.elapsed() < PATIENCE, "nobody is told of {word}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
@@ -163,11 +241,15 @@ async fn asked(bare: &Bare, admin: &Http) -> Result<Told> {
         ensure!(answer.status.is_success(), "{path}: {}", answer.status);
         told.push((path.to_owned(), answer.body.to_vec()));
     }
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 12] = [
         &["diffs", "users"],
         &["diffs", "users", "--propose"],
         &["status"],
         &["status", "archive"],
+        &["status", "people"],
+        &["quarantine", "people"],
+        &["plan", "users"],
+        &["diffs", "--json"],
         &["journal"],
         &["check"],
         &["check", "--live"],
@@ -193,27 +275,11 @@ async fn until(admin: &Http, path: &str, is_so: impl Fn(&str) -> bool) -> Result
     }
 }
 
-/// Requests with secrets wherever a request can have one.
-async fn plant(http: &Http, round: usize) -> Result<()> {
-    let secret = |place: &str| format!("{PLANTED}{place}-{round}");
-    let cookie = format!("sessionid={}; csrftoken={}; theme={}", secret("session"), secret("csrf"), secret("cookie"));
-    let (bearer, key) = (format!("Bearer {}", secret("bearer")), secret("api-key"));
-    let headers = [("cookie", &*cookie), ("authorization", &*bearer), ("x-api-key", &*key), ("proxy-authorization", &*bearer)];
-    let query = format!("token={}&{}", secret("query"), secret("lone-word"));
-    let body = format!("password={}", secret("body")).into_bytes();
-    http.send(Method::GET, &format!("/users/{round}?{query}"), &headers, Bytes::new()).await?;
-    http.send(Method::POST, &format!("/users/{round}?{query}"), &headers, body.into()).await?;
-    http.send(Method::GET, &format!("/elsewhere?{query}"), &headers, Bytes::new()).await?;
-    // Refused by the gateway itself.
-    http.send(Method::GET, &format!("/users//..%2f?{query}"), &headers, Bytes::new()).await?;
-    Ok(())
-}
-
-/// A collector of traces: its port, and what came.
+/// Takes whatever it is sent: its port, and what came.
 async fn collect() -> Result<(u16, Bodies)> {
     let bodies = Bodies::default();
     let take = |State(bodies): State<Bodies>, body: Bytes| async move { bodies.lock().expect("no panic").push(body) };
-    let router = Router::new().route("/v1/traces", post(take)).with_state(bodies.clone());
+    let router = Router::new().fallback(any(take)).with_state(bodies.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(async move { axum::serve(listener, router).await });
