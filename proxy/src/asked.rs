@@ -15,6 +15,8 @@ pub(crate) struct Asked {
     pub(crate) port: Option<u16>,
     /// The normalised path.
     pub(crate) path: String,
+    /// The path as it came, where that is another.
+    pub(crate) raw_path: Option<String>,
     /// The raw query, without `?`.
     pub(crate) query: String,
     /// The cookies of all `Cookie` lines, in order.
@@ -41,6 +43,7 @@ impl Asked {
             method: head.method.as_str().to_owned(),
             host: host.to_ascii_lowercase(),
             port,
+            raw_path: Some(head.uri.path()).filter(|raw| *raw != path).map(ToOwned::to_owned),
             path,
             query: head.uri.query().unwrap_or_default().to_owned(),
             cookies: cookies(&head.headers),

@@ -90,6 +90,7 @@ fn line<'a>(
         method: Cow::Borrowed(&asked.method),
         host: Cow::Borrowed(&asked.host),
         path: Cow::Borrowed(&asked.path),
+        raw_path: asked.raw_path.as_deref().map(Cow::Borrowed),
         query,
         status: status.as_u16(),
         side: Cow::Borrowed(by(carried).as_str()),

@@ -28,8 +28,11 @@ pub struct AccessLine<'a> {
     pub method: Cow<'a, str>,
     /// The host name, without port.
     pub host: Cow<'a, str>,
-    /// The normalised path.
+    /// The normalised path. Empty: the request was refused before there was one, whatever the rules say.
     pub path: Cow<'a, str>,
+    /// The path as it came, where that is another: servers may read it otherwise, and rules refuse it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_path: Option<Cow<'a, str>>,
     /// The query, its values hidden unless it was configured otherwise; see [`redacted`].
     pub query: Cow<'a, str>,
     /// The status; 499: the client left before there was one.

@@ -106,6 +106,8 @@ pub struct Comparison<'a> {
     samples: usize,
     /// Parameters whose values some route asks for.
     valued: BTreeSet<&'a str>,
+    /// Some route asks for some parameter.
+    asks: bool,
     summary: Summary,
     changes: BTreeMap<(Place, Place), (u64, Vec<Sample>)>,
 }
@@ -115,10 +117,11 @@ impl<'a> Comparison<'a> {
     pub fn new(before: &'a Snapshot, after: &'a Snapshot, known: &'a KnownToGateways, now: Timestamp, samples: usize) -> Self {
         let routes = || [before, after].into_iter().flat_map(|snapshot| snapshot.rules.capabilities.values()).flat_map(|c| &c.routes);
         let by_value = |condition: &Condition| matches!(condition, Condition::Equals(_) | Condition::Prefix(_));
+        let asks = routes().any(|route| !route.query.is_empty());
         let valued = routes().flat_map(|route| &route.query).filter(|(_, condition)| by_value(condition)).map(|(name, _)| name.as_str());
         let by_header: BTreeSet<_> = routes().filter(|route| !route.headers.is_empty()).map(outline).collect();
         let summary = Summary { routes_by_header: by_header.len(), ..Summary::default() };
-        Comparison { before, after, known, now, samples, valued: valued.collect(), summary, changes: BTreeMap::new() }
+        Comparison { before, after, known, now, samples, valued: valued.collect(), asks, summary, changes: BTreeMap::new() }
     }
 
     /// Looks at one request.
@@ -172,8 +175,11 @@ impl<'a> Comparison<'a> {
 
     fn hides_a_value(&self, logged: &Logged) -> bool {
         let query = logged.target.split_once('?').map_or("", |(_, query)| query);
-        let hidden = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(_, value)| *value == HIDDEN);
-        hidden.map(|(name, _)| name).any(|name| self.valued.contains(name))
+        query.split('&').any(|pair| match pair.split_once('=') {
+            Some((name, value)) => value == HIDDEN && self.valued.contains(name),
+            // Not even the name was told.
+            None => pair == HIDDEN && self.asks,
+        })
     }
 
     /// The bucket that the log has is of other buckets than those that the new rules make.

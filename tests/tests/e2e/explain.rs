@@ -1,6 +1,7 @@
 //! `ficus explain` says what the gateway then does.
 
 mod asking;
+mod logged;
 mod sessions;
 mod told;
 mod unusual;

@@ -46,7 +46,7 @@ pub(super) fn execute(args: &Args, asked: &Explain, before: &Snapshot, known: &K
         number += 1;
         match line {
             Line::Request(logged) => comparison.take(&logged),
-            Line::Empty => {}
+            Line::Empty | Line::Unruled => {}
             Line::Unreadable => {
                 unreadable += 1;
                 first = first.or(Some(number));

@@ -16,6 +16,8 @@ pub(super) enum Line {
     Request(Box<Logged>),
     /// Nothing, or a remark.
     Empty,
+    /// A request that no rule was asked about: refused as it is, or led to https, from where it comes again.
+    Unruled,
     /// Not a line of any format.
     Unreadable,
 }
@@ -57,20 +59,23 @@ fn understood(line: &str, host: &str) -> Line {
     if line.is_empty() || line.starts_with('#') {
         return Line::Empty;
     }
-    let logged = if line.starts_with('{') { json(line) } else { combined(line).or_else(|| plain(line)) };
-    let found = logged.filter(|logged| logged.target.starts_with('/') || logged.target == "*");
-    found.map_or(Line::Unreadable, |logged| {
-        let host = if logged.host.is_empty() { host.to_owned() } else { logged.host.clone() };
-        Line::Request(Box::new(Logged { host, ..logged }))
-    })
+    if line.starts_with('{') {
+        return serde_json::from_str(line).map_or(Line::Unreadable, ours);
+    }
+    let logged = combined(line).or_else(|| plain(line)).filter(|logged| logged.target.starts_with('/') || logged.target == "*");
+    logged.map_or(Line::Unreadable, |logged| Line::Request(Box::new(Logged { host: host.to_owned(), ..logged })))
 }
 
-fn json(line: &str) -> Option<Logged> {
-    let line: AccessLine<'_> = serde_json::from_str(line).ok()?;
-    let target = if line.query.is_empty() { line.path.to_string() } else { format!("{}?{}", line.path, line.query) };
+fn ours(line: AccessLine<'_>) -> Line {
+    if line.path.is_empty() || line.refused.as_deref() == Some("to_https") {
+        return Line::Unruled;
+    }
+    // As it came: what is matched is made of it, and other rules may refuse how it is spelled.
+    let path = line.raw_path.as_ref().unwrap_or(&line.path);
+    let target = if line.query.is_empty() { path.to_string() } else { format!("{path}?{}", line.query) };
     let cohort = line.capability.as_ref().zip(line.cohort.clone()).map(|(capability, cohort)| (capability.to_string(), cohort));
     let caller = line.client.as_deref().unwrap_or_default().to_owned();
-    Some(Logged { method: line.method.into_owned(), target, host: line.host.into_owned(), caller, cohort })
+    Line::Request(Box::new(Logged { method: line.method.into_owned(), target, host: line.host.into_owned(), caller, cohort }))
 }
 
 /// `203.0.113.7 - frank [10/Oct/2026:13:55:36 +0000] "GET /a?b=c HTTP/1.1" 200 2326 …`
@@ -118,6 +123,20 @@ mod tests {
         assert_eq!(request(&line.replace("- - [", "- frank [")).caller, "frank");
         let logged = request("POST /users/");
         assert_eq!((&*logged.method, &*logged.target, &*logged.host, &*logged.caller), ("POST", "/users/", "school.test", ""));
+    }
+
+    #[test]
+    fn a_gateways_line_is_read_as_the_request_came() {
+        let line = |more: AccessLine<'_>| all(&serde_json::to_string(&more).unwrap()).remove(0);
+        let asked = |path: &'static str| AccessLine { method: "GET".into(), path: path.into(), ..AccessLine::default() };
+        let target = |more| match line(more) {
+            Line::Request(logged) => logged.target.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(target(AccessLine { query: "a=*".into(), ..asked("/users/7") }), "/users/7?a=*");
+        assert_eq!(target(AccessLine { raw_path: Some("//users/./7".into()), ..asked("/users/7") }), "//users/./7");
+        assert_eq!(line(asked("")), Line::Unruled);
+        assert_eq!(line(AccessLine { refused: Some("to_https".into()), ..asked("/users/7") }), Line::Unruled);
     }
 
     #[test]
