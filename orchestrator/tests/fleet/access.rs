@@ -134,11 +134,12 @@ async fn the_journal_names_token_and_address_of_every_change() {
     }
     std::fs::write(world.rules_file(), crate::support::RULES.replace("50%", "60%")).expect("it writes");
     carry(&world.http, Some("admin-secret"));
-    assert_eq!(world.http.send(Method::POST, "/api/v1/reload", None).await.0, StatusCode::OK);
+    let why = json!({ "reason": "more of them" }).to_string();
+    assert_eq!(world.http.send(Method::POST, "/api/v1/reload", Some(why)).await.0, StatusCode::OK);
     let journal: Vec<JournalEntry> = world.http.get("/api/v1/journal?limit=50").await;
-    let taken = journal.iter().rev().find(|entry| entry.line.kind == "rules").expect("rules were taken");
-    // Whoever was faster, the watcher or the command; the command's has a name.
-    assert!(matches!(taken.by.as_deref(), Some("ada") | None), "{taken:?}");
+    // Whoever was faster, the watcher or the command: who gives a reason is named with it.
+    let told = journal.iter().rev().find(|entry| entry.line.kind == "rules").expect("rules were read");
+    assert_eq!((told.by.as_deref(), &told.line.detail["reason"]), (Some("ada"), &json!("more of them")), "{told:?}");
     let whole = serde_json::to_string(&journal).expect("JSON") + &serde_json::to_string(&world.status().await).expect("JSON");
     assert!(!whole.contains("secret") && !whole.contains("\"night\""), "no secret is told");
 }
