@@ -1,6 +1,9 @@
-"""Checks the manifests in a folder (by default its own): each object against Kubernetes' published schema, and what no schema sees:
-whether names that point at each other agree. One line for each fault; `--objects` prints all objects as JSON instead."""
+"""Checks the manifests in a folder (by default its own): each object against the published schema of Kubernetes or of the Prometheus
+operator, and what no schema sees: whether names that point at each other agree. One line for each fault; `--objects` prints all objects as
+JSON instead. `--monitors FILE`: the operator's schemas, as `monitors.py` has printed them before."""
 
+import argparse
+import functools
 import json
 import pathlib
 import sys
@@ -8,72 +11,11 @@ import tomllib
 
 import jsonschema
 import kubernetes_validate
+import monitors
 import yaml
 
 VERSION = "1.33"
 COMPONENT = "app.kubernetes.io/component"
-
-# The part of the operator's ServiceMonitor (monitoring.coreos.com/v1) that is used here, closed against misspelling.
-SECRET = {
-    "type": "object",
-    "required": ["key"],
-    "properties": {"name": {"type": "string"}, "key": {"type": "string"}, "optional": {"type": "boolean"}},
-    "additionalProperties": False,
-}
-SELECTOR = {
-    "type": "object",
-    "minProperties": 1,
-    "properties": {
-        "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
-        "matchExpressions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["key", "operator"],
-                "properties": {
-                    "key": {"type": "string"},
-                    "operator": {"enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
-                    "values": {"type": "array", "items": {"type": "string"}},
-                },
-                "additionalProperties": False,
-            },
-        },
-    },
-    "additionalProperties": False,
-}
-DURATION = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
-MONITOR = {
-    "type": "object",
-    "required": ["endpoints", "selector"],
-    "properties": {
-        "jobLabel": {"type": "string"},
-        "selector": SELECTOR,
-        "namespaceSelector": {"type": "object"},
-        "endpoints": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["port"],
-                "properties": {
-                    "port": {"type": "string"},
-                    "path": {"type": "string", "pattern": "^/"},
-                    "scheme": {"enum": ["http", "https"]},
-                    "interval": DURATION,
-                    "scrapeTimeout": DURATION,
-                    "authorization": {
-                        "type": "object",
-                        "properties": {"type": {"type": "string"}, "credentials": SECRET},
-                        "additionalProperties": False,
-                    },
-                },
-                "additionalProperties": False,
-            },
-        },
-    },
-    "additionalProperties": False,
-}
-
 
 # The part of kustomize's own file that is used here.
 KUSTOMIZATION = {
@@ -110,10 +52,10 @@ def name(item):
     return f"{item['kind']} {item['metadata']['name']}"
 
 
-def schema_faults(item):
-    if item["kind"] == "ServiceMonitor":
-        found = sorted(jsonschema.Draft7Validator(MONITOR).iter_errors(item.get("spec")), key=lambda fault: list(map(str, fault.path)))
-        return [f"{'.'.join(map(str, fault.path)) or 'spec'}: {fault.message}" for fault in found]
+def schema_faults(item, operator):
+    if item["apiVersion"] == "monitoring.coreos.com/v1":
+        found = jsonschema.Draft202012Validator(operator()[item["kind"]]).iter_errors(item)
+        return sorted(f"{'.'.join(map(str, fault.path)) or 'as a whole'}: {fault.message}" for fault in found)
     try:
         kubernetes_validate.validate(item, VERSION, strict=True)
     except kubernetes_validate.ValidationError as fault:
@@ -193,7 +135,7 @@ def relation_faults(items, kustomization):
             if seen != set(pods):
                 yield f"{name(item)}: sees {sorted(seen)} of {sorted(pods)}"
             for one in found:
-                if item["spec"]["endpoints"][0]["port"] not in {port["name"] for port in one["spec"]["ports"]}:
+                if not {endpoint.get("port") for endpoint in item["spec"]["endpoints"]} <= {port["name"] for port in one["spec"]["ports"]}:
                     yield f"{name(item)}: {name(one)} has no such port"
         if item["kind"] == "NetworkPolicy" and not any(selects(item["spec"]["podSelector"], pod["metadata"]["labels"]) for pod in pods.values()):
             yield f"{name(item)}: it is about no pod"
@@ -259,7 +201,7 @@ def kustomization_faults(kustomization, folder):
         yield "two maps of one name"
 
 
-def read(folder):
+def read(folder, operator):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     faults = [f"kustomization.yaml: {fault}" for fault in kustomization_faults(kustomization, folder)]
     if faults:
@@ -268,7 +210,7 @@ def read(folder):
     for file in kustomization["resources"]:
         for item in yaml.safe_load_all((folder / file).read_text(encoding="utf-8")):
             items.append(item)
-            faults += [f"{file}: {name(item)}: {fault}" for fault in schema_faults(item)]
+            faults += [f"{file}: {name(item)}: {fault}" for fault in schema_faults(item, operator)]
     # Two of one kind and name, and kustomize refuses the whole.
     named = [(item["kind"], item["metadata"]["name"]) for item in items]
     faults += [f"{kind} {one}: there are {named.count((kind, one))}" for kind, one in sorted(set(named)) if named.count((kind, one)) > 1]
@@ -279,10 +221,15 @@ def read(folder):
 
 
 def main():
-    folders = [argument for argument in sys.argv[1:] if argument != "--objects"]
-    folder = pathlib.Path(folders[0]) if folders else pathlib.Path(__file__).parent
-    items, kustomization, faults = read(folder)
-    if "--objects" in sys.argv:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folder", nargs="?", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    arguments.add_argument("--objects", action="store_true")
+    arguments.add_argument("--monitors", type=pathlib.Path)
+    given = arguments.parse_args()
+    folder, printed = given.folder, given.monitors
+    operator = functools.cache(lambda: json.loads(printed.read_text(encoding="utf-8")) if printed else monitors.schemas())
+    items, kustomization, faults = read(folder, operator)
+    if given.objects:
         print(json.dumps({"items": items, "kustomization": kustomization}))
         return
     faults = faults or [*relation_faults(items, kustomization), *orchestrator_faults(items, folder)]

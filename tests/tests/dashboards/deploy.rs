@@ -1,17 +1,32 @@
-//! The manifests of `deploy/kubernetes`: by Kubernetes' published schemas, and names that point at each other.
+//! The manifests of `deploy/kubernetes`: by the published schemas of Kubernetes and the Prometheus operator, and names that point at
+//! each other.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::school;
+use tempfile::NamedTempFile;
 
 use crate::shell::docs;
+
+/// The operator's schemas, which take long to make.
+static MONITORS: LazyLock<Result<NamedTempFile>> = LazyLock::new(|| {
+    let printed = Command::new(school::python()?).arg(docs().join("../deploy/kubernetes/monitors.py")).output()?;
+    ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let mut file = NamedTempFile::new()?;
+    file.write_all(&printed.stdout)?;
+    Ok(file)
+});
 
 /// What the check says of a folder; `None`: nothing.
 fn faults(folder: &Path) -> Result<Option<String>> {
     let mut check = Command::new(school::python()?);
-    let ended = check.arg("-B").arg(docs().join("../deploy/kubernetes/check.py")).arg(folder).output()?;
+    let monitors = MONITORS.as_ref().map_err(|failed| anyhow::anyhow!("{failed}"))?;
+    let ended =
+        check.arg("-B").arg(docs().join("../deploy/kubernetes/check.py")).arg("--monitors").arg(monitors.path()).arg(folder).output()?;
     let said = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     Ok((!ended.status.success()).then_some(said))
 }
@@ -50,6 +65,13 @@ fn the_check_of_the_manifests_finds_what_is_wrong() -> Result<()> {
         ("rbac.yaml", "  kind: Role\n  name: ficus-rules", "  kind: Role\n  name: other", "points at nobody"),
         ("network.yaml", "component: agent}}", "component: agents}}", "about no pod"),
         ("monitoring.yaml", "interval: 15s", "interval: often", "often"),
+        ("monitoring.yaml", "interval: 15s", "intervals: 15s", "intervals"),
+        ("monitoring.yaml", "interval: 15s", "sampleLimit: many", "sampleLimit"),
+        ("monitoring.yaml", "interval: 15s", "scheme: ftp", "spec.endpoints.0.scheme"),
+        ("monitoring.yaml", "key: prometheus}", "keys: prometheus}", "spec.endpoints.0.authorization.credentials"),
+        ("monitoring.yaml", "  jobLabel:", "  jobLabels:", "jobLabels"),
+        ("monitoring.yaml", "port: admin", "port: 7070", "spec.endpoints.0.port"),
+        ("monitoring.yaml", "port: admin", "port: other", "no such port"),
         ("monitoring.yaml", "matchLabels: {app.kubernetes.io/name: ficus}", "matchLabels: {app.kubernetes.io/name: figs}", "sees []"),
         ("kustomization.yaml", "  - network.yaml\n", "", "nobody names network.yaml"),
         ("kustomization.yaml", "  - network.yaml\n", "  - networks.yaml\n", "no file networks.yaml"),
