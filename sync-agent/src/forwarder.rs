@@ -35,6 +35,9 @@ const AT_ONCE: u32 = 200;
 /// What is said of a row that modern has otherwise than whoever wrote believed.
 const CHANGED: &str = "modern's row had changed since";
 
+/// What is said of one whose pair has left the rules.
+const LEFT: &str = "its table has left the rules";
+
 /// Carries them, for one session.
 pub(crate) struct Forwarder {
     pub(crate) legacy: Shared,
@@ -77,7 +80,7 @@ impl Forwarder {
                     metrics::STRAYS.with_label_values(&[self.state.capability.as_str(), Side::Legacy.as_str(), "forwarded"]).inc();
                 }
                 Some(why) => {
-                    let table = &self.plans[stray.pair].pair;
+                    let table = stray.pair.map_or("-", |pair| &*self.plans[pair].pair);
                     tracing::warn!(capability = %self.state.capability, %table, %why, "a row written past the gateway was not carried");
                     self.legacy.pass_stray(stray.number, &why).await?;
                 }
@@ -91,13 +94,14 @@ impl Forwarder {
 
     /// Why not, if it was not.
     async fn carry(&self, stray: &Stray) -> Result<Option<String>, Error> {
-        let plan = &self.plans[stray.pair];
+        let Some(pair) = stray.pair else { return Ok(Some(LEFT.to_owned())) };
+        let plan = &self.plans[pair];
         let [was, becomes] = match [&stray.was, &stray.becomes].map(|row| row.as_ref().map(|row| plan.forward(row)).transpose()) {
             [Ok(was), Ok(becomes)] => [was, becomes],
             [Err(why), _] | [_, Err(why)] => return Ok(Some(why.to_string())),
         };
         let same = |one: &Row, other: &Row| plan.differing_column(&plan.canonical(one.clone()), &plan.canonical(other.clone())).is_none();
-        let written = self.modern.rewrite(stray.pair, stray.number, &steps(was, becomes), &same).await?;
+        let written = self.modern.rewrite(pair, stray.number, &steps(was, becomes), &same).await?;
         Ok(match written {
             Rewritten::Done => None,
             Rewritten::Changed => Some(CHANGED.to_owned()),

@@ -616,8 +616,8 @@ pub struct LetInPair {
 pub struct Stray {
     /// Which of them; later ones have higher numbers, of one transaction at least.
     pub number: i64,
-    /// Its pair.
-    pub pair: usize,
+    /// Its pair; `None`: it has left the rules, and the row is nobody's to carry.
+    pub pair: Option<usize>,
     /// As it was; `None`: there was none.
     pub was: Option<Row>,
     /// As it became; `None`: it was removed.

@@ -152,8 +152,7 @@ impl Endpoint {
         let rows: Vec<(i64, String)> = conn.exec(list, (&self.scope,)).await.map_err(|e| self.failed(e))?;
         let mut strays = Vec::with_capacity(rows.len());
         for (number, name) in rows {
-            // A pair that has left the rules is nobody's to carry.
-            let Some(pair) = self.pairs.iter().position(|pair| pair.name == name) else { continue };
+            let pair = self.pairs.iter().position(|pair| pair.name == name);
             strays.push(Stray { number, pair, was: None, becomes: None });
         }
         let Some(last) = strays.last().map(|stray| stray.number) else {
@@ -161,7 +160,7 @@ impl Endpoint {
             return Ok(strays);
         };
         for (at, pair) in self.pairs.iter().enumerate() {
-            if !strays.iter().any(|stray| stray.pair == at) {
+            if !strays.iter().any(|stray| stray.pair == Some(at)) {
                 continue;
             }
             let types =
@@ -172,7 +171,7 @@ impl Endpoint {
                 let found: Vec<mysql_async::Row> = conn.exec(query, (&self.scope, &pair.name, last)).await.map_err(|e| self.failed(e))?;
                 for row in found {
                     let number: Option<i64> = row.get(row.len() - 1);
-                    let stray = strays.iter_mut().find(|stray| Some(stray.number) == number && stray.pair == at);
+                    let stray = strays.iter_mut().find(|stray| Some(stray.number) == number && stray.pair == Some(at));
                     let read = Some(pair.row(row));
                     match stray {
                         Some(stray) if image == "was" => stray.was = read,

@@ -158,13 +158,12 @@ impl Endpoint {
         let mut strays = Vec::with_capacity(rows.len());
         for row in &rows {
             let (number, name): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-            // A pair that has left the rules is nobody's to carry.
-            let Some(pair) = self.pairs.iter().position(|pair| pair.name == name) else { continue };
+            let pair = self.pairs.iter().position(|pair| pair.name == name);
             strays.push(Stray { number, pair, was: None, becomes: None });
         }
         let Some(last) = strays.last().map(|stray| stray.number) else { return Ok(strays) };
         for (at, pair) in self.pairs.iter().enumerate() {
-            if !strays.iter().any(|stray| stray.pair == at) {
+            if !strays.iter().any(|stray| stray.pair == Some(at)) {
                 continue;
             }
             for image in ["was", "becomes"] {
@@ -177,7 +176,7 @@ impl Endpoint {
                 let found = sql::query(&query).bind(&self.names.scope).bind(&pair.name).bind(last).fetch_all(&mut *connection).await?;
                 for row in &found {
                     let number: i64 = row.try_get(row.len() - 1)?;
-                    let Some(stray) = strays.iter_mut().find(|stray| stray.number == number && stray.pair == at) else { continue };
+                    let Some(stray) = strays.iter_mut().find(|stray| stray.number == number && stray.pair == Some(at)) else { continue };
                     let read = Some(super::read::keyed(row, pair)?);
                     if image == "was" { stray.was = read } else { stray.becomes = read }
                 }

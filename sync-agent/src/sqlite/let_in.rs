@@ -105,9 +105,12 @@ impl Endpoint {
         let (mut strays, mut replaced) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             let [Value::Int(number), Value::Text(name), Value::Int(displaced)] = row.as_slice() else { continue };
-            // A pair that has left the rules is nobody's to carry.
-            let Some(pair) = self.pairs.iter().position(|pair| pair.name == *name) else { continue };
-            let mut stray = Stray { number: *number, pair, was: None, becomes: None };
+            let mut stray =
+                Stray { number: *number, pair: self.pairs.iter().position(|pair| pair.name == *name), was: None, becomes: None };
+            let Some(pair) = stray.pair else {
+                strays.push(stray);
+                continue;
+            };
             let shape = &self.pairs[pair].shape;
             for (image, into) in [("was", &mut stray.was), ("becomes", &mut stray.becomes)] {
                 let columns: Vec<String> = std::iter::once(&shape.key).chain(&shape.columns).map(|name| kept(image, name)).collect();

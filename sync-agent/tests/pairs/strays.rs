@@ -478,6 +478,46 @@ async fn sqlite_carries_none_of_it_when_its_agent_dies() {
     killed_on_the_way_back([Engine::Sqlite, Engine::MariaDb]).await;
 }
 
+/// More of them than are looked at at once are of a table that has left the rules, and older than the one that can be carried.
+async fn left_the_rules(engine: Engine) {
+    let (mut world, agent, mut legacy, mut modern) = moved([engine, Engine::Sqlite], StrayWrites::Report).await;
+    for round in 0..201 {
+        legacy.exec(&format!("UPDATE book SET title = 'stray {round}' WHERE id = 1")).await;
+    }
+    let table = if engine == Engine::Postgres { "_ficus.stray" } else { "_ficus_stray" };
+    legacy.exec(&format!("UPDATE {table} SET pair = 'gone'")).await;
+    legacy.exec("UPDATE writer SET name = 'stray' WHERE id = 1").await;
+    let_through(&mut world, &agent, StrayWrites::Forward).await;
+    let seen =
+        until(&agent, "the last one is carried", |report| of_legacy(report).reported == 202 && of_legacy(report).unsettled == 201).await;
+    assert_eq!((names(&mut modern, Side::Modern).await[0].as_str(), of_legacy(&seen).untried), ("stray", 0));
+    let told = |agent: &Agent| agent.quarantine().rows.iter().filter(|row| row.reason.contains("its table has left the rules")).count();
+    // As many as are shown.
+    for round in 0.. {
+        if told(&agent) > 0 && told(&agent) == agent.quarantine().rows.len() {
+            break;
+        }
+        assert!(round < 600, "{:?}", agent.quarantine().rows);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_left_the_rules_keeps_nothing_back_on_postgresql() {
+    left_the_rules(Engine::Postgres).await;
+}
+
+#[tokio::test]
+async fn what_has_left_the_rules_keeps_nothing_back_on_mariadb() {
+    left_the_rules(Engine::MariaDb).await;
+}
+
+#[tokio::test]
+async fn what_has_left_the_rules_keeps_nothing_back_on_sqlite() {
+    left_the_rules(Engine::Sqlite).await;
+}
+
 /// What was decided about long ago is forgotten, and so is what is more than anybody looks up; it stays counted, and what nobody has
 /// decided about stays.
 async fn history_is_bounded(engine: Engine) {
