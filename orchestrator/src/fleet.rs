@@ -213,6 +213,7 @@ impl Fleet {
                 step,
                 recent: recent.sides,
                 minute,
+                writes: recent.writes,
                 windows,
                 shadow,
                 shadow_recent: recent.shadow,

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ficus_rules::decide::Snapshot;
@@ -24,6 +25,7 @@ use crate::traffic::CapabilityCounters;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     counters: Arc<CapabilityCounters>,
+    since: Instant,
     done: AtomicBool,
 }
 
@@ -32,17 +34,30 @@ impl InFlight {
     pub(crate) fn enter(counters: &Arc<CapabilityCounters>, decided_by: &Arc<Snapshot>, current: &ArcSwap<Snapshot>) -> Option<InFlight> {
         counters.inflight.fetch_add(1, Ordering::SeqCst);
         metrics().inflight.with_label_values(&[&*counters.name]).inc();
-        let counted = InFlight { counters: counters.clone(), done: AtomicBool::new(false) };
+        let counted = InFlight { counters: counters.clone(), since: Instant::now(), done: AtomicBool::new(false) };
         atomic::fence(Ordering::SeqCst);
-        Arc::ptr_eq(&current.load_full(), decided_by).then_some(counted)
+        let stands = Arc::ptr_eq(&current.load_full(), decided_by);
+        if !stands {
+            counted.uncount();
+        }
+        stands.then_some(counted)
     }
 
     /// The upstream has answered completely, or failed.
     pub(crate) fn leave(&self) {
-        if !self.done.swap(true, Ordering::SeqCst) {
+        if self.uncount() {
+            self.counters.landed(self.since.elapsed());
+        }
+    }
+
+    /// Whether it was counted until now.
+    fn uncount(&self) -> bool {
+        let counted = !self.done.swap(true, Ordering::SeqCst);
+        if counted {
             self.counters.inflight.fetch_sub(1, Ordering::SeqCst);
             metrics().inflight.with_label_values(&[&*self.counters.name]).dec();
         }
+        counted
     }
 }
 
@@ -83,5 +98,6 @@ mod tests {
         counted.leave();
         drop(counted);
         assert_eq!(users.inflight.load(Ordering::SeqCst), 0, "left once");
+        assert_eq!(users.report(0).writes.requests, 1, "and its time was taken once");
     }
 }

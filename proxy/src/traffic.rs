@@ -42,6 +42,7 @@ pub(crate) struct CapabilityCounters {
     pub(crate) inflight: AtomicU64,
     legacy: SideCounters,
     modern: SideCounters,
+    writes: SideCounters,
     /// Mirrored requests.
     pub(crate) shadow: ShadowCounters,
     /// The same requests, as Prometheus is told of them.
@@ -55,6 +56,7 @@ impl CapabilityCounters {
             inflight: AtomicU64::new(0),
             legacy: SideCounters::default(),
             modern: SideCounters::default(),
+            writes: SideCounters::default(),
             shadow: ShadowCounters::default(),
             requests: Requests::of(name),
         }
@@ -68,6 +70,11 @@ impl CapabilityCounters {
         }
     }
 
+    /// A write is in flight no longer, after so long.
+    pub(crate) fn landed(&self, after: Duration) {
+        self.writes.attempted(false, after);
+    }
+
     /// As the report carries it.
     pub(crate) fn report(&self, held: u64) -> GatewayCapability {
         GatewayCapability {
@@ -75,6 +82,7 @@ impl CapabilityCounters {
             held,
             legacy: self.legacy.report(),
             modern: self.modern.report(),
+            writes: self.writes.report(),
             shadow: self.shadow.report(),
             modern_down: false,
             legacy_down: false,
@@ -82,7 +90,7 @@ impl CapabilityCounters {
     }
 }
 
-/// The counters of one side.
+/// The counters of one side, or of writes.
 #[derive(Debug)]
 struct SideCounters {
     requests: AtomicU64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ficus_rules::Timestamp;
 use ficus_rules::gate::{self, Sides};
 use ficus_rules::migration::{Phase, State};
-use ficus_rules::wire::{GatewayCapability, ShadowCounts};
+use ficus_rules::wire::{GatewayCapability, ShadowCounts, Traffic};
 
 /// The last minutes.
 const RECENT: Duration = Duration::from_secs(300);
@@ -32,6 +32,7 @@ pub(crate) struct Window {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     pub(super) sides: Sides,
+    pub(super) writes: Traffic,
     pub(super) shadow: ShadowCounts,
 }
 
@@ -40,7 +41,7 @@ impl Window {
     /// counting is: it may have counted long before this process began.
     pub(crate) fn absorb(&mut self, gateway: &str, incarnation: &str, report: &GatewayCapability) {
         let sides = Sides { legacy: report.legacy.clone().refined(), modern: report.modern.clone().refined() };
-        let now = Counts { sides, shadow: report.shadow.clone() };
+        let now = Counts { sides, writes: report.writes.clone().refined(), shadow: report.shadow.clone() };
         let before = self.seen.insert(gateway.to_owned(), (incarnation.to_owned(), now.clone()));
         let more = match before {
             Some((same, before)) if same == incarnation => now.since(&before),
@@ -50,6 +51,7 @@ impl Window {
         };
         gate::add(&mut self.total.sides.legacy, &more.sides.legacy);
         gate::add(&mut self.total.sides.modern, &more.sides.modern);
+        gate::add(&mut self.total.writes, &more.writes);
         let (sum, more) = (&mut self.total.shadow, &more.shadow);
         sum.same += more.same;
         sum.different += more.different;
@@ -124,6 +126,7 @@ impl Counts {
                 legacy: gate::minus(&self.sides.legacy, &before.sides.legacy),
                 modern: gate::minus(&self.sides.modern, &before.sides.modern),
             },
+            writes: gate::minus(&self.writes, &before.writes),
             shadow: ShadowCounts {
                 same: now.same.saturating_sub(then.same),
                 different: now.different.saturating_sub(then.different),
@@ -136,12 +139,11 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use ficus_rules::wire::Traffic;
-
     use super::*;
 
     fn counted(requests: u64) -> GatewayCapability {
-        GatewayCapability { modern: Traffic { requests, took: vec![requests], ..Traffic::default() }, ..GatewayCapability::default() }
+        let counted = Traffic { requests, took: vec![requests], ..Traffic::default() };
+        GatewayCapability { modern: counted.clone(), writes: counted, ..GatewayCapability::default() }
     }
 
     #[test]
@@ -156,6 +158,7 @@ mod tests {
         window.absorb("gw-1", "b", &counted(7));
         window.absorb("gw-1", "b", &counted(7));
         assert_eq!(window.of_step().0.modern, Traffic { requests: 17, took: vec![17], ..Traffic::default() });
+        assert_eq!(window.recent().writes.requests, 17);
     }
 
     #[test]

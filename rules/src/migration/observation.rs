@@ -10,7 +10,7 @@ use crate::count::counted;
 use crate::crossing::Crossing;
 use crate::gate::{self, Answer, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
-use crate::wire::{CapabilityReport, ShadowCounts};
+use crate::wire::{CapabilityReport, ShadowCounts, Traffic};
 use crate::{Share, Side, Timestamp};
 
 /// The gate that says whether the way back keeps every row.
@@ -134,6 +134,8 @@ pub struct TrafficSeen {
     pub recent: Sides,
     /// The last minute.
     pub minute: Sides,
+    /// Writes of the last minutes that were in flight, and for how long.
+    pub writes: Traffic,
     /// The last windows of the step, oldest first, of gates that ask for several.
     pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the present step began.

@@ -64,6 +64,9 @@ pub struct GatewayCapability {
     pub legacy: Traffic,
     /// Traffic answered by modern, likewise.
     pub modern: Traffic,
+    /// Writes that were in flight and are not any more, and for how long they were. A gateway of the release before tells none.
+    #[serde(default)]
+    pub writes: Traffic,
     /// Mirrored requests.
     pub shadow: ShadowCounts,
     /// The modern side refused the last connections to it, as far as this gateway tried lately.

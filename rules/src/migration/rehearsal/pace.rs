@@ -19,8 +19,8 @@ pub struct Pace {
     pub hear: Duration,
     /// Until the agent says that it has done what is done at once.
     pub agent: Duration,
-    /// Until the last of the writes that are under way is answered: of as many as there are now, each as slow as the owner's
-    /// requests are.
+    /// Until the last of the writes that are under way is answered: of as many as there are now, each for as long as writes were
+    /// lately; where no gateway tells, as long as any of the owner's requests.
     pub writes: Duration,
     /// For how long locks kept the fence of the database waiting, the last time.
     pub lock: Duration,
@@ -55,8 +55,10 @@ impl Pace {
             })
         };
         let report = seen.live_agent(now).map(|agent| &agent.report);
-        let stages = last_switch(journal);
-        let lasted = |stage: Stage| stages.iter().find(|(one, _)| *one == stage).map(|(_, lasted)| *lasted);
+        let alike = last_switch(journal, |to| *to == state.owner.other().as_str());
+        let of = |stages: &[(Stage, Duration)], stage| stages.iter().find(|(one, _)| *one == stage).map(|(_, lasted)| *lasted);
+        let any = last_switch(journal, |_| true);
+        let lasted = |stage: Stage| of(&alike, stage).or_else(|| of(&any, stage));
         let agent = known("agent", lasted(Stage::Sequences), AGENT);
         let owners = match state.owner {
             Side::Legacy => &seen.traffic.recent.legacy,
@@ -64,11 +66,13 @@ impl Pace {
         };
         let busy = report.is_some_and(|report| report.busy.is_some());
         let under_way = seen.counting(now).map(|gateway| gateway.inflight_writes).sum();
-        let waited = lasted(Stage::FenceDatabase).map(|all| all.saturating_sub(agent));
+        let slowest = |traffic| percentile(traffic, slowest_of(under_way));
+        // Of the same database: what locks its tables says nothing of the other one.
+        let waited = of(&alike, Stage::FenceDatabase).map(|all| all.saturating_sub(agent));
         Pace {
             gateways: u32::try_from(seen.counting(now).count()).unwrap_or(u32::MAX),
             hear: known("hear", lasted(Stage::Fence), HEAR),
-            writes: known("writes", percentile(owners, slowest_of(under_way)), WRITES),
+            writes: known("writes", slowest(&seen.traffic.writes).or_else(|| slowest(owners)), WRITES),
             // One that is open now is told as what stands in the way: nobody knows when it ends.
             lock: known("lock", waited.filter(|_| !busy), Duration::ZERO),
             lag: known("lag", report.and_then(|report| lag(report.stream_from(state.owner).lag_seconds)), Duration::ZERO),
@@ -112,9 +116,10 @@ fn compared(journal: &[JournalEntry]) -> Option<Duration> {
     Some(done.at.since(journal[begun].at))
 }
 
-/// How long each stage of the last switch took that came to an end.
-fn last_switch(journal: &[JournalEntry]) -> Vec<(Stage, Duration)> {
-    let Some(end) = journal.iter().rposition(|entry| entry.line.kind == "switched") else { return Vec::new() };
+/// How long each stage of the last switch took that came to an end, of those to such a side.
+fn last_switch(journal: &[JournalEntry], wanted: impl Fn(&serde_json::Value) -> bool) -> Vec<(Stage, Duration)> {
+    let ended = |entry: &JournalEntry| entry.line.kind == "switched" && wanted(&entry.line.detail["to"]);
+    let Some(end) = journal.iter().rposition(ended) else { return Vec::new() };
     let fence = |entry: &JournalEntry| entry.line.kind == "stage" && entry.line.detail["stage"] == "fence";
     let Some(begun) = journal[..end].iter().rposition(fence) else { return Vec::new() };
     let stage = |entry: &JournalEntry| match entry.line.kind.as_str() {
@@ -135,6 +140,7 @@ mod tests {
     use super::*;
     use crate::migration::advance::JournalLine;
     use crate::migration::tests::{NOW, good, report, state};
+    use crate::wire::Traffic;
 
     fn entry(kind: &str, detail: serde_json::Value, ms: u64) -> JournalEntry {
         let line = JournalLine { kind: kind.into(), text: String::new(), detail };
@@ -157,8 +163,35 @@ mod tests {
             stage("sequences", 10_120),
             entry("flipped", json!({}), 10_131),
             stage("release", 10_140),
-            entry("switched", json!({}), 10_150),
+            entry("switched", json!({ "to": "modern" }), 10_150),
         ]
+    }
+
+    /// The way back that followed, twice as fast, but for a lock in modern's database.
+    fn and_back() -> Vec<JournalEntry> {
+        let stage = |name: &str, ms| entry("stage", json!({ "stage": name }), ms);
+        let back = [
+            stage("fence", 20_000),
+            stage("drain", 20_004),
+            stage("fence_database", 20_010),
+            stage("catch_up", 22_000),
+            stage("sequences", 22_010),
+            entry("flipped", json!({}), 22_015),
+            entry("switched", json!({ "to": "legacy" }), 22_020),
+        ];
+        journal().into_iter().chain(back).collect()
+    }
+
+    #[test]
+    fn each_direction_has_its_own_times_where_it_was_gone_before() {
+        let pace = |owner, journal: &[JournalEntry]| {
+            let from = State { owner, ..state(Phase::Ramping, 1) };
+            let pace = Pace::of(&from, &good(owner, NOW), journal, Some(3.0), NOW);
+            ([pace.hear, pace.agent, pace.lock].map(|time| time.as_millis()), pace.assumed)
+        };
+        assert_eq!(pace(Side::Legacy, &and_back()), ([8, 11, 9], vec![]));
+        assert_eq!(pace(Side::Modern, &and_back()), ([4, 5, 1_985], vec![]));
+        assert_eq!(pace(Side::Modern, &journal()), ([8, 11, 0], vec!["lock".to_owned()]), "another database's locks say nothing");
     }
 
     #[test]
@@ -182,6 +215,17 @@ mod tests {
         };
         assert!(writes(0) > Duration::ZERO && writes(0) == writes(1), "one may always come");
         assert!(writes(1) < writes(4) && writes(4) < writes(30), "{:?} {:?} {:?}", writes(1), writes(4), writes(30));
+    }
+
+    #[test]
+    fn slow_writes_are_seen_among_many_fast_reads() {
+        let mut seen = good(Side::Legacy, NOW);
+        let slow = Traffic::reported(3, 0, [vec![0; 60], vec![3]].concat());
+        seen.traffic.recent.legacy = Traffic::reported(1_003, 0, [vec![1_000], vec![0; 59], vec![3]].concat());
+        let writes = |seen: &Observation| Pace::of(&state(Phase::Ramping, 1), seen, &journal(), None, NOW).writes;
+        assert!(writes(&seen) < Duration::from_millis(2), "a gateway of the release before tells of requests alone");
+        seen.traffic.writes = slow;
+        assert!(writes(&seen) > Duration::from_millis(900), "{:?}", writes(&seen));
     }
 
     #[test]

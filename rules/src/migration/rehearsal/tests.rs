@@ -77,13 +77,20 @@ fn the_pause_is_what_was_measured() {
     assert_eq!((of(Stage::FenceDatabase), of(Stage::CatchUp), of(Stage::Verify)), (Some(10), Some(17), Some(13)), "{stages:?}");
     assert_eq!((of(Stage::Sequences), of(Stage::Open), of(Stage::Release)), (Some(10), Some(10), Some(5)), "{stages:?}");
     assert_eq!(pause(&pace()), stages.iter().map(|(_, ms)| ms).sum::<u64>());
-    for (slower, by) in [
-        (Pace { lag: Duration::from_millis(1_007), ..pace() }, 1_000),
-        (Pace { writes: Duration::from_millis(520), ..pace() }, 500),
-        (Pace { lock: Duration::from_millis(300), ..pace() }, 300),
-        (Pace { recheck: Duration::from_millis(43), ..pace() }, 40),
+    let slow = |by: u64| Duration::from_millis(by + 3_000);
+    for (slower, longer) in [
+        // Gateways have to hear that they drain, too.
+        (Pace { hear: slow(5), ..pace() }, vec![(Stage::Fence, 3_000), (Stage::Drain, 3_005 - 20), (Stage::Release, 3_000)]),
+        (Pace { writes: slow(20), ..pace() }, vec![(Stage::Drain, 3_000)]),
+        (Pace { lock: slow(0), ..pace() }, vec![(Stage::FenceDatabase, 3_000)]),
+        (Pace { lag: slow(7), ..pace() }, vec![(Stage::CatchUp, 3_000)]),
+        (Pace { recheck: slow(3), ..pace() }, vec![(Stage::Verify, 3_000)]),
     ] {
-        assert_eq!(pause(&slower), pause(&pace()) + by, "{slower:?}");
+        let foreseen = path(&from, &plan(), &slower).switch.expect("a switch");
+        let more = |stage| longer.iter().find(|(one, _)| *one == stage).map_or(0, |(_, more)| *more);
+        let expected: Vec<_> = stages.iter().map(|(stage, ms)| (*stage, ms + more(*stage))).collect();
+        assert_eq!(foreseen.stages, expected, "each cause in its own stage: {slower:?}");
+        assert_eq!(foreseen.pause_ms, expected.iter().map(|(_, ms)| ms).sum::<u64>());
     }
 }
 
