@@ -175,6 +175,7 @@ mod tests {
             stage("drain", 20_004),
             stage("fence_database", 20_010),
             stage("catch_up", 22_000),
+            stage("verify", 22_004),
             stage("sequences", 22_010),
             entry("flipped", json!({}), 22_015),
             entry("switched", json!({ "to": "legacy" }), 22_020),
