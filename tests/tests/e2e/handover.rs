@@ -1,5 +1,7 @@
 //! A newer binary takes over under load: nobody's request fails, and who has a tunnel keeps it for a while.
 
+mod ciphered;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
