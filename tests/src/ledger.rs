@@ -90,6 +90,7 @@ struct Inner {
     samples: Vec<String>,
     stale: Vec<String>,
     sides: HashMap<String, u64>,
+    last: HashMap<String, Instant>,
 }
 
 /// Shared by all callers of a run.
@@ -119,6 +120,7 @@ impl Ledger {
         inner.timings.push(timing);
         if let Some(side) = side {
             *inner.sides.entry(side.to_owned()).or_default() += 1;
+            inner.last.insert(side.to_owned(), Instant::now());
         }
     }
 
@@ -190,6 +192,11 @@ impl Ledger {
     /// Requests that a side answered, by what the gateway said in `x-ficus-side`.
     pub fn sides(&self) -> HashMap<String, u64> {
         self.inner().sides.clone()
+    }
+
+    /// When a side gave its last answer so far.
+    pub fn last_answer(&self, side: &str) -> Option<Instant> {
+        self.inner().last.get(side).copied()
     }
 
     /// Requests so far.

@@ -1,5 +1,5 @@
 //! Writers at a notebook: so many writes a second, each by the clock and not when the one before was answered, every other one
-//! read back. Each writer is a person, whose rows nobody else writes. And readers, who only read.
+//! read back. Each writer is a person, whose rows nobody else writes. And readers, who only read, and see who answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,11 @@ impl Pace {
     /// So many writes a second, by writers who each do ten of them.
     pub fn per_second(writes: u32) -> Pace {
         Pace { writers: (writes / 10).max(1), every: Duration::from_millis(100) }
+    }
+
+    /// How many writes a second that is.
+    pub fn rate(self) -> f64 {
+        f64::from(self.writers) / self.every.as_secs_f64()
     }
 }
 
@@ -67,30 +72,36 @@ impl Writers {
     }
 }
 
-/// People who read, one page after the other, and remember nothing.
+/// People who read, one page after the other.
 #[derive(Debug)]
-pub struct Readers(JoinSet<()>);
+pub struct Readers {
+    tasks: JoinSet<()>,
+    /// Who answered them, and when.
+    pub ledger: Ledger,
+}
 
 impl Readers {
     /// So many, each with a rest after each answer. They end with this.
     pub fn start(http: &Http, count: u32, rest: Duration) -> Readers {
-        let mut readers = JoinSet::new();
+        let (mut tasks, ledger) = (JoinSet::new(), Ledger::default());
         for number in 1..=count {
-            let mut caller = Caller::new(http.clone());
+            let (mut caller, ledger) = (Caller::new(http.clone()), ledger.clone());
             caller.set_cookie("reader", Some(&format!("only-{number}")));
-            readers.spawn(async move {
+            tasks.spawn(async move {
                 loop {
-                    let _ = caller.get(&format!("/notes/{number}")).await;
+                    let sent = Instant::now();
+                    let answer = caller.get(&format!("/notes/{number}")).await;
+                    note(&ledger, Timing::since(sent, false), &answer);
                     tokio::time::sleep(rest).await;
                 }
             });
         }
-        Readers(readers)
+        Readers { tasks, ledger }
     }
 
     /// How many are at it.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.tasks.len()
     }
 }
 
@@ -172,19 +183,23 @@ impl Writer {
         format!("/notes/{}", self.caller.id)
     }
 
-    /// Notes the time, and every answer that is not the expected one.
     fn answered(&self, timing: Timing, answer: Result<Answer>) -> Option<Answer> {
-        let side = answer.as_ref().ok().and_then(|answer| answer.header("x-ficus-side"));
-        self.ledger.answered(timing, side);
-        match &answer {
-            Ok(answer) if answer.status.is_success() => {}
-            Ok(answer) => self.ledger.failed(answer.status.as_str(), side, format!("{} from {side:?}: {}", answer.status, answer.text())),
-            Err(error) => {
-                let kind = if error.to_string().starts_with("timed out") { "timeout" } else { "broken" };
-                self.ledger.failed(kind, side, format!("{error:#}"));
-            }
-        }
+        note(&self.ledger, timing, &answer);
         answer.ok()
+    }
+}
+
+/// Notes the time, and every answer that is not the expected one.
+fn note(ledger: &Ledger, timing: Timing, answer: &Result<Answer>) {
+    let side = answer.as_ref().ok().and_then(|answer| answer.header("x-ficus-side"));
+    ledger.answered(timing, side);
+    match answer {
+        Ok(answer) if answer.status.is_success() => {}
+        Ok(answer) => ledger.failed(answer.status.as_str(), side, format!("{} from {side:?}: {}", answer.status, answer.text())),
+        Err(error) => {
+            let kind = if error.to_string().starts_with("timed out") { "timeout" } else { "broken" };
+            ledger.failed(kind, side, format!("{error:#}"));
+        }
     }
 }
 

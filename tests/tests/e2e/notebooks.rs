@@ -1,6 +1,7 @@
 //! A fleet before two notebooks on database servers, with writers at its gateways: what tests of whole fleets begin with, and
 //! the account at their end.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,11 +30,16 @@ pub(super) enum Old {
 
 /// Where the rows of one notebook are: its service's account is not always the agent's.
 pub(super) struct Rows {
-    app: String,
-    agent: String,
+    pub(super) app: String,
+    pub(super) agent: String,
 }
 
 impl Rows {
+    pub(super) fn in_sqlite(file: &Path) -> Rows {
+        let url = format!("sqlite://{}", file.display());
+        Rows { app: url.clone(), agent: url }
+    }
+
     pub(super) async fn in_postgres(server: &postgres::Server) -> Rows {
         let url = server.url(&server.database().await);
         Rows { app: url.clone(), agent: url }

@@ -1,0 +1,55 @@
+//! A new service that is well goes from the draft to the end of the soak, judged all the time, and is never left.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use ficus_tests::notebook::NAME;
+use serde_json::Value;
+
+use super::READERS;
+use super::world::{Engines, PATIENCE, World, impatient};
+
+/// From the draft to the end of the soak, by itself.
+async fn moves(engines: Engines, number: u32) -> Result<()> {
+    let begun = Instant::now();
+    let world = World::start(engines, READERS, async |_, _| Ok(impatient())).await?;
+    let operator = world.bare.operator()?;
+    operator.until_phase(NAME, "soaking", PATIENCE).await.with_context(|| format!("migration {number}"))?;
+    // Until the soak is over: it may retire, and somebody has to say so.
+    let over = |status: &Value| status["waiting_for"].to_string().contains("retire");
+    operator.until(NAME, "the end of the soak", PATIENCE, over).await.with_context(|| format!("migration {number}"))?;
+    let back = world.went_back().await?;
+    ensure!(back.is_empty(), "migration {number}: a healthy service was left: {back:#?}");
+    world.settle().await?;
+    println!("{engines:?}, migration {number}: {:?}", begun.elapsed());
+    Ok(())
+}
+
+async fn fifty_move(engines: Engines) -> Result<()> {
+    for number in 1..=50 {
+        moves(engines, number).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_service_moves_and_is_never_left() -> Result<()> {
+    moves(Engines::Sqlite, 0).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_service_moves_on_postgresql_and_is_never_left() -> Result<()> {
+    moves(Engines::Postgres, 0).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn fifty_healthy_services_move_and_none_is_ever_left() -> Result<()> {
+    fifty_move(Engines::Sqlite).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn fifty_healthy_services_move_on_postgresql_and_none_is_ever_left() -> Result<()> {
+    fifty_move(Engines::Postgres).await
+}
