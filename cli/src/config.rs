@@ -178,12 +178,10 @@ impl Resolving<'_> {
         let gateway = document.gateway;
         self.known(&upstreams, &gateway.default);
         let admin = document.orchestrator;
-        let admin_listen = self.admin_address(&admin.listen);
-        if admin.token_file.is_none() && !is_loopback(&admin_listen) {
-            let what = format!("`{admin_listen}` can be reached by others: name a token_file, or listen on 127.0.0.1");
-            self.fault(admin.listen.span().start, what);
-        }
-        let gateway_admin = self.admin_address(&gateway.admin);
+        let agent = document.agent;
+        let admin_listen = self.guarded_address(&admin.listen, &admin);
+        let gateway_admin = self.guarded_address(&gateway.admin, &admin);
+        let agent_listen = self.guarded_address(&agent.listen, &admin);
         let public = self.public(&gateway);
         let (listeners, certificates) = (self.listeners(&gateway), self.certificates(&gateway.certificate));
         for network in &gateway.trusted_proxies {
@@ -207,7 +205,6 @@ impl Resolving<'_> {
         let validity = self.duration(&admin.validity);
         let own = format!("{}://{admin_listen}", if admin_tls.is_some() { "https" } else { "http" });
         let etcd = admin.etcd.as_ref().map(|etcd| self.etcd(etcd, &own, validity));
-        let agent = document.agent;
         let gateway = Gateway {
             name: gateway.name,
             listeners,
@@ -248,7 +245,7 @@ impl Resolving<'_> {
             identity,
             warnings: Vec::new(),
             buses: self.buses(&document.events),
-            agent_listen: self.address(&agent.listen),
+            agent_listen,
             agent_poll: self.duration(&agent.poll),
             agent_batch: agent.batch_rows,
             agent_copy: agent.copy_rows_per_second.map(NonZeroU64::get),
@@ -263,15 +260,6 @@ impl Resolving<'_> {
             let names: Vec<&str> = upstreams.keys().map(String::as_str).collect();
             self.fault(name.span().start, format!("no upstream is called `{}` (there are: {})", name.get_ref(), names.join(", ")));
         }
-    }
-
-    fn address(&mut self, address: &Spanned<String>) -> String {
-        let text = address.get_ref().trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none() {
-            self.fault(address.span().start, format!("`{}` is not an address: write it like \"127.0.0.1:8000\"", address.get_ref()));
-        }
-        text
     }
 
     fn url(&mut self, url: &Spanned<String>) -> String {
@@ -305,6 +293,16 @@ impl Resolving<'_> {
             self.fault(twice.span().start, "`health` and `services` are two pages: name two paths".to_owned());
         }
         ficus_proxy::Public { health, services }
+    }
+
+    /// An address of an admin listener, an orchestrator's, a gateway's or an agent's: what others can reach asks for a token.
+    fn guarded_address(&mut self, address: &Spanned<String>, admin: &document::Orchestrator) -> String {
+        let listen = self.admin_address(address);
+        if admin.token_file.is_none() && !is_loopback(&listen) {
+            let what = format!("`{listen}` can be reached by others: name a token_file below [orchestrator], or listen on 127.0.0.1");
+            self.fault(address.span().start, what);
+        }
+        listen
     }
 
     /// An address to listen on: a port alone does not say for whom.
@@ -462,6 +460,35 @@ mod tests {
         assert!(why.starts_with("ficus.toml:7:") && why.contains("is empty"), "{why}");
         let why = load(&with("listen = '7070'\ntoken_file = 'token'")).unwrap_err();
         assert!(why.starts_with("ficus.toml:6:"), "{why}");
+    }
+
+    #[test]
+    fn what_a_gateway_or_an_agent_tells_needs_a_token_where_others_can_reach_it() {
+        let with = |section: &str, key: &str, more: &str| match section {
+            "gateway" => load(&format!("{}\n{more}", GOOD.replacen("\n\n", &format!("\n{key}\n\n"), 1))),
+            _ => load(&format!("{GOOD}\n[{section}]\n{key}\n{more}")),
+        };
+        let token = "[orchestrator]\ntoken_file = 'token'\n";
+        for (section, key, line) in [("gateway", "admin", 4), ("agent", "listen", 9)] {
+            for open in ["0.0.0.0", "[::]", "10.0.0.7", "ficus.internal", "[::ffff:10.0.0.7]", "http://127.0.0.1"] {
+                let why = with(section, &format!("{key} = '{open}:7079'"), "").unwrap_err();
+                let place = format!("ficus.toml:{line}:");
+                assert!(why.starts_with(&place) && why.contains("token_file") && why.contains("127.0.0.1"), "{section} {open}: {why}");
+            }
+            for own in ["127.0.0.1", "[::1]", "localhost", "127.1.2.3"] {
+                assert!(with(section, &format!("{key} = '{own}:7079'"), "").is_ok(), "{section} {own}");
+            }
+            let config = with(section, &format!("{key} = '0.0.0.0:7079'"), token).unwrap();
+            let listens = if section == "gateway" { &config.gateway.admin_listen } else { &config.agent_listen };
+            assert_eq!(listens, "0.0.0.0:7079", "with a token it may");
+            assert!(!config.tokens.is_empty(), "which is asked for");
+            let why = with(section, &format!("{key} = ':7079'"), token).unwrap_err();
+            assert!(why.contains("not an address to listen on"), "{section}: {why}");
+        }
+        let config = load(GOOD).unwrap();
+        for listens in [config.admin_listen, config.gateway.admin_listen, config.agent_listen] {
+            assert!(super::is_loopback(&listens), "{listens} is what it is without a word");
+        }
     }
 
     #[test]
