@@ -19,7 +19,10 @@ const TONES = {
   catching_up: "alert", verifying: "alert", soaking: "good", retired: "good", reverting: "alert", reverted: "quiet",
 };
 
-const GATES = { errors: "Errors", latency_p99: "Latency p99", shadow: "Shadow", lag: "Lag", parity: "Parity" };
+const GATES = {
+  errors: "Errors", latency_p50: "Latency p50", latency_p90: "Latency p90", latency_p95: "Latency p95", latency_p99: "Latency p99",
+  shadow: "Shadow", lag: "Lag", parity: "Parity",
+};
 const SIGNS = { pass: "✓", fail: "✕", inconclusive: "…", error: "!" };
 
 export const words = (text) => String(text).replaceAll("_", " ");

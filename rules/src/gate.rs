@@ -1,18 +1,19 @@
 //! Gates: criteria, measurements, verdicts. Pure: a measurement comes in, a verdict goes out.
 //!
-//! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, percentiles in
-//! `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
+//! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, which percentiles there are in
+//! `gate/percentile.rs`, how they are reckoned in `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
 
 mod custom;
 mod judge;
 mod latency;
 mod patience;
+mod percentile;
 
 pub use custom::{Answer, CustomGate, Question, Said};
-pub(crate) use judge::ENOUGH_FOR_P99;
 pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
 pub use latency::{add, minus, percentile, slower};
 pub use patience::{KEPT, Patience, WINDOW};
+pub use percentile::{LegacyTook, Percentile};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,8 +27,8 @@ use crate::Share;
 pub struct Gates {
     /// `[gate.errors]`
     pub errors: Option<ErrorGate>,
-    /// `[gate.latency_p99]`
-    pub latency_p99: Option<LatencyGate>,
+    /// `[gate.latency_p99]` and its like.
+    pub latency: BTreeMap<Percentile, LatencyGate>,
     /// `[gate.shadow]`
     pub shadow: Option<ShadowGate>,
     /// `[gate.lag]`
@@ -47,6 +48,11 @@ impl Gates {
     pub fn patience(&self, gate: &str) -> Patience {
         self.patience.get(gate).copied().unwrap_or_default()
     }
+
+    /// Whether a gate speaks of how the service answers, and not of its data.
+    pub fn is_of_service(&self, gate: &str) -> bool {
+        matches!(gate, "errors" | "shadow") || Percentile::of_gate(gate).is_some() || self.custom.contains_key(gate)
+    }
 }
 
 /// Errors of modern against legacy over the same window.
@@ -60,14 +66,14 @@ pub struct ErrorGate {
     pub min_requests: u64,
 }
 
-/// Latency of modern against legacy over the same window.
+/// Latency of modern against legacy over the same window, at one percentile.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LatencyGate {
-    /// Modern's p99 may be this many times legacy's.
+    /// Modern's may be this many times legacy's.
     pub max_ratio: f64,
     /// Fewer requests on modern than this are inconclusive.
     pub min_requests: u64,
-    /// A p99 below this passes whatever the ratio.
+    /// One below this passes whatever the ratio.
     pub floor: Duration,
     /// One above this fails, whatever the ratio.
     pub max: Option<Duration>,
@@ -134,7 +140,7 @@ pub enum Verdict {
 /// One gate's last judgement, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// `errors`, `latency_p99`, `shadow`, `lag`, `parity`, `quarantine`, `reverse`, or a name of the operator's.
+    /// `errors`, `latency_p50` to `latency_p99`, `shadow`, `lag`, `parity`, `quarantine`, `reverse`, or a name of the operator's.
     pub gate: String,
     /// The judgement.
     pub verdict: Verdict,

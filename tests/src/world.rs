@@ -342,8 +342,8 @@ fn unhurried(rules: &str) -> String {
         }
         let key = line.split('=').next().unwrap_or_default().trim();
         unhurried += match (gate, key) {
-            ("[gate.latency_p99]", "max") => "max = \"40s\"",
-            ("[gate.latency_p99]", "floor") => "floor = \"30s\"",
+            (gate, "max") if gate.starts_with("[gate.latency_p") => "max = \"40s\"",
+            (gate, "floor") if gate.starts_with("[gate.latency_p") => "floor = \"30s\"",
             ("[gate.lag]", "max") => "max = \"60s\"",
             _ => line,
         };

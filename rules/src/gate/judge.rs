@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::custom::{self, Answer};
 use super::patience::{Patience, failing_windows};
 use super::{ErrorGate, Gates, Judged, LagGate, LatencyGate, ParityGate, QuarantineGate, ShadowGate, Verdict, percentile, slower};
+use super::{LegacyTook, Percentile};
 use crate::count::{self, counted};
 use crate::wire::{ShadowCounts, Traffic};
 use crate::{Share, Timestamp};
@@ -16,9 +17,6 @@ use crate::{Share, Timestamp};
 /// A lag beyond its limit fails only when it stays there for so long; until then it is inconclusive. One long
 /// transaction in the source must not throw a ramp back. The same for a lag that nobody knows: an agent may restart.
 pub const LAG_GRACE: Duration = Duration::from_secs(10);
-
-/// A p99 of fewer answers is the slowest of them.
-pub(crate) const ENOUGH_FOR_P99: u64 = 100;
 
 /// One measurement, or why there is none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,8 +39,8 @@ pub struct Measurements {
     pub recent: Measured<Sides>,
     /// Traffic of the last minute. Only its failing counts, and only one that is no chance.
     pub minute: Measured<Sides>,
-    /// Legacy's p99 when it was last asked enough to have one; for gates of a phase in which nobody asks it.
-    pub legacy_p99: Option<Duration>,
+    /// How fast legacy was when it was last asked enough; for gates of a phase in which nobody asks it.
+    pub legacy_took: LegacyTook,
     /// Traffic of the last windows, oldest first, of gates that ask for several.
     pub windows: BTreeMap<String, Vec<Sides>>,
     /// Comparisons since the step began.
@@ -98,10 +96,10 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
         let by_minute = |sides: &Sides| surely_more_errors(gate, sides);
         say("errors", all_windows(gates, "errors", measured, |sides| errors(gate, sides), by_minute));
     }
-    if let Some(gate) = &gates.latency_p99 {
-        let before = measured.legacy_p99;
-        let by_minute = |sides: &Sides| surely_slower(gate, sides, before);
-        say("latency_p99", all_windows(gates, "latency_p99", measured, |sides| latency(gate, sides, before), by_minute));
+    for (&of, gate) in &gates.latency {
+        let before = measured.legacy_took.at(of);
+        let by_minute = |sides: &Sides| surely_slower(of, gate, sides, before);
+        say(of.gate(), all_windows(gates, of.gate(), measured, |sides| latency(of, gate, sides, before), by_minute));
     }
     if let Some(gate) = &gates.shadow {
         let whole = one(&measured.shadow, |counts| shadow(gate, counts));
@@ -183,10 +181,12 @@ fn surely_more_errors(gate: &ErrorGate, sides: &Sides) -> (Verdict, String) {
     (verdict, format!("modern {}, limit {}", percent(share(modern.errors, modern.requests.max(1))), percent(limit)))
 }
 
-/// The same of a p99: whether more than one of a hundred answers took longer than the gate allows.
-fn surely_slower(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
-    let enough = gate.min_requests.max(ENOUGH_FOR_P99);
-    let legacy = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= enough).or(before);
+/// The same of a percentile: whether a greater share of the answers than is beyond it took longer than the gate allows, for a p99
+/// more than one of a hundred.
+fn surely_slower(of: Percentile, gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
+    let enough = gate.min_requests.max(of.enough());
+    let asked = percentile(&sides.legacy, of.share()).filter(|_| sides.legacy.requests >= enough);
+    let legacy = asked.or(before);
     // A ratio that leads beyond all times is no limit.
     let by_ratio = legacy.and_then(|legacy| Duration::try_from_secs_f64(legacy.as_secs_f64() * gate.max_ratio).ok());
     let by_ratio = by_ratio.map(|limit| limit.max(gate.floor));
@@ -194,7 +194,10 @@ fn surely_slower(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) ->
         return (Verdict::Inconclusive, "nothing to compare with".to_owned());
     };
     let (late, requests) = (slower(&sides.modern, limit), sides.modern.requests);
-    let verdict = if requests >= enough && exceeds(late, requests, 0.01, 0.0) { Verdict::Fail } else { Verdict::Inconclusive };
+    // Legacy's own is by chance a little more or less.
+    let by_legacy = asked.map_or(0.0, |_| 1.0 / sides.legacy.requests as f64);
+    let surely = requests >= enough && exceeds(late, requests, 1.0 - of.share(), by_legacy);
+    let verdict = if surely { Verdict::Fail } else { Verdict::Inconclusive };
     (verdict, format!("{} of {requests} answers of modern took longer than {}", late, millis(limit)))
 }
 
@@ -205,11 +208,11 @@ fn exceeds(bad: u64, requests: u64, limit: f64, of_other: f64) -> bool {
     bad as f64 > requests as f64 * (limit + 5.0 * deviation) + 3.0
 }
 
-fn latency(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
+fn latency(of: Percentile, gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verdict, String) {
     if sides.modern.requests < gate.min_requests {
         return (Verdict::Inconclusive, format!("{} of {} requests on modern", sides.modern.requests, gate.min_requests));
     }
-    let Some(modern) = percentile(&sides.modern, 0.99) else {
+    let Some(modern) = percentile(&sides.modern, of.share()) else {
         return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
     };
     if let Some(max) = gate.max.filter(|max| modern > *max) {
@@ -219,7 +222,7 @@ fn latency(gate: &LatencyGate, sides: &Sides, before: Option<Duration>) -> (Verd
         return (Verdict::Pass, format!("modern {}, below the floor of {}", millis(modern), millis(gate.floor)));
     }
     // Nobody asks legacy any more, or hardly anybody: it is as fast as it was.
-    let asked = percentile(&sides.legacy, 0.99).filter(|_| sides.legacy.requests >= gate.min_requests.max(1));
+    let asked = percentile(&sides.legacy, of.share()).filter(|_| sides.legacy.requests >= gate.min_requests.max(1));
     let Some(legacy) = asked.or(before) else {
         // The absolute limit is what is left.
         let verdict = if gate.max.is_some() { Verdict::Pass } else { Verdict::Inconclusive };

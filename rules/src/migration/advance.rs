@@ -136,7 +136,7 @@ pub fn advance(state: &State, plan: &Capability, seen: &Observation, event: &Eve
         },
     };
     if (outcome.state.phase, outcome.state.step) != (state.phase, state.step) {
-        outcome.state.legacy_p99_ms = seen.legacy_p99_ms(state, plan).or(state.legacy_p99_ms);
+        seen.learn_of_legacy(state, plan, &mut outcome.state.legacy_took);
     }
     outcome
 }

@@ -8,7 +8,7 @@ use super::waiting::{self, WaitingKind};
 use super::{Phase, State, switch};
 use crate::count::counted;
 use crate::crossing::Crossing;
-use crate::gate::{self, Answer, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
+use crate::gate::{self, Answer, Judged, LagSeen, LegacyTook, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, ShadowCounts, Traffic};
 use crate::{Share, Side, Timestamp};
@@ -210,7 +210,7 @@ impl Observation {
             asked.step = Measured::Value(self.traffic.step.clone());
             asked.recent = Measured::Value(self.traffic.recent.clone());
             asked.minute = Measured::Value(self.traffic.minute.clone());
-            asked.legacy_p99 = state.legacy_p99_ms.map(Duration::from_millis);
+            asked.legacy_took = state.legacy_took.clone();
             asked.windows.clone_from(&self.traffic.windows);
         }
         asked.answers = matches!(state.phase, Shadowing | Ramping | Soaking).then(|| self.answers.clone());
@@ -233,11 +233,15 @@ impl Observation {
     }
 
     /// How fast legacy is, while enough callers ask it to say so: what modern is held against when hardly any do.
-    pub(super) fn legacy_p99_ms(&self, state: &State, plan: &Capability) -> Option<u64> {
-        let gate = plan.gates.latency_p99.filter(|_| matches!(state.phase, Phase::Shadowing | Phase::Ramping))?;
+    pub(super) fn learn_of_legacy(&self, state: &State, plan: &Capability, took: &mut LegacyTook) {
         let legacy = &self.traffic.step.legacy;
-        let p99 = gate::percentile(legacy, 0.99).filter(|_| legacy.requests >= gate.min_requests.max(gate::ENOUGH_FOR_P99))?;
-        Some((p99.as_secs_f64() * 1e3).round().max(1.0) as u64)
+        let asked = matches!(state.phase, Phase::Shadowing | Phase::Ramping);
+        for (&of, gate) in plan.gates.latency.iter().filter(|_| asked) {
+            let enough = legacy.requests >= gate.min_requests.max(of.enough());
+            if let Some(known) = gate::percentile(legacy, of.share()).filter(|_| enough) {
+                took.learn(of, known);
+            }
+        }
     }
 
     fn lag(&self, report: &CapabilityReport, owner: Side) -> Measured<LagSeen> {

@@ -80,9 +80,7 @@ pub(super) fn try_again(state: &State, plan: &Capability, now: Timestamp) -> Out
 /// A gate fails while modern owns. Only what speaks of the new service leads to anything: of lag and drift, the way back is
 /// no remedy.
 pub(super) fn in_soak(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged], now: Timestamp) -> Option<Outcome> {
-    let of_service = |judged: &&Judged| {
-        matches!(judged.gate.as_str(), "errors" | "latency_p99" | "shadow") || plan.gates.custom.contains_key(&judged.gate)
-    };
+    let of_service = |judged: &&Judged| plan.gates.is_of_service(&judged.gate);
     let fails = judged.iter().filter(|judged| judged.fails()).find(of_service)?;
     let reason = format!("gate {} fails ({})", fails.gate, fails.measured);
     let outcome = match plan.returns.soak {

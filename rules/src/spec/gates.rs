@@ -10,19 +10,22 @@ use super::fields::Fields;
 use super::shape::{COUNT, Key, Kind, Literal, NATURAL, Names, Section};
 use super::source::Located;
 use crate::Share;
-use crate::gate::{ErrorGate, Gates, KEPT, LagGate, LatencyGate, ParityGate, Patience, QuarantineGate, ShadowGate};
+use crate::gate::{ErrorGate, Gates, KEPT, LagGate, LatencyGate, ParityGate, Patience, Percentile, QuarantineGate, ShadowGate};
 use crate::parity::Leniency;
 
 /// Fewer requests or comparisons than this are inconclusive, unless a gate says otherwise.
 const MIN_REQUESTS: u64 = 100;
-/// A p99 below this passes whatever the ratio, unless the gate says otherwise.
+/// A latency below this passes whatever the ratio, unless the gate says otherwise.
 const LATENCY_FLOOR: Duration = Duration::from_millis(20);
 
 pub(super) const GATE: Section = Section::new(
     "[gate.errors]",
     &[
         Key::new("errors", Kind::Table(&ERRORS), "Errors of modern, against legacy's over the same time."),
-        Key::new("latency_p99", Kind::Table(&LATENCY), "How long modern's slowest requests take, against legacy's over the same time."),
+        Key::new("latency_p50", Kind::Table(&P50), "How long half of modern's requests take at most, against legacy's over the same time."),
+        Key::new("latency_p90", Kind::Table(&P90), "The same of nine in ten requests."),
+        Key::new("latency_p95", Kind::Table(&P95), "The same of nineteen in twenty."),
+        Key::new("latency_p99", Kind::Table(&P99), "How long modern's slowest requests take, against legacy's over the same time."),
         Key::new("shadow", Kind::Table(&SHADOW), "Answers that were compared."),
         Key::new("lag", Kind::Table(&LAG), "How late the stream is."),
         Key::new("parity", Kind::Table(&PARITY), "What the last verification found."),
@@ -44,19 +47,22 @@ const ERRORS: Section = Section::new(
     ],
 );
 
-const LATENCY: Section = Section::new(
-    "[gate.latency_p99]",
-    &[
-        Key::new("max_ratio", Kind::Positive, "Modern's p99 may be this many times legacy's.").must("1.2"),
-        LEAST,
-        Key::new("floor", Kind::Duration, "A p99 below this passes, whatever the ratio.").unset(Literal::Duration(LATENCY_FLOOR)),
-        Key::new("max", Kind::Duration, "A p99 above this fails, whatever the ratio."),
-        FAILURES,
-        WINDOWS,
-        WINDOW,
-        DRY_RUN,
-    ],
-);
+const P50: Section = Section::new("[gate.latency_p50]", &LATENCY);
+const P90: Section = Section::new("[gate.latency_p90]", &LATENCY);
+const P95: Section = Section::new("[gate.latency_p95]", &LATENCY);
+const P99: Section = Section::new("[gate.latency_p99]", &LATENCY);
+
+/// Of each percentile alike.
+const LATENCY: [Key; 8] = [
+    Key::new("max_ratio", Kind::Positive, "Modern's may be this many times legacy's.").must("1.2"),
+    LEAST,
+    Key::new("floor", Kind::Duration, "What is below this passes, whatever the ratio.").unset(Literal::Duration(LATENCY_FLOOR)),
+    Key::new("max", Kind::Duration, "What is above this fails, whatever the ratio."),
+    FAILURES,
+    WINDOWS,
+    WINDOW,
+    DRY_RUN,
+];
 
 const SHADOW: Section = Section::new(
     "[gate.shadow]",
@@ -111,14 +117,17 @@ pub(super) fn read(file: &mut Fields<'_>) -> Read {
     let Some(mut section) = file.table("gate") else { return Read::default() };
     let mut patience = BTreeMap::new();
     let errors = section.table("errors").and_then(|section| errors(section, &mut patience));
-    let latency_p99 = section.table("latency_p99").and_then(|section| latency(section, &mut patience));
+    let latency = Percentile::ALL
+        .into_iter()
+        .filter_map(|of| Some((of, section.table(of.gate()).and_then(|section| latency(of, section, &mut patience))?)))
+        .collect();
     let (shadow, leniency) = section.table("shadow").map_or_else(Default::default, |section| shadow(section, &mut patience));
     let lag = section.table("lag").and_then(lag).unwrap_or_default();
     let parity = section.table("parity").map_or_else(ParityGate::default, parity);
     let quarantine = section.table("quarantine").map(|section| quarantine(section, &mut patience));
     let custom = custom::read(&mut section, &mut patience);
     section.finish();
-    let gates = Gates { errors, latency_p99, shadow, lag, parity, quarantine, custom, patience };
+    let gates = Gates { errors, latency, shadow, lag, parity, quarantine, custom, patience };
     Read { gates, leniency, given: true }
 }
 
@@ -132,20 +141,20 @@ fn errors(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) ->
     Some(ErrorGate { max_increase: max_increase?, max, min_requests })
 }
 
-fn latency(mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<LatencyGate> {
+fn latency(of: Percentile, mut section: Fields<'_>, patience: &mut BTreeMap<String, Patience>) -> Option<LatencyGate> {
     section.require("max_ratio");
     let max_ratio = section.number("max_ratio");
     let min_requests = min_requests(&mut section);
     let floor = section.duration("floor").map_or(LATENCY_FLOOR, |floor| floor.value);
     let max = section.duration("max");
     if let Some(ratio) = max_ratio.as_ref().filter(|ratio| ratio.value <= 0.0) {
-        section.text.report.error(&ratio.at, "`max_ratio` lets nothing pass", "write modern's p99 over legacy's, like 1.2");
+        section.text.report.error(&ratio.at, "`max_ratio` lets nothing pass", "write modern's over legacy's, like 1.2");
     }
     if let Some(max) = max.as_ref().filter(|max| max.value <= floor) {
         let hint = format!("make `max` greater than the floor of {}ms", floor.as_millis());
         section.text.report.error(&max.at, "what is below the floor passes, and what is above `max` fails: they meet", hint);
     }
-    patience.extend(patient(&mut section, true).map(|read| ("latency_p99".to_owned(), read)));
+    patience.extend(patient(&mut section, true).map(|read| (of.gate().to_owned(), read)));
     section.finish();
     Some(LatencyGate { max_ratio: max_ratio?.value, min_requests, floor, max: max.map(|max| max.value) })
 }

@@ -114,15 +114,13 @@ pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
 /// Once all readers are on modern nobody asks legacy, whose latency is what a ratio is of. Where no step before has shown how fast
 /// it is, an absolute limit is what is left.
 fn judged_to_the_end(capability: &CapabilityDocument, report: &Report) {
-    let Some(gate) = capability.gates.latency_p99.as_ref().filter(|gate| gate.max.is_none()) else { return };
-    let shown_only = capability.gates.patience.get("latency_p99").is_some_and(|patience| patience.dry_run);
-    let whole = capability.steps.first().filter(|step| step.value.action == StepAction::Reads(Share::ALL));
-    if let Some(step) = whole.filter(|_| !shown_only) {
-        let message = format!(
-            "at 100% nobody asks legacy: `latency_p99` passes below its floor of {}ms, and is inconclusive above",
-            gate.floor.as_millis()
-        );
-        report.warn(&step.at, message, "give `[gate.latency_p99]` a `max`, like \"1s\": without it this step may not end by itself");
+    let Some(step) = capability.steps.first().filter(|step| step.value.action == StepAction::Reads(Share::ALL)) else { return };
+    let gates = &capability.gates;
+    for (of, gate) in gates.latency.iter().filter(|(of, gate)| gate.max.is_none() && !gates.patience(of.gate()).dry_run) {
+        let (name, floor) = (of.gate(), gate.floor.as_millis());
+        let message = format!("at 100% nobody asks legacy: `{name}` passes below its floor of {floor}ms, and is inconclusive above");
+        let hint = format!("give `[gate.{name}]` a `max`, like \"1s\": without it this step may not end by itself");
+        report.warn(&step.at, message, hint);
     }
 }
 

@@ -161,6 +161,10 @@ const BODIES: &[(&str, &str)] = &[
     ("[gate.errors] #!\nmin_requests = 5", "[gate.errors] has no `max_increase`"),
     ("[gate.latency_p99]\nmax_ratio = \"1.2\" #!", "`max_ratio` is \"1.2\", not a number"),
     ("[gate.latency_p99]\nmax_ratio = 0 #!", "lets nothing pass"),
+    ("[gate.latency_p50] #!\nmin_requests = 5", "[gate.latency_p50] has no `max_ratio`"),
+    ("[gate.latency_p90]\nmax_ratio = 1.2\nfloor = \"1s\"\nmax = \"20ms\" #!", "they meet"),
+    ("[gate.latency_p95]\nmax_ratio = 1.2\nfailures = 3 #!\nwindows = 2", "3 of 2 windows can't fail"),
+    ("[gate.latency_p42] #!\nmax_ratio = 1.2", "latency_p42"),
     ("[gate.shadow]\nignore = [\"updated_at\"] #!", "not a JSON path"),
     ("[gate.shadow]\nignore = [\"header:Location\", \"header:date\"] #!", "the header `date` is not compared"),
     ("[gate.parity]\nmax_drift_rows = -1 #!", "not a whole number from 0 on"),
@@ -559,14 +563,16 @@ fn a_route_that_others_may_take_is_warned_of() {
 #[test]
 fn a_latency_that_nobody_can_judge_any_more_is_warned_of() {
     let steps = "[[step]]\nreads = \"5%\"\n[[step]]\nreads = \"100%\"\n[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\n";
-    let warned = |steps: &str, gate: &str| {
+    let of_gate = |name: &str, steps: &str, gate: &str| {
         let text = FINE.replace("[[step]]\ncutover = true\n[[step]]\nsoak = \"7d\"\n", steps);
-        let text = format!("{text}[gate.latency_p99]\nmax_ratio = 1.5\n{gate}");
+        let text = format!("{text}[gate.{name}]\nmax_ratio = 1.5\n{gate}");
         let warnings = check(&[("users.toml", &text)]).expect("it may be served");
-        warnings.iter().filter(|warning| warning.message.starts_with("at 100% nobody asks legacy")).count()
+        warnings.iter().filter(|warning| warning.message.starts_with(&format!("at 100% nobody asks legacy: `{name}`"))).count()
     };
+    let warned = |steps: &str, gate: &str| of_gate("latency_p99", steps, gate);
     let at_once = &steps.replace("[[step]]\nreads = \"5%\"\n", "");
     assert_eq!(warned(at_once, ""), 1);
+    assert_eq!(of_gate("latency_p50", at_once, ""), 1);
     assert_eq!(warned(at_once, "max = \"1s\"\n"), 0, "something is left to judge by");
     assert_eq!(warned(at_once, "dry_run = true\n"), 0, "nobody waits for it");
     assert_eq!(warned(&at_once.replace("100%", "50%"), ""), 0, "legacy is asked too");

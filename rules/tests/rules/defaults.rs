@@ -35,6 +35,15 @@ soak = "7d"
 [gate.errors]
 max_increase = "1%"
 windows = 5
+[gate.latency_p50]
+max_ratio = 1.5
+windows = 5
+[gate.latency_p90]
+max_ratio = 1.5
+windows = 5
+[gate.latency_p95]
+max_ratio = 1.5
+windows = 5
 [gate.latency_p99]
 max_ratio = 1.5
 windows = 5

@@ -3,11 +3,12 @@ use crate::gate::worst;
 use crate::wire::LATENCY_BOUNDS_MS;
 
 const NOW: Timestamp = Timestamp(1_000_000);
+const LATENCY: LatencyGate = LatencyGate { max_ratio: 1.2, min_requests: 100, floor: Duration::from_millis(5), max: None };
 
 fn gates() -> Gates {
     Gates {
         errors: Some(ErrorGate { max_increase: Share::from_millionths(5_000), max: None, min_requests: 200 }),
-        latency_p99: Some(LatencyGate { max_ratio: 1.2, min_requests: 100, floor: Duration::from_millis(5), max: None }),
+        latency: Percentile::ALL.map(|of| (of, LATENCY)).into(),
         shadow: Some(ShadowGate { max_different: Share::from_millionths(1_000), min_requests: 100 }),
         ..Gates::default()
     }
@@ -60,13 +61,65 @@ fn slow(millis: u64) -> Traffic {
 
 #[test]
 fn latency_has_a_floor_and_a_ratio() {
-    let judged = |legacy, modern| verdict(&of_step(legacy, modern), "latency_p99");
-    assert_eq!(judged(slow(1), slow(2)), Some(Verdict::Pass), "2 ms is below the floor");
-    for legacy in [10, 48, 90, 99, 101, 190, 210, 480, 900, 1_100, 4_900, 14_000] {
-        assert_eq!(judged(slow(legacy), slow(legacy * 2)), Some(Verdict::Fail), "twice {legacy} ms");
-        assert_eq!(judged(slow(legacy), slow(legacy * 103 / 100)), Some(Verdict::Pass), "a little more than {legacy} ms");
+    for gate in Percentile::ALL.map(Percentile::gate) {
+        let judged = |legacy, modern| verdict(&of_step(legacy, modern), gate);
+        assert_eq!(judged(slow(1), slow(2)), Some(Verdict::Pass), "{gate}: 2 ms is below the floor");
+        for legacy in [10, 48, 90, 99, 101, 190, 210, 480, 900, 1_100, 4_900, 14_000] {
+            assert_eq!(judged(slow(legacy), slow(legacy * 2)), Some(Verdict::Fail), "{gate}: twice {legacy} ms");
+            assert_eq!(judged(slow(legacy), slow(legacy * 103 / 100)), Some(Verdict::Pass), "{gate}: a little more than {legacy} ms");
+        }
+        assert_eq!(judged(traffic(3, 0), slow(35)), Some(Verdict::Inconclusive), "{gate}");
     }
-    assert_eq!(judged(traffic(3, 0), slow(35)), Some(Verdict::Inconclusive));
+}
+
+/// Of a thousand answers so many are slow: each percentile fails from its own share on, over a step as in a minute.
+#[test]
+fn each_percentile_sees_what_lies_beyond_it_and_nothing_else() {
+    #[rustfmt::skip]
+    let cases = [
+        // slow   p50    p90    p95    p99
+        (0,    [false, false, false, false]),
+        (5,    [false, false, false, false]),
+        (20,   [false, false, false, true]),
+        (80,   [false, false, true,  true]),
+        (200,  [false, true,  true,  true]),
+        (480,  [false, true,  true,  true]),
+        (600,  [true,  true,  true,  true]),
+        (1_000, [true, true,  true,  true]),
+    ];
+    for (late, expected) in cases {
+        let measured = of_step(timed(1_000, 20, 0, 1), timed(1_000, 20, late, 400));
+        let failing = Percentile::ALL.map(|of| verdict(&measured, of.gate()) == Some(Verdict::Fail));
+        assert_eq!(failing, expected, "{late} of 1000 are slow");
+    }
+    // In one minute, only what is no chance.
+    let good = of_step(timed(1_000_000, 20, 0, 1), timed(1_000_000, 20, 0, 1));
+    for (late, expected) in [
+        (20, [false, false, false, false]),
+        (50, [false, false, false, true]),
+        (120, [false, false, true, true]),
+        (200, [false, true, true, true]),
+        (560, [false, true, true, true]),
+        (640, [true, true, true, true]),
+    ] {
+        let minute = Measured::Value(Sides { legacy: timed(1_000, 20, 0, 1), modern: timed(1_000, 20, late, 400) });
+        let measured = Measurements { minute, ..good.clone() };
+        let failing = Percentile::ALL.map(|of| verdict(&measured, of.gate()) == Some(Verdict::Fail));
+        assert_eq!(failing, expected, "{late} of 1000 are slow in a minute");
+    }
+}
+
+#[test]
+fn what_is_told_of_a_percentile_is_its_own() {
+    let judged = judge(&gates(), &of_step(timed(1_000, 20, 0, 1), timed(1_000, 20, 80, 400)), NOW);
+    let told: Vec<_> = judged.iter().filter(|one| one.gate.starts_with("latency")).map(|one| (&*one.gate, &*one.measured)).collect();
+    let expected = [
+        ("latency_p50", "modern 19.1ms, legacy 19.0ms, limit 1.2×"),
+        ("latency_p90", "modern 20.0ms, legacy 19.8ms, limit 1.2×"),
+        ("latency_p95", "modern 398.1ms, legacy 19.9ms, limit 1.2×"),
+        ("latency_p99", "modern 415.6ms, legacy 20.0ms, limit 1.2×"),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -81,26 +134,32 @@ fn absolute_limits_hold_whatever_legacy_does() {
         errors.max = Some(Share::from_millionths(80_000));
     }
     assert_eq!(judged(&gates, &bad, "errors"), Some(Verdict::Fail), "and it is too bad all the same");
-    if let Some(latency) = &mut gates.latency_p99 {
-        latency.max = Some(Duration::from_millis(300));
+    gates.latency.values_mut().for_each(|latency| latency.max = Some(Duration::from_millis(300)));
+    for gate in Percentile::ALL.map(Percentile::gate) {
+        assert_eq!(judged(&gates, &of_step(slow(500), slow(400)), gate), Some(Verdict::Fail), "{gate}: beyond the limit, and faster");
+        assert_eq!(judged(&gates, &of_step(slow(500), slow(240)), gate), Some(Verdict::Pass), "{gate}");
+        assert_eq!(judged(&gates, &of_step(slow(20), slow(240)), gate), Some(Verdict::Fail), "{gate}: within the limit, and slower");
+        assert_eq!(judged(&gates, &of_step(traffic(0, 0), slow(240)), gate), Some(Verdict::Pass), "{gate}: nobody asks legacy");
     }
-    assert_eq!(judged(&gates, &of_step(slow(500), slow(400)), "latency_p99"), Some(Verdict::Fail), "beyond the limit, and faster");
-    assert_eq!(judged(&gates, &of_step(slow(500), slow(240)), "latency_p99"), Some(Verdict::Pass));
-    assert_eq!(judged(&gates, &of_step(slow(20), slow(240)), "latency_p99"), Some(Verdict::Fail), "within the limit, and slower");
-    assert_eq!(judged(&gates, &of_step(traffic(0, 0), slow(240)), "latency_p99"), Some(Verdict::Pass), "nobody asks legacy");
 }
 
 #[test]
 fn legacy_is_as_fast_as_it_was_when_nobody_asks_it_any_more() {
-    let judged = |before: Option<u64>, modern: Traffic| {
-        let legacy_p99 = before.map(Duration::from_millis);
-        verdict(&Measurements { legacy_p99, ..of_step(traffic(0, 0), modern) }, "latency_p99")
-    };
-    assert_eq!(judged(None, slow(100)), Some(Verdict::Inconclusive));
-    assert_eq!(judged(Some(95), slow(100)), Some(Verdict::Pass));
-    assert_eq!(judged(Some(50), slow(100)), Some(Verdict::Fail));
-    let asked = Measurements { legacy_p99: Some(Duration::from_millis(50)), ..of_step(slow(100), slow(100)) };
-    assert_eq!(verdict(&asked, "latency_p99"), Some(Verdict::Pass), "what legacy does now counts");
+    for of in Percentile::ALL {
+        let took = |before: Option<u64>| {
+            let mut took = LegacyTook::default();
+            before.into_iter().for_each(|millis| took.learn(of, Duration::from_millis(millis)));
+            took
+        };
+        let judged = |before: Option<u64>, modern: Traffic| {
+            verdict(&Measurements { legacy_took: took(before), ..of_step(traffic(0, 0), modern) }, of.gate())
+        };
+        assert_eq!(judged(None, slow(100)), Some(Verdict::Inconclusive), "{of:?}");
+        assert_eq!(judged(Some(95), slow(100)), Some(Verdict::Pass), "{of:?}");
+        assert_eq!(judged(Some(50), slow(100)), Some(Verdict::Fail), "{of:?}");
+        let asked = Measurements { legacy_took: took(Some(50)), ..of_step(slow(100), slow(100)) };
+        assert_eq!(verdict(&asked, of.gate()), Some(Verdict::Pass), "{of:?}: what legacy does now counts");
+    }
 }
 
 #[test]
@@ -116,11 +175,9 @@ fn what_turns_bad_after_good_hours_is_seen_within_a_minute() {
     assert_eq!(verdict(&minute(timed(1_200, 20, 40, 900)), "latency_p99"), Some(Verdict::Fail), "more than that");
     assert_eq!(verdict(&minute(timed(60, 50, 0, 1)), "latency_p99"), Some(Verdict::Pass), "too few to say anything");
     let mut gates = gates();
-    if let Some(latency) = &mut gates.latency_p99 {
-        latency.max_ratio = f64::MAX;
-    }
+    gates.latency.values_mut().for_each(|latency| latency.max_ratio = f64::MAX);
     let judged = judge(&gates, &minute(timed(1_200, 50, 0, 1)), NOW);
-    assert!(judged.iter().all(|judged| judged.gate != "latency_p99" || judged.verdict == Verdict::Pass), "a ratio that nothing exceeds");
+    assert!(judged.iter().all(|judged| judged.verdict == Verdict::Pass), "a ratio that nothing exceeds: {judged:?}");
     let mut differs = Measurements { shadow: Measured::Value(ShadowCounts { same: 1_000_000, ..ShadowCounts::default() }), ..good };
     differs.shadow_recent = Measured::Value(ShadowCounts { same: 1_900, different: 100, ..ShadowCounts::default() });
     assert_eq!(verdict(&differs, "shadow"), Some(Verdict::Fail));
@@ -128,26 +185,55 @@ fn what_turns_bad_after_good_hours_is_seen_within_a_minute() {
     assert_eq!(verdict(&differs, "shadow"), Some(Verdict::Pass), "too few");
 }
 
-/// A service that is as bad as it may be is looked at every few seconds for weeks.
-#[test]
-fn chance_alone_fails_no_minute() {
+/// From 0 to 1, always the same ones.
+fn dice() -> impl FnMut() -> f64 {
     let mut dice = 88_172_645_463_325_252_u64;
-    let mut chance = |share: f64| {
+    move || {
         dice ^= dice << 13;
         dice ^= dice >> 7;
         dice ^= dice << 17;
-        (dice >> 11) as f64 / (1_u64 << 53) as f64 <= share
-    };
+        (dice >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// A service that is as bad as it may be is looked at every few seconds for weeks.
+#[test]
+fn chance_alone_fails_no_minute() {
+    let mut throw = dice();
     let step = of_step(timed(100_000, 20, 0, 1), timed(100_000, 20, 0, 1));
     for window in 0..20_000 {
         let requests = [200, 300, 1_200][window % 3];
-        let mut of = |share: f64| (0..requests).filter(|_| chance(share)).count() as u64;
+        let mut of = |share: f64| (0..requests).filter(|_| throw() <= share).count() as u64;
         let legacy = Traffic { errors: of(0.01), ..timed(requests, 20, of(0.01), 900) };
         let modern = Traffic { errors: of(0.015), ..timed(requests, 20, of(0.01), 900) };
         let measured = Measurements { minute: Measured::Value(Sides { legacy, modern }), ..step.clone() };
-        for gate in ["errors", "latency_p99"] {
+        for gate in ["errors", "latency_p50", "latency_p90", "latency_p95", "latency_p99"] {
             assert_eq!(verdict(&measured, gate), Some(Verdict::Pass), "window {window}: {measured:?}");
         }
+    }
+}
+
+/// Both sides take as long as it comes, and modern may not take any longer.
+#[test]
+fn chance_alone_fails_no_minute_of_those_that_are_as_fast_as_each_other() {
+    let mut throw = dice();
+    let mut gates = gates();
+    gates.latency.values_mut().for_each(|latency| latency.max_ratio = 1.0);
+    let step = of_step(timed(100_000, 20, 0, 1), timed(100_000, 20, 0, 1));
+    for window in 0..8_000 {
+        let mut side = || {
+            let mut took = vec![0; LATENCY_BOUNDS_MS.len() + 1];
+            for _ in 0..[200, 300, 1_200][window % 3] {
+                let millis = -100.0 * throw().max(1e-9).ln();
+                took[LATENCY_BOUNDS_MS.partition_point(|&bound| (bound as f64) < millis)] += 1;
+            }
+            Traffic { requests: took.iter().sum(), errors: 0, took, latency: Vec::new() }
+        };
+        let measured = Measurements { minute: Measured::Value(Sides { legacy: side(), modern: side() }), ..step.clone() };
+        // Of so few answers the slowest are any.
+        let middle = |judged: &Judged| ["latency_p50", "latency_p90"].contains(&judged.gate.as_str());
+        let failing: Vec<_> = judge(&gates, &measured, NOW).into_iter().filter(|judged| judged.fails() && middle(judged)).collect();
+        assert!(failing.is_empty(), "window {window}: {failing:?}");
     }
 }
 

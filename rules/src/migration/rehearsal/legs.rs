@@ -117,7 +117,7 @@ fn gates_of(state: &State, plan: &Capability) -> Vec<String> {
     }
     if matches!(state.phase, Phase::Ramping | Phase::Soaking) {
         names.extend(gates.errors.map(|gate| format!("errors ({} requests on modern)", gate.min_requests)));
-        names.extend(gates.latency_p99.map(|gate| format!("latency_p99 ({} requests on modern)", gate.min_requests)));
+        names.extend(gates.latency.iter().map(|(of, gate)| format!("{} ({} requests on modern)", of.gate(), gate.min_requests)));
     }
     if state.phase == Phase::Shadowing {
         names.extend(gates.shadow.map(|gate| format!("shadow ({} comparisons)", gate.min_requests)));
@@ -141,7 +141,8 @@ pub(super) fn with_samples(plan: &Capability, pace: &Pace) -> Capability {
         let wanted = match step.action {
             StepAction::Shadow(share) => needed(gates.shadow.map(|gate| gate.min_requests), share),
             StepAction::Reads(share) => {
-                let most = gates.errors.map(|gate| gate.min_requests).max(gates.latency_p99.map(|gate| gate.min_requests));
+                let of_latency = gates.latency.values().map(|gate| gate.min_requests);
+                let most = gates.errors.map(|gate| gate.min_requests).into_iter().chain(of_latency).max();
                 needed(most, share)
             }
             _ => continue,

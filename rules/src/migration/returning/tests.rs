@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::gate::{Answer, CustomGate, Patience, QuarantineGate, Question, Said, Verdict};
+use crate::gate::{Answer, CustomGate, Patience, Percentile, QuarantineGate, Question, Said, Verdict};
 use crate::hours::Hours;
 use crate::migration::advance::{Event, Wish, advance};
 use crate::migration::tests::{NOW, good, later, plan, report, state};
@@ -162,12 +162,16 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
         assert_eq!((next.phase, next.step), at);
         next
     };
+    let told = |state: &State| {
+        let at = |of| state.legacy_took.at(of).map(|took| took.as_millis());
+        (at(Percentile::P50), at(Percentile::P99))
+    };
     let ramping = onwards(&state(Phase::Shadowing, 0), (Phase::Ramping, 1), timed(15, 1_000), later(60));
-    assert_eq!(ramping.legacy_p99_ms, Some(16));
+    assert_eq!(told(&ramping), (Some(16), Some(16)));
     let slower = onwards(&ramping, (Phase::Ramping, 2), timed(20, 1_000), later(120));
-    assert_eq!(slower.legacy_p99_ms, Some(26));
+    assert_eq!(told(&slower), (Some(25), Some(26)));
     let few = onwards(&State { step: 1, ..slower }, (Phase::Ramping, 2), timed(30, 99), later(120));
-    assert_eq!(few.legacy_p99_ms, Some(26), "of a few answers nothing is learnt");
+    assert_eq!(told(&few).1, Some(26), "of a few answers nothing is learnt of the slowest");
     let soaking = State { phase: Phase::Soaking, step: 4, owner: Side::Modern, epoch: 1, ..few };
     let mut seen = good(Side::Modern, NOW);
     (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(26, 1_000));
@@ -175,9 +179,33 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
     assert!(judged.iter().any(|judged| judged.gate == "latency_p99" && judged.fails()), "{judged:?}");
 }
 
+/// Whichever percentile it is that says so, the writes go back.
+#[test]
+fn a_service_that_is_slow_for_most_callers_loses_the_writes_as_one_that_is_slow_for_some() {
+    let timed = |fast: u64, slow: u64| {
+        let mut took = vec![0; 31];
+        (took[10], took[30]) = (fast, slow);
+        crate::wire::Traffic { requests: fast + slow, took, ..Default::default() }
+    };
+    for (of, slow) in [(Percentile::P50, 600), (Percentile::P90, 150), (Percentile::P95, 80), (Percentile::P99, 20)] {
+        let one = slow_gates().latency[&Percentile::P99];
+        let plan = Capability { gates: crate::gate::Gates { latency: [(of, one)].into(), ..plan().gates }, ..plan() };
+        let mut state = state(Phase::Soaking, 4);
+        state.legacy_took.learn(of, Duration::from_millis(10));
+        let mut seen = good(Side::Modern, later(60));
+        (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(1_000, 0));
+        assert_eq!(tick(&state, &plan, &seen, later(60)).state.phase, Phase::Soaking, "{of:?}");
+        seen.traffic.step.modern = timed(1_000 - slow, slow);
+        let back = tick(&state, &plan, &seen, later(60));
+        assert_eq!(back.state.phase, Phase::Reverting, "{of:?}");
+        assert!(back.state.holds.contains(&format!("gate:{}", of.gate())), "{:?}", back.state.holds);
+        assert_eq!(back.journal[0].detail["gates"][of.gate()]["verdict"], "fail", "{:?}", back.journal);
+    }
+}
+
 fn slow_gates() -> crate::gate::Gates {
     let latency = crate::gate::LatencyGate { max_ratio: 1.5, min_requests: 10, floor: Duration::ZERO, max: None };
-    crate::gate::Gates { latency_p99: Some(latency), ..plan().gates }
+    crate::gate::Gates { latency: [(Percentile::P50, latency), (Percentile::P99, latency)].into(), ..plan().gates }
 }
 
 #[test]
