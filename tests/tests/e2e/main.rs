@@ -47,6 +47,7 @@ mod steps;
 mod strays;
 mod streaming;
 mod successor;
+mod tampered;
 mod tls;
 mod websockets;
 
