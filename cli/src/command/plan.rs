@@ -52,7 +52,7 @@ pub(crate) async fn execute(args: &Args, capability: Option<&str>, dry_run: bool
 fn gone(gone: &Gone) -> String {
     let part = |part: Part, what: &str| format!("{} of {} {what}", part.moved, part.of);
     let share = (gone.requests.moved * 100).checked_div(gone.requests.of);
-    let requests = share.map_or_else(String::new, |share| format!(", {share}% of the last minutes' requests"));
+    let requests = share.map_or_else(String::new, |share| format!(", {share}% of their latest requests"));
     format!("gone: {}, {}, {}{requests}", part(gone.capabilities, "capabilities"), part(gone.routes, "routes"), part(gone.tables, "tables"))
 }
 

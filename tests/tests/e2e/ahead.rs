@@ -42,7 +42,7 @@ async fn the_path_is_seen_from_where_a_capability_stands() -> Result<()> {
     let page = loop {
         let page = operator.type_in(&["plan", "--dry-run"]).await?;
         ensure!(page.contains("`ficus advance` to begin") && fits(&page), "{page}");
-        if page.contains("last minutes' requests") {
+        if page.contains("of their latest requests") {
             break page;
         }
         ensure!(std::time::Instant::now() < deadline, "nobody speaks of the request:\n{page}");

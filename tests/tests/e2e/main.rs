@@ -20,6 +20,7 @@ mod etcd;
 mod explain;
 mod fleet;
 mod foreseen;
+mod gone;
 mod grpc;
 mod handover;
 mod health;
