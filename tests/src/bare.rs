@@ -44,8 +44,16 @@ impl Bare {
     /// # Errors
     /// It does not come up.
     pub async fn start_over(directory: &Path, upstreams: &[(&str, u16, &str)], rules: &[(&str, &str)]) -> Result<Bare> {
+        Bare::start_over_with(directory, upstreams, rules, "").await
+    }
+
+    /// The same, with more sections in `ficus.toml`.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub async fn start_over_with(directory: &Path, upstreams: &[(&str, u16, &str)], rules: &[(&str, &str)], more: &str) -> Result<Bare> {
         let upstreams: Vec<_> = upstreams.iter().map(|(name, port, database)| (*name, *port, Some(*database))).collect();
-        Bare::begin(directory, &upstreams, rules, "", &[]).await
+        Bare::begin(directory, &upstreams, rules, more, &[]).await
     }
 
     /// Starts it with an environment, and an admin API that asks for the token in `secrets/admin`, which must be there.

@@ -24,8 +24,7 @@ pub fn folder() -> PathBuf {
 /// A running Prometheus. Dropping it ends it.
 #[derive(Debug)]
 pub struct Prometheus {
-    /// Held for its end.
-    _process: Process,
+    process: Process,
     http: Http,
     started: SystemTime,
 }
@@ -72,6 +71,22 @@ impl Prometheus {
         Prometheus::launch(directory, &format!("127.0.0.1:{port}"), "", port).await
     }
 
+    /// Starts one at a port of the caller's, where one may have been before, that scrapes itself and what `jobs` say.
+    ///
+    /// # Errors
+    /// It is not installed, or does not come up.
+    pub async fn start_at(port: u16, directory: &Path, jobs: &str) -> Result<Prometheus> {
+        Prometheus::launch(directory, &format!("127.0.0.1:{port}"), jobs, port).await
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
     async fn launch(directory: &Path, target: &str, jobs: &str, port: u16) -> Result<Prometheus> {
         let shipped = folder().join("prometheus");
         std::fs::create_dir_all(directory)?;
@@ -91,7 +106,7 @@ impl Prometheus {
         let base = format!("http://{address}");
         school::until_up(&base, "/-/ready").await.with_context(|| process.log())?;
         let http = Http::new(&base, Duration::from_secs(10));
-        Ok(Prometheus { _process: process, http, started: SystemTime::now() })
+        Ok(Prometheus { process, http, started: SystemTime::now() })
     }
 
     /// What an expression is now.

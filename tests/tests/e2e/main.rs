@@ -39,6 +39,7 @@ mod page;
 mod postgres;
 mod process;
 mod progress;
+mod promql;
 mod rehearsals;
 mod reload;
 mod rolling;
