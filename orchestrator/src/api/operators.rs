@@ -123,7 +123,7 @@ pub(super) async fn send(shared: &Shared, command: impl FnOnce(oneshot::Sender<R
 }
 
 /// What an operator may wish; `retire` is a call of its own, for a stronger role.
-fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
+pub(super) fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
     Some(match word {
         "advance" => Wish::Advance,
         "hold" => Wish::Hold(request.reason.clone().unwrap_or_default()),

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
-use ficus_rules::api::FlagRequest;
+use ficus_rules::api::{FlagRequest, WishRequest};
+use ficus_rules::migration::advance::Wish;
 use serde_json::{Value, json};
 
+use super::operators::wish_of;
 use super::{OPENAPI, calls};
 
 #[test]
@@ -16,6 +18,40 @@ fn the_description_has_every_route_and_no_other() {
     let served: BTreeSet<(String, String)> =
         calls().iter().flat_map(|call| call.methods.iter().map(|method| (call.path.to_owned(), (*method).to_owned()))).collect();
     assert_eq!(described, served);
+}
+
+#[test]
+fn the_description_has_every_wish_and_no_other() {
+    // The one after it: what has no place here does not compile.
+    let after = |wish: &Wish| {
+        Some(match wish {
+            Wish::Advance => Wish::Hold(String::new()),
+            Wish::Hold(_) => Wish::Release(None),
+            Wish::Release(_) => Wish::Approve,
+            Wish::Approve => Wish::Cutover,
+            Wish::Cutover => Wish::Abort,
+            Wish::Abort => Wish::Revert,
+            Wish::Revert => Wish::Retire,
+            Wish::Retire => Wish::Verify,
+            Wish::Verify => Wish::Repair,
+            Wish::Repair => return None,
+        })
+    };
+    let wishes: BTreeSet<&str> = std::iter::successors(Some(Wish::Advance), after).map(|wish| wish.as_str()).collect();
+    let described: Value = serde_json::from_str(OPENAPI).expect("the description is JSON");
+    let parameters = described["paths"]["/api/v1/capabilities/{name}/{wish}"]["post"]["parameters"].as_array().expect("parameters");
+    let words = parameters.iter().find(|one| one["name"] == "wish").and_then(|one| one["schema"]["enum"].as_array()).expect("words");
+    let words: BTreeSet<&str> = words.iter().filter_map(Value::as_str).collect();
+    for word in &words {
+        let taken = wish_of(word, &WishRequest::default());
+        assert_eq!(taken.as_ref().map(Wish::as_str), Some(*word));
+    }
+    // A call of its own, for a stronger role.
+    assert!(
+        described["paths"]["/api/v1/capabilities/{name}/retire"]["post"].is_object()
+            && wish_of("retire", &WishRequest::default()).is_none()
+    );
+    assert_eq!(words.into_iter().chain(["retire"]).collect::<BTreeSet<_>>(), wishes);
 }
 
 #[test]

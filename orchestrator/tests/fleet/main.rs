@@ -10,6 +10,7 @@ mod restored;
 mod returns;
 mod rules;
 mod several;
+mod signed;
 mod silence;
 mod stored;
 mod support;

@@ -1,5 +1,6 @@
 //! An orchestrator on a loopback port, a fake gateway and a fake agent that obey it over HTTP, and an operator.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -235,6 +236,14 @@ impl Http {
         let http = Http::default();
         base.clone_into(&mut http.base.lock().expect("not poisoned"));
         http
+    }
+
+    /// The same way, from another address of this machine, without a token.
+    pub(crate) fn from(&self, address: Ipv4Addr) -> Http {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address.into()));
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Http { base: Arc::clone(&self.base), token: Arc::default(), client }
     }
 
     /// Where a call is sent on to, and what is said beside it.
