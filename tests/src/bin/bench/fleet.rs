@@ -97,7 +97,7 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
     let line = Line::of("switches_fleet", "writes_per_second", reached, "1/s").at_least(u64::from(writes));
     let (acknowledged, requests) =
         (all.iter().map(|one| one.acknowledged()).sum::<u64>(), all.iter().map(|one| one.requests()).sum::<u64>());
-    let asked = (per_second(pace) * GATEWAYS as f64).round() as u64;
+    let asked = (pace.rate() * GATEWAYS as f64).round() as u64;
     let line = line.with("asked", asked).with("acknowledged", acknowledged).with("requests", requests);
     met &= line.with("switches", switches).with("seconds", (ended - begun).as_secs()).print();
     for store in &stores {
@@ -112,18 +112,16 @@ fn living(ledgers: &[Ledger], stood: &[Vec<Time>], pace: Pace, whole: Time) -> u
     let (mut done, mut seconds) = (0.0, 0.0);
     for (ledger, stood) in ledgers.iter().zip(stood) {
         let writes: Vec<Instant> = ledger.timings().iter().filter(|timing| timing.write).map(|timing| timing.sent + timing.took).collect();
+        let failed: Vec<Instant> = ledger.failed_requests().iter().map(|failure| failure.at).collect();
         for (from, to) in between(stood, whole) {
-            let (lasted, answered) = ((to - from).as_secs_f64(), writes.iter().filter(|at| (from..to).contains(at)).count());
-            done += (lasted * per_second(pace)).min(answered as f64);
+            let within = |times: &[Instant]| times.iter().filter(|at| (from..to).contains(at)).count();
+            let (lasted, answered) = ((to - from).as_secs_f64(), within(&writes).saturating_sub(within(&failed)));
+            done += (lasted * pace.rate()).min(answered as f64);
             seconds += lasted;
         }
     }
-    (done / seconds * GATEWAYS as f64).round() as u64
-}
-
-/// What one gateway is asked for.
-fn per_second(pace: Pace) -> f64 {
-    f64::from(pace.writers) / pace.every.as_secs_f64()
+    // As many, or it is missed; but for what a float loses.
+    (done / seconds * GATEWAYS as f64 + 1e-6).floor() as u64
 }
 
 /// The times between some, in their order.
@@ -189,5 +187,11 @@ mod tests {
         // One that lives and takes half of it is missed.
         let slow = [ledger(&[100; 10]), ledger(&[50; 10]), ledger(&[100; 10])];
         assert_eq!(living(&slow, &stood, pace, whole), 240);
+        // One answer a second less is less, and one that fails is none.
+        let nearly = [ledger(&[100; 10]), ledger(&[100; 10]), ledger(&[99; 10])];
+        assert_eq!(living(&nearly, &[vec![], vec![], vec![]], pace, whole), 299);
+        let fails = ledger(&[100; 10]);
+        std::iter::repeat_n((), 500).for_each(|()| fails.failed("500", None, String::new()));
+        assert_eq!(living(&[fails], &[vec![]], pace, whole), 150);
     }
 }
