@@ -27,6 +27,7 @@ mod health;
 mod init;
 mod kills;
 mod lag;
+mod leaderless;
 mod log_outs;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;

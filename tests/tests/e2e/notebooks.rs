@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::fleet::{Behind, Fleet, Plan};
+use ficus_tests::http::{Answer, Http};
 use ficus_tests::ledger::{Failure, Ledger};
 use ficus_tests::notebook::{self, Book, NAME, Notebook, Pace, RULES, Store, UPSTREAMS, Writers};
-use serde_json::Value;
+use hyper::Method;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Directory;
@@ -105,6 +107,32 @@ impl Notebooks {
     /// From now on people write at these gateways.
     pub(super) fn write_at(&mut self, gateways: std::ops::Range<u32>) {
         self.writers.extend(gateways.map(|at| Writers::start(&self.fleet.http(at as usize), PACE, at)));
+    }
+
+    /// No orchestrator says that it leads.
+    pub(super) async fn nobody_leads(&self) -> Result<()> {
+        for one in &self.fleet.orchestrators {
+            let asked = Http::new(&format!("http://127.0.0.1:{}", one.port), Duration::from_secs(2)).get("/leader").await;
+            ensure!(!asked.is_ok_and(|answer| answer.status.is_success()), "the one at {} believes to lead", one.port);
+        }
+        Ok(())
+    }
+
+    /// Writes what [nobody](Notebooks::nobody) else does: the answer of a gateway.
+    pub(super) async fn write(&self, gateway: usize) -> Result<Answer> {
+        let (path, body) = (format!("/notes/{}", Notebooks::nobody()), json!({ "address": "nobody in particular" }));
+        let headers = [("content-type", "application/json")];
+        self.fleet.http(gateway).send(Method::PUT, &path, &headers, body.to_string().into()).await
+    }
+
+    /// Until a gateway takes writes.
+    pub(super) async fn until_written(&self, gateway: usize) -> Result<()> {
+        let begun = Instant::now();
+        while !self.write(gateway).await.is_ok_and(|answer| answer.status.is_success()) {
+            ensure!(begun.elapsed() < PATIENCE, "gateway {gateway} does not take writes");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Both directions run, and the agent complains of nothing.
