@@ -98,6 +98,20 @@ async fn of_two_agents_the_later_one_works() {
     second.stop().await;
 }
 
+#[tokio::test]
+async fn orders_that_newer_ones_have_overtaken_are_not_carried_out() {
+    let mut world = World::new().await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    let before = world.orders.clone();
+    world.order(&agent, |orders, _| orders.fenced.legacy = true);
+    until(&agent, "the fence", |report| report.fenced.legacy).await;
+    agent.order(before);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(report(&agent).fenced.legacy, "it was opened by orders of before");
+    agent.stop().await;
+}
+
 /// An orchestrator that was cut off answers an agent that has just been started: its orders are of before the cutover.
 #[tokio::test]
 async fn orders_of_before_a_cutover_are_not_carried_out() {

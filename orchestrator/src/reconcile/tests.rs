@@ -118,7 +118,7 @@ impl Store for Lossy {
     }
 
     async fn remember_gateway(&self, name: &str) -> Result<(), StoreError> {
-        self.store.remember_gateway(name).await
+        self.answer(self.store.remember_gateway(name).await)
     }
 
     async fn forget_gateway(&self, name: &str) -> Result<(), StoreError> {
@@ -303,6 +303,22 @@ async fn the_name_of_a_gateway_that_comes_back_is_kept() {
     forgetting.await.expect("it is forgotten");
     assert_eq!(back.await.expect("it is answered"), StatusCode::OK);
     assert_eq!(names().await, ["gw-1"], "it holds a validity: a restart must reckon with it");
+    shaky.term.stop().await;
+}
+
+/// Whoever leads next reckons with the names that are stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_name_could_not_be_stored_gets_no_validity() {
+    let shaky = Shaky::begin().await;
+    until("a draft", || shaky.view().capability("users").is_some()).await;
+    let report = |serial: u64| {
+        format!(
+            r#"{{"gateway":"gw-1","incarnation":"a","generation":1,"trouble":null,"capabilities":{{}},"differences":[],"started":1,"serial":{serial}}}"#
+        )
+    };
+    shaky.faults.lose.store(true, Ordering::SeqCst);
+    assert_eq!(shaky.call(Method::POST, "/api/v1/gateways/report", &report(1)).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(shaky.call(Method::POST, "/api/v1/gateways/report", &report(2)).await, StatusCode::OK);
     shaky.term.stop().await;
 }
 

@@ -49,6 +49,33 @@ async fn nothing_is_made_before_somebody_has_said_that_the_orders_are_the_newest
     agent.stop().await;
 }
 
+/// Between the first answer and its turn, whoever had the turn may have carried out newer orders.
+#[tokio::test]
+async fn whoever_has_taken_a_turn_asks_once_more_before_it_does_anything() {
+    let mut world = World::new([Sqlite, Sqlite], schema, tables()).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    let agent = world.idle().await;
+    let mut questions = agent.questions();
+    world.order(&agent, |orders, _| orders.fenced.legacy = true);
+    for question in [1, 2] {
+        let asks = tokio::time::timeout(Duration::from_secs(60), questions.wait_for(|asked| *asked == question)).await.is_ok();
+        assert!(asks, "question {question}: {:?}", super::report(&agent));
+        if question == 1 {
+            agent.answer(1);
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    legacy.exec("INSERT INTO writer (id, name, level, price) VALUES (1, 'one', 1, 1.5)").await;
+
+    // They were taken back.
+    world.order(&agent, |orders, _| orders.fenced.legacy = false);
+    agent.answer(2);
+    streaming(&agent).await;
+    legacy.exec("INSERT INTO writer (id, name, level, price) VALUES (2, 'two', 1, 1.5)").await;
+    world.settle(&agent, Side::Legacy).await;
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn nobody_is_told_to_empty_the_table_of_a_modern_that_owns() {
     let mut world = World::new([Sqlite, Sqlite], schema, tables()).await;
