@@ -54,8 +54,8 @@ fuzz: packages ## Anything at all into every parser of our own: FICUS_FUZZ_SECON
 simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
 	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever
 
-mutations: packages ## Switch each guard of a switch off in a copy: the simulation must notice, some within 40,000 seeds (an hour)
-	$(CARGO) test --package ficus-rules --test mutations -- --include-ignored --nocapture
+mutations: packages-test ## Switch each guard of a switch off in a copy: the simulation must notice, some within 40,000 seeds, or a test of the shells (over an hour)
+	$(CARGO) test --workspace --test mutations -- --include-ignored --nocapture --test-threads 1
 
 reference: debug ## Write docs/schema and docs/reference.md anew, from the code
 	for schema in rules flags ficus; do target/debug/ficus schema $$schema > docs/schema/$$schema.new && mv docs/schema/$$schema.new docs/schema/$$schema.schema.json || exit 1; done
