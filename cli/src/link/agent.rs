@@ -12,6 +12,8 @@ use crate::http::Http;
 
 /// Between two reports when nothing changed that a switch waits for.
 const BEAT: Duration = Duration::from_millis(50);
+/// The same of an agent that has nothing to do.
+const SLOW_BEAT: Duration = Duration::from_millis(250);
 /// How often to look whether other rows are set aside.
 const LOOK_AT_QUARANTINE: Duration = Duration::from_millis(500);
 /// How often to tell of rows that have been told already.
@@ -84,7 +86,8 @@ async fn quarantine(agent: &Agent, http: &Http) {
 
 async fn report(agent: &Agent, http: &Http, reach: &Reach) {
     loop {
-        match http.send_json(Method::POST, "/api/v1/agents/report", &agent.report(), REPORT_LIMIT).await.inspect(|_| reach.answered()) {
+        let report = agent.report();
+        match http.send_json(Method::POST, "/api/v1/agents/report", &report, REPORT_LIMIT).await.inspect(|_| reach.answered()) {
             Ok(answer) if answer.status.is_success() => {}
             Ok(answer) => {
                 warn!(status = %answer.status, "a report was refused: {}", answer.detail());
@@ -92,6 +95,7 @@ async fn report(agent: &Agent, http: &Http, reach: &Reach) {
             }
             Err(error) => reach.failed(&error),
         }
-        let _ = tokio::time::timeout(BEAT, agent.changed()).await;
+        let beat = if report.capabilities.is_empty() { SLOW_BEAT } else { BEAT };
+        let _ = tokio::time::timeout(beat, agent.changed()).await;
     }
 }
