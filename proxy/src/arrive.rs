@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::announced;
 use crate::carry::Carrier;
+use crate::direct::Direct;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Multiplexed, PREFACE, Place, Places};
 use crate::secure;
@@ -21,6 +22,7 @@ use crate::tunnel::Tunnel;
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gateway: Arc<Inner>,
+    pub(crate) direct: Arc<Direct>,
     pub(crate) proxy: Arc<HttpProxy<Carrier>>,
     pub(crate) places: Arc<Places>,
     /// The listener, by its place in the configuration.
@@ -54,7 +56,7 @@ impl Door {
             Some((stream, Speaks::One)) => {
                 let tunnel = Arc::new(Tunnel::default());
                 let guard = Guard::new(stream, self.gateway.limits.clone(), tunnel.clone());
-                self.proxy.process_new(Box::new(guard), &shutdown).await;
+                self.direct.serve(guard, &shutdown).await;
                 if let Some(open) = tunnel.take() {
                     tokio::spawn(open.carry(self.gateway, (place, self.under_way)));
                     return;

@@ -1,18 +1,18 @@
-//! The path of a request, in pingora's phases. Reads from top to bottom; each step lives in the module that it names.
+//! The path of a request, phase by phase. Reads from top to bottom; each step lives in the module that it names. `phases` gives
+//! them to pingora's proxy; of a plain read, `direct` goes through them itself.
+
+mod phases;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use ficus_rules::decide::is_safe;
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp, marker};
 use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc;
@@ -152,19 +152,16 @@ impl Carrier {
     }
 }
 
-#[async_trait]
-impl ProxyHttp for Carrier {
-    // In a box, because pingora moves it about.
-    type CTX = Box<Carried>;
-
-    fn new_ctx(&self) -> Box<Carried> {
+/// The phases. A request that is over has gone through `begin` and `end`.
+impl Carrier {
+    /// The state of a new request.
+    pub(crate) fn request(&self) -> Box<Carried> {
         // A write by HTTP/2 goes on when its connection is gone.
         Box::new(Carried::new(self.0.under_way.get().and_then(mpsc::WeakSender::upgrade)))
     }
 
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<bool> {
+    /// Decides what becomes of it. True: it is answered.
+    pub(crate) async fn begin(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
         match self.receive(session, carried).await {
             Ok(()) => match self.0.answers.find(carried, session.req_header()) {
                 Some(kept) => Box::pin(self.answer(session, carried, kept)).await.map(|()| true),
@@ -184,7 +181,8 @@ impl ProxyHttp for Carrier {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    /// Chooses who gets it next.
+    pub(crate) async fn choose(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<Box<HttpPeer>> {
         carried.begin_attempt();
         let mut peer = self.0.upstreams.peer(carried, &self.0.config, &self.0.transports).await;
         if peer.is_err() && fallback::go(carried, session) {
@@ -204,7 +202,8 @@ impl ProxyHttp for Carrier {
         })
     }
 
-    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Self::CTX, mut e: Box<Error>) -> Box<Error> {
+    /// That one cannot be reached: what is done about it.
+    pub(crate) fn unreached(&self, session: &mut Session, carried: &mut Box<Carried>, mut e: Box<Error>) -> Box<Error> {
         e.set_retry(again::elsewhere(carried, Why::Connect));
         if e.retry() {
             return e;
@@ -216,23 +215,16 @@ impl ProxyHttp for Carrier {
         e
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
-        carried: &mut Self::CTX,
-    ) -> Result<()> {
+    /// That one is reached.
+    pub(crate) fn connected(&self, reused: bool, carried: &mut Box<Carried>) {
         carried.connected();
         if let Some(capability) = carried.capability().filter(|_| carried.side == Side::Modern && !reused) {
             self.0.around.reached(capability);
         }
-        Ok(())
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Self::CTX) -> Result<()> {
+    /// The head goes there.
+    pub(crate) fn send(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Box<Carried>) -> Result<()> {
         if let Err(refusal) = admission::sends(&self.0, carried) {
             carried.refused = Some(refusal.reason);
             let error = Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail.clone());
@@ -242,14 +234,8 @@ impl ProxyHttp for Carrier {
         forward::prepare(&self.0, session, carried, head)
     }
 
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end: bool,
-        carried: &mut Self::CTX,
-    ) -> Result<()> {
-        // Whatever the body, this is called, and not before the head was written.
+    /// A piece of the body goes there. Called at least once, whatever the body, when the head was written.
+    pub(crate) fn pass(&self, body: &mut Option<Bytes>, end: bool, carried: &mut Box<Carried>) -> Result<()> {
         if let Some(held) = &mut carried.held {
             held.sent();
         }
@@ -278,7 +264,8 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
+    /// The head of its answer has come.
+    pub(crate) async fn answered(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
@@ -311,27 +298,22 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    fn upstream_response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end: bool,
-        carried: &mut Self::CTX,
-    ) -> Result<Option<std::time::Duration>> {
-        if let (Some(capture), Some(piece)) = (&mut carried.capture, body.as_ref()) {
+    /// A piece of the answer's body has come.
+    pub(crate) fn answering(&self, body: Option<&Bytes>, end: bool, carried: &mut Box<Carried>) {
+        if let (Some(capture), Some(piece)) = (&mut carried.capture, body) {
             capture.take(piece);
         }
         let largest = self.0.answers.largest();
-        if carried.keeping.as_mut().is_some_and(|keeping| !keeping.take(body.as_ref(), end, largest)) {
+        if carried.keeping.as_mut().is_some_and(|keeping| !keeping.take(body, end, largest)) {
             carried.keeping = None;
         }
         if let Some(inflight) = carried.inflight.as_ref().filter(|_| end) {
             inflight.leave();
         }
-        Ok(None)
     }
 
-    async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
+    /// The head of the answer goes to the client.
+    pub(crate) fn reply(&self, session: &Session, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
         }
@@ -354,34 +336,8 @@ impl ProxyHttp for Carrier {
         Ok(())
     }
 
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end: bool,
-        carried: &mut Self::CTX,
-    ) -> Result<Option<std::time::Duration>> {
-        plugins::packed(carried, body, end);
-        Ok(None)
-    }
-
-    async fn response_trailer_filter(
-        &self,
-        _session: &mut Session,
-        _trailers: &mut http::HeaderMap,
-        carried: &mut Self::CTX,
-    ) -> Result<Option<Bytes>> {
-        Ok(plugins::packed_rest(carried))
-    }
-
-    fn error_while_proxy(
-        &self,
-        _peer: &HttpPeer,
-        session: &mut Session,
-        mut e: Box<Error>,
-        carried: &mut Self::CTX,
-        reused: bool,
-    ) -> Box<Error> {
+    /// It broke off: what is done about it.
+    pub(crate) fn broke(&self, session: &mut Session, mut e: Box<Error>, carried: &mut Box<Carried>, reused: bool) -> Box<Error> {
         if carried.broken_off.is_some() {
             e.set_retry(false);
             return e;
@@ -415,14 +371,15 @@ impl ProxyHttp for Carrier {
         e
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Self::CTX) -> FailToProxy {
+    /// Nobody answers it: the client is told. The status, or 0 if the client is gone.
+    pub(crate) async fn fail(&self, session: &mut Session, e: &Error, carried: &mut Box<Carried>) -> u16 {
         let fault = Guard::of(session).and_then(Guard::fault);
         let broken_off = carried.broken_off.take();
         let by_client = fault.is_some() || broken_off.is_some() || *e.esource() == ErrorSource::Downstream;
         let late = carried.ran_out_of_time().then(timeout);
         let told = fault.map(Fault::refusal).or(broken_off).or(late).or_else(|| carried.stopped.take());
         let Some(refusal) = told.or_else(|| failure(e)) else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+            return 0;
         };
         tracing::warn!(
             error = e.etype().as_str(),
@@ -442,15 +399,16 @@ impl ProxyHttp for Carrier {
         if written.is_err() {
             tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");
         }
-        FailToProxy { error_code: refusal.status.as_u16(), can_reuse_downstream: false }
+        refusal.status.as_u16()
     }
 
-    async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Self::CTX) {
+    /// It is over.
+    pub(crate) fn end(&self, session: &Session, e: Option<&Error>, carried: &mut Box<Carried>) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
         if let Some(tunnel) = carried.tunnel.take() {
             if e.is_none() && tunnel.is_open() {
                 // It goes on without pingora, and is over when its tunnel is.
-                tunnel.leave_carried(std::mem::replace(carried, self.new_ctx()), Sizes::of(session));
+                tunnel.leave_carried(std::mem::replace(carried, self.request()), Sizes::of(session));
                 return;
             }
             tunnel.close();
@@ -467,18 +425,6 @@ impl ProxyHttp for Carrier {
         carried.held = None;
         carried.lease = None;
         carried.place = None;
-    }
-
-    fn suppress_error_log(&self, _session: &Session, _carried: &Self::CTX, _e: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(&self, _session: &Session, _carried: &Self::CTX, _e: &Error, _context: ProxyWarnLogContext) -> bool {
-        true
-    }
-
-    fn request_summary(&self, _session: &Session, carried: &Self::CTX) -> String {
-        format!("{} {}, request {}", carried.asked.method, carried.asked.path, carried.request_id)
     }
 }
 
@@ -513,7 +459,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use pingora::protocols::l4::stream::Stream;
-    use pingora::proxy::{ProxyHttp as _, Session};
+    use pingora::proxy::Session;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::Carrier;
@@ -529,9 +475,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
         let mut session = Session::new_h1(Box::new(Stream::from(socket)));
-        let mut carried = carrier.new_ctx();
-        let decides = size_of_val(&*carrier.request_filter(&mut session, &mut carried));
-        let chooses = size_of_val(&*carrier.upstream_peer(&mut session, &mut carried));
+        let mut carried = carrier.request();
+        let decides = size_of_val(&carrier.begin(&mut session, &mut carried));
+        let chooses = size_of_val(&carrier.choose(&mut session, &mut carried));
         assert!(decides.max(chooses) <= 3 * 1024, "{decides} and {chooses} bytes");
     }
 }

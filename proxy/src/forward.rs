@@ -1,7 +1,8 @@
 //! The head as an upstream gets it: path, cookies, identity, and the forwarding headers, which are set here and not
-//! believed from strangers. Hop-by-hop headers are pingora's work.
+//! believed from strangers. What speaks of one connection is taken out before (`direct::hops`, or pingora).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -91,10 +92,13 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     }
     let user = carried.login.as_ref().and_then(|login| login.user());
     plugins::on_the_way_there(carried, head);
-    let mut set = |name, value| match value {
+    for name in hearsay(&carried.peer, &carried.asked) {
+        head.remove_header(name);
+    }
+    let mut set = |name: &'static str, value: Option<HeaderValue>| match value {
         Some(value) => head.insert_header(name, value),
         None => {
-            head.remove_header(&name);
+            head.remove_header(name);
             Ok(())
         }
     };
@@ -111,7 +115,7 @@ pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, hea
     }
     if carried.decided(|decision| decision.write) && !gateway.transports.multiplexes(upstream) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
-        head.insert_header(header::CONNECTION, "close")?;
+        head.insert_header("Connection", "close")?;
     }
     Ok(())
 }
@@ -129,17 +133,17 @@ pub(crate) fn identify<E>(
     user: Option<(&Arc<User>, &BTreeMap<String, Claim>)>,
     side: Side,
     upstream: &str,
-    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
+    mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>,
 ) -> Result<(), E> {
     let of_session = |name: &str| side == Side::Modern && gateway.callers.hides(name);
     let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || of_session(name);
-    set(header::HeaderName::from_static(marker::HEADER), None)?;
+    set(marker::HEADER, None)?;
     // What modern gets is always put together anew. So are several lines, which servers join in different ways.
     let several = asked.headers().get_all(header::COOKIE).iter().count() > 1;
     if side == Side::Modern || several || asked.cookies.iter().any(|cookie| hidden(&cookie.name)) {
         let kept = asked.cookies.iter().filter(|cookie| !hidden(&cookie.name)).map(|cookie| cookie.pair.as_slice());
         let kept = kept.collect::<Vec<_>>().join(&b"; "[..]);
-        set(header::COOKIE, HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
+        set("cookie", HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
     }
     if side == Side::Modern {
         let token = user.map(|(user, claims)| gateway.tokens.of(user, upstream, claims, Timestamp::from(SystemTime::now())));
@@ -148,36 +152,46 @@ pub(crate) fn identify<E>(
             bearer.set_sensitive(true);
             bearer
         });
-        set(header::AUTHORIZATION, bearer)?;
+        set("authorization", bearer)?;
     }
     Ok(())
 }
 
-/// Says where a request comes from. What a trusted proxy said is kept and added to; of strangers nothing is believed, and
-/// nothing that looks like it passes. Changes are handed to `set`; `None` takes a header out.
+/// What must not pass of what was said before us of where a request comes from: nothing of strangers, and of trusted proxies what
+/// is told in our way.
+pub(crate) fn hearsay<'a>(peer: &Peer, asked: &'a Asked) -> impl Iterator<Item = &'a header::HeaderName> + use<'a> {
+    let trusted = peer.trusted;
+    asked.headers().keys().filter(move |name| says_whence(name.as_str(), trusted))
+}
+
+/// Says where a request comes from, instead of [`hearsay`]. What a trusted proxy said is kept and added to. What is said is handed
+/// to `set`; `None` takes a header out.
 pub(crate) fn forwarded<E>(
     peer: &Peer,
     asked: &Asked,
-    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
+    mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>,
 ) -> Result<(), E> {
     let brought = asked.headers();
-    for name in brought.keys().filter(|name| says_whence(name.as_str(), peer.trusted)) {
-        set(name.clone(), None)?;
-    }
     let kept = |name: &str| brought.get(name).filter(|_| peer.trusted).cloned();
-    let mut hops: Vec<String> = Vec::new();
+    let mut hops = String::new();
     if peer.trusted {
         let lines = brought.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
-        hops.extend(lines.map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned));
+        for line in lines.map(str::trim).filter(|line| !line.is_empty()) {
+            hops.push_str(line);
+            hops.push_str(", ");
+        }
     }
-    hops.extend(peer.address.map(|address| address.to_string()));
+    match peer.address {
+        Some(address) => _ = write!(hops, "{address}"),
+        None => hops.truncate(hops.trim_end_matches(", ").len()),
+    }
     let proto = kept("x-forwarded-proto").unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     let host = kept("x-forwarded-host").or_else(|| brought.get(header::HOST).cloned());
     let port = kept("x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
-    let hops = HeaderValue::from_str(&hops.join(", ")).ok().filter(|_| !hops.is_empty());
+    let hops = Some(hops).filter(|hops| !hops.is_empty()).and_then(|hops| HeaderValue::try_from(hops).ok());
     let said = [("x-forwarded-for", hops), ("x-forwarded-proto", Some(proto)), ("x-forwarded-host", host), ("x-forwarded-port", port)];
     for (name, value) in said {
-        set(header::HeaderName::from_static(name), value)?;
+        set(name, value)?;
     }
     match &peer.certificate {
         Some(certificate) => shown(certificate, set),
@@ -186,10 +200,7 @@ pub(crate) fn forwarded<E>(
 }
 
 /// Tells whose certificate the client showed. No client can send headers of these names: they begin like ours.
-fn shown<E>(
-    certificate: &ClientCertificate,
-    mut set: impl FnMut(header::HeaderName, Option<HeaderValue>) -> Result<(), E>,
-) -> Result<(), E> {
+fn shown<E>(certificate: &ClientCertificate, mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>) -> Result<(), E> {
     let names = certificate.names.join(", ");
     let said = [
         ("x-ficus-client-subject", certificate.subject.as_str()),
@@ -197,7 +208,7 @@ fn shown<E>(
         ("x-ficus-client-sha256", &certificate.fingerprint),
     ];
     for (name, value) in said {
-        set(header::HeaderName::from_static(name), HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()))?;
+        set(name, HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()))?;
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ use pingora::http::RequestHeader;
 pub(crate) use conduct::STREAM_WINDOW;
 pub(crate) use fault::Fault;
 pub(crate) use frames::PREFACE;
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Guard, Next};
 pub(crate) use multiplexed::Multiplexed;
 pub(crate) use places::{Place, Places};
 

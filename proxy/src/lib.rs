@@ -17,6 +17,8 @@
 //! 9. `plugins` again: headers of the answer, and its packing;
 //! 10. `observe`: counters, one line of the `access` log, and `spans` for a tracing system.
 //!
+//! Plain reads go that path in `direct`, everything else (bodies, HTTP/2, tunnels) in pingora's proxy.
+//!
 //! Read next: `carry.rs` for that path in order, `gateway.rs` for what its owner does with it.
 
 mod access;
@@ -31,6 +33,7 @@ mod carried;
 mod carry;
 mod config;
 mod csrf;
+mod direct;
 mod fallback;
 mod fence;
 mod forward;

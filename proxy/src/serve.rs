@@ -1,8 +1,8 @@
 //! Accepting connections, and stopping in good order.
 //!
 //! The accept loop is ours and not pingora's server: that one leaves no way to learn its ports, waits out its whole
-//! grace period even when nothing is under way, and ends the process when a listener fails. Everything behind the
-//! accepted connection is pingora.
+//! grace period even when nothing is under way, and ends the process when a listener fails. Behind the accepted connection,
+//! plain reads are carried by `direct`, and all else by pingora's proxy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::Error;
 use crate::arrive::Door;
 use crate::carry::Carrier;
 use crate::config::Limits;
+use crate::direct::Direct;
 use crate::gateway::Inner;
 use crate::harden::{Places, STREAM_WINDOW};
 use crate::listen::{Bound, Open};
@@ -95,19 +96,23 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
     // It counts how often a connection is used again.
     options.keepalive_request_limit = limits.requests_per_connection.checked_sub(1);
     options.h2_idle_timeout = Some(limits.idle);
-    let mut proxy = HttpProxy::new(Carrier(gateway.clone()), Arc::new(conf));
+    let conf = Arc::new(conf);
+    let mut proxy = HttpProxy::new(Carrier(gateway.clone()), conf.clone());
     proxy.server_options = Some(options);
     proxy.h2_options = Some(multiplexing(limits));
     proxy.handle_init_modules();
     let proxy = Arc::new(proxy);
+    let direct = Arc::new(Direct::new(gateway, proxy.clone(), &conf));
+    tokio::spawn(direct.sweep());
     let (under_way, mut finished) = mpsc::channel::<()>(1);
     let _ = gateway.under_way.set(under_way.downgrade());
     let places = Places::new(limits);
     let mut accepting = tokio::task::JoinSet::new();
     for (listener, socket) in sockets.into_iter().enumerate() {
         let socket = socket.open().map_err(Error::Runtime)?;
-        let (gateway, proxy, places, under_way) = (gateway.clone(), proxy.clone(), places.clone(), under_way.clone());
-        accepting.spawn(accept(socket, Door { gateway, proxy, places, listener, under_way }, shutdown.clone()));
+        let (gateway, direct, proxy) = (gateway.clone(), direct.clone(), proxy.clone());
+        let (places, under_way) = (places.clone(), under_way.clone());
+        accepting.spawn(accept(socket, Door { gateway, direct, proxy, places, listener, under_way }, shutdown.clone()));
     }
     drop(under_way);
     // A sender that is gone means that whoever could ask for more is gone too.
@@ -119,6 +124,7 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
         return Ok(());
     }
     // Connections without a request are closed.
+    direct.close();
     proxy.cleanup().await;
     let grace = if handed_over { AFTER_HANDING_OVER } else { gateway.config.grace };
     if tokio::time::timeout(grace, finished.recv()).await.is_err() {

@@ -74,25 +74,27 @@ impl Upstreams {
         let name = carried.upstream(&config.default_upstream).to_owned();
         let pool = self.by_name.get(&name).ok_or_else(|| unknown(&name))?;
         pool.found(config.timeouts.connect).await;
-        pool.pass(Instant::now()).map_err(circuit_open)?;
+        let now = Instant::now();
+        pool.pass(now).map_err(circuit_open)?;
         if carried.place.is_none() {
             carried.place = pool.enter().await.map_err(|()| busy())?;
         }
         if carried.tried.is_empty() {
-            pool.requested(Instant::now());
+            pool.requested(now);
         }
         let key = match &pool.settings().balance {
             Balance::Hash(by) => by.iter().find_map(|by| key(by, carried)),
             _ => None,
         };
-        let patience = patience(carried, config);
-        let now = Instant::now();
+        // It may have waited for a place.
+        let now = if carried.place.as_ref().is_some_and(Place::waited) { Instant::now() } else { now };
+        let patience = patience(carried, config, now);
         let connect = patience.end.map_or(patience.connect, |end| patience.connect.min(end.saturating_duration_since(now)));
         if connect.is_zero() {
             return Err(too_late());
         }
         let (lease, address) = loop {
-            let mut lease = pool.pick(key.as_deref(), &carried.tried, Instant::now()).ok_or_else(|| unknown(&name))?;
+            let mut lease = pool.pick(key.as_deref(), &carried.tried, now).ok_or_else(|| unknown(&name))?;
             if let Some(address) = self.address(lease.instance(), connect).await {
                 break (lease, address);
             }
@@ -182,8 +184,8 @@ fn key(by: &HashBy, carried: &Carried) -> Option<String> {
 }
 
 /// The deadlines of a request.
-fn patience(carried: &mut Carried, config: &Config) -> Patience {
-    let began = *carried.began.get_or_insert_with(Instant::now);
+fn patience(carried: &mut Carried, config: &Config, now: Instant) -> Patience {
+    let began = *carried.began.get_or_insert(now);
     let route = carried.route();
     let (deadlines, timeout) = route.map_or_else(Default::default, |route| (route.deadlines, route.timeout));
     Patience::of(deadlines, timeout, &config.timeouts, carried.streams, began)

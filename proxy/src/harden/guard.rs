@@ -4,6 +4,7 @@
 //! A head with a fault is not handed on. A harmless one takes its place, so that the refusal is answered, counted and
 //! logged where all others are; see [`Guard::fault`].
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -33,6 +34,15 @@ const LINGERED: usize = 16 << 20;
 const LINGER: Duration = Duration::from_secs(1);
 /// What a guard is without its connection.
 const TAKEN: &str = "taken only when dropped";
+
+/// What comes next on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// A request for a resource, by HTTP/1.1, and nothing else. All of it is there.
+    Plain,
+    /// Another request, or a faulty one.
+    Other,
+}
 
 /// A guarded connection.
 #[derive(Debug)]
@@ -97,6 +107,44 @@ impl Guard {
     /// Whether the request that is carried now asked for a WebSocket. Its connection is not used again.
     pub(crate) fn opens(&self) -> bool {
         self.wire.opens()
+    }
+
+    /// Waits for the head of a request. `None`: the client has ended, or let us wait for too long.
+    pub(crate) async fn next(&mut self) -> Option<Next> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        loop {
+            if self.fault.is_some() {
+                return Poll::Ready(Some(Next::Other));
+            }
+            if self.cleared > 0 {
+                let next = if self.wire.is_plain() { Next::Plain } else { Next::Other };
+                return Poll::Ready(Some(next));
+            }
+            if !self.kept.is_empty() && self.clear_kept() {
+                continue;
+            }
+            match self.read_kept(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {
+                    self.nothing_more(cx);
+                    ready!(self.wait(cx));
+                    if self.fault.is_none() {
+                        return Poll::Ready(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The head that has come.
+    pub(crate) fn take_head(&mut self) -> BytesMut {
+        let head = self.kept.split_to(self.cleared);
+        self.cleared = 0;
+        head
     }
 
     fn inner(&self) -> Option<&Stream> {

@@ -14,6 +14,9 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// It asks for a WebSocket: what comes after it may be a tunnel.
     pub(super) opens: bool,
+    /// It asks for a resource of this server by HTTP/1.1, and for nothing else: no body, no other protocol, no word ahead of
+    /// the answer.
+    pub(super) plain: bool,
 }
 
 /// How a body is framed. There is one way to say each, so that no two readers can differ.
@@ -31,6 +34,8 @@ struct Said<'a> {
     coding: Option<&'a [u8]>,
     websocket: bool,
     upgrade: bool,
+    /// Of another protocol, or of an answer ahead of the answer.
+    wishes: bool,
 }
 
 impl Head {
@@ -57,7 +62,9 @@ impl Head {
             return Err(Fault::large_body());
         }
         let opens = said.websocket && said.upgrade && modern && method == b"GET" && framing == Framing::Length(0);
-        Ok(Head { framing, opens })
+        let asks = matches!(method, b"GET" | b"HEAD") && first[method.len() + 1] == b'/';
+        let plain = asks && modern && !said.wishes && said.coding.is_none() && said.length.is_none();
+        Ok(Head { framing, opens, plain })
     }
 }
 
@@ -70,7 +77,11 @@ impl<'a> Said<'a> {
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 once(self.coding.replace(value).is_none(), "more than one Transfer-Encoding")?
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.websocket = value.eq_ignore_ascii_case(b"websocket"),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.wishes = true;
+                self.websocket = value.eq_ignore_ascii_case(b"websocket");
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => self.wishes = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.upgrade |= value.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
             }

@@ -17,6 +17,8 @@ pub(super) struct Wire {
     searched: usize,
     /// The last head opened what may be a tunnel.
     opens: bool,
+    /// The last head was a plain one.
+    plain: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ enum At {
 
 impl Wire {
     pub(super) fn new() -> Wire {
-        Wire { at: At::Head, searched: 0, opens: false }
+        Wire { at: At::Head, searched: 0, opens: false, plain: false }
     }
 
     /// How many of the first of these bytes may be handed on. `bytes` begin where the last cleared ones ended. None
@@ -62,6 +64,11 @@ impl Wire {
         self.opens
     }
 
+    /// Whether the last head asked for a resource and for nothing else.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// The length of a complete head; its body, if any, is awaited then.
     fn head(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Fault> {
         let Some(end) = self.end(bytes)? else {
@@ -75,7 +82,7 @@ impl Wire {
             return Err(too_large(bytes, limits));
         }
         let head = Head::read(&bytes[..end], limits)?;
-        self.opens = head.opens;
+        (self.opens, self.plain) = (head.opens, head.plain);
         self.at = match head.framing {
             _ if head.opens => At::Open,
             Framing::Length(0) => At::Head,

@@ -390,7 +390,10 @@ impl Mirror {
         if let Some(path) = HeaderValue::from_str(&job.asked.path).ok().filter(|_| side == Side::Modern) {
             headers.insert("x-ficus-original-path", path);
         }
-        let mut set = |name: header::HeaderName, value| {
+        for name in forward::hearsay(&job.peer, &job.asked) {
+            headers.remove(name);
+        }
+        let mut set = |name: &'static str, value| {
             match value {
                 Some(value) => drop(headers.insert(name, value)),
                 None => drop(headers.remove(name)),

@@ -1,0 +1,81 @@
+//! What a request says of the connection that it came by, and of no other: that goes no further (RFC 9110, 7.6.1).
+
+use http::header::{self, HeaderName};
+use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
+
+/// Of one connection by their nature.
+fn is_of_one_hop(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings")
+        || matches!(name, "proxy-authenticate" | "proxy-authorization")
+}
+
+/// What nobody can take out on the way by naming it: the server's decisions hang on it.
+const STAYS: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+/// Names in `Connection` at most.
+const NAMED: usize = 9;
+
+/// Takes them out.
+///
+/// # Errors
+/// `Connection` names too many headers, one that stays, or what is no name.
+pub(super) fn strip(head: &mut RequestHeader) -> Result<()> {
+    let mut named = Vec::new();
+    for line in head.headers.get_all(header::CONNECTION) {
+        for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()) {
+            if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            let name = HeaderName::from_bytes(name).map_err(|_| faulty())?;
+            if STAYS.contains(&name.as_str()) || named.len() == NAMED {
+                return Err(faulty());
+            }
+            named.push(name);
+        }
+    }
+    let of_one_hop = head.headers.keys().filter(|name| is_of_one_hop(name.as_str())).cloned();
+    for name in of_one_hop.chain(named).collect::<Vec<_>>() {
+        head.remove_header(&name);
+    }
+    Ok(())
+}
+
+fn faulty() -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, "the Connection header names what cannot be taken out")
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora::http::RequestHeader;
+
+    use super::strip;
+
+    /// The names that are left of a head, if it is taken.
+    fn left(lines: &[(&'static str, &str)]) -> Option<Vec<String>> {
+        let mut head = RequestHeader::build("GET", b"/", None).expect("a head");
+        lines.iter().for_each(|(name, value)| _ = head.append_header(*name, *value).expect("a header"));
+        strip(&mut head).ok()?;
+        Some(head.headers.keys().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_speaks_of_one_connection_goes_no_further() {
+        let of_one_hop = ["Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Proxy-Authorization", "HTTP2-Settings"];
+        for name in of_one_hop {
+            assert_eq!(left(&[("host", "a"), (name, "x")]), Some(vec!["host".to_owned()]), "{name}");
+        }
+        assert_eq!(left(&[("host", "a"), ("connection", "keep-alive"), ("accept", "*/*")]), Some(vec!["host".into(), "accept".into()]));
+        let named = [("host", "a"), ("connection", "close, X-Secret ,, x-other"), ("x-secret", "1"), ("x-other", "2"), ("x-third", "3")];
+        assert_eq!(left(&named), Some(vec!["host".into(), "x-third".into()]));
+    }
+
+    #[test]
+    fn nobody_takes_out_what_a_server_decides_by() {
+        for name in ["host", "X-Forwarded-For", "x-forwarded-host", "x-forwarded-proto", "a b", ":authority", "\"x\""] {
+            assert_eq!(left(&[("host", "a"), ("connection", name)]), None, "{name}");
+        }
+        let many = |count| (0..count).map(|number| format!("x-{number}")).collect::<Vec<_>>().join(",");
+        assert!(left(&[("connection", &many(9))]).is_some());
+        assert_eq!(left(&[("connection", &many(10))]), None);
+    }
+}
