@@ -492,6 +492,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_deployed_for_others_to_reach_asks_for_a_token() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/config");
+        for part in ["orchestrator", "gateway", "agent"] {
+            let text = std::fs::read_to_string(folder.join(format!("{part}.toml"))).unwrap();
+            // Its secrets are in a cluster: that is all that is wrong here.
+            let why = load(&text).unwrap_err();
+            assert!(why.contains("cannot read the secret in ") && !why.contains("can be reached by others"), "{part}: {why}");
+            let without: String = text.lines().filter(|line| !line.starts_with("token_file")).map(|line| format!("{line}\n")).collect();
+            let why = load(&without).unwrap_err();
+            assert_eq!(why.matches("can be reached by others").count(), 1, "{part}: {why}");
+        }
+    }
+
+    #[test]
     fn a_named_token_has_a_role_a_secret_and_one_of_its_own() {
         let with = |more: &str| load(&GOOD.replace("\n\n", &format!("\n\n[orchestrator]\ntoken_file = 'token'\n{more}\n\n")));
         let tokens = with("[orchestrator.token.grafana]\nrole = 'viewer'\nfile = 'other'").unwrap().tokens;
