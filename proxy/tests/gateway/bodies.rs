@@ -124,3 +124,38 @@ async fn a_small_answer_comes_in_one_piece() {
         assert_eq!(body.len(), length, "answer {turn} comes in pieces: {told}");
     }
 }
+
+/// A server that ends its answers with the connection, and says so or not.
+async fn ends_with_its_connection(head: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"\r\n\r\n") {
+                    let Ok(byte) = socket.read_u8().await else { return };
+                    seen.push(byte);
+                }
+                socket.write_all(head.as_bytes()).await.unwrap();
+                socket.write_all(b"until the end").await.unwrap();
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_its_connection_does_not_end_the_clients() {
+    for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+        let address = ends_with_its_connection(head).await;
+        let world = World::with(|config| drop(config.upstreams.insert("users-service".into(), Upstream::at(address)))).await;
+        world.serve(soaking());
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        for _ in 0..3 {
+            socket.write_all(b"GET /api/v1/users/1/ HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let told = until(&mut socket, "0\r\n\r\n").await;
+            assert!(told.starts_with("HTTP/1.1 200") && told.contains("until the end"), "{head}: {told}");
+        }
+    }
+}
