@@ -10,7 +10,8 @@ export function ahead(plan, name) {
   if (!path) return h("p", { class: "note" }, "Nothing lies ahead: it is retired.");
   return [
     h("p", { class: path.ends ? "trouble" : "note" }, coded(path.ends ? `The path ends early: ${path.ends}.` : `It may retire in ${span(path.lasts_ms)} at the earliest.`),
-      path.switch && !path.ends && ` The next switch would hold the writes for ${number(path.switch.pause_ms)} ms.`),
+      path.switch && !path.ends && ` The next switch would hold the writes for ${number(path.switch.pause_ms)} ms.`,
+      path.back && ` The way back would hold the writes for ${number(path.back.pause_ms)} ms.`),
     path.in_the_way.length > 0 && h("ul", { class: "waiting", "aria-label": "In the way" }, path.in_the_way.map(({ text }) => h("li", {}, coded(text)))),
     h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Steps ahead" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Step", "Begins", "Lasts", "Needs", "Gates"].map((head) => h("th", { scope: "col" }, head)))),

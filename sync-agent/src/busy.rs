@@ -79,7 +79,8 @@ impl Lookout {
                 forgot = if self.forget().await { None } else { Some(Instant::now()) };
             }
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
-            self.state.set_busy(epoch, if let Busy::Held(text) = seen { Some(text) } else { None });
+            let held = if let Busy::Held(text) = seen { Some(text) } else { None };
+            self.state.set_busy(epoch, held, side.fence_waits());
             tokio::time::sleep(pause).await;
         }
     }

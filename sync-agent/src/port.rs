@@ -563,6 +563,9 @@ pub trait Database: Source + Sink {
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
 
+    /// For how long [`Database::fence`] waits for such a transaction before it gives up.
+    fn fence_waits(&self) -> Duration;
+
     /// How much the whole server has to do: the statements that it executes at this moment, those of the copy not counted where
     /// the engine can tell them. `None`: the engine has no server.
     ///

@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use ficus_rules::api::{Ahead, CapabilityAhead, Gone, Part};
 use ficus_rules::count;
 use ficus_rules::crossing::Order;
-use ficus_rules::migration::rehearsal::{After, Leg, SwitchForeseen};
+use ficus_rules::migration::rehearsal::{After, Leg, OpenNow, SwitchForeseen};
 use indicatif::HumanDuration;
 
 use super::status::table::{WIDTH, folded};
@@ -104,9 +104,13 @@ fn moved(after: &After) -> String {
 
 /// The next switch, stage by stage, and what that was reckoned from.
 fn rehearsed(one: &CapabilityAhead) -> String {
-    let Some(SwitchForeseen { pause_ms, stages, taken_back }) = &one.path.switch else {
-        return "  rehearsed: no switch lies ahead\n".to_owned();
+    let (what, switch) = match (&one.path.switch, &one.path.back) {
+        (Some(switch), _) => ("the next switch", switch),
+        (None, Some(back)) => ("the way back", back),
+        (None, None) => return "  rehearsed: no switch lies ahead\n".to_owned(),
     };
+    let SwitchForeseen { pause_ms, stages, taken_back, open } = switch;
+    let open = open.as_ref().map_or_else(String::new, |open| held_up(one, open));
     let outcome = match taken_back {
         Some(why) => format!("would be taken back after {}: {why}", span(*pause_ms)),
         None => format!("would hold the writes for {}", span(*pause_ms)),
@@ -126,10 +130,20 @@ fn rehearsed(one: &CapabilityAhead) -> String {
         marked("recheck", pace.recheck),
     ];
     format!(
-        "  rehearsed: the next switch {outcome}\n    {}\n    from: {}, {}\n",
+        "  rehearsed: {what} {outcome}\n    {}\n    from: {}, {}\n{open}",
         stages.join(", "),
         count::of(pace.gateways as u64, "gateway"),
         from.join(", ")
+    )
+}
+
+/// What is open now, of which nobody knows when it ends.
+fn held_up(one: &CapabilityAhead, OpenNow { whose, taken_back_ms }: &OpenNow) -> String {
+    let told = one.path.in_the_way.iter().any(|waiting| waiting.text == *whose);
+    let whose = if told { "the transaction that is in the way" } else { whose.as_str() };
+    format!(
+        "    open now: {whose}\n    until it ends no switch begins; one that has begun holds the writes at least until it ends, and is taken back after {}\n",
+        span(*taken_back_ms)
     )
 }
 

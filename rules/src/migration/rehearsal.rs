@@ -1,7 +1,7 @@
 //! The paths ahead, walked before they are walked: the same transitions as [`super::advance`] makes them, of all capabilities
 //! in one world and in the reconciler's order, in which gateways and agents do all that is ordered, as fast as was measured, and
 //! whoever operates says yes. What comes of it: the steps with how long each lasts, whom they wait for, what somebody has
-//! to do for them, and for how long a cutover would hold the writes, or why it would be taken back.
+//! to do for them, and for how long a cutover, or the way back, would hold the writes, or why it would be taken back.
 //!
 //! It foresees times, not faults: gates pass in it once they have seen enough requests. What stands in the way now is told apart.
 
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::Observation;
 use super::relations::Relations;
-use super::waiting::{Waiting, WaitingKind, waiting_for};
+use super::waiting::{self, Waiting, WaitingKind, waiting_for};
 use super::{Phase, Stage, State};
-use crate::Timestamp;
 use crate::plan::Capability;
+use crate::{Side, Timestamp};
 pub use pace::Pace;
 use walk::{Places, Walk};
 
@@ -34,6 +34,9 @@ pub struct Rehearsal {
     pub lasts_ms: Option<u64>,
     /// The next switch of the path.
     pub switch: Option<SwitchForeseen>,
+    /// While modern owns: the way back, if it is taken now.
+    #[serde(default)]
+    pub back: Option<SwitchForeseen>,
     /// Why the path leads no further.
     pub ends: Option<String>,
 }
@@ -74,6 +77,18 @@ pub struct SwitchForeseen {
     pub stages: Vec<(Stage, u64)>,
     /// It would be taken back, because of this.
     pub taken_back: Option<String>,
+    /// What is open now. Nobody knows when it ends: the pause above is the one without it.
+    #[serde(default)]
+    pub open: Option<OpenNow>,
+}
+
+/// A transaction that is open now, and that the fence of the owner's database would wait for: at least until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenNow {
+    /// Whose it is, and for how long it has been open.
+    pub whose: String,
+    /// A switch that has begun would hold the writes for so long, and be taken back, if it does not end before.
+    pub taken_back_ms: u64,
 }
 
 /// A capability at its place, and what is known of it.
@@ -94,6 +109,7 @@ pub struct Part<'a> {
 /// Walks the paths of capabilities from where they are, in the order in which the reconciler would go through them.
 pub fn rehearse(parts: &[Part], now: Timestamp) -> Vec<Rehearsal> {
     let mut places: Places = parts.iter().map(|part| (part.plan.name.as_str(), (part.state.owner, part.state.phase))).collect();
+    let now_at = places.clone();
     let mut walks: Vec<Walk> = parts.iter().map(|part| Walk::new(part, now)).collect();
     // Each walk has an end of its own, and so has this.
     while let Some(next) = walks.iter().filter_map(Walk::wakes).min() {
@@ -108,8 +124,39 @@ pub fn rehearse(parts: &[Part], now: Timestamp) -> Vec<Rehearsal> {
             }
         }
     }
-    let path = |(walk, part): (Walk, &Part)| Rehearsal { in_the_way: in_the_way(part, now), ..walk.finish() };
+    let path = |(walk, part): (Walk, &Part)| {
+        let back = back(part, &now_at, now);
+        let mut path = Rehearsal { in_the_way: in_the_way(part, now), back, ..walk.finish() };
+        let open = open_now(part, &now_at, now);
+        [&mut path.switch, &mut path.back].into_iter().flatten().for_each(|switch| switch.open.clone_from(&open));
+        path
+    };
     walks.into_iter().zip(parts).map(path).collect()
+}
+
+/// The way back, if it is taken now.
+fn back(part: &Part, places: &Places, now: Timestamp) -> Option<SwitchForeseen> {
+    if part.state.phase != Phase::Soaking || part.state.switch.is_some() {
+        return None;
+    }
+    let mut walk = Walk::new(part, now);
+    if walk.turn_back(places) { walk.first_switch(places) } else { None }
+}
+
+/// What a fence would wait for now, and what becomes of a switch under which it does not end.
+fn open_now(part: &Part, places: &Places, now: Timestamp) -> Option<OpenNow> {
+    let whose = waiting::busy(part.state, part.plan, &part.seen, now)?.text;
+    let endless = Part { pace: Pace { lock: world::LONG, ..part.pace.clone() }, ..part.clone() };
+    let switch = match part.state.owner {
+        Side::Legacy => Walk::new(&endless, now).first_switch(places),
+        Side::Modern => back(&endless, places, now),
+    };
+    let SwitchForeseen { pause_ms, stages, .. } = switch.filter(|switch| switch.taken_back.is_some())?;
+    // At its deadline, unless the fence gives up before.
+    let before = stages.iter().filter(|(stage, _)| *stage != Stage::FenceDatabase).map(|(_, ms)| ms).sum::<u64>();
+    let waits = part.seen.live_agent(now).and_then(|agent| agent.report.fence_waits_ms);
+    let taken_back_ms = waits.map_or(pause_ms, |waits| pause_ms.min(before + waits));
+    Some(OpenNow { whose, taken_back_ms })
 }
 
 /// What stands in the way of one now; what passes, or is asked of somebody in the path itself, does not.

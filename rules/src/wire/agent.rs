@@ -59,6 +59,9 @@ pub struct CapabilityReport {
     /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
     #[serde(default)]
     pub busy: Option<String>,
+    /// For how long that fence would wait for it before it gives up, in milliseconds; `None`: nobody has said.
+    #[serde(default)]
+    pub fence_waits_ms: Option<u64>,
     /// Change events that wait, by the bus that they wait for.
     #[serde(default)]
     pub events: BTreeMap<String, EventsReport>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -11,7 +12,7 @@ use ficus_rules::mapping::{Plan, Tables, Value};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::connect::Lease;
+use super::connect::{LOCK_SECONDS, Lease};
 use super::parts::name;
 use super::schema::Counter;
 use super::{Endpoint, Server, catalog, checks, locks, objects, schema, scope, stream, triggers};
@@ -194,6 +195,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.old_writers().await
+    }
+
+    fn fence_waits(&self) -> Duration {
+        Duration::from_secs(LOCK_SECONDS.into())
     }
 
     async fn load_of_server(&self) -> Result<Option<u64>, Error> {

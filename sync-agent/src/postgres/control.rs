@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -10,7 +11,7 @@ use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Kind, Plan, Tables};
 use sqlx::{ConnectOptions, PgConnection, Row};
 
-use super::fence::CLOSED;
+use super::fence::{CLOSED, PATIENCE};
 use super::locks::Attempts;
 use super::objects::Names;
 use super::parts::Pair;
@@ -105,6 +106,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.old_writers().await
+    }
+
+    fn fence_waits(&self) -> Duration {
+        PATIENCE
     }
 
     async fn load_of_server(&self) -> Result<Option<u64>, Error> {

@@ -41,7 +41,7 @@ pub(super) fn holds(value: i64) -> bool {
 }
 
 /// How long writers may take to end before the fence is opened again.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which locks (`l`) are those of transactions that may have written to the tables. Autovacuum and ANALYZE take weaker ones.
 pub(super) const OF_WRITERS: &str =

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
@@ -9,7 +10,7 @@ use ficus_rules::catalog::Catalog;
 use ficus_rules::finding::Finding;
 use ficus_rules::mapping::{Plan, Tables, Value};
 
-use super::{Endpoint, File, catalog, findings, objects, schema, scope, sql, stream, triggers};
+use super::{BUSY, Endpoint, File, catalog, findings, objects, schema, scope, sql, stream, triggers};
 use crate::crash;
 use crate::error::Error;
 use crate::port::{Busy, Database, Engine, LetIn, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
@@ -137,6 +138,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.write_lock().await
+    }
+
+    fn fence_waits(&self) -> Duration {
+        BUSY
     }
 }
 

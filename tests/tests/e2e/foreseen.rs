@@ -1,10 +1,13 @@
 //! The pause that `ficus plan` foresees, where one known cause makes it long: a slow write under way, a long transaction in the
 //! monolith's database, a target that is slow to take what is left. The forecast names the cause, and is of the size of what then
-//! happens.
+//! happens. What is open now, and may be open for ever, is told beside it.
+
+mod back;
+mod forecast;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::Router;
@@ -21,12 +24,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::Directory;
 use super::postgres::Server;
-
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Of two pauses of the same size, one is at most so many times the other.
-const FACTOR: u64 = 3;
-/// What each cause takes, in milliseconds: so much that all the rest together is little, also on a busy machine.
-const LONG: u64 = 4_000;
+use forecast::{FACTOR, Forecast, LONG, PATIENCE, held, seconds};
 
 /// A lock's: the fence waits for three seconds at most.
 const LOCKED: u64 = 2_500;
@@ -97,33 +95,30 @@ impl World {
         })
     }
 
-    /// What the plan says of the next switch, and by what.
-    async fn foreseen(&self) -> Result<(Value, Value)> {
-        let ahead: Value = serde_json::from_str(&self.operator.type_in(&["plan", "--json"]).await?)?;
-        let one = &ahead["capabilities"][0];
-        Ok((one["path"]["switch"].clone(), one["pace"].clone()))
+    fn forecast(&self) -> Forecast<'_> {
+        Forecast { operator: &self.operator, capability: "notes" }
     }
 
-    async fn until_foreseen(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let begun = Instant::now();
-        loop {
-            let (switch, pace) = self.foreseen().await?;
-            if wanted(&pace) {
-                return Ok(switch);
-            }
-            ensure!(begun.elapsed() < PATIENCE, "{what} is not seen: {pace}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    async fn foreseen(&self) -> Result<(Value, Value)> {
+        self.forecast().now().await
     }
 
     async fn cut_over(&self) -> Result<u64> {
-        self.operator.type_in(&["cutover", "notes", "--wait", "60s"]).await?;
-        self.operator.status("notes").await?["last_pause_ms"].as_u64().context("a pause")
+        self.forecast().switch("cutover").await
     }
 
     async fn back(&self) -> Result<()> {
-        self.operator.type_in(&["revert", "notes", "--wait", "60s"]).await?;
-        Ok(())
+        self.forecast().switch("revert").await.map(drop)
+    }
+
+    /// The times of the last entries of these kinds, in milliseconds.
+    async fn times(&self, kinds: [&str; 2]) -> Result<[u64; 2]> {
+        let told: Vec<Value> = serde_json::from_str(&self.operator.type_in(&["journal", "notes", "--limit", "1000", "--json"]).await?)?;
+        let time = |kind: &str| {
+            let last = told.iter().rev().find(|entry| entry["kind"] == kind || entry["detail"]["stage"] == kind);
+            last.and_then(|entry| entry["at"].as_u64()).with_context(|| format!("no {kind}: {told:?}"))
+        };
+        Ok([time(kinds[0])?, time(kinds[1])?])
     }
 
     /// Cuts over while a transaction holds a lock that the fence has to wait for; it is young enough not to be in the way.
@@ -138,7 +133,7 @@ impl World {
             let typed = self.operator.try_type(&["cutover", "notes", "--wait", "60s"]).await?;
             held.await??;
             match typed.code {
-                0 => return self.operator.status("notes").await?["last_pause_ms"].as_u64().context("a pause"),
+                0 => return self.forecast().last_pause().await,
                 // The machine was so slow that it had grown old before it was asked.
                 _ => ensure!(typed.err.contains("a fence would wait for it"), "{typed:?}"),
             }
@@ -165,18 +160,6 @@ async fn service(url: &str, tables: &'static str, insert: &'static str, slow: &A
     Ok((pool, port))
 }
 
-/// The forecast names this stage as the longest, and is of the size of what happened.
-fn held(switch: &Value, cause: &str, happened: u64) -> Result<()> {
-    let stages = switch["stages"].as_array().context("stages")?;
-    let longest = stages.iter().max_by_key(|stage| stage[1].as_u64()).context("a stage")?;
-    ensure!(longest[0] == cause, "{cause} makes it long, {happened} ms: {switch}");
-    let foreseen = switch["pause_ms"].as_u64().context("a pause")?;
-    println!("{cause}: foreseen {foreseen} ms, happened {happened} ms");
-    ensure!(foreseen <= happened * FACTOR && happened <= foreseen * FACTOR, "{cause}: foreseen {foreseen} ms, happened {happened} ms");
-    ensure!(happened > LONG / 4, "it took no time: {happened} ms");
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cause_of_a_long_pause_is_foreseen_with_its_size() -> Result<()> {
     let directory = Directory::new();
@@ -188,7 +171,7 @@ async fn the_cause_of_a_long_pause_is_foreseen_with_its_size() -> Result<()> {
         world.bare.http().get("/notes/1").await?;
     }
     world.write().await??;
-    world.until_foreseen("a slow write", |pace| seconds(&pace["writes"]) > LONG as f64 / 2_000.0).await?;
+    world.forecast().until("a slow write", |_, pace| seconds(&pace["writes"]) > LONG as f64 / 2_000.0).await?;
     let under_way = world.write();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (switch, _) = world.foreseen().await?;
@@ -214,7 +197,7 @@ async fn the_cause_of_a_long_pause_is_foreseen_with_its_size() -> Result<()> {
     let rows = LONG / 20;
     let burst = format!("INSERT INTO note (name) SELECT 'a note' FROM generate_series(1, {rows})");
     sqlx::raw_sql(sqlx::AssertSqlSafe(burst)).execute(&world.old).await?;
-    let switch = world.until_foreseen("the lag", |pace| seconds(&pace["lag"]) > LONG as f64 / 3_000.0).await?;
+    let switch = world.forecast().until("the lag", |_, pace| seconds(&pace["lag"]) > LONG as f64 / 3_000.0).await?;
     // THEN it is catching up
     held(&switch, "catch_up", world.cut_over().await?)?;
     drop(world);
@@ -222,7 +205,56 @@ async fn the_cause_of_a_long_pause_is_foreseen_with_its_size() -> Result<()> {
     Ok(())
 }
 
-/// A duration in the plan.
-fn seconds(duration: &Value) -> f64 {
-    duration["secs"].as_f64().unwrap_or(0.0) + duration["nanos"].as_f64().unwrap_or(0.0) / 1e9
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_open_now_is_in_the_forecast() -> Result<()> {
+    let directory = Directory::new();
+    let world = World::start(&directory).await?;
+    let (before, _) = world.foreseen().await?;
+    ensure!(before["open"].is_null(), "nothing is open: {before}");
+
+    // WHEN a job's transaction has been open for a while
+    let mut job = world.old.begin().await?;
+    sqlx::raw_sql("SET LOCAL application_name = 'nightly'; INSERT INTO note (name) VALUES ('a note')").execute(&mut *job).await?;
+    let open = |switch: &Value| switch["open"]["whose"].as_str().is_some_and(|whose| whose.contains("open for 2 s"));
+    let foreseen = world.forecast().until("what is open", |switch, _| open(switch)).await?;
+    // THEN it is told for how long, whose it is, and until when a switch would wait for it; the figure is the one without it
+    let whose = foreseen["open"]["whose"].as_str().context("whose")?;
+    for word in ["role `", "application `nightly`", "pg_terminate_backend("] {
+        ensure!(whose.contains(word), "{word}: {whose}");
+    }
+    let taken_back = foreseen["open"]["taken_back_ms"].as_u64().context("a time")?;
+    ensure!((3_000..10_000).contains(&taken_back), "the fence's patience, and what comes before it: {foreseen}");
+    let page = world.operator.type_in(&["plan", "notes", "--dry-run"]).await?;
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in ["open now: ", "application `nightly`", "until it ends no switch begins", "is taken back after 3."] {
+        ensure!(words.contains(word), "{word}: {page}");
+    }
+    // AND a switch does not begin
+    let typed = world.operator.try_type(&["cutover", "notes", "--wait", "60s"]).await?;
+    ensure!(typed.code != 0 && typed.err.contains("application `nightly`"), "{typed:?}");
+    job.rollback().await?;
+    world.forecast().until("its end", |switch, _| switch["open"].is_null()).await?;
+
+    // WHEN a switch begins before such a transaction is old, and it does not end THEN that is taken back when it was foreseen
+    for _ in 0..10 {
+        let mut job = world.old.begin().await?;
+        sqlx::raw_sql("INSERT INTO note (name) VALUES ('a note')").execute(&mut *job).await?;
+        let typed = world.operator.try_type(&["cutover", "notes", "--wait", "60s"]).await?;
+        job.rollback().await?;
+        ensure!(typed.code != 0, "it went through: {typed:?}");
+        if !typed.err.contains("aborted: ") {
+            // The machine was so slow that it had grown old before it was asked.
+            ensure!(typed.err.contains("a fence would wait for it"), "{typed:?}");
+            world.forecast().until("its end", |switch, _| switch["open"].is_null()).await?;
+            continue;
+        }
+        let [begun, aborted] = world.times(["fence", "aborted"]).await?;
+        let happened = aborted - begun;
+        println!("open: foreseen {taken_back} ms, happened {happened} ms");
+        ensure!(taken_back <= happened * FACTOR && happened <= taken_back * FACTOR, "foreseen {taken_back} ms, happened {happened} ms");
+        drop(world);
+        directory.passed();
+        return Ok(());
+    }
+    bail!("the transaction is old each time")
 }

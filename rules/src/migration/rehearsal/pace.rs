@@ -73,7 +73,7 @@ impl Pace {
             gateways: u32::try_from(seen.counting(now).count()).unwrap_or(u32::MAX),
             hear: known("hear", lasted(Stage::Fence), HEAR),
             writes: known("writes", slowest(&seen.traffic.writes).or_else(|| slowest(owners)), WRITES),
-            // One that is open now is told as what stands in the way: nobody knows when it ends.
+            // One that is open now is told apart, as `OpenNow`: nobody knows when it ends.
             lock: known("lock", waited.filter(|_| !busy), Duration::ZERO),
             lag: known("lag", report.and_then(|report| lag(report.stream_from(state.owner).lag_seconds)), Duration::ZERO),
             copy: known("copy", copy(state, seen, now), Duration::ZERO),

@@ -107,6 +107,59 @@ fn a_switch_that_would_be_taken_back_says_why() {
 }
 
 #[test]
+fn while_modern_owns_the_way_back_is_foreseen() {
+    let from = State { epoch: 1, owner: Side::Modern, ..state(Phase::Soaking, 4) };
+    let back = |pace: &Pace| {
+        let path = path(&from, &plan(), pace);
+        let legs: Vec<_> = path.legs.iter().map(|leg| leg.name.as_str()).collect();
+        assert_eq!((&path.switch, legs), (&None, vec!["soak", "retire"]), "the path itself leads on");
+        path.back.expect("the way back is open")
+    };
+    let of = |switch: &SwitchForeseen, stage| switch.stages.iter().find(|(one, _)| *one == stage).map_or(0, |(_, ms)| *ms);
+    let as_it_is = back(&pace());
+    assert_eq!((as_it_is.taken_back.as_ref(), as_it_is.pause_ms), (None, as_it_is.stages.iter().map(|(_, ms)| ms).sum()));
+    let slow = Duration::from_secs(3);
+    for (slower, stage) in [
+        (Pace { writes: slow, ..pace() }, Stage::Drain),
+        (Pace { lock: slow, ..pace() }, Stage::FenceDatabase),
+        (Pace { lag: slow, ..pace() }, Stage::CatchUp),
+        (Pace { recheck: slow, ..pace() }, Stage::Verify),
+    ] {
+        let foreseen = back(&slower);
+        let more = foreseen.pause_ms - as_it_is.pause_ms;
+        assert!((2_900..=3_000).contains(&more) && of(&foreseen, stage) >= 3_000, "{stage:?}: {foreseen:?}");
+    }
+    for phase in [Phase::Streaming, Phase::Ramping, Phase::Reverted, Phase::Retired] {
+        assert_eq!(path(&state(phase, 0), &plan(), &pace()).back, None, "{phase:?}");
+    }
+}
+
+#[test]
+fn what_is_open_now_is_part_of_the_forecast() {
+    let text =
+        "legacy: a transaction that has written to the capability's tables is open for 12 s (role `cron`); a fence would wait for it";
+    let ramping = State { released: true, ..state(Phase::Ramping, 2) };
+    let soaking = State { epoch: 1, owner: Side::Modern, ..state(Phase::Soaking, 4) };
+    for from in [ramping, soaking] {
+        let of = |path: Rehearsal| path.switch.or(path.back).expect("a switch");
+        let without = of(path(&from, &plan(), &pace()));
+        let mut seen = good(from.owner, NOW);
+        (report(&mut seen).busy, report(&mut seen).epoch) = (Some(text.to_owned()), from.epoch);
+        let now = |seen: &Observation| of(alone(&from, &plan(), seen.clone(), &pace(), NOW));
+        let foreseen = now(&seen);
+        assert_eq!(foreseen.open, Some(OpenNow { whose: text.to_owned(), taken_back_ms: 10_000 }), "{:?}", from.phase);
+        assert_eq!(SwitchForeseen { open: None, ..foreseen }, without, "the figure is the one without it");
+        seen.limits.switch_deadline = Duration::from_secs(25);
+        assert_eq!(now(&seen).open.map(|open| open.taken_back_ms), Some(25_000), "{:?}", from.phase);
+        // Whose fence gives up before the deadline, after it was reached: here gateways have to hear, and writes to drain.
+        report(&mut seen).fence_waits_ms = Some(3_000);
+        assert_eq!(now(&seen).open.map(|open| open.taken_back_ms), Some(5 + 20 + 3_000), "{:?}", from.phase);
+        report(&mut seen).epoch = from.epoch + 1;
+        assert_eq!(now(&seen).open, None, "what another owner's database has open keeps nobody waiting");
+    }
+}
+
+#[test]
 fn a_step_lasts_until_its_gates_have_seen_enough() {
     let mut plan = plan();
     plan.gates.errors.as_mut().expect("a gate").min_requests = 1_000;

@@ -19,6 +19,9 @@ const MOST: usize = 20_000;
 /// For how long an hour is waited for at which everything else may begin that has to begin together.
 const HOUR_AT_MOST: Duration = Duration::from_secs(15 * 86_400);
 
+/// How often to wait until all have heard of what was so at first.
+const HEARD: usize = 4;
+
 /// Who owns each capability, and where it is.
 pub(super) type Places<'a> = BTreeMap<&'a str, (Side, Phase)>;
 
@@ -110,6 +113,32 @@ impl<'a> Walk<'a> {
         };
     }
 
+    /// Somebody takes the way back, as soon as all have heard of what is so now; `false`: it is not open.
+    pub(super) fn turn_back(&mut self, places: &Places) -> bool {
+        for _ in 0..HEARD {
+            let mut seen = self.world.seen();
+            self.relations.tell(&mut seen, |name| places.get(name).copied());
+            let outcome = advance(&self.world.state, &self.plan, &seen, &Event::Wish(Wish::Revert), self.world.now);
+            if outcome.refused.is_none() {
+                self.take(outcome.state);
+                self.wakes = Some(self.world.now);
+                return true;
+            }
+            let Some(next) = self.world.next(&self.plan).into_iter().min() else { return false };
+            self.world.now = next;
+        }
+        false
+    }
+
+    /// Goes on by itself until a switch is over, where others are.
+    pub(super) fn first_switch(mut self, places: &Places) -> Option<SwitchForeseen> {
+        let over = |switch: &SwitchForeseen| switch.pause_ms > 0;
+        while let Some(next) = self.wakes.filter(|_| !self.switch.as_ref().is_some_and(over)) {
+            self.go_on(places, next);
+        }
+        self.switch.filter(over)
+    }
+
     pub(super) fn finish(self) -> Rehearsal {
         let never = || {
             let others = self.others.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -117,7 +146,7 @@ impl<'a> Walk<'a> {
         };
         let ends = self.ended.unwrap_or_else(never);
         let lasts_ms = ends.is_none().then(|| self.world.now.since(self.begun).as_millis() as u64);
-        Rehearsal { in_the_way: Vec::new(), legs: self.legs.finish(self.world.now), lasts_ms, switch: self.switch, ends }
+        Rehearsal { in_the_way: Vec::new(), legs: self.legs.finish(self.world.now), lasts_ms, switch: self.switch, back: None, ends }
     }
 
     fn attempt(&mut self, places: &Places) -> Tried {
@@ -211,7 +240,7 @@ impl<'a> Walk<'a> {
         if self.switch.as_ref().is_some_and(|switch| switch.pause_ms > 0) {
             return;
         }
-        let switch = self.switch.get_or_insert(SwitchForeseen { pause_ms: 0, stages: Vec::new(), taken_back: None });
+        let switch = self.switch.get_or_insert(SwitchForeseen { pause_ms: 0, stages: Vec::new(), taken_back: None, open: None });
         if next.switch.as_ref().map(|after| after.stage) != Some(running.stage) {
             switch.stages.push((running.stage, now.since(running.since).as_millis() as u64));
         }

@@ -13,7 +13,7 @@ use crate::wire::{
 };
 
 /// For ever, as far as a path is concerned.
-const LONG: Duration = Duration::from_secs(u32::MAX as u64);
+pub(super) const LONG: Duration = Duration::from_secs(u32::MAX as u64);
 
 pub(super) struct World<'a> {
     pace: &'a Pace,
