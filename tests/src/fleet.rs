@@ -290,12 +290,20 @@ impl Fleet {
     /// # Errors
     /// None answers.
     pub async fn status(&self, capability: &str) -> Result<Value> {
+        Ok(self.whole_status().await?["capabilities"][capability].take())
+    }
+
+    /// The whole of it.
+    ///
+    /// # Errors
+    /// None answers.
+    pub async fn whole_status(&self) -> Result<Value> {
         for one in &self.orchestrators {
             let http = Http::new(&format!("http://127.0.0.1:{}", one.port), Duration::from_secs(2));
             if let Ok(answer) = http.get("/api/v1/status").await
                 && answer.status.is_success()
             {
-                return Ok(answer.json()?["capabilities"][capability].take());
+                return answer.json();
             }
         }
         bail!("no orchestrator leads")

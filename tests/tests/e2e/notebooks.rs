@@ -2,7 +2,7 @@
 //! the account at their end.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::fleet::{Behind, Fleet, Plan};
@@ -83,17 +83,17 @@ impl Notebooks {
             Old::MariaDb => Rows::in_mariadb(mariadb::Server::shared()).await,
         };
         let rows = [old, Rows::in_postgres(server).await];
-        Notebooks::start_over(directory, rows, Plan { etcd: etcd.port, ..plan }, more).await
+        Notebooks::start_over(directory, rows, Plan { etcd: etcd.port, ..plan }, &format!("{RULES}{more}")).await
     }
 
-    /// The same over these databases, both empty.
-    pub(super) async fn start_over(directory: &Directory, rows: [Rows; 2], plan: Plan, more: &str) -> Result<Notebooks> {
+    /// The same over these databases, both empty, by these rules.
+    pub(super) async fn start_over(directory: &Directory, rows: [Rows; 2], plan: Plan, rules: &str) -> Result<Notebooks> {
         let people = Notebooks::nobody();
         let stores = [Store::open(Book::Old, &rows[0].app, people).await?, Store::open(Book::New, &rows[1].app, people).await?];
         let services = [Notebook::start(stores[0].clone()).await?, Notebook::start(stores[1].clone()).await?];
         let behind =
             |at: usize| Behind { name: UPSTREAMS[at], port: services[at].port, health: "/health", database: rows[at].agent.clone() };
-        let fleet = Fleet::start_before(directory.path(), plan, [behind(0), behind(1)], NAME, &format!("{RULES}{more}")).await?;
+        let fleet = Fleet::start_before(directory.path(), plan, [behind(0), behind(1)], NAME, rules).await?;
         fleet.operator()?.type_in(&["advance", NAME]).await?;
         fleet.until("shadowing", PATIENCE, |status| status["phase"] == "shadowing").await?;
         Ok(Notebooks { fleet, services, stores, writers: Vec::new() })
@@ -135,6 +135,19 @@ impl Notebooks {
         Ok(())
     }
 
+    /// Until the agent has told something since now. What is known of one that was hit may be of before.
+    pub(super) async fn until_agent_reports(&self) -> Result<()> {
+        let (begun, now) = (Instant::now(), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis());
+        loop {
+            let status = self.fleet.whole_status().await.unwrap_or_default();
+            if status["agents"][0]["reported"].as_u64().is_some_and(|at| u128::from(at) > now) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < PATIENCE, "the agent reports no more: {status:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Both directions run, and the agent complains of nothing.
     pub(super) async fn until_ready(&self) -> Result<()> {
         let ready = |status: &Value| {
@@ -142,6 +155,12 @@ impl Notebooks {
             agent["forward"]["live"] == true && agent["reverse"]["live"] == true && agent["trouble"].is_null()
         };
         self.fleet.until("both streams", PATIENCE, ready).await.map(drop)
+    }
+
+    /// What people write comes over at once.
+    pub(super) async fn until_caught_up(&self) -> Result<()> {
+        let soon = |status: &Value| status["lag_seconds"].as_f64().is_some_and(|lag| lag < 1.0);
+        self.fleet.until("the stream to have caught up", PATIENCE, soon).await.map(drop)
     }
 
     /// Somebody types a wish, who is answered once leaders have waited as they were told to, and lifts what a gate holds that failed
