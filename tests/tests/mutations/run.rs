@@ -140,7 +140,8 @@ fn bears(process: &Path, mark: &str) -> bool {
 
 /// Of what a test said, why it failed: the error that it returned, with its causes, or what it panicked with.
 fn why(said: &str) -> String {
-    let error = said.lines().skip_while(|line| !line.starts_with("Error: ")).take_while(|line| *line != "stack backtrace:");
+    let error =
+        said.lines().skip_while(|line| !line.starts_with("Error: ")).take_while(|line| !["stack backtrace:", "failures:"].contains(line));
     let error: Vec<_> = error.map(str::trim).filter(|line| !line.is_empty()).take(6).collect();
     let mut panicked = said.lines().skip_while(|line| !(line.starts_with("thread '") && line.contains(" panicked at ")));
     let line = if error.is_empty() { panicked.nth(1).unwrap_or_default().to_owned() } else { error.join(" ") };
