@@ -88,7 +88,6 @@ mod tests {
     use std::time::Instant;
 
     use pingora::protocols::Stream;
-    use pingora::protocols::UniqueID as _;
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
