@@ -57,8 +57,11 @@ impl Store {
                 ensure!(book == Book::Old, "the new notebook counts its notes by a sequence of PostgreSQL or a table of SQLite");
                 let opts = Opts::from_url(&url.replacen("mariadb:", "mysql:", 1))?;
                 let limits = PoolConstraints::new(1, CONNECTIONS as usize).context("at least one")?;
-                // The application's isolation is the server's own.
-                let opts = OptsBuilder::from_opts(opts).pool_opts(PoolOpts::new().with_constraints(limits)).prefer_socket(false);
+                // The application's isolation is the server's own. A row that is already as it should be counts as changed, as elsewhere.
+                let opts = OptsBuilder::from_opts(opts)
+                    .pool_opts(PoolOpts::new().with_constraints(limits))
+                    .prefer_socket(false)
+                    .client_found_rows(true);
                 Connections::MariaDb(Pool::new(opts))
             }
             Some("sqlite") => {

@@ -1,4 +1,4 @@
-//! Somebody is killed, put to sleep, or cut off, at each step of a switch, there and back, and some while nothing moves: the leader, the
+//! Somebody is killed, put to sleep, or cut off, at each step of a switch, there and back, and while nothing moves: the leader, the
 //! orchestrator that stands by, the agent, each gateway, etcd, or a database's server. The leader waits at every step for the test,
 //! so that it happens just there. Nothing is lost or doubled, and nobody at a gateway that lives notices, but for what a database
 //! that is dead cannot answer.
@@ -67,6 +67,15 @@ async fn at_each_step(old: Old, who: fn(usize) -> Who) -> Result<()> {
     run(old, &Calm::default(), &hits).await
 }
 
+/// Everybody in every way, while nothing moves.
+async fn in_the_ramp_and_in_the_soak(old: Old) -> Result<()> {
+    let gateways = (0..GATEWAYS as usize).map(Who::Gateway);
+    let others = [Who::Leader, Who::StandsBy, Who::Agent, Who::Etcd, Who::OldDatabase, Who::NewDatabase];
+    let all: Vec<Hit> = others.into_iter().chain(gateways).flat_map(|who| ALL.map(|how| hit(who, how))).collect();
+    let calm = Calm { ramp: all.clone(), soak: all };
+    run(old, &calm, &[At("open", hit(Who::Leader, How::Killed))]).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: part of `make soak`"]
 async fn a_server_is_lost_for_longer_than_a_switch_may_last() -> Result<()> {
@@ -130,4 +139,16 @@ soaked! {
     etcd_at_each_step_from_mariadb_to_postgresql: MariaDb, |_| Who::Etcd;
     the_old_database_at_each_step_from_mariadb_to_postgresql: MariaDb, |_| Who::OldDatabase;
     the_new_database_at_each_step_from_mariadb_to_postgresql: MariaDb, |_| Who::NewDatabase;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn everybody_while_nothing_moves_between_two_postgresqls() -> Result<()> {
+    in_the_ramp_and_in_the_soak(Old::Postgres).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn everybody_while_nothing_moves_from_mariadb_to_postgresql() -> Result<()> {
+    in_the_ramp_and_in_the_soak(Old::MariaDb).await
 }
