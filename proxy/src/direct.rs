@@ -26,6 +26,7 @@ use crate::carry::Carrier;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Next};
 use crate::plugins;
+use crate::upstream::IDLE;
 
 use kept::Kept;
 
@@ -181,7 +182,7 @@ impl Direct {
         match self.carry(session, &mut upstream, &peer, reused, carried).await {
             Ok(again) => {
                 upstream.respect_keepalive();
-                let keeps = peer.options.idle_timeout.is_some_and(|idle| idle >= kept::IDLE);
+                let keeps = peer.options.idle_timeout.is_some_and(|idle| idle >= IDLE);
                 if let Some(stream) = upstream.reuse().await.filter(|_| keeps) {
                     self.kept.put(key, stream);
                 }

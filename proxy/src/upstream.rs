@@ -44,7 +44,7 @@ pub(crate) use pool::Pool;
 pub(crate) use room::Place;
 
 /// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
-const IDLE: Duration = Duration::from_secs(15);
+pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// For how long a WebSocket or an event stream may be silent.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3600);
 

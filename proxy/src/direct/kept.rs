@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
-/// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
-pub(crate) const IDLE: Duration = Duration::from_secs(15);
+use crate::upstream::IDLE;
+
 /// How often they are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
