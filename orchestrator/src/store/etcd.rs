@@ -142,6 +142,18 @@ impl EtcdStore {
         self.transact(Vec::new(), steps).await.map(drop)
     }
 
+    /// When a gateway's name was stored last; 0: it is not.
+    pub(super) async fn gateway_stored(&self, name: &str) -> Result<u64, StoreError> {
+        let key = format!("{GATEWAYS}{name}");
+        Ok(self.client.read(&[Keys::One(&key)]).await?.revisions(0).map_or(0, |(_, stored)| stored))
+    }
+
+    /// `false`: the name was stored since; whoever reported meanwhile is kept.
+    pub(super) async fn drop_gateway(&self, name: &str, stored: u64) -> Result<bool, StoreError> {
+        let key = format!("{GATEWAYS}{name}");
+        self.transact(vec![Guard::changed(&key, stored)], vec![Step::delete(&key)]).await
+    }
+
     /// Carries out the steps if the guards hold; `false`: one of `guards` did not.
     async fn transact(&self, mut guards: Vec<Guard>, steps: Vec<Step>) -> Result<bool, StoreError> {
         guards.push(Guard::made(LEADER, self.lead.revision));
@@ -250,10 +262,8 @@ impl Store for EtcdStore {
     }
 
     async fn forget_gateway(&self, name: &str) -> Result<(), StoreError> {
-        let key = format!("{GATEWAYS}{name}");
-        let written = self.client.read(&[Keys::One(&key)]).await?.revisions(0).map_or(0, |(_, written)| written);
-        // Late, it does not drop what was stored since.
-        self.transact(vec![Guard::changed(&key, written)], vec![Step::delete(&key)]).await.map(drop)
+        let stored = self.gateway_stored(name).await?;
+        self.drop_gateway(name, stored).await.map(drop)
     }
 
     async fn notified(&self, notifier: &str) -> Result<Option<u64>, StoreError> {

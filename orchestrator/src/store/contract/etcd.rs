@@ -155,6 +155,14 @@ async fn what_arrives_late_changes_nothing_that_was_written_since() {
     let entered = late.enter(&mut books, read_at, Vec::new(), &[super::note(None, "flag")]).await.expect("it answers");
     assert!(!entered, "the books were written since");
     assert_eq!(one.journal_head().await.expect("it reads").id, 1);
+    // A gateway is to be dropped, and reports before it is.
+    one.remember_gateway("gw-1").await.expect("it writes");
+    let stored = late.gateway_stored("gw-1").await.expect("it reads");
+    one.remember_gateway("gw-1").await.expect("it writes");
+    assert!(!late.drop_gateway("gw-1", stored).await.expect("it answers"), "it was stored since");
+    assert_eq!(one.load().await.expect("it reads").gateways, ["gw-1"]);
+    one.forget_gateway("gw-1").await.expect("it writes");
+    assert!(one.load().await.expect("it reads").gateways.is_empty());
     super::first_misfit(&one).await.expect("the chain is whole");
 }
 
