@@ -2,8 +2,9 @@
 //! monolith's database, a target that is slow to take what is left. The forecast names the cause, and is of the size of what then
 //! happens. What is open now, and may be open for ever, is told beside it.
 
-mod back;
+mod engines;
 mod forecast;
+mod notebooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
