@@ -82,6 +82,7 @@ impl World {
         tokio::time::sleep(hit.who.is_away(hit.how)).await;
         self.recover(hit, target).await?;
         self.is_over(hit, from).await?;
+        self.still_leads(hit, leader).await?;
         let after = self.notebooks.fleet.status(NAME).await?;
         ensure!(after["phase"] == phase && after["switch"].is_null() && after["owner"] == before["owner"], "not {phase}: {after:#}");
         println!("{hit:?} while {phase}: {:?}", from.elapsed());
@@ -102,7 +103,7 @@ impl World {
             if let Some((leader, stage)) = fleet.waits() {
                 if struck.is_none() && stage == at {
                     let target = hit.who.under(leader);
-                    struck = Some(Instant::now());
+                    struck = Some((Instant::now(), leader));
                     self.strike(hit.how, target)?;
                     away = Some((target, Instant::now() + hit.who.is_away(hit.how)));
                 } else if struck.is_none() && at == LIFT && stage == "catch_up" {
@@ -123,8 +124,9 @@ impl World {
                 && status["switch"].is_null()
             {
                 if status["phase"] == phase {
-                    let from = struck.context("it went through without that step")?;
+                    let (from, leader) = struck.context("it went through without that step")?;
                     self.is_over(hit, from).await?;
+                    self.still_leads(hit, leader).await?;
                     return Ok(tries);
                 }
                 tries += u32::from(struck.is_some());
@@ -151,6 +153,13 @@ impl World {
             self.notebooks.until_written(at).await?;
         }
         self.struck.push(Struck { hit, from, until: Instant::now() + AFTERWARDS });
+        Ok(())
+    }
+
+    /// Whoever stands by may come and go: the leader stays.
+    async fn still_leads(&self, hit: Hit, leader: usize) -> Result<()> {
+        let leads = self.notebooks.fleet.leader(PATIENCE).await?;
+        ensure!(hit.who != Who::StandsBy || leads == leader, "{hit:?}, and orchestrator {leads} leads instead of {leader}");
         Ok(())
     }
 
