@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ficus_rules::decide::{Decision, Snapshot};
+use ficus_rules::decide::{Because, Decision, Snapshot};
 use ficus_rules::marker::Marker;
 use ficus_rules::plan::Route;
 use ficus_rules::wire::Serving;
@@ -298,9 +298,11 @@ impl Carried {
     /// The try is over; counted once, if the gates judge it.
     pub(crate) fn end_attempt(&mut self, failed: bool) {
         let Some(attempt) = self.attempt.take() else { return };
-        let owner = self.serving().owner;
-        if let Some(counters) = self.counters.as_ref().filter(|_| self.decided(|decision| decision.is_judged(owner))) {
-            counters.attempted(attempt.side, failed, attempt.began.elapsed());
+        let Some(counters) = &self.counters else { return };
+        if self.decided(|decision| decision.because == Because::ModernDown) {
+            counters.unserved();
+        } else if self.decided(Decision::is_judged) {
+            counters.attempted(attempt.side, self.decided(|decision| decision.write), failed, attempt.began.elapsed());
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct CapabilityCounters {
     pub(crate) inflight: AtomicU64,
     legacy: SideCounters,
     modern: SideCounters,
+    legacy_writes: SideCounters,
+    modern_writes: SideCounters,
     writes: SideCounters,
     /// Mirrored requests.
     pub(crate) shadow: ShadowCounters,
@@ -56,18 +58,28 @@ impl CapabilityCounters {
             inflight: AtomicU64::new(0),
             legacy: SideCounters::default(),
             modern: SideCounters::default(),
+            legacy_writes: SideCounters::default(),
+            modern_writes: SideCounters::default(),
             writes: SideCounters::default(),
             shadow: ShadowCounters::default(),
             requests: Requests::of(name),
         }
     }
 
-    /// One attempt on a side came to its end.
-    pub(crate) fn attempted(&self, side: Side, failed: bool, took: Duration) {
-        match side {
-            Side::Legacy => self.legacy.attempted(failed, took),
-            Side::Modern => self.modern.attempted(failed, took),
-        }
+    /// One attempt on a side came to its end: of a write, or of a read.
+    pub(crate) fn attempted(&self, side: Side, write: bool, failed: bool, took: Duration) {
+        let counters = match (side, write) {
+            (Side::Legacy, false) => &self.legacy,
+            (Side::Modern, false) => &self.modern,
+            (Side::Legacy, true) => &self.legacy_writes,
+            (Side::Modern, true) => &self.modern_writes,
+        };
+        counters.attempted(failed, took);
+    }
+
+    /// Legacy was asked because modern, whose turn it was, does not answer: modern failed, as if it had been tried.
+    pub(crate) fn unserved(&self) {
+        self.modern.unserved();
     }
 
     /// A write is in flight no longer, after so long.
@@ -82,6 +94,8 @@ impl CapabilityCounters {
             held,
             legacy: self.legacy.report(),
             modern: self.modern.report(),
+            legacy_writes: self.legacy_writes.report(),
+            modern_writes: self.modern_writes.report(),
             writes: self.writes.report(),
             shadow: self.shadow.report(),
             modern_down: false,
@@ -105,6 +119,12 @@ impl Default for SideCounters {
 }
 
 impl SideCounters {
+    /// Failed in no time at all: nothing was tried.
+    fn unserved(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn attempted(&self, failed: bool, took: Duration) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if failed {
@@ -159,9 +179,9 @@ mod tests {
     fn latency_falls_into_the_bucket_of_its_upper_bound() {
         let counters = Counters::default();
         let users = counters.of("users");
-        users.attempted(Side::Modern, false, Duration::from_millis(1));
-        users.attempted(Side::Modern, true, Duration::from_micros(1_001));
-        users.attempted(Side::Modern, false, Duration::from_secs(40));
+        users.attempted(Side::Modern, false, false, Duration::from_millis(1));
+        users.attempted(Side::Modern, false, true, Duration::from_micros(1_001));
+        users.attempted(Side::Modern, false, false, Duration::from_secs(40));
         let modern = counters.of("users").report(0).modern;
         assert_eq!((modern.requests, modern.errors), (3, 1));
         assert_eq!((modern.took[0], modern.took[1], modern.took[LATENCY_BOUNDS_MS.len() - 1]), (1, 1, 1));

@@ -115,10 +115,11 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Whether the gates judge its answer, where `owner` owns: only what both sides are asked alike may be compared. A
-    /// pinned route is one side's alone, and so are the writes while legacy owns; a modern owner answers for its writes too.
-    pub fn is_judged(&self, owner: Side) -> bool {
-        self.capability.is_some() && self.because != Because::Pinned && (!self.write || owner == Side::Modern)
+    /// Whether the gates judge its answer: only what both sides are asked alike may be compared. A pinned route is one side's
+    /// alone; callers that legacy serves for a reason of their own (they wrote, or modern would not know them) are not any callers.
+    pub fn is_judged(&self) -> bool {
+        use Because::{InCohort, OutsideCohort, OwnerReads, OwnerWrites};
+        self.capability.is_some() && matches!(self.because, OwnerReads | OwnerWrites | InCohort | OutsideCohort)
     }
 }
 

@@ -1,19 +1,24 @@
 //! Gates: criteria, measurements, verdicts. Pure: a measurement comes in, a verdict goes out.
 //!
-//! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, which percentiles there are in
-//! `gate/percentile.rs`, how they are reckoned in `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
+//! Limits and verdicts stand here; [`judge`] and its [`Measurements`] in `gate/judge.rs`, the two sides beside each other in
+//! `gate/compare.rs`, what legacy was like before in `gate/baseline.rs`, which percentiles there are in `gate/percentile.rs`, how
+//! they are reckoned in `gate/latency.rs`. What a verdict leads to is the state machine's business ([`crate::migration`]).
 
+mod baseline;
+mod compare;
 mod custom;
 mod judge;
 mod latency;
 mod patience;
 mod percentile;
 
+pub use baseline::{Baseline, Known};
+pub use compare::Sides;
 pub use custom::{Answer, CustomGate, Question, Said};
-pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, Sides, judge};
+pub use judge::{LAG_GRACE, LagSeen, Measured, Measurements, ParitySeen, judge};
 pub use latency::{add, minus, percentile, slower};
 pub use patience::{KEPT, Patience, WINDOW};
-pub use percentile::{LegacyTook, Percentile};
+pub use percentile::Percentile;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -177,6 +182,12 @@ impl Verdict {
             Verdict::Error => 2,
             Verdict::Fail => 3,
         }
+    }
+
+    /// The worse of two.
+    #[must_use]
+    pub fn worse(self, other: Verdict) -> Verdict {
+        if other.severity() > self.severity() { other } else { self }
     }
 }
 

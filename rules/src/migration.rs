@@ -38,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Judged, LegacyTook};
+use crate::gate::{Baseline, Judged};
 use crate::plan::Capability;
 use crate::{Side, Timestamp};
 
@@ -115,9 +115,9 @@ pub struct State {
     /// How long the last finished switch held the writes, in milliseconds.
     #[serde(default)]
     pub last_pause_ms: Option<u64>,
-    /// How fast legacy was in the last step in which enough callers asked it.
+    /// What legacy was like in the last step in which enough callers asked it.
     #[serde(flatten)]
-    pub legacy_took: LegacyTook,
+    pub legacy_before: Baseline,
     /// The last way back that a failing gate led to, until somebody releases it or the writes have moved.
     #[serde(default)]
     pub returned: Option<Returned>,
@@ -172,7 +172,7 @@ impl State {
             aborted: None,
             floor: 0,
             last_pause_ms: None,
-            legacy_took: LegacyTook::default(),
+            legacy_before: Baseline::default(),
             returned: None,
             compared: None,
             strays: BTreeMap::new(),

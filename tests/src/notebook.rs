@@ -87,6 +87,8 @@ pub enum Illness {
     Fails(u64),
     /// Every answer takes so much longer.
     Slow(Duration),
+    /// Every answer takes longer, now more and now less, as it comes: so much on average. A few take many times as long.
+    Uneven(Duration),
     /// What it reads out is not what is written.
     Lies,
 }
@@ -160,6 +162,7 @@ async fn suffer(State(shared): State<Shared>, request: Request, next: Next) -> R
             return (StatusCode::INTERNAL_SERVER_ERROR, "ill").into_response();
         }
         Illness::Slow(by) => tokio::time::sleep(by).await,
+        Illness::Uneven(mean) => tokio::time::sleep(mean.mul_f64(-rand::random::<f64>().max(1e-6).ln())).await,
         _ => {}
     }
     next.run(request).await

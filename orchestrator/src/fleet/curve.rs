@@ -41,11 +41,12 @@ impl Curve {
         let pairs = self.marks.iter().zip(self.marks.iter().skip(1));
         let point = |((before, earlier, _), (at, total, lag)): (&(Timestamp, Counts, _), &(Timestamp, Counts, Option<f64>))| {
             let counts = total.since(earlier);
+            let [legacy, modern] = counts.sides.all();
             TrafficPoint {
                 at: *at,
                 seconds: at.since(*before).as_secs_f64(),
-                legacy: SidePoint::from(&counts.sides.legacy),
-                modern: SidePoint::from(&counts.sides.modern),
+                legacy: SidePoint::from(&legacy),
+                modern: SidePoint::from(&modern),
                 shadow: counts.shadow,
                 lag_seconds: *lag,
             }

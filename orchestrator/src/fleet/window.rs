@@ -40,8 +40,14 @@ impl Window {
     /// Adds what a gateway counted since its last report. The first report of one that was not known only sets where its
     /// counting is: it may have counted long before this process began.
     pub(crate) fn absorb(&mut self, gateway: &str, incarnation: &str, report: &GatewayCapability) {
-        let sides = Sides { legacy: report.legacy.clone().refined(), modern: report.modern.clone().refined() };
-        let now = Counts { sides, writes: report.writes.clone().refined(), shadow: report.shadow.clone() };
+        let of = |traffic: &Traffic| traffic.clone().refined();
+        let sides = Sides {
+            legacy: of(&report.legacy),
+            modern: of(&report.modern),
+            legacy_writes: of(&report.legacy_writes),
+            modern_writes: of(&report.modern_writes),
+        };
+        let now = Counts { sides, writes: of(&report.writes), shadow: report.shadow.clone() };
         let before = self.seen.insert(gateway.to_owned(), (incarnation.to_owned(), now.clone()));
         let more = match before {
             Some((same, before)) if same == incarnation => now.since(&before),
@@ -49,8 +55,7 @@ impl Window {
             Some(_) => now,
             None => return,
         };
-        gate::add(&mut self.total.sides.legacy, &more.sides.legacy);
-        gate::add(&mut self.total.sides.modern, &more.sides.modern);
+        self.total.sides.add(&more.sides);
         gate::add(&mut self.total.writes, &more.writes);
         let (sum, more) = (&mut self.total.shadow, &more.shadow);
         sum.same += more.same;
@@ -122,10 +127,7 @@ impl Counts {
     pub(super) fn since(&self, before: &Counts) -> Counts {
         let (now, then) = (&self.shadow, &before.shadow);
         Counts {
-            sides: Sides {
-                legacy: gate::minus(&self.sides.legacy, &before.sides.legacy),
-                modern: gate::minus(&self.sides.modern, &before.sides.modern),
-            },
+            sides: self.sides.since(&before.sides),
             writes: gate::minus(&self.writes, &before.writes),
             shadow: ShadowCounts {
                 same: now.same.saturating_sub(then.same),

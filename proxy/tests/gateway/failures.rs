@@ -115,13 +115,16 @@ async fn gates_are_told_of_what_both_sides_are_asked_alike() {
             world.post(path).await;
         }
     };
-    let told = || (world.users().legacy.requests, world.users().modern.requests);
+    let told = || {
+        let users = world.users();
+        [users.legacy, users.modern, users.legacy_writes, users.modern_writes].map(|traffic| (traffic.requests, traffic.errors))
+    };
     world.serve(ramping(0));
     all().await;
-    eventually("the read that is not pinned", || told() == (1, 0)).await;
+    eventually("the owner's read and write that are not pinned", || told() == [(1, 1), (0, 0), (1, 1), (0, 0)]).await;
     world.serve(soaking());
     all().await;
-    eventually("reads and writes of the owner", || told() == (1, 2)).await;
+    eventually("those of the other owner", || told() == [(1, 1); 4]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,12 +135,15 @@ async fn a_modern_side_that_is_down_is_left_alone_for_a_moment() {
         let read = world.get("/api/v1/users/1/").await;
         assert_eq!((read.status, read.side()), (200, "legacy"));
     }
-    let tried = world.users().modern.requests;
-    assert_eq!(tried, 3, "after three failures in a row it is not tried again at once");
+    let modern = || {
+        let modern = world.users().modern;
+        (modern.requests, modern.errors, modern.took.iter().sum::<u64>())
+    };
+    assert_eq!(modern(), (10, 10, 3), "after three failures in a row it is not tried again at once, and has failed all the same");
     eventually("probes find it down", || world.users().modern_down).await;
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     world.get("/api/v1/users/1/").await;
-    assert_eq!(world.users().modern.requests, tried, "nobody's read is spent on finding out");
+    assert_eq!(modern(), (11, 11, 3), "nobody's read is spent on finding out");
 }
 
 /// An upstream that reads a request and closes the connection without a word.

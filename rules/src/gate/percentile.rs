@@ -1,8 +1,4 @@
-//! The percentiles that have a gate of their own, and what is remembered of legacy by each.
-
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
+//! The percentiles that have a gate of their own.
 
 /// A share of the answers, the fastest of them: how long the slowest of these took is what a gate judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,63 +53,9 @@ impl Percentile {
     }
 }
 
-/// How long legacy took when it was last asked often enough to tell, by percentile, in milliseconds.
-///
-/// It is stored with a capability's state, each under a name of its own: a release may know some of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LegacyTook {
-    #[serde(default, rename = "legacy_p50_ms", skip_serializing_if = "Option::is_none")]
-    p50: Option<u64>,
-    #[serde(default, rename = "legacy_p90_ms", skip_serializing_if = "Option::is_none")]
-    p90: Option<u64>,
-    #[serde(default, rename = "legacy_p95_ms", skip_serializing_if = "Option::is_none")]
-    p95: Option<u64>,
-    #[serde(default, rename = "legacy_p99_ms", skip_serializing_if = "Option::is_none")]
-    p99: Option<u64>,
-}
-
-impl LegacyTook {
-    /// How long that was.
-    pub fn at(&self, percentile: Percentile) -> Option<Duration> {
-        let known = match percentile {
-            Percentile::P50 => self.p50,
-            Percentile::P90 => self.p90,
-            Percentile::P95 => self.p95,
-            Percentile::P99 => self.p99,
-        };
-        known.map(Duration::from_millis)
-    }
-
-    /// Learns how long it was. What is below a millisecond is one.
-    pub fn learn(&mut self, percentile: Percentile, took: Duration) {
-        let place = match percentile {
-            Percentile::P50 => &mut self.p50,
-            Percentile::P90 => &mut self.p90,
-            Percentile::P95 => &mut self.p95,
-            Percentile::P99 => &mut self.p99,
-        };
-        *place = Some((took.as_secs_f64() * 1e3).round().max(1.0) as u64);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{LegacyTook, Percentile};
-
-    #[test]
-    fn what_another_release_has_stored_of_legacy_is_read_and_what_is_new_is_beside_it() {
-        let before: LegacyTook = serde_json::from_str(r#"{"legacy_p99_ms": 16}"#).expect("of the release before");
-        assert_eq!((before.at(Percentile::P99), before.at(Percentile::P50)), (Some(Duration::from_millis(16)), None));
-        assert_eq!(serde_json::from_str::<LegacyTook>(r#"{"legacy_p99_ms": null}"#).expect("nothing yet"), LegacyTook::default());
-        let mut all = before;
-        for (percentile, millis) in Percentile::ALL.into_iter().zip(1..) {
-            all.learn(percentile, Duration::from_millis(millis));
-        }
-        let stored = serde_json::json!({"legacy_p50_ms": 1, "legacy_p90_ms": 2, "legacy_p95_ms": 3, "legacy_p99_ms": 4});
-        assert_eq!(serde_json::to_value(&all).expect("JSON"), stored);
-    }
+    use super::Percentile;
 
     #[test]
     fn a_percentile_is_called_as_its_gate() {

@@ -136,7 +136,7 @@ pub fn advance(state: &State, plan: &Capability, seen: &Observation, event: &Eve
         },
     };
     if (outcome.state.phase, outcome.state.step) != (state.phase, state.step) {
-        seen.learn_of_legacy(state, plan, &mut outcome.state.legacy_took);
+        seen.learn_of_legacy(state, plan, &mut outcome.state.legacy_before);
     }
     outcome
 }

@@ -8,7 +8,7 @@ use super::waiting::{self, WaitingKind};
 use super::{Phase, State, switch};
 use crate::count::counted;
 use crate::crossing::Crossing;
-use crate::gate::{self, Answer, Judged, LagSeen, LegacyTook, Measured, Measurements, ParitySeen, Sides, Verdict};
+use crate::gate::{self, Answer, Baseline, Judged, LagSeen, Measured, Measurements, ParitySeen, Sides, Verdict};
 use crate::plan::{Capability, StepAction};
 use crate::wire::{CapabilityReport, ShadowCounts, Traffic};
 use crate::{Share, Side, Timestamp};
@@ -210,7 +210,7 @@ impl Observation {
             asked.step = Measured::Value(self.traffic.step.clone());
             asked.recent = Measured::Value(self.traffic.recent.clone());
             asked.minute = Measured::Value(self.traffic.minute.clone());
-            asked.legacy_took = state.legacy_took.clone();
+            asked.legacy_before = state.legacy_before.clone();
             asked.windows.clone_from(&self.traffic.windows);
         }
         asked.answers = matches!(state.phase, Shadowing | Ramping | Soaking).then(|| self.answers.clone());
@@ -232,15 +232,13 @@ impl Observation {
         asked
     }
 
-    /// How fast legacy is, while enough callers ask it to say so: what modern is held against when hardly any do.
-    pub(super) fn learn_of_legacy(&self, state: &State, plan: &Capability, took: &mut LegacyTook) {
-        let legacy = &self.traffic.step.legacy;
-        let asked = matches!(state.phase, Phase::Shadowing | Phase::Ramping);
-        for (&of, gate) in plan.gates.latency.iter().filter(|_| asked) {
-            let enough = legacy.requests >= gate.min_requests.max(of.enough());
-            if let Some(known) = gate::percentile(legacy, of.share()).filter(|_| enough) {
-                took.learn(of, known);
-            }
+    /// What legacy is like, while enough callers ask it to say so: what modern is held against when hardly any do.
+    pub(super) fn learn_of_legacy(&self, state: &State, plan: &Capability, before: &mut Baseline) {
+        if matches!(state.phase, Phase::Shadowing | Phase::Ramping) {
+            let limits = plan.gates.errors.iter().map(|gate| gate.min_requests);
+            let least = limits.chain(plan.gates.latency.values().map(|gate| gate.min_requests)).min().unwrap_or_default();
+            before.reads.learn(&self.traffic.step.legacy, least);
+            before.writes.learn(&self.traffic.step.legacy_writes, least);
         }
     }
 

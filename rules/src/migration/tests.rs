@@ -124,7 +124,7 @@ pub(crate) fn good(owner: Side, now: Timestamp) -> Observation {
     };
     let gateway = GatewaySeen { name: "gw-1".into(), counts_until: later(100_000), generation: 9, ..GatewaySeen::default() };
     let traffic = |requests| Traffic { requests, took: vec![requests], ..Traffic::default() };
-    let sides = Sides { legacy: traffic(100), modern: traffic(100) };
+    let sides = Sides { legacy: traffic(100), modern: traffic(100), ..Sides::default() };
     let mut seen = Observation {
         gateways: vec![gateway],
         serving_generation: 9,

@@ -60,10 +60,16 @@ pub struct GatewayCapability {
     pub inflight_writes: u64,
     /// Writes held now.
     pub held: u64,
-    /// Traffic answered by legacy, as far as gates judge it: [`crate::decide::Decision::is_judged`].
+    /// Reads answered by legacy, as far as gates judge them: [`crate::decide::Decision::is_judged`].
     pub legacy: Traffic,
-    /// Traffic answered by modern, likewise.
+    /// Reads answered by modern, likewise, and those that it would have been asked for if it answered, as failed.
     pub modern: Traffic,
+    /// Writes answered by legacy, likewise. A gateway of the release before tells none.
+    #[serde(default)]
+    pub legacy_writes: Traffic,
+    /// Writes answered by modern, likewise. A gateway of the release before counts them among its reads.
+    #[serde(default)]
+    pub modern_writes: Traffic,
     /// Writes that were in flight and are not any more, and for how long they were. A gateway of the release before tells none.
     #[serde(default)]
     pub writes: Traffic,

@@ -106,14 +106,24 @@ fn a_pin_to_modern_ends_where_its_rows_are_not_known_to_be_right() {
 fn gates_judge_what_both_sides_are_asked_alike() {
     let mut users = users();
     users.routes.push(Route { pin: Some(Side::Legacy), writes_tables: true, ..route("/login/") });
-    for (serving, judged) in [(ramping(), [("GET", "/users/7")].as_slice()), (soaking(), &[("GET", "/users/7"), ("POST", "/users/7")])] {
-        let owner = serving.owner;
+    for serving in [ramping(), soaking()] {
         let snapshot = snapshot(users.clone(), serving);
         for asked in [("GET", "/users/7"), ("POST", "/users/7"), ("GET", "/login/"), ("POST", "/login/"), ("GET", "/elsewhere")] {
             let request = PlainRequest::new(asked.0, asked.1).expect("a plain path");
             let decision = decide(&snapshot, &request, &Caller::default(), &behind(2, Duration::ZERO), NOW);
-            assert_eq!(decision.is_judged(owner), judged.contains(&asked), "{asked:?} while {owner} owns");
+            assert_eq!(decision.is_judged(), asked.1 == "/users/7", "{asked:?}");
         }
+    }
+}
+
+/// Whom legacy serves for a reason of his own is not any caller: what he is answered says nothing of the other side.
+#[test]
+fn gates_judge_only_callers_that_either_side_could_serve() {
+    let request = PlainRequest::new("GET", "/users/7").expect("a plain path");
+    let decision = decide(&snapshot(users(), ramping()), &request, &Caller::default(), &behind(2, Duration::ZERO), NOW);
+    let judged = [Because::OwnerWrites, Because::OwnerReads, Because::InCohort, Because::OutsideCohort];
+    for because in Because::ALL {
+        assert_eq!(Decision { because, ..decision.clone() }.is_judged(), judged.contains(&because), "{because:?}");
     }
 }
 

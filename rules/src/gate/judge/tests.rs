@@ -1,6 +1,7 @@
 use super::*;
-use crate::gate::worst;
-use crate::wire::LATENCY_BOUNDS_MS;
+use crate::Share;
+use crate::gate::{ErrorGate, LatencyGate, Percentile, worst};
+use crate::wire::{LATENCY_BOUNDS_MS, Traffic};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const LATENCY: LatencyGate = LatencyGate { max_ratio: 1.2, min_requests: 100, floor: Duration::from_millis(5), max: None };
@@ -22,17 +23,25 @@ fn verdict(measured: &Measurements, gate: &str) -> Option<Verdict> {
     judge(&gates(), measured, NOW).into_iter().find(|j| j.gate == gate).map(|j| j.verdict)
 }
 
+/// Reads.
+fn sides(legacy: Traffic, modern: Traffic) -> Sides {
+    Sides { legacy, modern, ..Sides::default() }
+}
+
 fn of_step(legacy: Traffic, modern: Traffic) -> Measurements {
-    Measurements { step: Measured::Value(Sides { legacy, modern }), ..Measurements::default() }
+    Measurements { step: Measured::Value(sides(legacy, modern)), ..Measurements::default() }
 }
 
 #[test]
 fn errors_are_judged_against_legacy() {
     let judged = |legacy, modern| verdict(&of_step(legacy, modern), "errors");
     assert_eq!(judged(traffic(1_000, 10), traffic(1_000, 15)), Some(Verdict::Pass), "1% and half a percent more");
-    assert_eq!(judged(traffic(1_000, 10), traffic(1_000, 16)), Some(Verdict::Fail));
+    assert_eq!(judged(traffic(1_000, 10), traffic(1_000, 16)), Some(Verdict::Inconclusive), "that may be chance");
+    assert_eq!(judged(traffic(1_000, 10), traffic(1_000, 70)), Some(Verdict::Fail));
+    assert_eq!(judged(traffic(1_000_000, 10_000), traffic(1_000_000, 16_000)), Some(Verdict::Fail), "of so many it is no chance");
     assert_eq!(judged(traffic(1_000, 10), traffic(199, 199)), Some(Verdict::Inconclusive));
-    assert_eq!(judged(traffic(1, 1), traffic(1_000, 6)), Some(Verdict::Fail), "one bad request on legacy excuses nothing");
+    assert_eq!(judged(traffic(1, 1), traffic(1_000, 6)), Some(Verdict::Inconclusive), "one bad request on legacy excuses nothing");
+    assert_eq!(judged(traffic(1, 1), traffic(1_000, 20)), Some(Verdict::Fail), "one bad request on legacy excuses nothing");
     assert_eq!(judged(traffic(0, 0), traffic(0, 0)), Some(Verdict::Inconclusive), "0 of 0 is no number");
 }
 
@@ -40,9 +49,9 @@ fn errors_are_judged_against_legacy() {
 fn a_bad_minute_does_not_drown_in_a_good_hour() {
     let mut measured = of_step(traffic(100_000, 0), traffic(100_000, 100));
     assert_eq!(verdict(&measured, "errors"), Some(Verdict::Pass));
-    measured.recent = Measured::Value(Sides { legacy: traffic(500, 0), modern: traffic(500, 100) });
+    measured.recent = Measured::Value(sides(traffic(500, 0), traffic(500, 100)));
     assert_eq!(verdict(&measured, "errors"), Some(Verdict::Fail));
-    measured.recent = Measured::Value(Sides { legacy: traffic(5, 0), modern: traffic(5, 5) });
+    measured.recent = Measured::Value(sides(traffic(5, 0), traffic(5, 5)));
     assert_eq!(verdict(&measured, "errors"), Some(Verdict::Pass), "too few to say anything");
 }
 
@@ -88,21 +97,22 @@ fn each_percentile_sees_what_lies_beyond_it_and_nothing_else() {
         (1_000, [true, true,  true,  true]),
     ];
     for (late, expected) in cases {
-        let measured = of_step(timed(1_000, 20, 0, 1), timed(1_000, 20, late, 400));
+        let (times, late) = (100, late * 100);
+        let measured = of_step(timed(1_000 * times, 20, 0, 1), timed(1_000 * times, 20, late, 400));
         let failing = Percentile::ALL.map(|of| verdict(&measured, of.gate()) == Some(Verdict::Fail));
-        assert_eq!(failing, expected, "{late} of 1000 are slow");
+        assert_eq!(failing, expected, "{late} of 100,000 are slow");
     }
     // In one minute, only what is no chance.
     let good = of_step(timed(1_000_000, 20, 0, 1), timed(1_000_000, 20, 0, 1));
     for (late, expected) in [
         (20, [false, false, false, false]),
-        (50, [false, false, false, true]),
+        (60, [false, false, false, true]),
         (120, [false, false, true, true]),
         (200, [false, true, true, true]),
         (560, [false, true, true, true]),
         (640, [true, true, true, true]),
     ] {
-        let minute = Measured::Value(Sides { legacy: timed(1_000, 20, 0, 1), modern: timed(1_000, 20, late, 400) });
+        let minute = Measured::Value(sides(timed(1_000, 20, 0, 1), timed(1_000, 20, late, 400)));
         let measured = Measurements { minute, ..good.clone() };
         let failing = Percentile::ALL.map(|of| verdict(&measured, of.gate()) == Some(Verdict::Fail));
         assert_eq!(failing, expected, "{late} of 1000 are slow in a minute");
@@ -128,7 +138,7 @@ fn absolute_limits_hold_whatever_legacy_does() {
     let judged = |gates: &Gates, measured: &Measurements, gate: &str| {
         judge(gates, measured, NOW).into_iter().find(|j| j.gate == gate).map(|j| j.verdict)
     };
-    let bad = of_step(traffic(1_000, 100), traffic(1_000, 90));
+    let bad = of_step(traffic(1_000, 150), traffic(1_000, 140));
     assert_eq!(judged(&gates, &bad, "errors"), Some(Verdict::Pass), "legacy is worse");
     if let Some(errors) = &mut gates.errors {
         errors.max = Some(Share::from_millionths(80_000));
@@ -147,17 +157,17 @@ fn absolute_limits_hold_whatever_legacy_does() {
 fn legacy_is_as_fast_as_it_was_when_nobody_asks_it_any_more() {
     for of in Percentile::ALL {
         let took = |before: Option<u64>| {
-            let mut took = LegacyTook::default();
-            before.into_iter().for_each(|millis| took.learn(of, Duration::from_millis(millis)));
-            took
+            let mut known = Baseline::default();
+            before.into_iter().for_each(|millis| known.reads.learn(&slow(millis), 1));
+            known
         };
         let judged = |before: Option<u64>, modern: Traffic| {
-            verdict(&Measurements { legacy_took: took(before), ..of_step(traffic(0, 0), modern) }, of.gate())
+            verdict(&Measurements { legacy_before: took(before), ..of_step(traffic(0, 0), modern) }, of.gate())
         };
         assert_eq!(judged(None, slow(100)), Some(Verdict::Inconclusive), "{of:?}");
         assert_eq!(judged(Some(95), slow(100)), Some(Verdict::Pass), "{of:?}");
         assert_eq!(judged(Some(50), slow(100)), Some(Verdict::Fail), "{of:?}");
-        let asked = Measurements { legacy_took: took(Some(50)), ..of_step(slow(100), slow(100)) };
+        let asked = Measurements { legacy_before: took(Some(50)), ..of_step(slow(100), slow(100)) };
         assert_eq!(verdict(&asked, of.gate()), Some(Verdict::Pass), "{of:?}: what legacy does now counts");
     }
 }
@@ -165,15 +175,20 @@ fn legacy_is_as_fast_as_it_was_when_nobody_asks_it_any_more() {
 #[test]
 fn what_turns_bad_after_good_hours_is_seen_within_a_minute() {
     let good = of_step(timed(1_000_000, 20, 0, 1), timed(1_000_000, 20, 0, 1));
-    let minute =
-        |modern: Traffic| Measurements { minute: Measured::Value(Sides { legacy: timed(1_200, 20, 0, 1), modern }), ..good.clone() };
+    let minute = |modern: Traffic| Measurements { minute: Measured::Value(sides(timed(1_200, 20, 0, 1), modern)), ..good.clone() };
     let errors = |errors| Traffic { errors, ..timed(1_200, 20, 0, 1) };
     assert_eq!(verdict(&minute(errors(60)), "errors"), Some(Verdict::Fail), "5 % of errors");
     assert_eq!(verdict(&minute(errors(12)), "errors"), Some(Verdict::Pass), "1 % of few may be chance");
     assert_eq!(verdict(&minute(timed(1_200, 50, 0, 1)), "latency_p99"), Some(Verdict::Fail), "two and a half times as slow");
     assert_eq!(verdict(&minute(timed(1_200, 20, 12, 900)), "latency_p99"), Some(Verdict::Pass), "one in a hundred is slow");
-    assert_eq!(verdict(&minute(timed(1_200, 20, 40, 900)), "latency_p99"), Some(Verdict::Fail), "more than that");
+    assert_eq!(verdict(&minute(timed(1_200, 20, 70, 900)), "latency_p99"), Some(Verdict::Fail), "more than that");
     assert_eq!(verdict(&minute(timed(60, 50, 0, 1)), "latency_p99"), Some(Verdict::Pass), "too few to say anything");
+    for legacy in [10, 48, 90, 99, 101, 190, 210, 480, 900, 1_100, 4_900, 14_000] {
+        let recent = Measured::Value(sides(timed(1_200, legacy, 0, 1), timed(1_200, 2 * legacy, 0, 1)));
+        for gate in Percentile::ALL.map(Percentile::gate) {
+            assert_eq!(verdict(&Measurements { minute: recent.clone(), ..good.clone() }, gate), Some(Verdict::Fail), "twice {legacy} ms");
+        }
+    }
     let mut gates = gates();
     gates.latency.values_mut().for_each(|latency| latency.max_ratio = f64::MAX);
     let judged = judge(&gates, &minute(timed(1_200, 50, 0, 1)), NOW);
@@ -206,14 +221,53 @@ fn chance_alone_fails_no_minute() {
         let mut of = |share: f64| (0..requests).filter(|_| throw() <= share).count() as u64;
         let legacy = Traffic { errors: of(0.01), ..timed(requests, 20, of(0.01), 900) };
         let modern = Traffic { errors: of(0.015), ..timed(requests, 20, of(0.01), 900) };
-        let measured = Measurements { minute: Measured::Value(Sides { legacy, modern }), ..step.clone() };
+        let measured = Measurements { minute: Measured::Value(sides(legacy, modern)), ..step.clone() };
         for gate in ["errors", "latency_p50", "latency_p90", "latency_p95", "latency_p99"] {
             assert_eq!(verdict(&measured, gate), Some(Verdict::Pass), "window {window}: {measured:?}");
         }
     }
 }
 
-/// Both sides take as long as it comes, and modern may not take any longer.
+/// How long a service takes, in milliseconds, by two throws of the dice.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    /// As most do: many a little longer than most, a few far longer.
+    Lognormal(f64),
+    /// One that queues.
+    Exponential(f64),
+}
+
+impl Takes {
+    fn millis(self, throw: &mut impl FnMut() -> f64) -> f64 {
+        let (one, other) = (throw().max(1e-9), throw());
+        match self {
+            Takes::Exponential(mean) => -mean * one.ln(),
+            Takes::Lognormal(median) => median * (0.5 * (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos()).exp(),
+        }
+    }
+
+    fn slower(self, times: f64) -> Takes {
+        match self {
+            Takes::Lognormal(median) => Takes::Lognormal(median * times),
+            Takes::Exponential(mean) => Takes::Exponential(mean * times),
+        }
+    }
+}
+
+/// So many more answers, of which a share fails.
+fn answer(traffic: &mut Traffic, requests: u64, takes: Takes, failing: f64, throw: &mut impl FnMut() -> f64) {
+    traffic.took.resize(LATENCY_BOUNDS_MS.len() + 1, 0);
+    for _ in 0..requests {
+        traffic.requests += 1;
+        traffic.errors += u64::from(throw() <= failing);
+        let millis = takes.millis(throw);
+        traffic.took[LATENCY_BOUNDS_MS.partition_point(|&bound| (bound as f64) < millis)] += 1;
+    }
+}
+
+const TAKES: [Takes; 2] = [Takes::Lognormal(60.0), Takes::Exponential(100.0)];
+
+/// Both sides are the same, and modern may not take any longer.
 #[test]
 fn chance_alone_fails_no_minute_of_those_that_are_as_fast_as_each_other() {
     let mut throw = dice();
@@ -222,19 +276,126 @@ fn chance_alone_fails_no_minute_of_those_that_are_as_fast_as_each_other() {
     let step = of_step(timed(100_000, 20, 0, 1), timed(100_000, 20, 0, 1));
     for window in 0..8_000 {
         let mut side = || {
-            let mut took = vec![0; LATENCY_BOUNDS_MS.len() + 1];
-            for _ in 0..[200, 300, 1_200][window % 3] {
-                let millis = -100.0 * throw().max(1e-9).ln();
-                took[LATENCY_BOUNDS_MS.partition_point(|&bound| (bound as f64) < millis)] += 1;
-            }
-            Traffic { requests: took.iter().sum(), errors: 0, took, latency: Vec::new() }
+            let mut side = Traffic::default();
+            answer(&mut side, [200, 300, 1_200][window % 3], TAKES[window % 2], 0.01, &mut throw);
+            side
         };
-        let measured = Measurements { minute: Measured::Value(Sides { legacy: side(), modern: side() }), ..step.clone() };
-        // Of so few answers the slowest are any.
-        let middle = |judged: &Judged| ["latency_p50", "latency_p90"].contains(&judged.gate.as_str());
-        let failing: Vec<_> = judge(&gates, &measured, NOW).into_iter().filter(|judged| judged.fails() && middle(judged)).collect();
+        let measured = Measurements { minute: Measured::Value(sides(side(), side())), ..step.clone() };
+        let failing: Vec<_> = judge(&gates, &measured, NOW).into_iter().filter(Judged::fails).collect();
         assert!(failing.is_empty(), "window {window}: {failing:?}");
     }
+}
+
+/// A step is looked at from its first requests on, every few of them. Nobody knows better before.
+#[test]
+fn chance_alone_fails_no_step() {
+    let mut throw = dice();
+    for run in 0..300 {
+        let (takes, mut seen) = (TAKES[run % 2], Sides::default());
+        // Half of the callers; a few of them, and most; and all of them, where legacy is known by as few as it may be.
+        let share = [50, 95, 10, 100][run % 4];
+        let mut legacy_before = Baseline::default();
+        let mut before = Traffic::default();
+        answer(&mut before, 200, takes, 0.01, &mut throw);
+        legacy_before.reads.learn(&before, 1);
+        for _ in 0..50 {
+            answer(&mut seen.modern, share, takes, 0.01, &mut throw);
+            answer(&mut seen.legacy, 100 - share, takes, 0.01, &mut throw);
+            let measured = Measurements { legacy_before: legacy_before.clone(), ..of_step(seen.legacy.clone(), seen.modern.clone()) };
+            let failing: Vec<_> = judge(&gates(), &measured, NOW).into_iter().filter(Judged::fails).collect();
+            assert!(failing.is_empty(), "run {run}, {takes:?}, {share} %: {failing:?}");
+        }
+    }
+}
+
+/// And in several windows in a row: where a gate waits for them, each of them needs less.
+#[test]
+fn chance_alone_fails_no_windows_in_a_row() {
+    let mut throw = dice();
+    let mut gates = gates();
+    let patience = Patience { failures: 3, windows: 5, ..Patience::default() };
+    gates.patience = ["errors", "latency_p50", "latency_p99"].map(|gate| (gate.to_owned(), patience)).into();
+    let mut measured = of_step(timed(100_000, 20, 0, 1), timed(100_000, 20, 0, 1));
+    let fails = |measured: &Measurements| judge(&gates, measured, NOW).into_iter().any(|judged| judged.fails());
+    for run in 0..4_000 {
+        let mut window = |times: f64, failing| {
+            let mut window = Sides::default();
+            let takes = TAKES[run % 2];
+            answer(&mut window.legacy, 200, takes, 0.01, &mut throw);
+            answer(&mut window.modern, 200, takes.slower(times), failing, &mut throw);
+            window
+        };
+        let mut windows: Vec<Sides> = (0..5).map(|_| window(1.0, 0.01)).collect();
+        let all = |windows: &[Sides]| ["errors", "latency_p50", "latency_p99"].map(|gate| (gate.to_owned(), windows.to_vec())).into();
+        measured.windows = all(&windows);
+        assert!(!fails(&measured), "run {run}");
+        if run % 40 == 0 {
+            windows.splice(2.., (0..3).map(|_| window(1.0, 0.25)));
+            measured.windows = all(&windows);
+            assert!(fails(&measured), "run {run}: 25 % of errors, three times");
+        }
+    }
+}
+
+/// What is bad is seen before many have met it.
+#[test]
+fn what_is_bad_fails_soon() {
+    let mut throw = dice();
+    for run in 0..100 {
+        let takes = TAKES[run % 2];
+        let mut after = |times: f64, failing: f64, gate: &str| {
+            let mut seen = Sides::default();
+            for requests in (0..200).map(|hundreds| 100 * (hundreds + 1)) {
+                answer(&mut seen.legacy, 100, takes, 0.0, &mut throw);
+                answer(&mut seen.modern, 100, takes.slower(times), failing, &mut throw);
+                if verdict(&of_step(seen.legacy.clone(), seen.modern.clone()), gate) == Some(Verdict::Fail) {
+                    return requests;
+                }
+            }
+            u64::MAX
+        };
+        for (times, failing, gate, most) in [
+            (1.0, 0.05, "errors", 1_300),
+            (1.0, 0.02, "errors", 8_000),
+            (2.0, 0.0, "latency_p50", 1_500),
+            (2.0, 0.0, "latency_p90", 1_500),
+            (2.0, 0.0, "latency_p95", 1_500),
+            (2.0, 0.0, "latency_p99", 2_000),
+        ] {
+            let after = after(times, failing, gate);
+            assert!(after <= most, "run {run}, {gate}: {times} times as slow, {failing} fail: seen after {after} requests");
+        }
+    }
+}
+
+/// Writes are held against writes: they take longer than reads on either side, and fail for other reasons.
+#[test]
+fn writes_are_held_against_writes() {
+    let step = |modern_writes: Traffic| {
+        let mut before = Baseline::default();
+        before.reads.learn(&timed(1_000, 10, 0, 1), 1);
+        before.writes.learn(&Traffic { errors: 20, ..timed(1_000, 200, 0, 1) }, 1);
+        let sides = Sides { modern: timed(5_000, 10, 0, 1), modern_writes, ..Sides::default() };
+        Measurements { step: Measured::Value(sides), legacy_before: before, ..Measurements::default() }
+    };
+    let writes = |millis, errors| Traffic { errors, ..timed(1_000, millis, 0, 1) };
+    let judged = |modern_writes: Traffic, gate| verdict(&step(modern_writes), gate);
+    for gate in ["errors", "latency_p50", "latency_p99"] {
+        assert_eq!(judged(writes(200, 20), gate), Some(Verdict::Pass), "{gate}: as they were on legacy");
+        assert_eq!(judged(timed(90, 9_000, 0, 1), gate), Some(Verdict::Pass), "{gate}: too few of them to say anything");
+    }
+    assert_eq!(judged(writes(400, 20), "latency_p99"), Some(Verdict::Fail), "twice as slow");
+    assert_eq!(judged(writes(200, 100), "errors"), Some(Verdict::Fail), "ten of a hundred fail, among six times as many requests");
+    assert_eq!(judged(writes(200, 26), "errors"), Some(Verdict::Inconclusive), "a little more, and perhaps by chance");
+    let told = judge(&gates(), &step(writes(400, 20)), NOW);
+    let told = told.iter().find(|judged| judged.gate == "latency_p99").map(|judged| judged.measured.as_str());
+    assert_eq!(told, Some("writes: modern 419.7ms, legacy 200.0ms before, limit 1.2×"));
+    // Where hardly anybody reads, they are all there is.
+    let mut few_reads = step(writes(200, 20));
+    if let Measured::Value(sides) = &mut few_reads.step {
+        sides.modern = timed(20, 10, 0, 1);
+    }
+    assert_eq!(verdict(&few_reads, "errors"), Some(Verdict::Pass));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
         next
     };
     let told = |state: &State| {
-        let at = |of| state.legacy_took.at(of).map(|took| took.as_millis());
+        let at = |of| state.legacy_before.reads.at(of).map(|took| took.as_millis());
         (at(Percentile::P50), at(Percentile::P99))
     };
     let ramping = onwards(&state(Phase::Shadowing, 0), (Phase::Ramping, 1), timed(15, 1_000), later(60));
@@ -179,6 +179,39 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
     assert!(judged.iter().any(|judged| judged.gate == "latency_p99" && judged.fails()), "{judged:?}");
 }
 
+/// What legacy fails at, and how long its writes take, is held against modern when nobody asks legacy any more.
+#[test]
+fn one_that_is_as_legacy_was_keeps_the_writes() {
+    let timed = |bucket: usize, requests, errors| {
+        let mut took = vec![0; bucket + 1];
+        took[bucket] = requests;
+        crate::wire::Traffic { requests, errors, took, latency: Vec::new() }
+    };
+    let errors = crate::gate::ErrorGate { max_increase: crate::Share::from_millionths(5_000), max: None, min_requests: 10 };
+    let plan = Capability { gates: crate::gate::Gates { errors: Some(errors), ..slow_gates() }, ..plan() };
+    let mut seen = good(Side::Legacy, later(60));
+    (seen.traffic.step.legacy, seen.traffic.step.legacy_writes) = (timed(10, 4_000, 40), timed(30, 1_000, 20));
+    seen.traffic.step.modern = timed(10, 4_000, 40);
+    let ramping = tick(&State { since: NOW, ..state(Phase::Ramping, 1) }, &plan, &seen, later(60)).state;
+    assert_eq!((ramping.phase, ramping.step), (Phase::Ramping, 2));
+    let soaking = State { phase: Phase::Soaking, step: 4, owner: Side::Modern, epoch: 1, ..ramping };
+    let after = |reads, writes| {
+        let mut seen = good(Side::Modern, later(120));
+        (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0, 0), reads);
+        seen.traffic.step.modern_writes = writes;
+        tick(&soaking, &plan, &seen, later(120)).state
+    };
+    assert_eq!(after(timed(10, 4_000, 40), timed(30, 1_000, 20)).phase, Phase::Soaking);
+    for (what, reads, writes) in [
+        ("reads fail", timed(10, 4_000, 200), timed(30, 1_000, 20)),
+        ("writes fail", timed(10, 4_000, 40), timed(30, 1_000, 100)),
+        ("reads are as slow as writes", timed(30, 4_000, 40), timed(30, 1_000, 20)),
+        ("writes are slow", timed(10, 4_000, 40), timed(36, 1_000, 20)),
+    ] {
+        assert_eq!(after(reads, writes).phase, Phase::Reverting, "{what}");
+    }
+}
+
 /// Whichever percentile it is that says so, the writes go back.
 #[test]
 fn a_service_that_is_slow_for_most_callers_loses_the_writes_as_one_that_is_slow_for_some() {
@@ -187,11 +220,11 @@ fn a_service_that_is_slow_for_most_callers_loses_the_writes_as_one_that_is_slow_
         (took[10], took[30]) = (fast, slow);
         crate::wire::Traffic { requests: fast + slow, took, ..Default::default() }
     };
-    for (of, slow) in [(Percentile::P50, 600), (Percentile::P90, 150), (Percentile::P95, 80), (Percentile::P99, 20)] {
+    for (of, slow) in [(Percentile::P50, 640), (Percentile::P90, 190), (Percentile::P95, 120), (Percentile::P99, 60)] {
         let one = slow_gates().latency[&Percentile::P99];
         let plan = Capability { gates: crate::gate::Gates { latency: [(of, one)].into(), ..plan().gates }, ..plan() };
         let mut state = state(Phase::Soaking, 4);
-        state.legacy_took.learn(of, Duration::from_millis(10));
+        state.legacy_before.reads.learn(&timed(1_000, 0), 1);
         let mut seen = good(Side::Modern, later(60));
         (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(1_000, 0));
         assert_eq!(tick(&state, &plan, &seen, later(60)).state.phase, Phase::Soaking, "{of:?}");

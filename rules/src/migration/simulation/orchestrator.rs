@@ -181,7 +181,8 @@ impl Orchestrator {
             }
         };
         let requests = |errors| Traffic { requests: 100, errors, took: vec![100], ..Traffic::default() };
-        let traffic = Sides { legacy: requests(0), modern: requests(if self.failing[capability] { 50 } else { 0 }) };
+        let modern = requests(if self.failing[capability] { 50 } else { 0 });
+        let traffic = Sides { legacy: requests(0), modern, ..Sides::default() };
         let (parents, children) = (self.kin(capability, |one, other| (one, other)), self.kin(capability, |one, other| (other, one)));
         Observation {
             joined: parents.iter().chain(&children).map(|kin| (kin.name.clone(), kin.phase)).collect(),

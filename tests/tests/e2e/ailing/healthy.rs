@@ -1,18 +1,23 @@
-//! A new service that is well goes from the draft to the end of the soak, judged all the time, and is never left.
+//! A new service that is as well as the old one, which takes now more and now less for an answer, goes from the draft to the end,
+//! held against the old one all the time, and is never left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ficus_tests::notebook::NAME;
+use ficus_tests::notebook::{Illness, NAME};
 use serde_json::Value;
 
 use super::READERS;
 use super::world::{Engines, PATIENCE, World, impatient};
 
-/// From the draft to the end of the soak, by itself.
+/// How long an answer of either takes on average: above the floor of the gates, so that the one is held against the other.
+const TAKES: Duration = Duration::from_millis(40);
+
+/// From the draft to the end of the soak, by itself, and then the old one retires.
 async fn moves(engines: Engines, number: u32) -> Result<()> {
     let begun = Instant::now();
     let world = World::start(engines, READERS, async |_, _| Ok(impatient())).await?;
+    [Some(&world.old), world.new.as_ref()].iter().flatten().for_each(|one| one.becomes(Illness::Uneven(TAKES)));
     let operator = world.bare.operator()?;
     operator.until_phase(NAME, "soaking", PATIENCE).await.with_context(|| format!("migration {number}"))?;
     // Until the soak is over: it may retire, and somebody has to say so.
@@ -20,7 +25,7 @@ async fn moves(engines: Engines, number: u32) -> Result<()> {
     operator.until(NAME, "the end of the soak", PATIENCE, over).await.with_context(|| format!("migration {number}"))?;
     let back = world.went_back().await?;
     ensure!(back.is_empty(), "migration {number}: a healthy service was left: {back:#?}");
-    world.settle().await?;
+    world.retire().await?;
     println!("{engines:?}, migration {number}: {:?}", begun.elapsed());
     Ok(())
 }
@@ -46,6 +51,12 @@ async fn a_healthy_service_moves_on_postgresql_and_is_never_left() -> Result<()>
 #[ignore = "minutes: part of `make soak`"]
 async fn fifty_healthy_services_move_and_none_is_ever_left() -> Result<()> {
     fifty_move(Engines::Sqlite).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn fifty_healthy_services_move_from_mariadb_to_postgresql_and_none_is_ever_left() -> Result<()> {
+    fifty_move(Engines::MariaDbToPostgres).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,196 @@
+//! Modern beside legacy: its errors, and how long it takes, over one window.
+//!
+//! A service that is as good as the other one is now and then worse, by chance, and is looked at again and again, for weeks.
+//! So what is beyond a limit fails only if that is no chance, and is inconclusive until then.
+
+use std::time::Duration;
+
+use super::judge::{percent, share, within};
+use super::{Baseline, ErrorGate, Known, LatencyGate, Percentile, Verdict, minus, percentile, slower};
+use crate::count;
+use crate::wire::Traffic;
+
+/// How far beyond a limit is no chance, in standard deviations: by chance it is that far once in three million windows.
+const DEVIATIONS: f64 = 5.0;
+/// And so many more: of a few, chance is not spread evenly.
+const MORE: f64 = 3.0;
+
+/// Traffic of both sides over one window. Reads and writes are compared by themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Reads that legacy answered.
+    pub legacy: Traffic,
+    /// Reads that modern answered.
+    pub modern: Traffic,
+    /// Writes that legacy answered.
+    pub legacy_writes: Traffic,
+    /// Writes that modern answered.
+    pub modern_writes: Traffic,
+}
+
+impl Sides {
+    /// Adds what was counted besides.
+    pub fn add(&mut self, more: &Sides) {
+        super::add(&mut self.legacy, &more.legacy);
+        super::add(&mut self.modern, &more.modern);
+        super::add(&mut self.legacy_writes, &more.legacy_writes);
+        super::add(&mut self.modern_writes, &more.modern_writes);
+    }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Sides) -> Sides {
+        Sides {
+            legacy: minus(&self.legacy, &before.legacy),
+            modern: minus(&self.modern, &before.modern),
+            legacy_writes: minus(&self.legacy_writes, &before.legacy_writes),
+            modern_writes: minus(&self.modern_writes, &before.modern_writes),
+        }
+    }
+
+    /// All that legacy answered, and all that modern did.
+    pub fn all(&self) -> [Traffic; 2] {
+        [(&self.legacy, &self.legacy_writes), (&self.modern, &self.modern_writes)].map(|(reads, writes)| {
+            let mut all = reads.clone();
+            super::add(&mut all, writes);
+            all
+        })
+    }
+}
+
+/// What one kind of requests is judged by.
+struct Compared<'a> {
+    modern: &'a Traffic,
+    legacy: &'a Traffic,
+    /// Where nobody asks legacy.
+    before: &'a Known,
+    /// In how many windows it has to fail.
+    times: u32,
+}
+
+/// Errors of modern. `times`: in how many windows it has to fail.
+pub(super) fn errors(gate: &ErrorGate, sides: &Sides, before: &Baseline, times: u32) -> (Verdict, String) {
+    by_kind(gate.min_requests, sides, before, times, |compared| errors_of(gate, compared))
+}
+
+/// How long modern takes, likewise.
+pub(super) fn latency(of: Percentile, gate: &LatencyGate, sides: &Sides, before: &Baseline, times: u32) -> (Verdict, String) {
+    by_kind(gate.min_requests, sides, before, times, |compared| latency_of(of, gate, compared))
+}
+
+/// Reads, writes if there are enough of them, and the worse of both.
+fn by_kind(
+    least: u64,
+    sides: &Sides,
+    before: &Baseline,
+    times: u32,
+    judge: impl Fn(&Compared<'_>) -> (Verdict, String),
+) -> (Verdict, String) {
+    let reads = judge(&Compared { modern: &sides.modern, legacy: &sides.legacy, before: &before.reads, times });
+    if sides.modern_writes.requests < least.max(1) {
+        return reads;
+    }
+    let (verdict, text) = judge(&Compared { modern: &sides.modern_writes, legacy: &sides.legacy_writes, before: &before.writes, times });
+    let writes = (verdict, format!("writes: {text}"));
+    let few_reads = sides.modern.requests < least.max(1);
+    if few_reads || writes.0.severity() > reads.0.severity() { writes } else { reads }
+}
+
+fn errors_of(gate: &ErrorGate, compared: &Compared<'_>) -> (Verdict, String) {
+    let &Compared { modern, legacy, before, times } = compared;
+    let least = gate.min_requests.max(1);
+    if modern.requests < least {
+        return (Verdict::Inconclusive, format!("{} of {} requests on modern", modern.requests, gate.min_requests));
+    }
+    // A handful of requests on legacy says nothing about its share of errors: then modern is judged by itself.
+    let (errors, requests, when) = match (legacy.requests >= least, before.requests > 0) {
+        (true, _) => (legacy.errors, legacy.requests, ""),
+        (false, true) => (before.errors, before.requests, " before"),
+        (false, false) => (0, 0, ""),
+    };
+    let of_legacy = if requests > 0 { share(errors, requests) } else { 0.0 };
+    let of_modern = share(modern.errors, modern.requests);
+    let judged = |limit, requests| {
+        let beyond = Beyond { bad: modern.errors, of: modern.requests, limit, known_by: requests, times };
+        beyond.settle(within(of_modern, limit))
+    };
+    let verdict = judged(of_legacy + gate.max_increase.ratio(), requests);
+    let text = format!("modern {}, legacy {}{when}, limit +{}", percent(of_modern), percent(of_legacy), gate.max_increase);
+    match gate.max {
+        Some(max) if verdict != Verdict::Fail => (verdict.worse(judged(max.ratio(), 0)), format!("{text}, at most {max}")),
+        _ => (verdict, text),
+    }
+}
+
+fn latency_of(of: Percentile, gate: &LatencyGate, compared: &Compared<'_>) -> (Verdict, String) {
+    let &Compared { modern, legacy, before, times } = compared;
+    if modern.requests < gate.min_requests.max(1) {
+        return (Verdict::Inconclusive, format!("{} of {} requests on modern", modern.requests, gate.min_requests));
+    }
+    let Some(took) = percentile(modern, of.share()) else {
+        return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
+    };
+    let judged = |limit: Duration, known_by| {
+        // Slower than a percentile's limit is by chance what lies beyond that percentile.
+        let beyond = Beyond { bad: slower(modern, limit), of: modern.requests, limit: 1.0 - of.share(), known_by, times };
+        beyond.settle(within(took.as_secs_f64(), limit.as_secs_f64()))
+    };
+    let absolute = gate.max.map(|max| (judged(max, 0), format!("modern {}, at most {}", millis(took), millis(max))));
+    let least = gate.min_requests.max(of.enough());
+    // Nobody asks legacy any more, or hardly anybody: it is as fast as it was.
+    let asked = percentile(legacy, of.share()).filter(|_| legacy.requests >= least).map(|took| (took, legacy.requests, ""));
+    let held_against = asked.or_else(|| before.at(of).map(|took| (took, before.requests.max(least), " before")));
+    let relative = match held_against {
+        _ if took <= gate.floor => (Verdict::Pass, format!("modern {}, below the floor of {}", millis(took), millis(gate.floor))),
+        Some((legacy, requests, when)) => {
+            let text = format!("modern {}, legacy {}{when}, limit {}×", millis(took), millis(legacy), gate.max_ratio);
+            // A ratio that leads beyond all times is no limit.
+            let limit = Duration::try_from_secs_f64(legacy.as_secs_f64() * gate.max_ratio);
+            (limit.map_or(Verdict::Pass, |limit| judged(limit.max(gate.floor), requests)), text)
+        }
+        None => {
+            // The absolute limit is what is left.
+            let verdict = if gate.max.is_some() { Verdict::Pass } else { Verdict::Inconclusive };
+            (verdict, format!("modern {}; {} on legacy", millis(took), count::of(legacy.requests, "request")))
+        }
+    };
+    match absolute {
+        Some(absolute) if absolute.0 != Verdict::Pass && absolute.0.severity() >= relative.0.severity() => absolute,
+        _ => relative,
+    }
+}
+
+/// Requests of which some are bad, beside the share of them that may be.
+struct Beyond {
+    bad: u64,
+    of: u64,
+    /// The share.
+    limit: f64,
+    /// By how many requests of the other side that is known; 0: exactly.
+    known_by: u64,
+    times: u32,
+}
+
+impl Beyond {
+    /// What is beyond the limit fails if that is no chance.
+    fn settle(&self, verdict: Verdict) -> Verdict {
+        if verdict == Verdict::Fail && !self.surely() { Verdict::Inconclusive } else { verdict }
+    }
+
+    /// As in a test of two proportions, by what both sides together have. Chance comes in fewer of several windows in a row: each
+    /// needs less to be no chance.
+    fn surely(&self) -> bool {
+        let (bad, of, other) = (self.bad as f64, self.of.max(1) as f64, self.known_by as f64);
+        let (together, spread) = match self.known_by {
+            0 => (self.limit, 1.0 / of),
+            _ => ((bad + self.limit * other) / (of + other), 1.0 / of + 1.0 / other),
+        };
+        let deviation = (together * (1.0 - together).max(0.0) * spread).sqrt();
+        let patience = f64::from(self.times.max(1)).sqrt();
+        bad > of * (self.limit + DEVIATIONS / patience * deviation) + MORE / patience
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}ms", time.as_secs_f64() * 1000.0)
+}
