@@ -109,6 +109,16 @@ pub(super) fn lint(capability: &CapabilityDocument, report: &Report) {
         Some(_) => {}
     }
     judged_to_the_end(capability, report);
+    compared_to_the_end(capability, report);
+}
+
+/// Once modern owns, no reads are mirrored unless the soak says so, and an answer that turns wrong goes unseen.
+fn compared_to_the_end(capability: &CapabilityDocument, report: &Report) {
+    let soak = capability.steps.last().filter(|step| matches!(step.value.action, StepAction::Soak(_)));
+    if let Some(step) = soak.filter(|step| step.value.compare == Share::NONE && capability.gates.shadow.is_some()) {
+        let message = "in the soak nothing is compared: `[gate.shadow]` does not see an answer that turns wrong";
+        report.warn(&step.at, message, "add `compare = \"1%\"` to the step: of so many reads legacy is asked, too");
+    }
 }
 
 /// Once all readers are on modern nobody asks legacy, whose latency is what a ratio is of. Where no step before has shown how fast

@@ -561,6 +561,19 @@ fn a_route_that_others_may_take_is_warned_of() {
 }
 
 #[test]
+fn a_soak_in_which_nobody_compares_is_warned_of() {
+    let warned = |more: &str, soak: &str| {
+        let text = format!("{}{more}", FINE.replace("soak = \"7d\"\n", soak));
+        let warnings = check(&[("users.toml", &text)]).expect("it may be served");
+        warnings.iter().filter(|warning| warning.message.starts_with("in the soak nothing is compared")).count()
+    };
+    let shadow = "[gate.shadow]\nmax_different = \"0.1%\"\n";
+    assert_eq!(warned(shadow, "soak = \"7d\"\n"), 1);
+    assert_eq!(warned(shadow, "soak = \"7d\"\ncompare = \"1%\"\n"), 0);
+    assert_eq!(warned("", "soak = \"7d\"\n"), 0, "nobody wishes that answers are compared");
+}
+
+#[test]
 fn a_latency_that_nobody_can_judge_any_more_is_warned_of() {
     let steps = "[[step]]\nreads = \"5%\"\n[[step]]\nreads = \"100%\"\n[[step]]\ncutover = true\n[[step]]\nsoak = \"1d\"\n";
     let of_gate = |name: &str, steps: &str, gate: &str| {

@@ -178,6 +178,7 @@ approve = true                      # waits for `ficus approve`
 
 [[step]]
 soak = "7d"
+compare = "1%"                      # of so many reads legacy is asked, too
 
 [gate.errors]
 max_increase = "0.5%"
