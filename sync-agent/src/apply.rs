@@ -1,12 +1,14 @@
 //! One folded batch to its target: mapped, written, and if a constraint refuses it, written in a more patient way.
 //! Names no engine. Does not decide when; the stream does.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ficus_rules::mapping::{Plan, Row, RowError, Shape, Value};
+use tokio::task::JoinSet;
 
-use crate::error::Error;
+use crate::error::{Error, finished};
 use crate::port::{Applied, Batch, Changes, Direction, Effort, Position, Rejected, Shared, Touched};
 use crate::quarantine;
 use crate::state::{Dirty, State, now};
@@ -22,6 +24,22 @@ pub(crate) struct Applier {
     pub(crate) direction: Direction,
     /// Where its announcer is.
     pub(crate) state: Arc<State>,
+}
+
+/// Brings batches of one direction into the target's shape. Asks nobody: it can be done while another batch is written.
+#[derive(Clone)]
+pub(crate) struct Mapper {
+    plans: Arc<Vec<Plan>>,
+    direction: Direction,
+    /// Others are told of rows, and have to know what they were read as.
+    tells: bool,
+}
+
+/// A batch in the target's shape, and what has no counterpart there.
+#[derive(Default)]
+pub(crate) struct Mapped {
+    changes: Vec<Changes>,
+    aside: Vec<Rejected>,
 }
 
 /// What came of a batch.
@@ -41,12 +59,17 @@ pub(crate) struct Outcome {
 }
 
 impl Applier {
-    /// Applies what was read after a position. When it returns, rows and position are durable.
-    pub(crate) async fn apply(&self, after: Position, limit: usize, mut batch: Batch) -> Result<Outcome, Error> {
+    pub(crate) fn mapper(&self) -> Mapper {
+        let tells = self.plans.iter().any(|plan| !plan.events.is_empty());
+        Mapper { plans: Arc::clone(&self.plans), direction: self.direction, tells }
+    }
+
+    /// Applies what was read after a position, and was mapped. When it returns, rows and position are durable.
+    pub(crate) async fn apply(&self, after: Position, limit: usize, mut batch: Batch, mut mapped: Mapped) -> Result<Outcome, Error> {
         let mut effort = Effort::Plain;
         let mut also: Vec<Touched> = Vec::new();
         for round in 0.. {
-            let (mut changes, aside) = self.map(&batch);
+            let Mapped { mut changes, aside } = mapped;
             let announcer = &self.state.announcer;
             announcer.announce(&self.plans, self.direction, &batch, &self.sink, &mut changes).await?;
             let taken_over = self.bury(&mut changes).await?;
@@ -70,6 +93,7 @@ impl Applier {
                     };
                     also.extend(holders);
                     batch = self.source.read(after, limit, &also).await?;
+                    mapped = self.mapper().map(&mut batch);
                 }
             }
         }
@@ -85,13 +109,36 @@ impl Applier {
 
     /// Applies a transaction that comes in parts, from its first on, as one. `None`: something refused it and nothing is
     /// written; it is to be read whole, so that what is in the way can be found.
-    pub(crate) async fn apply_parts(&self, after: Position, limit: usize, first: Batch) -> Result<Option<Outcome>, Error> {
+    pub(crate) async fn apply_parts(&self, after: Position, limit: usize, first: Batch, mapped: Mapped) -> Result<Option<Outcome>, Error> {
+        let mut ahead = JoinSet::new();
+        let applied = self.write_parts(after, limit, (first, mapped), &mut ahead).await;
+        // Nobody is cut short in the middle of a look.
+        drop(ahead.join_next().await);
+        applied
+    }
+
+    /// The same. Each part is read and mapped while the one before it is written.
+    async fn write_parts(
+        &self,
+        after: Position,
+        limit: usize,
+        first: (Batch, Mapped),
+        ahead: &mut JoinSet<Result<(Batch, Mapped), Error>>,
+    ) -> Result<Option<Outcome>, Error> {
         let Some(mut parts) = self.sink.in_parts() else { return Ok(None) };
         let (mut entries, mut rows, mut set_aside) = (0, vec![0; self.plans.len()], false);
         let mut dirty = Dirty::nothing();
-        let mut batch = first;
+        let (mut batch, mut mapped) = first;
         loop {
-            let (changes, aside) = self.map(&batch);
+            if batch.more {
+                let (source, mapper) = (Arc::clone(&self.source), self.mapper());
+                ahead.spawn(async move {
+                    let mut batch = source.rest(after, limit).await?;
+                    let mapped = mapper.map(&mut batch);
+                    Ok((batch, mapped))
+                });
+            }
+            let Mapped { changes, aside } = mapped;
             if !parts.write(&changes, &aside).await? {
                 return Ok(None);
             }
@@ -100,10 +147,10 @@ impl Applier {
             rows.iter_mut().zip(&changes).for_each(|(rows, changes)| *rows += written(changes));
             entries += batch.entries;
             dirty.add(std::mem::take(&mut batch.touched).into_iter().map(|row| (row.pair, row.key)));
-            if !batch.more {
-                break;
+            match ahead.join_next().await {
+                Some(next) => (batch, mapped) = finished(next)?,
+                None => break,
             }
-            batch = self.source.rest(after, limit).await?;
         }
         let Some(quarantined) = parts.commit(batch.upto).await? else { return Ok(None) };
         let batch = Batch { entries, rows: Vec::new(), ..batch };
@@ -142,47 +189,52 @@ impl Applier {
         }
         Ok(taken_over)
     }
+}
 
-    /// The batch in the target's shape, and what has no counterpart there.
-    fn map(&self, batch: &Batch) -> (Vec<Changes>, Vec<Rejected>) {
-        let mut changes = vec![Changes::default(); self.plans.len()];
-        let mut aside = Vec::new();
-        let touched = batch.touched.iter().map(|touched| ((touched.pair, identity(&touched.key)), false));
-        let mut there: HashMap<(usize, Identity<'_>), bool> = touched.collect();
-        for (pair, rows) in batch.rows.iter().enumerate() {
-            let (plan, changes) = (&self.plans[pair], &mut changes[pair]);
+impl Mapper {
+    /// Takes the rows out of the batch, unless others are told of them.
+    pub(crate) fn map(&self, batch: &mut Batch) -> Mapped {
+        let mut mapped = Mapped { changes: vec![Changes::default(); self.plans.len()], aside: Vec::new() };
+        let touched = batch.touched.iter().map(|touched| ((touched.pair, identity(&touched.key)), Cell::new(false)));
+        let there: HashMap<(usize, Identity<'_>), Cell<bool>> = touched.collect();
+        for (pair, rows) in batch.rows.iter_mut().enumerate() {
+            let rows = if self.tells { rows.clone() } else { std::mem::take(rows) };
             let fresh = batch.fresh.get(pair).copied().unwrap_or(0);
+            let changes = &mut mapped.changes[pair];
             changes.upserts.reserve(rows.len());
-            for (index, row) in rows.iter().enumerate() {
-                let Some(there) = there.get_mut(&(pair, identity(&row.key))) else { continue };
-                *there = true;
-                match convert(plan, self.direction, row) {
+            for (index, row) in rows.into_iter().enumerate() {
+                let Some(there) = there.get(&(pair, identity(&row.key))) else { continue };
+                there.set(true);
+                match self.convert(pair, row) {
                     Ok(row) => changes.upserts.push(row),
-                    Err(error) => aside.push(rejected(plan, self.direction, pair, row, &error)),
+                    Err(rejected) => mapped.aside.push(rejected),
                 }
                 if index < fresh {
                     changes.fresh = changes.upserts.len();
                 }
             }
         }
-        for touched in batch.touched.iter().filter(|touched| there.get(&(touched.pair, identity(&touched.key))) == Some(&false)) {
-            changes[touched.pair].deletes.push(touched.key.clone());
+        let gone = |touched: &&Touched| there.get(&(touched.pair, identity(&touched.key))).is_some_and(|there| !there.get());
+        for touched in batch.touched.iter().filter(gone) {
+            mapped.changes[touched.pair].deletes.push(touched.key.clone());
         }
-        (changes, aside)
+        mapped
+    }
+
+    /// A row in the target's shape.
+    fn convert(&self, pair: usize, row: Row) -> Result<Row, Rejected> {
+        let plan = &self.plans[pair];
+        let converted = match self.direction {
+            Direction::Forward => plan.into_forward(row),
+            Direction::Reverse => plan.back(&row).map_err(|error| (row, error)),
+        };
+        converted.map_err(|(row, error)| rejected(plan, self.direction, pair, &row, &error))
     }
 }
 
 /// How many rows are written or removed.
 fn written(changes: &Changes) -> u64 {
     (changes.upserts.len() + changes.deletes.len()) as u64
-}
-
-/// A row in the target's shape.
-fn convert(plan: &Plan, direction: Direction, row: &Row) -> Result<Row, RowError> {
-    match direction {
-        Direction::Forward => plan.forward(row),
-        Direction::Reverse => plan.back(row),
-    }
 }
 
 /// A row that has no counterpart.

@@ -91,3 +91,8 @@ impl Error {
         if ordered < known { Err(Error::Outdated { database: database.to_owned(), ordered, known }) } else { Ok(()) }
     }
 }
+
+/// What a task came to; its panic is ours.
+pub(crate) fn finished<T>(task: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
+    task.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}

@@ -37,6 +37,7 @@ mod pgoutput;
 mod prepare;
 mod quarantine;
 mod read;
+mod receiver;
 mod rest;
 mod schema;
 mod slot;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use ficus_rules::Timestamp;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
-use crate::apply::{Applier, Outcome};
+use crate::apply::{Applier, Mapped, Mapper, Outcome};
 use crate::crash;
-use crate::error::Error;
+use crate::error::{Error, finished};
 use crate::freshness::{Freshness, Look};
 use crate::metrics;
 use crate::port::{Batch, Changes, Effort, Position, Shared};
@@ -68,7 +68,9 @@ impl Stream {
             if look {
                 let taken = match ahead.join_next().await {
                     Some(taken) => finished(taken)?,
-                    None => take(Arc::clone(&self.applier.source), self.position, self.batch_rows, self.parts).await?,
+                    None => {
+                        take(Arc::clone(&self.applier.source), self.applier.mapper(), self.position, self.batch_rows, self.parts).await?
+                    }
                 };
                 let Taken { asked, batch: Batch { entries, end, upto, .. }, .. } = taken;
                 pruned.entries += entries;
@@ -109,7 +111,7 @@ impl Stream {
     /// Applies a batch and moves the position. While there is a backlog, the next batch is read meanwhile, twice as long as
     /// this one until it is as long as may be. Whether this one was refused and read again.
     async fn carry(&mut self, taken: Taken, ahead: &mut JoinSet<Result<Taken, Error>>) -> Result<bool, Error> {
-        let Taken { limit, batch, .. } = taken;
+        let Taken { limit, batch, mapped, .. } = taken;
         let direction = self.applier.direction;
         if batch.touched.is_empty() && !batch.more {
             self.position = batch.upto.max(self.position);
@@ -127,7 +129,11 @@ impl Stream {
         let (applier, position, more, aging) = (&self.applier, self.position, batch.more, self.aging(batch.age));
         let writing = self.state.writing((!more).then(|| batch.touched.clone()));
         let apply = async {
-            if more { applier.apply_parts(position, limit, batch).await } else { applier.apply(position, limit, batch).await.map(Some) }
+            if more {
+                applier.apply_parts(position, limit, batch, mapped).await
+            } else {
+                applier.apply(position, limit, batch, mapped).await.map(Some)
+            }
         };
         let apply = async {
             tokio::select! {
@@ -137,7 +143,7 @@ impl Stream {
         };
         let applied = if full && !more {
             let longer = (limit * 2).min(self.batch_rows * self.applier.sink.growth());
-            ahead.spawn(take(Arc::clone(&self.applier.source), upto, longer, self.parts));
+            ahead.spawn(take(Arc::clone(&applier.source), applier.mapper(), upto, longer, self.parts));
             apply.await?
         } else {
             tokio::select! {
@@ -217,16 +223,12 @@ impl Stream {
     }
 }
 
-/// Reads at most `limit` entries after a position, in parts or not.
-async fn take(source: Shared, after: Position, limit: usize, parts: bool) -> Result<Taken, Error> {
+/// Reads at most `limit` entries after a position, in parts or not, and maps them.
+async fn take(source: Shared, mapper: Mapper, after: Position, limit: usize, parts: bool) -> Result<Taken, Error> {
     let asked = now();
-    let batch = if parts { source.read_parts(after, limit).await? } else { source.read(after, limit, &[]).await? };
-    Ok(Taken { asked, limit, batch })
-}
-
-/// What a task came to; its panic is ours.
-fn finished<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
-    task.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    let mut batch = if parts { source.read_parts(after, limit).await? } else { source.read(after, limit, &[]).await? };
+    let mapped = mapper.map(&mut batch);
+    Ok(Taken { asked, limit, batch, mapped })
 }
 
 /// A batch that was read.
@@ -236,6 +238,7 @@ struct Taken {
     /// How many entries were asked for.
     limit: usize,
     batch: Batch,
+    mapped: Mapped,
 }
 
 /// What the source was told last.

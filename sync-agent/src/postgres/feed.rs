@@ -1,20 +1,20 @@
 //! The replication connection and the transactions that came over it, decoded, from a position on. Keeps them until they
 //! are durable in the target: a batch may be asked for twice.
 //!
-//! Nothing here waits for an applier: the crate that holds the connection tells the server every half second that we are
-//! alive, and stops reading when its queue is full.
+//! Nothing here waits for an applier: whoever holds the connection ([`super::receiver`]) tells the server every half second
+//! that we are alive, and stops reading when its queue is full.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt;
-use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
+use pgwire_replication::{PgWireError, ReplicationEvent};
 
 use super::Endpoint;
 use super::change::{Entry, Key, Places, Seen};
 use super::pgoutput::{self, Message, Relation, Tuple};
+use super::receiver::Receiver;
 use super::rest::Rest;
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ const HANDOVER: Duration = Duration::from_secs(10);
 /// What came over the connection.
 #[derive(Default)]
 pub(super) struct Feed {
-    client: Option<ReplicationClient>,
+    client: Option<Receiver>,
     /// Where it begins.
     start: u64,
     /// Everything that was committed up to here has arrived.
@@ -227,16 +227,15 @@ impl Feed {
         let (slot, publication) = (&endpoint.names.slot, &endpoint.names.publication);
         let until = Instant::now() + HANDOVER;
         loop {
-            let config = endpoint.server.address.replication(slot, publication, after, noted.min(after).max(1));
-            let mut client = ReplicationClient::connect(config).await.map_err(|error| endpoint.lost(&error))?;
-            match client.wait_started().await {
-                Ok(()) => {
+            let mut config = endpoint.server.address.replication(slot, publication, after, noted.min(after).max(1));
+            config.options = config.options.into_iter().chain(endpoint.wal.decoding()).reduce(|all, more| format!("{all} {more}"));
+            match Receiver::connect(config).await {
+                Ok(client) => {
                     self.client = Some(client);
                     return Ok(());
                 }
                 // Whose turn it is has been settled by the checkpoint's epoch; the one before may still hang on to the slot.
                 Err(PgWireError::Server(message)) if message.contains("55006") && Instant::now() < until => {
-                    drop(client);
                     endpoint.release_slot().await?;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -249,8 +248,7 @@ impl Feed {
     pub(super) fn drain(&mut self, endpoint: &Endpoint, most: usize) -> Result<bool, Error> {
         let mut any = false;
         while !self.is_full() && (self.held.without(self.again).bytes < most || self.open.is_some()) {
-            let Some(client) = &mut self.client else { break };
-            let Some(event) = client.recv().now_or_never() else { break };
+            let Some(event) = self.client.as_mut().and_then(Receiver::arrived) else { break };
             self.arrived(endpoint, event)?;
             any = true;
         }
@@ -266,17 +264,16 @@ impl Feed {
     pub(super) async fn next(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         match &mut self.client {
             Some(client) => {
-                let event = client.recv().await;
+                let event = client.next().await;
                 self.arrived(endpoint, event)
             }
             None => std::future::pending().await,
         }
     }
 
-    fn arrived(&mut self, endpoint: &Endpoint, event: Result<Option<ReplicationEvent>, PgWireError>) -> Result<(), Error> {
+    fn arrived(&mut self, endpoint: &Endpoint, event: Result<ReplicationEvent, PgWireError>) -> Result<(), Error> {
         let taken = match event {
-            Ok(Some(event)) => self.take(endpoint, event),
-            Ok(None) => Err(endpoint.lost(&PgWireError::Task("the server ended the stream".to_owned()))),
+            Ok(event) => self.take(endpoint, event),
             Err(error) => Err(endpoint.lost(&error)),
         };
         if taken.is_err() {
@@ -420,7 +417,7 @@ impl Feed {
     pub(super) fn confirm(&mut self, through: u64) {
         self.forget(through);
         if let Some(client) = &self.client {
-            client.update_applied_lsn(Lsn::from_u64(through.min(self.received)));
+            client.confirm(through.min(self.received));
         }
     }
 

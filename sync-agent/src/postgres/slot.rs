@@ -22,14 +22,29 @@ const TIMELINE: &str = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_ins
 pub(super) struct Sizes {
     block: u64,
     segment: u64,
+    /// What our connection may hold of open transactions before the server writes them to files, in kB; `None`: what the
+    /// server says.
+    decoding: Option<i64>,
 }
+
+/// Of open transactions our connection may hold no more, in kB.
+const MOST_DECODING: i64 = 256 << 10;
 
 impl Sizes {
     pub(super) async fn of(connection: &mut PgConnection) -> Result<Sizes, sqlx::Error> {
-        let query = "SELECT (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_block_size'), pg_size_bytes(current_setting('wal_segment_size'))";
-        let row = sqlx::query(query).fetch_one(connection).await?;
+        // To write a large transaction to files and read it again costs the server more than all else about it. Where nobody
+        // has decided otherwise and it has memory to spare, it need not.
+        let query = "SELECT (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),
+            (SELECT CASE WHEN source = 'default' THEN greatest(setting::int8, least(pg_size_bytes(current_setting('shared_buffers')) / 4096, $1)) END
+             FROM pg_settings WHERE name = 'logical_decoding_work_mem')";
+        let row = sqlx::query(query).bind(MOST_DECODING).fetch_one(connection).await?;
         let size = |value: i64| u64::try_from(value).unwrap_or(1).max(1);
-        Ok(Sizes { block: size(row.try_get(0)?), segment: size(row.try_get(1)?) })
+        Ok(Sizes { block: size(row.try_get(0)?), segment: size(row.try_get(1)?), decoding: row.try_get(2)? })
+    }
+
+    /// As an option of the connection.
+    pub(super) fn decoding(self) -> Option<String> {
+        self.decoding.map(|size| format!("-c logical_decoding_work_mem={size}"))
     }
 
     /// The insert position stands behind a page's header when nothing is on the page yet; the last record ended before it,
@@ -185,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_position_behind_a_header_is_where_the_last_record_ended() {
-        let sizes = Sizes { block: 8192, segment: 16 << 20 };
+        let sizes = Sizes { block: 8192, segment: 16 << 20, decoding: None };
         assert_eq!(sizes.tidy(0x300_0028), 0x300_0000);
         assert_eq!(sizes.tidy(0x300_2018), 0x300_2000);
         assert_eq!(sizes.tidy(0x300_2028), 0x300_2028);

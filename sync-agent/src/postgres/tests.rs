@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use super::Server as Opened;
-use crate::apply::Applier;
+use crate::apply::{Applier, Outcome};
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
 use crate::port::{

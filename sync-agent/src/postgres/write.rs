@@ -28,6 +28,9 @@ const FEW: usize = 500;
 /// From here on rows that are not there yet are copied straight into the table.
 const FRESH: usize = 100;
 
+/// Bytes that are sent at once.
+const PIECE: usize = 1 << 16;
+
 /// The rows to copy, and those to upsert.
 fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
     let fresh = if changes.fresh >= FRESH { changes.fresh.min(changes.upserts.len()) } else { 0 };
@@ -216,7 +219,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Rows by COPY into the table that the statement names.
+    /// Rows by COPY into the table that the statement names: the server takes in the first while the last are put into lines.
+    /// After a refusal the caller takes back what was copied.
     pub(super) async fn copy_in(
         &self,
         tx: &mut PgConnection,
@@ -224,14 +228,25 @@ impl Endpoint {
         statement: &str,
         rows: impl Iterator<Item = &Row>,
     ) -> Result<(), Failure> {
-        // What cannot be written is found before the server waits for it.
-        let lines = self.lines(pair, rows)?;
-        Ok(send(tx, statement, lines).await?)
+        let mut copy = tx.copy_in_raw(statement).await?;
+        let mut piece = Vec::with_capacity(PIECE * 2);
+        for row in rows {
+            if let Err(blame) = self.pairs[pair].line(row, &mut piece) {
+                // It may have been refused already, which an abort would leave unread. Nothing of it stays.
+                let _ = copy.finish().await;
+                return Err(blame.into());
+            }
+            if piece.len() >= PIECE {
+                copy.send(std::mem::replace(&mut piece, Vec::with_capacity(PIECE * 2))).await?;
+            }
+        }
+        copy.send(piece).await?;
+        copy.finish().await?;
+        Ok(())
     }
 
     /// Rows as COPY takes them, in pieces.
     pub(super) fn lines<'r>(&self, pair: usize, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Vec<u8>>, Blame> {
-        const PIECE: usize = 1 << 16;
         let mut pieces = vec![Vec::with_capacity(PIECE * 2)];
         for row in rows {
             if pieces.last().is_some_and(|piece| piece.len() >= PIECE) {

@@ -33,6 +33,18 @@ impl Bed {
         Applier { source, sink, plans: Arc::new(self.plans.clone()), direction: Direction::Forward, state: fresh_state() }
     }
 
+    async fn whole(&self, after: Position, mut batch: Batch) -> Result<Outcome, Error> {
+        let applier = self.applier();
+        let mapped = applier.mapper().map(&mut batch);
+        applier.apply(after, 2_000, batch, mapped).await
+    }
+
+    async fn in_parts(&self, after: Position, mut first: Batch) -> Result<Option<Outcome>, Error> {
+        let applier = self.applier();
+        let mapped = applier.mapper().map(&mut first);
+        applier.apply_parts(after, 2_000, first, mapped).await
+    }
+
     fn forward(&self, batch: &Batch) -> [Changes; 1] {
         let gone = batch.touched.iter().filter(|touched| batch.rows[0].iter().all(|row| row.key != touched.key));
         let deletes =
@@ -115,7 +127,7 @@ async fn parts_that_are_not_committed_leave_nothing_and_come_again() {
     assert_eq!((again.touched.len(), &again.touched[0]), (first.touched.len(), &first.touched[0]));
     let whole = bed.read(start).await;
     assert!(whole.touched.len() as i64 > ROWS, "{}", whole.touched.len());
-    assert!(bed.applier().apply(start, 2_000, whole).await.is_ok());
+    assert!(bed.whole(start, whole).await.is_ok());
     assert_eq!(state(&mut copy, COPY, "legacy_id").await, state(&mut app, "item", "id").await);
 }
 
@@ -128,7 +140,7 @@ async fn rows_of_a_part_that_are_there_already_are_written_over() {
     write_a_large_one(&mut app).await;
     let first = bed.first_part(start).await;
     assert!(first.more && first.fresh[0] > 1_000);
-    let done = bed.applier().apply_parts(start, 2_000, first).await.unwrap().expect("nothing is in the way");
+    let done = bed.in_parts(start, first).await.unwrap().expect("nothing is in the way");
     assert_eq!((done.quarantined, done.set_aside), (0, false));
     assert!(done.dirty.by_pair().unwrap()[&0].len() as i64 >= ROWS);
     assert_eq!(state(&mut copy, COPY, "legacy_id").await, state(&mut app, "item", "id").await);
@@ -146,11 +158,11 @@ async fn a_part_that_is_refused_leaves_nothing_and_the_whole_is_for_a_batch() {
     // WHEN it is written in parts
     let first = bed.first_part(start).await;
     assert!(first.more);
-    assert!(bed.applier().apply_parts(start, 2_000, first).await.unwrap().is_none());
+    assert!(bed.in_parts(start, first).await.unwrap().is_none());
     // THEN nothing of it is there; and read whole, all is written but the row that cannot be
     assert_eq!(number(&mut copy, &format!("SELECT count(*) FROM {COPY}")).await, 1);
     let whole = bed.read(start).await;
-    let done = bed.applier().apply(start, 2_000, whole).await.unwrap();
+    let done = bed.whole(start, whole).await.unwrap();
     assert_eq!((done.quarantined, done.set_aside), (1, true));
     assert_eq!(number(&mut copy, &format!("SELECT count(*) FROM {COPY}")).await, 1 + ROWS);
 }
@@ -164,7 +176,7 @@ async fn an_agent_that_lost_its_turn_commits_no_parts() {
     let first = bed.first_part(start).await;
     let later = bed.opened[1].side("test", Side::Modern, &bed.plans).await.unwrap();
     later.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
-    assert!(matches!(bed.applier().apply_parts(start, 2_000, first).await, Err(Error::Superseded)));
+    assert!(matches!(bed.in_parts(start, first).await, Err(Error::Superseded)));
     assert_eq!(number(&mut copy, &format!("SELECT count(*) FROM {COPY}")).await, 0);
 }
 

@@ -91,9 +91,10 @@ async fn new_rows_that_are_there_already_are_written_over() {
         direction: Direction::Forward,
         state: fresh_state(),
     };
-    let batch = bed.legacy.read(start, 1_000, &[]).await.unwrap();
+    let mut batch = bed.legacy.read(start, 1_000, &[]).await.unwrap();
     assert_eq!((batch.fresh.as_slice(), batch.rows[0].len()), (&[600][..], 600));
-    let done = applier.apply(start, 1_000, batch).await.unwrap();
+    let mapped = applier.mapper().map(&mut batch);
+    let done = applier.apply(start, 1_000, batch, mapped).await.unwrap();
     assert_eq!((done.rows, done.quarantined), (vec![600], 0));
     let equal = "SELECT count(*) FROM \"the new\".\"Item\" WHERE name = 'new'";
     assert_eq!(number(&mut copy, equal).await, 600);
