@@ -299,3 +299,76 @@ async fn a_commit_that_nobody_sees_for_long_is_asked_for_seldom() {
     exec(&mut root, "ALTER SYSTEM RESET synchronous_standby_names").await;
     exec(&mut root, "SELECT pg_reload_conf()").await;
 }
+
+/// More than what may wait between the connection and whoever reads, so that it comes in full pieces, and stops for a while.
+const TRANSACTIONS: i64 = 12_000;
+
+async fn write_many_small_ones(app: &mut PgConnection, bytes: usize) {
+    let name = |first: &str| format!("repeat('{first}' || i, {bytes})");
+    let each = format!("INSERT INTO item VALUES (i, {}); COMMIT; UPDATE item SET name = {} WHERE id = i; COMMIT", name("n"), name("m"));
+    let all = format!("DO $$ BEGIN FOR i IN 1..{} LOOP {each}; END LOOP; END $$", TRANSACTIONS / 2);
+    exec(app, "SET synchronous_commit = off").await;
+    exec(app, &all).await;
+}
+
+#[tokio::test]
+async fn what_comes_fast_comes_whole_and_in_its_order() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    // Also while somebody listens already.
+    let writing = tokio::spawn(async move { write_many_small_ones(&mut app, 1).await });
+    let (mut position, mut entries, mut names) = (start, 0, std::collections::BTreeMap::new());
+    while entries < TRANSACTIONS.unsigned_abs() {
+        let batch = bed.legacy.read(position, 700, &[]).await.unwrap();
+        entries += batch.entries;
+        position = batch.upto;
+        names.extend(batch.rows[0].iter().map(|row| (format!("{:?}", row.key), format!("{:?}", row.values))));
+    }
+    writing.await.unwrap();
+    assert_eq!((entries, names.len()), (TRANSACTIONS.unsigned_abs(), usize::try_from(TRANSACTIONS).unwrap() / 2));
+    assert!(names.values().all(|name| name.contains("\"m")), "the newest image is the last");
+}
+
+#[tokio::test]
+async fn the_server_hears_what_is_durable_while_nobody_takes_more() {
+    // GIVEN more than is held of the log at once
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    write_many_small_ones(&mut app, 1_000).await;
+    let mut first = bed.legacy.read(start, 1, &[]).await.unwrap();
+    while first.entries == 0 {
+        first = bed.legacy.read(first.upto, 1, &[]).await.unwrap();
+    }
+    // WHEN what was read is durable, and nobody reads on
+    bed.legacy.confirm(first.upto).await.unwrap();
+    // THEN the slot moves up to there
+    let told = "SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::int8 FROM pg_replication_slots WHERE database = current_database()";
+    let wanted = i64::try_from(first.upto.0).unwrap();
+    for _ in 0..300 {
+        if number(&mut app, told).await >= wanted {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(number(&mut app, told).await >= wanted);
+    assert_eq!(bed.read(first.upto).await.entries + first.entries, TRANSACTIONS.unsigned_abs());
+}
+
+#[tokio::test]
+async fn what_the_server_may_hold_of_open_transactions_is_raised_where_nobody_has_set_it() {
+    let large = Server::start(&["shared_buffers=400MB"]);
+    for (server, set, most) in [
+        (Server::shared(), None, Some("-c logical_decoding_work_mem=65536")),
+        (&large, None, Some("-c logical_decoding_work_mem=102400")),
+        (&large, Some("1MB"), None),
+    ] {
+        let name = server.database().await;
+        if let Some(set) = set {
+            exec(&mut server.root(&name).await, &format!("ALTER DATABASE {name} SET logical_decoding_work_mem = '{set}'")).await;
+        }
+        let sizes = super::super::slot::Sizes::of(&mut server.app(&name).await).await.unwrap();
+        assert_eq!(sizes.decoding().as_deref(), most, "{set:?}");
+    }
+}

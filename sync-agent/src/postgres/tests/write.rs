@@ -129,3 +129,24 @@ async fn an_agent_that_lost_its_turn_writes_nothing_however_much_it_has() {
     let position = Server::shared().root(&bed.names[1]).await;
     assert_eq!(number(&mut { position }, "SELECT coalesce(max(position), 0) FROM _ficus.checkpoint").await, 0, "nor moves the position");
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_sent_behind_one_that_is_refused_leaves_the_connection_whole() {
+    // GIVEN a row that is there already, and far behind it one that cannot even be put into words
+    let bed = Bed::new("name text", &[]).await;
+    let mut copy = bed.app(Side::Modern).await;
+    exec(&mut copy, "INSERT INTO \"the new\".\"Item\" VALUES (0, 'old')").await;
+    let row = |key: i64, name: &str| Row { key: Value::Int(key), values: vec![Value::Text(name.into())] };
+    let mut upserts: Vec<Row> = (0..40_000).map(|key| row(key, "a name of some length")).collect();
+    upserts.push(row(40_000, "zero \0 byte"));
+    let changes = [Changes { fresh: upserts.len(), upserts, ..Changes::default() }];
+    // WHEN they are copied, with the first refused while the last are still to be sent
+    for _ in 0..8 {
+        let refused = bed.modern.apply(&changes, Position(7), Effort::Plain, &[]).await;
+        assert!(matches!(refused, Ok(Applied::Refused { .. })), "{refused:?}");
+    }
+    // THEN all but that one are written in another way
+    let done = bed.modern.apply(&changes, Position(7), Effort::Isolated, &[]).await;
+    assert!(matches!(&done, Ok(Applied::Done { rejected, quarantined: 1 }) if rejected[0].row.key == Value::Int(40_000)), "{done:?}");
+    assert_eq!(number(&mut copy, "SELECT count(*) FROM \"the new\".\"Item\" WHERE name <> 'old'").await, 40_000);
+}
