@@ -17,12 +17,13 @@ pub(super) struct Orders {
 }
 
 /// What an answer with orders is an answer to: whose question, and the turns that it had then.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Asked {
     incarnation: u64,
     turns: [Option<[u64; 2]>; CAPABILITIES],
 }
 
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Agent {
     name: String,
     clock: Clock,
@@ -39,7 +40,7 @@ pub(super) struct Agent {
 }
 
 /// What it knows of a capability.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Memory {
     /// Orders were asked for after that, and came: no other agent has carried out newer ones.
     newest: bool,

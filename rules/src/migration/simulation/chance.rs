@@ -4,7 +4,7 @@ use crate::Timestamp;
 use crate::time::Steady;
 
 /// A stream of numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
@@ -22,7 +22,7 @@ impl Chance {
 }
 
 /// A machine's clock: up to a hundredth fast or slow, and set by somebody now and then.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Clock {
     /// Millionths that it is fast.
     rate: i64,

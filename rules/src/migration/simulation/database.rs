@@ -16,7 +16,7 @@ pub(super) struct Write {
 }
 
 /// What somebody wrote behind a fence that let him, until it is known on the other side or somebody has decided about it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stray {
     pub(super) write: Write,
     /// What stood in the row.
@@ -26,7 +26,7 @@ pub(super) struct Stray {
 }
 
 /// One side of one capability.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Database {
     pub(super) fenced: bool,
     /// Behind the fence strangers write all the same.
@@ -104,7 +104,7 @@ impl Database {
 }
 
 /// What was committed, in the order of the commits, and what was acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Ledger {
     next: u64,
     committed: BTreeSet<u64>,

@@ -12,6 +12,7 @@ use crate::wire::Serving;
 /// A report whose answer takes longer is given up, and the next one is sent.
 const REPORT_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Gateway {
     pub(super) name: String,
     pub(super) clock: Clock,

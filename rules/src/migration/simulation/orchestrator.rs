@@ -29,6 +29,7 @@ pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// A write that was given up is on its way no longer than this.
 const LATE: Duration = Duration::from_secs(6);
 
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Orchestrator {
     pub(super) clock: Clock,
     /// Whether it may promise anything.
@@ -114,6 +115,10 @@ impl Orchestrator {
 
     pub(super) fn leads(&self, now: u64) -> bool {
         self.mandate.holds(self.clock.steady(now))
+    }
+
+    pub(super) fn plan(&self, capability: usize) -> &Capability {
+        &self.plans[capability]
     }
 
     /// The state that it knows of.

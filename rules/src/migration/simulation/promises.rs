@@ -5,6 +5,7 @@ use super::orchestrator::Decision;
 use super::world::World;
 use crate::migration::observation::{Kin, Limits, Observation};
 use crate::migration::{Phase, Stage, State};
+use crate::plan::StrayWrites;
 use crate::{Side, Timestamp};
 
 impl World {
@@ -53,10 +54,14 @@ impl World {
         }
         let [owner, other] = [after.owner, after.owner.other()].map(|side| &self.databases[capability][side as usize]);
         match (was, is) {
-            (Some(Stage::Drain), Some(Stage::FenceDatabase)) => {
+            // What is carried goes into the owner's log, and has to be in it before that has an end.
+            (Some(Stage::Drain), Some(Stage::FenceDatabase)) if self.strays[capability] == StrayWrites::Forward => {
                 assert!(!other.letting && other.strays.is_empty(), "what strangers wrote comes after the end: {:?}", other.strays);
             }
-            (Some(Stage::FenceDatabase), Some(Stage::CatchUp)) => assert!(owner.fenced, "the log has no end: its database is open"),
+            (Some(Stage::FenceDatabase), Some(Stage::CatchUp)) => {
+                assert!(owner.fenced, "the log has no end: its database is open");
+                assert!(!other.letting, "strangers still write: {:?}", other.strays);
+            }
             (Some(Stage::CatchUp), Some(Stage::Verify)) => assert_eq!(other.applied, owner.log.len(), "caught up before the end"),
             (Some(Stage::Open), Some(Stage::Release)) => assert!(!owner.fenced, "what was held is released into a fence"),
             _ => {}
@@ -119,6 +124,7 @@ impl World {
     /// After what an agent did, which may have carried some of them.
     pub(super) fn look_at_strays(&mut self, capability: usize) {
         let [legacy, modern] = &mut self.databases[capability];
+        assert!(modern.brought.is_empty() || self.strays[capability] == StrayWrites::Forward, "nobody asked for strangers' writes");
         modern.brought.drain(..).for_each(|(write, was)| self.ledger.carry(write, was));
         for stray in legacy.strays.iter().filter(|stray| stray.passed) {
             assert!(!self.ledger.has(stray.write), "{stray:?} was carried, and somebody has to decide about it");

@@ -8,13 +8,14 @@ use crate::migration::{State, desired};
 use crate::plan::Capability;
 
 /// A state and the generations at which it was published last.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stored {
     pub(super) state: State,
     pub(super) serving_generation: u64,
     pub(super) orders_generation: u64,
 }
 
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Store {
     /// Which leader may write.
     term: u64,
@@ -26,7 +27,7 @@ pub(super) struct Store {
 }
 
 /// A write on its way.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Put {
     pub(super) capability: usize,
     /// Whose it is.

@@ -13,19 +13,19 @@ use super::gateway::{Admitted, Gateway};
 use super::orchestrator::{LEASE, Orchestrator};
 use super::store::{Put, Store};
 use super::{CAPABILITIES, Published, name_of};
-use crate::Side;
 use crate::lease::{BELIEVED, Said};
 use crate::migration::advance::{Event, Wish};
-use crate::migration::{Phase, Stage, State, tests};
+use crate::migration::{Phase, Stage, State, desired, tests};
 use crate::plan::{StepAction, StrayWrites};
 use crate::time::Steady;
 use crate::wire::AgentReport;
+use crate::{Share, Side};
 
 /// The events of [`World::stir`] that do not happen in every world.
 const MISFORTUNES: std::ops::Range<usize> = 77..91;
 
 #[allow(clippy::large_enum_variant, reason = "a model's messages: few of them, and their size does not matter")]
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Message {
     Publish(usize, Published),
     Report { gateway: usize, said: Said, inflight: [u64; CAPABILITIES] },
@@ -34,6 +34,7 @@ enum Message {
     AgentReport(AgentReport),
 }
 
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct World {
     chance: Chance,
     /// Milliseconds since the world began.
@@ -69,6 +70,8 @@ pub(super) struct World {
     happens: [bool; MISFORTUNES.end - MISFORTUNES.start],
     /// Messages overtake each other, and agents do things in any order; but not always.
     disorder: bool,
+    /// What becomes of each capability's writers past the gateways.
+    pub(super) strays: [StrayWrites; CAPABILITIES],
     /// The capabilities join each other's tables.
     related: bool,
     /// A gate looks at errors of the new services, and whose do fail.
@@ -101,13 +104,14 @@ impl World {
         let now = 1_000_000;
         // By a chance of their own: worlds without them are what they are without it.
         let mut more = Chance(!seed ^ 0x57);
-        let strays = if more.one_in(3) { StrayWrites::Forward } else { StrayWrites::Refuse };
+        let mode = |drawn| [StrayWrites::Forward, StrayWrites::Refuse, StrayWrites::Report][drawn];
+        let strays = [more.below(3), Chance(!seed ^ 0x58).below(3)].map(mode);
         let (gated, related) = (more.one_in(2), more.one_in(4));
         let (retires, overtakes) = (more.one_in(6), more.one_in(3));
         let plans: [_; CAPABILITIES] = std::array::from_fn(|capability| {
             let mut plan = tests::plan();
             plan.name = name_of(capability);
-            (plan.gates.shadow, plan.strays) = (None, strays);
+            (plan.gates.shadow, plan.strays) = (None, strays[capability]);
             plan.gates.errors = plan.gates.errors.filter(|_| gated);
             if capability > 0 && related {
                 plan.depends_on.push(name_of(0));
@@ -142,6 +146,7 @@ impl World {
             messages: Vec::new(),
             orphans: Vec::new(),
             happens,
+            strays,
             related,
             gated,
             failing: [false; CAPABILITIES],
@@ -303,6 +308,10 @@ impl World {
         if self.calm && self.failing[capability] {
             return;
         }
+        // What such a job writes is reported so that somebody ends it: before that nothing reverts or retires.
+        if self.calm && self.strays[capability] == StrayWrites::Report {
+            return;
+        }
         let side = Side::BOTH[self.chance.below(2)];
         let state = self.state(capability);
         if state.phase != Phase::Retired && (side == Side::Legacy || self.databases[capability][1].fenced) {
@@ -443,6 +452,26 @@ impl World {
         self.failing[capability] = false;
     }
 
+    /// Whatever was under way, somebody wants legacy to have everything back, and it has: nothing is held, and nobody reads from modern.
+    pub(super) fn goes_back(&mut self, capability: usize) {
+        let plan = self.orchestrator.plan(capability).clone();
+        let is_back = |state: &State| {
+            let serving = desired::serving(state, &plan);
+            (serving.owner, serving.reads, serving.fenced) == (Side::Legacy, Share::NONE, false) && state.switch.is_none()
+        };
+        self.reconcile(capability, &Event::Wish(Wish::Revert));
+        self.until(capability, "a way back", Some(Wish::Revert), is_back);
+        if !matches!(self.state(capability).phase, Phase::Draft | Phase::Backfilling) {
+            self.settle(capability);
+        }
+    }
+
+    /// Strangers wrote what nobody carries, or nobody could.
+    fn has_undecided(&self, capability: usize) -> bool {
+        let nobody_carries = self.strays[capability] != StrayWrites::Forward;
+        self.databases[capability][0].strays.iter().any(|stray| stray.passed || nobody_carries)
+    }
+
     pub(super) fn until(&mut self, capability: usize, what: &str, wish: Option<Wish>, done: impl Fn(&State) -> bool) {
         for round in 0..80_000 {
             let state = self.state(capability);
@@ -451,7 +480,7 @@ impl World {
             }
             if round % 500 == 0 && state.switch.is_none() {
                 // Somebody has to look at what strangers wrote.
-                if self.databases[capability][0].strays.iter().any(|stray| stray.passed) {
+                if self.has_undecided(capability) {
                     self.reconcile(capability, &Event::Wish(Wish::Repair));
                 }
                 if let Some(wish) = wish.clone() {
@@ -472,10 +501,16 @@ impl World {
             let [legacy, modern] = &self.databases[capability];
             // An abort that was given up may have left its fence to an agent that had other troubles.
             let open = !self.databases[capability][self.state(capability).owner as usize].fenced;
-            let carried = legacy.strays.iter().all(|stray| stray.passed);
-            let quiet = open && carried && self.gateways.iter().all(|gateway| gateway.is_at_rest(capability));
+            let settled = match self.strays[capability] {
+                StrayWrites::Forward => legacy.strays.iter().all(|stray| stray.passed),
+                StrayWrites::Refuse | StrayWrites::Report => legacy.strays.is_empty(),
+            };
+            let quiet = open && settled && self.gateways.iter().all(|gateway| gateway.is_at_rest(capability));
             if quiet && modern.applied == legacy.log.len() && legacy.applied == modern.log.len() {
                 return self.ledger.settle(capability, &self.databases[capability]);
+            }
+            if self.strays[capability] == StrayWrites::Report && self.has_undecided(capability) {
+                self.reconcile(capability, &Event::Wish(Wish::Repair));
             }
             // Time goes on: a leader whose lease ended just now gives nobody orders until it has another one.
             self.now += 1;
