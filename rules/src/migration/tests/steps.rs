@@ -1,6 +1,7 @@
 //! The steps of the rule file, forward and back, and what is looked after between them.
 
 use super::*;
+use crate::hours::Hours;
 
 #[test]
 fn a_draft_waits_for_an_operator() {
@@ -167,6 +168,35 @@ fn an_approval_is_waited_for() {
     assert_eq!(refused(&approved.state, Wish::Approve), "no step waits for approval", "it is approved already");
     assert_eq!(refused(&state(Phase::Shadowing, 0), Wish::Approve), "no step waits for approval", "the next one needs none");
     assert_eq!(refused(&ramping, Wish::Release(None)), "nothing is held; step 4 waits for approval: `ficus approve`");
+}
+
+/// Approved by day, and on a Friday night it still does not begin, whoever asks; on Monday it does, by itself.
+#[test]
+fn an_approved_cutover_begins_in_its_hours_alone() {
+    let mut of_step = plan();
+    of_step.steps[3].windows = vec![Hours::parse("mon-fri 09:00-17:00 UTC").expect("hours")];
+    let of_all = Capability { windows: of_step.steps[3].windows.clone(), ..plan() };
+    let approved = State { released: true, ..state(Phase::Ramping, 2) };
+    // NOW is Monday, 12 January 1970, 13:46 UTC.
+    let (friday_night, monday) = (later(4 * 86_400 + 8 * 3_600), later(7 * 86_400));
+    for plan in [of_step, of_all] {
+        let asked = |event: &Event, now: Timestamp| {
+            let mut seen = good(Side::Legacy, now);
+            seen.gateways[0].counts_until = now;
+            advance(&approved, &plan, &seen, event, now)
+        };
+        let at_night = asked(&Event::Tick, friday_night).state;
+        assert_eq!((at_night.phase, at_night.step, &at_night.switch), (Phase::Ramping, 2, &None));
+        for wish in [Wish::Advance, Wish::Cutover] {
+            let outcome = asked(&Event::Wish(wish.clone()), friday_night);
+            assert_eq!(outcome.state, approved);
+            assert_eq!(refusal(outcome), "not at this hour: mon-fri 09:00-17:00 UTC", "{wish:?}");
+        }
+        for event in [Event::Tick, Event::Wish(Wish::Advance), Event::Wish(Wish::Cutover)] {
+            let begun = asked(&event, monday).state;
+            assert_eq!(begun.switch.map(|switch| switch.stage), Some(Stage::Fence), "{event:?}");
+        }
+    }
 }
 
 #[test]
