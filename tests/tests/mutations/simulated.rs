@@ -1,11 +1,15 @@
 //! The guards in the rules (`rules/src/migration/simulation/mutations.toml` says which), which the simulation has to miss. The copy
 //! is of that crate alone, and compiled once.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::breaks::{ASKS, BROKEN, List, Mutation};
+use crate::breaks::{ASKS, BROKEN, List, Mutation, Test};
 use crate::{apart, workspace};
+
+/// What of the names of the tests picks the simulation.
+const SIMULATION: &str = "simulation::whatever";
 
 pub(crate) fn list() -> List {
     List::read(include_str!("../../../rules/src/migration/simulation/mutations.toml"))
@@ -31,7 +35,7 @@ fn copy(list: &List, to: &Path) {
 /// Runs the copy's simulation; what it said when it failed.
 fn simulate(copy: &Path, breaks: &[String]) -> Result<(), String> {
     let cargo = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--release", "--package", "ficus-rules", "--lib", "simulation::whatever"])
+        .args(["test", "--quiet", "--release", "--package", "ficus-rules", "--lib", SIMULATION])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", apart())
         .env("RUST_BACKTRACE", "0")
@@ -54,6 +58,36 @@ fn every_mutation_fits_the_source() {
     let list = list();
     list.breakable(&source());
     list.is_complete();
+}
+
+/// What `make` runs of cargo for a target, each with the seeds that it is told.
+fn typed(target: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (cargo, told) = (folder.path().join("cargo"), folder.path().join("told"));
+    std::fs::write(&cargo, format!("#!/bin/sh\necho \"$FICUS_SEEDS seeds: $*\" >> {}\n", told.display())).unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // As if what it needs were installed and built.
+    let needs = ["packages", "packages-test", "python-test", "debug"].into_iter().flat_map(|need| ["-o", need]);
+    let mut make = Command::new("make");
+    make.args(needs).arg(target).arg(format!("CARGO={}", cargo.display())).current_dir(workspace());
+    let output = make.env_remove("MAKEFLAGS").env_remove("FICUS_SEEDS").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read_to_string(told).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Where no test has the name that is typed, cargo runs none and is content.
+#[test]
+fn what_people_type_runs_the_simulation() {
+    let run = |seeds: u32| format!("{seeds} seeds: test --release --package ficus-rules --lib -- --nocapture {SIMULATION}");
+    assert_eq!(typed("simulate"), [run(10_000)]);
+    let soak = typed("soak");
+    assert!(soak.len() == 2 && soak[0] == run(100_000) && soak[1].ends_with(" --include-ignored"), "{soak:?}");
+    let source = std::fs::read_to_string(source().join("migration/simulation.rs")).unwrap();
+    let names = source.lines().filter_map(|line| Some(line.strip_prefix("fn ")?.split_once('(')?.0));
+    let named: Vec<_> = names.filter(|name| format!("simulation::{name}").starts_with(SIMULATION)).collect();
+    let [name] = named[..] else { panic!("{SIMULATION} is not one test: {named:?}") };
+    let (package, binary, name) = ("ficus-rules".to_owned(), "lib".to_owned(), format!("migration::simulation::{name}"));
+    Test { package, binary, name }.place();
 }
 
 #[test]
