@@ -225,7 +225,15 @@ async fn whom_the_fence_refused_is_counted_and_named() {
     let [who] = &*seen.strays[0].writers else { panic!("{:?}", seen.strays) };
     assert!(who.starts_with(&format!("connection {id}, account `root`, from ")) && !who.contains("secret"), "{who}");
     assert_eq!(seen.strays[1].refused, 0, "the other side is told apart");
-    drop(legacy);
+    // AND while it runs a statement, that too; of one that sleeps the server does not have the last one
+    assert!(!who.contains("statement"), "{who}");
+    let running = tokio::spawn(async move { drop(legacy.attempt("UPDATE book SET title = 'secret' WHERE SLEEP(60) = 1").await) });
+    let runs = |report: &CapabilityReport| report.strays[0].writers.iter().any(|who| who.contains("statement"));
+    let seen = until(&agent, "its statement", runs).await;
+    let [who] = &*seen.strays[0].writers else { panic!("{:?}", seen.strays) };
+    assert!(who.contains(", account `root`, ") && who.ends_with(", statement `UPDATE book SET title = …`"), "{who}");
+    mariadb::exec(&mut root, &format!("KILL {id}")).await;
+    running.await.unwrap();
     let gone = until(&agent, "gone", |report| report.strays.iter().all(|stray| stray.writers.is_empty())).await;
     assert!(refused(4)(&gone), "the count stays: {:?}", gone.strays);
     // AND the other database knows nothing of it

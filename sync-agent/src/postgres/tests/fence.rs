@@ -132,6 +132,9 @@ async fn whom_the_fence_refused_is_counted_and_named() {
     bed.legacy.fence(true).await.unwrap();
     // WHEN somebody is refused twice, once inside a transaction that is undone, and somebody else writes what may be written
     assert!(attempt(&mut stray, "UPDATE item SET name = 'secret'").await.is_err());
+    let told = bed.legacy.refused().await.unwrap().unwrap().writers;
+    let [who] = &*told else { panic!("{told:?}") };
+    assert!(who.ends_with(", last statement `UPDATE item SET name = …`") && who.contains(", application `nightly-import`, "), "{who}");
     exec(&mut stray, "BEGIN").await;
     assert!(attempt(&mut stray, "DELETE FROM item").await.is_err());
     exec(&mut stray, "ROLLBACK").await;
