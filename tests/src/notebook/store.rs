@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::{Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, TxOpts};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
@@ -16,6 +16,8 @@ use crate::audit::Rows;
 /// How many notes an answer shows: the newest.
 const SHOWN: usize = 5;
 const CONNECTIONS: u32 = 8;
+/// Of the old notebook.
+const ADD: &str = "INSERT INTO note (text, person_id) VALUES ($1, $2)";
 const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 20000";
 
 /// Which of the two it is.
@@ -93,7 +95,7 @@ impl Store {
     /// The database refuses it.
     pub async fn add(&self, person: i64, text: &str) -> Result<()> {
         match (self.book, &self.connections) {
-            (Book::Old, _) => self.write("INSERT INTO note (text, person_id) VALUES ($1, $2)", text, person).await.map(drop),
+            (Book::Old, _) => self.write(ADD, text, person).await.map(drop),
             (Book::New, Connections::Sqlite { writer, .. }) => {
                 let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
                 let number: i64 =
@@ -106,6 +108,28 @@ impl Store {
                 let number = "nextval(pg_get_serial_sequence('seq_notes', 'id'))";
                 let add = format!("INSERT INTO notes (legacy_id, text, person_id) VALUES ({number}, $1, $2)");
                 self.write(&add, text, person).await.map(drop)
+            }
+        }
+    }
+
+    /// Adds a note to the old notebook, in a transaction that stays open for a while after it.
+    ///
+    /// # Errors
+    /// The database refuses it.
+    pub async fn add_slowly(&self, person: i64, text: &str, open: Duration) -> Result<()> {
+        ensure!(self.book == Book::Old, "the new notebook's are added at once");
+        match &self.connections {
+            Connections::Postgres(pool) | Connections::Sqlite { writer: pool, .. } => {
+                let mut write = pool.begin().await?;
+                sqlx::query(ADD).bind(text.to_owned()).bind(person).execute(&mut *write).await?;
+                tokio::time::sleep(open).await;
+                Ok(write.commit().await?)
+            }
+            Connections::MariaDb(pool) => {
+                let mut write = pool.start_transaction(TxOpts::default()).await?;
+                write.exec_drop(ADD.replace("$1", "?").replace("$2", "?"), (text, person)).await?;
+                tokio::time::sleep(open).await;
+                Ok(write.commit().await?)
             }
         }
     }
