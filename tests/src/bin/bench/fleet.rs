@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use ficus_tests::fleet::{Behind, Fleet, Plan};
 use ficus_tests::ledger::Ledger;
-use ficus_tests::notebook::{self, Book, NAME, Notebook, Pace, RULES, Store, UPSTREAMS, Writers};
+use ficus_tests::notebook::{self, NAME, Notebook, Pace, RULES, UPSTREAMS, Writers};
 use hyper::Method;
 
 use crate::etcd::EtcdServer;
 use crate::line::Line;
-use crate::postgres;
-use crate::switches::{PEOPLE, promises, quiet};
+use crate::switches::{Databases, Engine, PEOPLE, promises, quiet};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const GATEWAYS: usize = 3;
@@ -23,11 +22,13 @@ const REST: Duration = Duration::from_secs(1);
 type Time = (Instant, Instant);
 
 /// Whether all bars were met.
-pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
+pub(crate) async fn measure(engine: Engine, switches: u32, writes: u32) -> Result<bool> {
+    let bench = match engine {
+        Engine::Postgres => "switches_fleet".to_owned(),
+        _ => format!("switches_fleet_{}", engine.name()),
+    };
     let (directory, etcd) = (tempfile::tempdir()?, EtcdServer::start());
-    let server = postgres::Server::start(&[]);
-    let urls = [server.url(&server.database().await), server.url(&server.database().await)];
-    let stores = [Store::open(Book::Old, &urls[0], PEOPLE).await?, Store::open(Book::New, &urls[1], PEOPLE).await?];
+    let Databases { stores, urls, .. } = &Databases::start(engine, directory.path()).await?;
     let notebooks = [Notebook::start(stores[0].clone()).await?, Notebook::start(stores[1].clone()).await?];
     let behind = |at: usize| Behind { name: UPSTREAMS[at], port: notebooks[at].port, health: "/health", database: urls[at].clone() };
     let plan = Plan { gateways: GATEWAYS, orchestrators: 2, etcd: etcd.port, validity: "5s", waits: false };
@@ -81,26 +82,26 @@ pub(crate) async fn measure(switches: u32, writes: u32) -> Result<bool> {
     let findings = notebook::audit([&stores[0], &stores[1]], &entries).await?;
     let failed: usize = ledgers.iter().zip(&away).map(|(ledger, away)| ledger.failures_outside(away)).sum();
     let all: Vec<&Ledger> = ledgers.iter().collect();
-    let mut met = promises("switches_fleet", [findings.lost.len(), findings.doubled.len()], failed as u64, &all);
+    let mut met = promises(&bench, [findings.lost.len(), findings.doubled.len()], failed as u64, &all);
     for said in findings.lost.iter().chain(&findings.doubled).take(20) {
-        eprintln!("switches_fleet: {said}");
+        eprintln!("{bench}: {said}");
     }
     for (at, ledger) in ledgers.iter().enumerate() {
         let seconds: f64 = away[at].iter().map(|(from, to)| (*to - *from).as_secs_f64()).sum();
         eprintln!("switches_fleet: gateway {at}: {} times away, {seconds:.0} s in all: {:?}", away[at].len(), ledger.failures());
         if failed > 0 {
-            eprintln!("switches_fleet: {:?}", ledger.samples());
+            eprintln!("{bench}: {:?}", ledger.samples());
         }
     }
-    eprintln!("switches_fleet: {killed} killed, {cut} cut off");
+    eprintln!("{bench}: {killed} killed, {cut} cut off");
     let reached = living(&ledgers, &stood, pace, (begun, ended));
-    let line = Line::of("switches_fleet", "writes_per_second", reached, "1/s").at_least(u64::from(writes));
+    let line = Line::of(&bench, "writes_per_second", reached, "1/s").at_least(u64::from(writes));
     let (acknowledged, requests) =
         (all.iter().map(|one| one.acknowledged()).sum::<u64>(), all.iter().map(|one| one.requests()).sum::<u64>());
     let asked = (pace.rate() * GATEWAYS as f64).round() as u64;
     let line = line.with("asked", asked).with("acknowledged", acknowledged).with("requests", requests);
     met &= line.with("switches", switches).with("seconds", (ended - begun).as_secs()).print();
-    for store in &stores {
+    for store in stores {
         store.close().await;
     }
     Ok(met)

@@ -1,8 +1,8 @@
 //! `make bench`: measurements that need a whole world. Prints one JSON object a line, and
 //! ends with exit status 1 when one of them misses its bar.
 //!
-//! By itself it measures everything. `bench school`, `bench switches postgres mariadb sqlite` and `bench fleet` are parts of
-//! it; `FICUS_SWITCHES` is how many switches of each pair, `FICUS_FLEET_SWITCHES` how many of a fleet, `FICUS_WRITES` how many
+//! By itself it measures everything. `bench school`, `bench switches postgres mariadb sqlite` and `bench fleet postgres mariadb sqlite`
+//! are parts of it; `FICUS_SWITCHES` is how many switches of each pair, `FICUS_FLEET_SWITCHES` how many of a fleet, `FICUS_WRITES` how many
 //! writes a second are asked for.
 
 mod fleet;
@@ -49,7 +49,9 @@ async fn measure(words: &[String]) -> Result<bool> {
         }
     }
     if wanted("fleet") {
-        met &= fleet::measure(number("FICUS_FLEET_SWITCHES", 200)?, writes()?).await?;
+        for engine in Engine::ALL.into_iter().filter(named) {
+            met &= fleet::measure(engine, number("FICUS_FLEET_SWITCHES", 200)?, writes()?).await?;
+        }
     }
     Ok(met)
 }
