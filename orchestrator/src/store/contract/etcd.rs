@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ficus_rules::Timestamp;
-use ficus_rules::migration::State;
-use ficus_rules::wire::{DifferenceSample, Overrides};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ficus_rules::migration::{Phase, Stage, State, Switch};
+use ficus_rules::wire::{DifferenceSample, Overrides, RuleFile};
+use ficus_rules::{Side, Timestamp};
 use serde_json::json;
 
 use crate::mandate::Mandate;
@@ -101,6 +103,100 @@ async fn whoever_leads_next_does_not_wait_for_what_is_under_way() {
     assert!(!stopping.is_finished(), "it waits for what is under way");
     release.send(()).expect("it is waited for");
     stopping.await.expect("it ends");
+}
+
+/// What a release after this one may write: more members of everything that has names for them.
+async fn with_more_members(client: &Client) -> usize {
+    let call = async |path: &str, body: serde_json::Value| client.call::<serde_json::Value>(path, &body, LEASE, false).await.expect(path);
+    let range = json!({ "key": STANDARD.encode("ficus/"), "range_end": STANDARD.encode("ficus0") });
+    let found = call("/v3/kv/range", range).await;
+    let mut written = 0;
+    for pair in found["kvs"].as_array().expect("keys") {
+        let decoded = |what: &str| STANDARD.decode(pair[what].as_str().unwrap_or_default()).expect("base64");
+        let (key, mut value) = (decoded("key"), serde_json::from_slice::<serde_json::Value>(&decoded("value")).expect("JSON"));
+        if !value.is_object() || key == b"ficus/leader" {
+            continue;
+        }
+        let member = json!({ "word": ["of", "another"], "release": 3 });
+        for inner in ["", "/state", "/state/switch", "/overrides", "/journal", "/files/0"] {
+            if let Some(inner) = value.pointer_mut(inner).filter(|inner| inner.is_object()) {
+                inner["foretold"] = member.clone();
+            }
+        }
+        call("/v3/kv/put", json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value.to_string()) })).await;
+        written += 1;
+    }
+    written
+}
+
+const WITHOUT_TABLES: &str = r#"[capability]
+name = "users"
+legacy = "monolith"
+modern = "users-service"
+
+[[route]]
+path = "/users/{*rest}"
+
+[[step]]
+cutover = true
+
+[[step]]
+soak = "1d"
+"#;
+
+/// In the midst of a switch, with members and a kind of line in the journal that it does not know.
+#[tokio::test]
+async fn whoever_stood_by_finishes_a_switch_that_a_newer_release_began() {
+    let (server, directory) = (EtcdServer::start(), tempfile::tempdir().expect("a directory"));
+    std::fs::write(directory.path().join("users.toml"), WITHOUT_TABLES).expect("it writes");
+    let etcd = settings(&server.url());
+    let client = Arc::new(Client::new(&etcd));
+    let lead = won(&client, &at(1)).await;
+    let newer = EtcdStore::open(Arc::clone(&client), lead, Mandate::alone()).await.expect("it opens");
+    let now = crate::fleet::now();
+    let switch = Switch {
+        to: Side::Modern,
+        stage: Stage::Fence,
+        since: now,
+        started: now,
+        deadline: now.plus(Duration::from_secs(60)),
+        from_phase: Phase::Streaming,
+    };
+    let fencing = State { phase: Phase::Fencing, switch: Some(switch), ..State::draft("users", now) };
+    let journal = [super::note(Some("users"), "foretold")];
+    let rules = [RuleFile { name: "users.toml".into(), text: WITHOUT_TABLES.into() }];
+    newer.save_rules(&rules, &super::note(None, "rules")).await.expect("it writes");
+    newer.save_overrides(&Overrides::default(), &super::note(None, "pin")).await.expect("it writes");
+    let written = newer.compare_and_swap(&Change { journal: &journal, ..change(&fencing, 0) }).await.expect("it writes").expect("in turn");
+    let known = newer.load().await.expect("it reads");
+    // Books, rules, overrides, the state, three lines.
+    assert_eq!(with_more_members(&client).await, 7);
+    client.resign(lead).await;
+
+    let state = crate::Backend::Etcd { etcd, file: directory.path().join("none.sqlite3") };
+    let config = crate::Config { rules_dir: directory.path().to_owned(), state, ..crate::Config::default() };
+    let lead = won(&client, &at(2)).await;
+    let older = EtcdStore::open(Arc::clone(&client), lead, Mandate::alone()).await.expect("it opens");
+    assert_eq!(older.load().await.expect("it reads"), known);
+    client.resign(lead).await;
+    let orchestrator = crate::Orchestrator::start(config).await.expect("it starts");
+    let begun = std::time::Instant::now();
+    let soaking = loop {
+        let loaded = older.load().await.expect("it reads");
+        let stored = &loaded.states["users"];
+        if stored.state.phase == Phase::Soaking && stored.state.switch.is_none() {
+            break stored.clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not go on: {:?}", stored.state);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    orchestrator.stop().await;
+    assert_eq!((soaking.state.owner, soaking.state.epoch), (Side::Modern, 1));
+    assert!(soaking.serving_generation > written.serving_generation && soaking.state.version > written.state.version, "{soaking:?}");
+    let all = JournalQuery { limit: 100, after: Some(0), capability: None };
+    let kinds: Vec<_> = older.journal(&all).await.expect("it reads").into_iter().map(|entry| entry.line.kind).collect();
+    assert!(kinds[..3] == ["rules", "pin", "foretold"] && kinds.ends_with(&["switched".to_owned()]), "{kinds:?}");
+    super::first_misfit(&older).await.expect("the chain is whole");
 }
 
 #[tokio::test]
