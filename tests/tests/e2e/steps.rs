@@ -33,6 +33,7 @@ async fn some_are_hit_at_some_steps() -> Result<()> {
         At("catch_up", hit(Who::Leader, How::Killed)),
         At("sequences", hit(Who::Agent, How::Killed)),
         At("drain", hit(Who::Gateway(1), How::Killed)),
+        At("fence", hit(Who::Gateway(2), How::Deaf)),
         At("fence_database", hit(Who::Agent, How::Asleep)),
         At(LIFT, hit(Who::Gateway(0), How::Killed)),
         At("open", hit(Who::StandsBy, How::Killed)),
@@ -74,6 +75,23 @@ async fn in_the_ramp_and_in_the_soak(old: Old) -> Result<()> {
     let all: Vec<Hit> = others.into_iter().chain(gateways).flat_map(|who| ALL.map(|how| hit(who, how))).collect();
     let calm = Calm { ramp: all.clone(), soak: all };
     run(old, &calm, &[At("open", hit(Who::Leader, How::Killed))]).await
+}
+
+/// Those that are Ficus, each in turn: what they say goes nowhere, or what they are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: part of `make soak`"]
+async fn a_cable_is_cut_in_one_direction_at_each_step() -> Result<()> {
+    let all = [Who::Leader, Who::Agent, Who::Gateway(0), Who::StandsBy, Who::Agent, Who::Gateway(1)];
+    let mut hits = Vec::new();
+    for how in [How::Unheard, How::Deaf] {
+        for stage in STAGES {
+            // There and back.
+            for _ in 0..2 {
+                hits.push(At(stage, hit(all[hits.len() % all.len()], how)));
+            }
+        }
+    }
+    run(Old::MariaDb, &Calm::default(), &hits).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,7 +30,11 @@ pub(super) enum How {
     /// Nobody hears of it: an orchestrator is cut off from etcd, etcd and the other parts from the orchestrators, a database from
     /// the agent.
     CutOff,
-    /// The same, for longer than a switch may last.
+    /// The same, in one direction: what it says goes nowhere, and it is told everything.
+    Unheard,
+    /// In the other one: what it is told does not come, and everybody hears of it.
+    Deaf,
+    /// As [`How::CutOff`], for longer than a switch may last.
     Lost,
 }
 

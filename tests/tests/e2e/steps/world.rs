@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ficus_tests::cable::Cable;
+use ficus_tests::cable::{Cable, Way};
 use ficus_tests::fleet::Plan;
 use ficus_tests::http::Http;
 use ficus_tests::notebook::{NAME, RULES};
@@ -174,6 +174,8 @@ impl World {
             How::Killed => signal_all(self.process(target)?, Signal::KILL)?,
             How::Asleep => signal_all(self.process(target)?, Signal::STOP)?,
             How::CutOff | How::Lost => self.cables(target).iter().for_each(|cable| cable.cut()),
+            How::Unheard => self.cables(target).iter().for_each(|cable| cable.cut_one_way(Way::There)),
+            How::Deaf => self.cables(target).iter().for_each(|cable| cable.cut_one_way(Way::Back)),
         }
         Ok(())
     }
@@ -186,7 +188,7 @@ impl World {
         match hit.how {
             How::Killed => return self.start_again(target),
             How::Asleep => signal_all(self.process(target)?, Signal::CONT)?,
-            How::CutOff | How::Lost => self.cables(target).iter().for_each(|cable| cable.mend()),
+            How::CutOff | How::Lost | How::Unheard | How::Deaf => self.cables(target).iter().for_each(|cable| cable.mend()),
         }
         Ok(())
     }
