@@ -74,7 +74,7 @@ packages: ## Install what the build needs and the machine lacks
 	@.ci/packages cmake python
 
 packages-test:
-	@.ci/packages cmake python prometheus mariadb postgres rabbitmq redis sqlite chromium etcd
+	@.ci/packages cmake python prometheus mariadb postgres rabbitmq redis sqlite systemd chromium etcd
 
 python: .venv/installed ## Install the example's Python environment
 
