@@ -222,7 +222,7 @@ mod tests {
         let at = |ms: u64| begun + Duration::from_millis(ms);
         let held = |longest: u64| {
             let ledger = Ledger::default();
-            let mut answered = |sent: u64, took: u64, write| {
+            let answered = |sent: u64, took: u64, write| {
                 ledger.answered(Timing { sent: at(sent), took: Duration::from_millis(took), write }, None);
             };
             // While nothing moves 30 ms at most; what is read does not count, nor what reaches into a switch.
