@@ -9,10 +9,10 @@ use ficus_rules::require::Access;
 use ficus_rules::route::Matched;
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
-use pingora::proxy::Session;
 
 use crate::answer::Refusal;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::fence::InFlight;
 use crate::gateway::Inner;
 use crate::hold::Held;
@@ -42,17 +42,23 @@ impl From<Refusal> for Stop {
 }
 
 /// Lets a request through, at once or when the fence opens. Afterwards its decision is final, and a write is counted.
-pub(crate) async fn admit(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
+pub(crate) async fn admit(gateway: &Inner, session: &mut Client<'_>, carried: &mut Carried) -> Result<(), Stop> {
     gateway.standing.admit(!is_safe(&carried.asked.method))?;
     let mut held: Option<(Held, Instant)> = None;
     let mut arrives = true;
     loop {
         let snapshot = gateway.current.load_full();
         let matched = matched(&snapshot, &carried.asked);
-        if std::mem::take(&mut arrives) {
+        let first = std::mem::take(&mut arrives);
+        if first {
             plugins::receive(gateway, carried, &snapshot, matched.as_ref()).await?;
         }
-        let decision = decided(gateway, &snapshot, matched.as_ref(), carried).await?;
+        // Nothing was waited for until here, but by plugins and by a fence.
+        let now = match first && carried.met.is_none() {
+            true => (carried.arrived, carried.started),
+            false => (SystemTime::now(), Instant::now()),
+        };
+        let decision = decided(gateway, &snapshot, matched.as_ref(), carried, now).await?;
         let (admission, tracked) = (decision.admission, decision.tracked);
         let refused = decision.access.status().map(|status| (status, decision.log_in.clone()));
         carried.side = decision.side;
@@ -104,9 +110,15 @@ pub(crate) fn sends(gateway: &Inner, carried: &Carried) -> Result<(), Refusal> {
 }
 
 /// One decision by one snapshot, with all that it needs to know of the caller.
-async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>, carried: &mut Carried) -> Result<Decision, Refusal> {
-    let now = Timestamp::from(SystemTime::now());
-    let around = gateway.around.circumstances(Instant::now());
+async fn decided(
+    gateway: &Inner,
+    snapshot: &Snapshot,
+    matched: Option<&Matched>,
+    carried: &mut Carried,
+    (wall, now): (SystemTime, Instant),
+) -> Result<Decision, Refusal> {
+    let around = gateway.around.circumstances(now);
+    let now = Timestamp::from(wall);
     let mut caller = Caller { anonymous: carried.anonymous.clone(), ..Caller::default() };
     let Some(capability) = matched.map(|matched| matched.capability.as_str()) else {
         return Ok(decide_matched(snapshot, None, &carried.asked, &caller, &around, now));
@@ -136,7 +148,7 @@ async fn decided(gateway: &Inner, snapshot: &Snapshot, matched: Option<&Matched>
 }
 
 /// Waits for a held request's turn.
-async fn turn(gateway: &Inner, session: &mut Session, held: &mut Held, capability: &str, since: Instant) -> Result<(), Stop> {
+async fn turn(gateway: &Inner, session: &mut Client<'_>, held: &mut Held, capability: &str, since: Instant) -> Result<(), Stop> {
     let (gauge, seconds) = (metrics().held.with_label_values(&[capability]), metrics().hold.with_label_values(&[capability]));
     let deadline = tokio::time::Instant::from_std(since + gateway.holds.limits().max_wait);
     gauge.inc();
@@ -155,7 +167,8 @@ async fn turn(gateway: &Inner, session: &mut Session, held: &mut Held, capabilit
 
 /// Returns when the client has gone. By HTTP/2 a stream says so by itself, and its body stays where it is. Otherwise reads a small
 /// body meanwhile, into the buffer from which pingora sends it later.
-async fn client_leaves(session: &mut Session) {
+async fn client_leaves(client: &mut Client<'_>) {
+    let Some(session) = client.session() else { return until_gone(client).await };
     if let Some(closes) = session.watch_h2_stream_close() {
         let _ = closes.await;
         return;
@@ -164,20 +177,23 @@ async fn client_leaves(session: &mut Session) {
     let chunked = session.get_header("transfer-encoding").is_some();
     let small = !chunked && length.unwrap_or(0) <= READ_WHILE_HELD && session.get_header("expect").is_none();
     if !small {
-        while is_connected(session) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        return;
+        return until_gone(client).await;
     }
     session.enable_retry_buffering();
     while session.read_body_or_idle(false).await.is_ok() {}
 }
 
+/// Looks at the connection every now and then.
+async fn until_gone(client: &Client<'_>) {
+    while is_connected(client) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Whether the client still has both directions open, as far as the kernel knows.
-pub(crate) fn is_connected(session: &Session) -> bool {
+pub(crate) fn is_connected(session: &Client<'_>) -> bool {
     const ESTABLISHED: u8 = 1;
-    let socket = session.digest().and_then(|digest| digest.socket_digest.as_ref());
-    socket.and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)
+    session.socket().and_then(|socket| socket.tcp_info()).is_none_or(|info| info.tcpi_state == ESTABLISHED)
 }
 
 /// Strangers that ask for a page are shown the way to the log-in, if there is one.

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use ficus_rules::decide::is_safe;
 use http::StatusCode;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use crate::answer;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::metrics::metrics;
 
 /// Instances that a request is sent to at most, of one upstream.
@@ -42,8 +42,8 @@ impl Why {
 }
 
 /// Whether what was sent may be sent once more, as far as the request goes.
-pub(crate) fn may_repeat(carried: &Carried, session: &Session) -> bool {
-    is_safe(&carried.asked.method) && !carried.upgrades && !answer::has_begun(session) && !session.retry_buffer_truncated()
+pub(crate) fn may_repeat(carried: &Carried, session: &Client<'_>) -> bool {
+    is_safe(&carried.asked.method) && !carried.upgrades && !answer::has_begun(session) && !session.has_lost_body()
 }
 
 /// Whether the request goes to another instance next. The one that it has has failed it.
@@ -67,7 +67,7 @@ pub(crate) fn elsewhere(carried: &mut Carried, why: Why) -> bool {
 }
 
 /// The error that stands for an answer that another instance should give instead.
-pub(crate) fn of_answer(carried: &mut Carried, session: &Session, status: StatusCode) -> Option<Box<Error>> {
+pub(crate) fn of_answer(carried: &mut Carried, session: &Client<'_>, status: StatusCode) -> Option<Box<Error>> {
     let retry = carried.lease.as_ref()?.pool().settings().retry.statuses.contains(&status.as_u16());
     if !retry || !may_repeat(carried, session) || !elsewhere(carried, Why::Status) {
         return None;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::plugins;
 
 /// How much of a body that nobody wants is read before the answer, so that its connection can be used again.
@@ -58,13 +58,12 @@ impl Refusal {
 }
 
 /// Whether an answer is on its way to the client. What tells it to go on, and to send its body, is none.
-pub(crate) fn has_begun(session: &Session) -> bool {
-    let written = session.response_written().map(|head| head.status);
-    written.is_some_and(|status| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS)
+pub(crate) fn has_begun(session: &Client<'_>) -> bool {
+    session.written().is_some_and(|status| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 /// Writes an answer, unless one has begun.
-pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Carried) -> pingora::Result<()> {
+pub(crate) async fn write(session: &mut Client<'_>, refusal: &Refusal, carried: &Carried) -> pingora::Result<()> {
     if has_begun(session) {
         return Ok(());
     }
@@ -73,7 +72,7 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
     let mut head = ResponseHeader::build(refusal.status, Some(6))?;
     let empty = refusal.status == StatusCode::NO_CONTENT;
     // What HEAD is answered has the length of the body that GET would get, and none (RFC 9110, 9.3.2).
-    let bodiless = empty || session.req_header().method == Method::HEAD;
+    let bodiless = empty || session.head().method == Method::HEAD;
     if !empty {
         head.insert_header("content-type", kind)?;
         head.insert_header("content-length", body.len())?;
@@ -97,14 +96,13 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
         head.insert_header(*name, value.as_str())?;
     }
     plugins::on_the_way_back(carried, &mut head);
-    drain(session, DRAINED).await;
-    let unread = !session.is_body_done();
+    let unread = drain(session, DRAINED).await;
     if unread {
-        session.set_keepalive(None);
+        session.ends();
     }
-    session.write_response_header(Box::new(head), bodiless).await?;
+    session.write_head(Box::new(head), bodiless).await?;
     if !bodiless {
-        session.write_response_body(Some(body), true).await?;
+        session.write_body(body).await?;
     }
     if unread {
         drain(session, LINGERED).await;
@@ -113,8 +111,9 @@ pub(crate) async fn write(session: &mut Session, refusal: &Refusal, carried: &Ca
 }
 
 /// Reads and forgets the request body, up to a number of bytes and for a moment. A connection that is closed with unread
-/// bytes is reset, and a reset can overtake the answer.
-async fn drain(session: &mut Session, most: usize) {
+/// bytes is reset, and a reset can overtake the answer. Whether there is more of it.
+async fn drain(session: &mut Client<'_>, most: usize) -> bool {
+    let Some(session) = session.session() else { return false };
     let read = async {
         let mut read = 0;
         while read < most && !session.is_body_done() {
@@ -125,6 +124,7 @@ async fn drain(session: &mut Session, most: usize) {
         }
     };
     let _ = tokio::time::timeout(DRAIN_LIMIT, read).await;
+    !session.is_body_done()
 }
 
 fn body(refusal: &Refusal, json: bool, request_id: &str) -> (&'static str, Bytes) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use ficus_rules::decide::{Because, Decision, Snapshot};
@@ -37,6 +37,8 @@ static UNDECIDED: LazyLock<Arc<Snapshot>> = LazyLock::new(Arc::default);
 pub(crate) struct Carried {
     /// When its head had arrived.
     pub(crate) started: Instant,
+    /// The same by the clock on the wall.
+    pub(crate) arrived: SystemTime,
     /// Names it in logs, answers and upstreams.
     pub(crate) request_id: String,
     /// The trace that it belongs to.
@@ -158,9 +160,16 @@ pub(crate) struct Try {
     pub(crate) began: Instant,
 }
 
+impl Attempt {
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+}
+
 impl Timings {
-    fn since_try(&self) -> Option<Duration> {
-        self.last.map(|last| last.began.elapsed())
+    fn since_try(&self, now: Instant) -> Option<Duration> {
+        self.last.map(|last| now.saturating_duration_since(last.began))
     }
 }
 
@@ -168,6 +177,7 @@ impl Carried {
     pub(crate) fn new(under_way: Option<mpsc::Sender<()>>) -> Carried {
         Carried {
             started: Instant::now(),
+            arrived: SystemTime::now(),
             request_id: String::new(),
             trace: Trace::default(),
             timings: Timings::default(),
@@ -268,13 +278,11 @@ impl Carried {
         self.rehearsal.begin_attempt();
         // Of a try before this one nothing came.
         observe::end_try(self, true);
-        self.timings = Timings {
-            last: Some(Try { span: spans::span_id(), side: self.side, began: Instant::now() }),
-            hold: self.timings.hold,
-            ..Timings::default()
-        };
+        let began = Instant::now();
+        self.timings =
+            Timings { last: Some(Try { span: spans::span_id(), side: self.side, began }), hold: self.timings.hold, ..Timings::default() };
         self.came = 0;
-        self.attempt = Some(Attempt { side: self.side, began: Instant::now() });
+        self.attempt = Some(Attempt { side: self.side, began });
     }
 
     /// Whether a deadline of its own has passed.
@@ -284,31 +292,31 @@ impl Carried {
 
     /// The try has a connection.
     pub(crate) fn connected(&mut self) {
-        self.timings.connect = self.timings.since_try();
+        self.timings.connect = self.timings.since_try(Instant::now());
     }
 
-    /// The head of the try's answer has arrived.
-    pub(crate) fn first_byte(&mut self) {
+    /// The head of the try's answer has arrived, now.
+    pub(crate) fn first_byte(&mut self, now: Instant) {
         if let Some(clock) = &self.clock {
             clock.answered();
         }
-        self.timings.first_byte = self.timings.since_try();
+        self.timings.first_byte = self.timings.since_try(now);
     }
 
     /// The try is over; counted once, if the gates judge it.
-    pub(crate) fn end_attempt(&mut self, failed: bool) {
+    pub(crate) fn end_attempt(&mut self, failed: bool, now: Instant) {
         let Some(attempt) = self.attempt.take() else { return };
         let Some(counters) = &self.counters else { return };
         if self.decided(|decision| decision.because == Because::ModernDown) {
             counters.unserved();
         } else if self.decided(Decision::is_judged) {
-            counters.attempted(attempt.side, self.decided(|decision| decision.write), failed, attempt.began.elapsed());
+            counters.attempted(attempt.side, self.decided(|decision| decision.write), failed, now.saturating_duration_since(attempt.began));
         }
     }
 
     /// The next try goes to legacy.
     pub(crate) fn fall_back(&mut self) {
-        self.end_attempt(true);
+        self.end_attempt(true, Instant::now());
         self.side = Side::Legacy;
         self.fell_back = true;
         self.tried.clear();

@@ -10,9 +10,8 @@ use bytes::{Bytes, BytesMut};
 use ficus_rules::decide::is_safe;
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp, marker};
-use http::{StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::Session;
+use http::{StatusCode, Uri, header};
+use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::mpsc;
@@ -22,9 +21,9 @@ use crate::again::{self, Why};
 use crate::answer::{self, Refusal};
 use crate::asked::Asked;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::gateway::Inner;
 use crate::harden::{Fault, Guard};
-use crate::observe::Sizes;
 use crate::upstream::{Place, STREAM_SILENCE};
 use crate::{cache, csrf, fallback, forward, harden, observe, plugins, public, secure, validity, wrote};
 
@@ -36,21 +35,17 @@ pub(crate) struct Carrier(pub(crate) Arc<Inner>);
 
 impl Carrier {
     /// From the head to the point where it may be forwarded.
-    async fn receive(&self, session: &mut Session, carried: &mut Carried) -> Result<(), Stop> {
+    async fn receive(&self, session: &mut Client<'_>, carried: &mut Carried) -> Result<(), Stop> {
         let gateway = &*self.0;
-        let (fault, opens) = Guard::of(session).map_or((None, false), |guard| (guard.fault(), guard.opens()));
+        let (fault, opens) = session.guard().map_or((None, false), |guard| (guard.fault(), guard.opens()));
         if let Some(fault) = fault {
-            carried.name(gateway, forward::Peer::of(gateway, session));
+            carried.name(gateway, session.peer(gateway));
             return Err(fault.refusal().into());
         }
-        // A guard cannot tell one stream's writes from another's.
-        let send_within = session.is_http2().then_some(gateway.limits.send_within);
-        session.set_write_timeout(send_within);
-        // How long a body may take is the guard's business.
-        session.set_read_timeout(None);
-        let path = harden::harden(session.req_header_mut(), opens, &gateway.limits);
-        carried.asked = Asked::read(session.req_header(), path.clone().unwrap_or_default());
-        carried.name(gateway, forward::Peer::of(gateway, session));
+        session.set_deadlines(gateway.limits.send_within);
+        let path = harden::harden(session.head_mut(), opens, &gateway.limits);
+        carried.asked = Asked::read(session.head(), path.clone().unwrap_or_default());
+        carried.name(gateway, session.peer(gateway));
         path?;
         carried.https = forward::is_https(&carried.peer, &carried.asked);
         if let Some(told) = public::answer(gateway, &carried.asked) {
@@ -61,16 +56,16 @@ impl Carrier {
         }
         let accepts_events = carried.asked.header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
         // A write that says so is still a write, and must not keep a fence waiting for an hour.
-        carried.upgrades = session.is_upgrade_req();
+        carried.upgrades = session.is_upgrade();
         carried.streams = carried.upgrades || (accepts_events && is_safe(&carried.asked.method));
         if carried.upgrades {
-            session.set_read_timeout(Some(STREAM_SILENCE));
+            session.set_silence(STREAM_SILENCE);
             // What the client sends after it is a tunnel's or nobody's, but not another request.
-            session.set_keepalive(None);
-            carried.tunnel = Guard::of(session).and_then(Guard::tunnel).cloned();
+            session.ends();
+            carried.tunnel = session.guard().and_then(Guard::tunnel).cloned();
         }
-        harden::agree(&gateway.current.load(), &carried.asked, session.req_header().uri.path())?;
-        carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(SystemTime::now()));
+        harden::agree(&gateway.current.load(), &carried.asked, session.head().uri.path())?;
+        carried.markers = wrote::read(&carried.asked, &gateway.config.marker_key, Timestamp::from(carried.arrived));
         let anonymous = carried.asked.cookie(ANONYMOUS_COOKIE).filter(|id| id.len() <= 64 && !id.is_empty());
         carried.anonymous = anonymous.map(ToOwned::to_owned);
         admission::admit(gateway, session, carried).await?;
@@ -80,7 +75,7 @@ impl Carrier {
         self.touch(carried);
         if carried.inflight.is_some() {
             // A write that was sent is waited for, even when its client no longer does.
-            session.set_abort_on_close(false);
+            session.outlives_client();
         }
         Ok(())
     }
@@ -131,7 +126,7 @@ impl Carrier {
     }
 
     /// Answers with what was kept.
-    async fn answer(&self, session: &mut Session, carried: &mut Carried, kept: cache::Answer) -> Result<()> {
+    async fn answer(&self, session: &mut Client<'_>, carried: &mut Carried, kept: cache::Answer) -> Result<()> {
         carried.from_cache = true;
         carried.status = Some(kept.status);
         let mut head = ResponseHeader::build(kept.status, Some(kept.headers.len() + 4))?;
@@ -144,9 +139,9 @@ impl Carrier {
         head.insert_header("cache-status", "ficus; hit")?;
         self.sign(carried, &mut head)?;
         plugins::on_the_way_back(carried, &mut head);
-        session.write_response_header(Box::new(head), kept.body.is_empty()).await?;
+        session.write_head(Box::new(head), kept.body.is_empty()).await?;
         if !kept.body.is_empty() {
-            session.write_response_body(Some(kept.body), true).await?;
+            session.write_body(kept.body).await?;
         }
         Ok(())
     }
@@ -161,9 +156,9 @@ impl Carrier {
     }
 
     /// Decides what becomes of it. True: it is answered.
-    pub(crate) async fn begin(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
+    pub(crate) async fn begin(&self, session: &mut Client<'_>, carried: &mut Box<Carried>) -> Result<bool> {
         match self.receive(session, carried).await {
-            Ok(()) => match self.0.answers.find(carried, session.req_header()) {
+            Ok(()) => match self.0.answers.find(carried, session.head()) {
                 Some(kept) => Box::pin(self.answer(session, carried, kept)).await.map(|()| true),
                 None => Ok(false),
             },
@@ -175,14 +170,14 @@ impl Carrier {
             }
             Err(Stop::Left) => {
                 carried.refused = Some("client_left");
-                session.set_keepalive(None);
+                session.ends();
                 Ok(true)
             }
         }
     }
 
     /// Chooses who gets it next.
-    pub(crate) async fn choose(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<Box<HttpPeer>> {
+    pub(crate) async fn choose(&self, session: &mut Client<'_>, carried: &mut Box<Carried>) -> Result<Box<HttpPeer>> {
         carried.begin_attempt();
         let mut peer = self.0.upstreams.peer(carried, &self.0.config, &self.0.transports).await;
         if peer.is_err() && fallback::go(carried, session) {
@@ -203,7 +198,7 @@ impl Carrier {
     }
 
     /// That one cannot be reached: what is done about it.
-    pub(crate) fn unreached(&self, session: &mut Session, carried: &mut Box<Carried>, mut e: Box<Error>) -> Box<Error> {
+    pub(crate) fn unreached(&self, session: &mut Client<'_>, carried: &mut Box<Carried>, mut e: Box<Error>) -> Box<Error> {
         e.set_retry(again::elsewhere(carried, Why::Connect));
         if e.retry() {
             return e;
@@ -223,15 +218,20 @@ impl Carrier {
         }
     }
 
-    /// The head goes there.
-    pub(crate) fn send(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Box<Carried>) -> Result<()> {
+    /// The head goes there. The target that it gets, if it is another.
+    pub(crate) fn send(
+        &self,
+        session: &mut Client<'_>,
+        headers: &mut impl plugins::Headers,
+        carried: &mut Box<Carried>,
+    ) -> Result<Option<Uri>> {
         if let Err(refusal) = admission::sends(&self.0, carried) {
             carried.refused = Some(refusal.reason);
             let error = Error::explain(ErrorType::HTTPStatus(refusal.status.as_u16()), refusal.detail.clone());
             carried.stopped = Some(refusal);
             return Err(error);
         }
-        forward::prepare(&self.0, session, carried, head)
+        forward::prepare(&self.0, session, carried, headers)
     }
 
     /// A piece of the body goes there. Called at least once, whatever the body, when the head was written.
@@ -265,22 +265,25 @@ impl Carrier {
     }
 
     /// The head of its answer has come.
-    pub(crate) async fn answered(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
+    pub(crate) async fn answered(&self, session: &mut Client<'_>, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        carried.first_byte();
+        let now = Instant::now();
+        carried.first_byte(now);
         let failed = again::of_answer(carried, session, head.status);
         if let Some(failed) = failed.or_else(|| fallback::of_answer(carried, session, head.status)) {
             return Err(failed);
         }
         if let Some(lease) = &mut carried.lease {
             match head.status.as_u16() {
-                502..=504 => lease.failed(Instant::now()),
-                _ => lease.succeeded(Instant::now()),
+                502..=504 => lease.failed(now),
+                _ => lease.succeeded(now),
             }
         }
-        carried.answered = Some(Timestamp::from(SystemTime::now()));
+        // Of a write, others reckon with the moment.
+        let wall = if carried.decided(|decision| decision.write) { SystemTime::now() } else { carried.arrived + (now - carried.started) };
+        carried.answered = Some(Timestamp::from(wall));
         carried.status = Some(head.status);
         // Before its caller knows: what it reads next must not be from before.
         self.touch(carried);
@@ -313,7 +316,7 @@ impl Carrier {
     }
 
     /// The head of the answer goes to the client.
-    pub(crate) fn reply(&self, session: &Session, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
+    pub(crate) fn reply(&self, session: &Client<'_>, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
         if head.status.is_informational() {
             return Ok(());
         }
@@ -331,13 +334,13 @@ impl Carrier {
         self.sign(carried, head)?;
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             plugins::on_the_way_back(carried, head);
-            plugins::pack(carried, session.req_header(), head);
+            plugins::pack(carried, session.head(), head);
         }
         Ok(())
     }
 
     /// It broke off: what is done about it.
-    pub(crate) fn broke(&self, session: &mut Session, mut e: Box<Error>, carried: &mut Box<Carried>, reused: bool) -> Box<Error> {
+    pub(crate) fn broke(&self, session: &mut Client<'_>, mut e: Box<Error>, carried: &mut Box<Carried>, reused: bool) -> Box<Error> {
         if carried.broken_off.is_some() {
             e.set_retry(false);
             return e;
@@ -372,8 +375,8 @@ impl Carrier {
     }
 
     /// Nobody answers it: the client is told. The status, or 0 if the client is gone.
-    pub(crate) async fn fail(&self, session: &mut Session, e: &Error, carried: &mut Box<Carried>) -> u16 {
-        let fault = Guard::of(session).and_then(Guard::fault);
+    pub(crate) async fn fail(&self, session: &mut Client<'_>, e: &Error, carried: &mut Box<Carried>) -> u16 {
+        let fault = session.guard().and_then(Guard::fault);
         let broken_off = carried.broken_off.take();
         let by_client = fault.is_some() || broken_off.is_some() || *e.esource() == ErrorSource::Downstream;
         let late = carried.ran_out_of_time().then(timeout);
@@ -394,7 +397,7 @@ impl Carrier {
             carried.refused = carried.refused.or(Some(refusal.reason));
         }
         // Pingora closes the connection after a failure; the client must know, or it sends its next request there.
-        session.set_keepalive(None);
+        session.ends();
         let written = Box::pin(answer::write(session, &refusal, carried)).await;
         if written.is_err() {
             tracing::debug!(request_id = carried.request_id, "the client was gone before it could be told");
@@ -403,17 +406,17 @@ impl Carrier {
     }
 
     /// It is over.
-    pub(crate) fn end(&self, session: &Session, e: Option<&Error>, carried: &mut Box<Carried>) {
+    pub(crate) fn end(&self, session: &Client<'_>, e: Option<&Error>, carried: &mut Box<Carried>) {
         let client_left = e.is_some_and(|e| *e.esource() == ErrorSource::Downstream) || carried.refused == Some("client_left");
         if let Some(tunnel) = carried.tunnel.take() {
             if e.is_none() && tunnel.is_open() {
                 // It goes on without pingora, and is over when its tunnel is.
-                tunnel.leave_carried(std::mem::replace(carried, self.request()), Sizes::of(session));
+                tunnel.leave_carried(std::mem::replace(carried, self.request()), session.sizes());
                 return;
             }
             tunnel.close();
         }
-        observe::finish(&self.0, Sizes::of(session), carried, client_left);
+        observe::finish(&self.0, session.sizes(), carried, client_left);
         if carried.began.is_some() {
             self.touch(carried);
         }
@@ -459,10 +462,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use pingora::protocols::l4::stream::Stream;
-    use pingora::proxy::Session;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::Carrier;
+    use super::{Carrier, Client};
     use crate::config::{Config, Upstream};
     use crate::gateway::Gateway;
 
@@ -475,6 +477,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
         let mut session = Session::new_h1(Box::new(Stream::from(socket)));
+        let mut session = Client::Any(&mut session);
         let mut carried = carrier.request();
         let decides = size_of_val(&carrier.begin(&mut session, &mut carried));
         let chooses = size_of_val(&carrier.choose(&mut session, &mut carried));

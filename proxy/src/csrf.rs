@@ -15,6 +15,7 @@ use pingora::proxy::Session;
 
 use crate::answer::Refusal;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::config::WtfCsrf;
 use crate::gateway::Inner;
 use crate::identity::By;
@@ -25,7 +26,7 @@ const LOOKED_THROUGH: usize = 60 * 1024;
 const BUFFERED: usize = 64 * 1024;
 
 /// Checks a write. One whose caller a header names is no forgery: other sites can send cookies along, but no such header.
-pub(crate) async fn verify(gateway: &Inner, session: &mut Session, carried: &mut Carried) -> Result<(), Refusal> {
+pub(crate) async fn verify(gateway: &Inner, client: &mut Client<'_>, carried: &mut Carried) -> Result<(), Refusal> {
     if carried.login.as_ref().is_some_and(|login| login.by == By::Header && login.user().is_some()) {
         return Ok(());
     }
@@ -33,7 +34,8 @@ pub(crate) async fn verify(gateway: &Inner, session: &mut Session, carried: &mut
     let by_header = rule.header(carried).map(ToOwned::to_owned);
     let mut verdict = rule.accepts(gateway, carried, by_header.as_deref());
     let form = Form::of(carried.asked.header("content-type").unwrap_or_default()).filter(|_| rule.reads_forms(&carried.asked.method));
-    if let Some(form) = form.filter(|_| verdict.is_err()) {
+    // Whoever has no session has no body, and no form in it.
+    if let (Some(form), Some(session)) = (form.filter(|_| verdict.is_err()), client.session()) {
         let by_field = find(session, carried, form, rule.field()).await?;
         if by_field.is_some() || by_header.is_none() {
             verdict = rule.accepts(gateway, carried, by_field.as_deref());

@@ -5,17 +5,23 @@
 
 mod hops;
 mod kept;
+mod plain;
+mod replay;
+mod server;
+mod spelled;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Method, Version, header};
-use pingora::apps::{HttpPersistentSettings, HttpServerApp as _, ReusedHttpStream};
+use bytes::Bytes;
+use http::{Method, StatusCode, Version, header, request};
+use pingora::apps::{HttpServerApp as _, ReusedHttpStream};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::http::RequestHeader;
-use pingora::modules::http::HttpModules;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as Upstream;
 use pingora::protocols::http::{HttpTask, ServerSession};
-use pingora::proxy::{HttpProxy, Session};
+use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType, Result};
@@ -23,12 +29,18 @@ use tokio::sync::watch;
 
 use crate::carried::Carried;
 use crate::carry::Carrier;
+use crate::client::Client;
+use crate::forward::Peer;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Next};
 use crate::plugins;
 use crate::upstream::IDLE;
 
 use kept::Kept;
+pub(crate) use plain::Plain;
+use replay::Replay;
+use server::{Alarm, Heard, Server};
+use spelled::Spelled;
 
 /// What pingora gives a connection to begin with, in seconds; how long clients may be idle is the guard's business.
 const KEEP_ALIVE: u64 = 60;
@@ -40,11 +52,12 @@ pub(crate) struct Direct {
     proxy: Arc<HttpProxy<Carrier>>,
     connector: TransportConnector,
     kept: Arc<Kept>,
-    modules: HttpModules,
     /// Tries of one request.
     tries: usize,
     /// Some upstream speaks HTTP/2: then nothing is carried here.
     multiplexes: bool,
+    /// Clients are told to send nothing more by their connections.
+    stops: AtomicBool,
     closing: watch::Sender<bool>,
 }
 
@@ -55,11 +68,16 @@ impl Direct {
             proxy,
             connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(conf))),
             kept: Arc::new(Kept::new(conf.upstream_keepalive_pool_size)),
-            modules: HttpModules::new(),
             tries: conf.max_retries,
             multiplexes: gateway.transports.multiplex(),
+            stops: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         }
+    }
+
+    /// Tells clients with their answers that they are the last ones on their connections.
+    pub(crate) fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
     }
 
     /// Closes the connections on which no request has begun.
@@ -78,92 +96,86 @@ impl Direct {
         let closed = closing.wait_for(|closing| *closing);
         tokio::pin!(closed);
         let mut guard = Box::new(guard);
-        let mut settings = None;
+        let (mut peer, mut alarm) = (None, Alarm::default());
+        // How many requests may come after this one.
+        let mut more = self.proxy.server_options.as_ref().and_then(|options| options.keepalive_request_limit);
         loop {
             let next = tokio::select! {
                 biased;
                 next = guard.next() => next,
                 _ = &mut closed => return,
             };
-            let reused = match next {
-                None => return,
-                Some(Next::Plain) if !self.multiplexes => {
-                    let head = guard.take_head();
-                    let mut session = Session::new_h1_with_modules(guard, &self.modules);
-                    self.settle(&mut session, settings, shutdown);
-                    session.set_pipelined_prefix(head);
-                    self.answer(session).await
+            let Some(next) = next else { return };
+            let plain = match next == Next::Plain && !self.multiplexes {
+                true => Plain::read(guard, peer.take()),
+                false => Err(guard),
+            };
+            let same = match plain {
+                Ok(mut plain) => {
+                    if more == Some(0) {
+                        plain.ends();
+                    }
+                    self.answer(plain, &mut alarm).await.map(|(guard, known)| {
+                        peer = known;
+                        guard
+                    })
                 }
-                Some(_) => {
+                Err(guard) => {
                     let mut session = ServerSession::new_http1(guard);
-                    self.settle(&mut session, settings, shutdown);
-                    self.proxy.process_new_http(session, shutdown).await
+                    session.set_keepalive(Some(KEEP_ALIVE).filter(|_| !*shutdown.borrow()));
+                    session.set_keepalive_reuses_remaining(more);
+                    let reused = self.proxy.process_new_http(session, shutdown).await;
+                    let stream = reused.map(|reused| ReusedHttpStream::consume(reused).0);
+                    stream.and_then(|stream| stream.into_any().downcast::<Guard>().ok())
                 }
             };
-            let Some((stream, after)) = reused.map(ReusedHttpStream::consume) else { return };
-            let Ok(same) = stream.into_any().downcast::<Guard>() else { return };
-            (guard, settings) = (same, after);
+            let Some(same) = same else { return };
+            guard = same;
+            more = more.map(|more| more.saturating_sub(1));
         }
     }
 
-    /// What one request on a connection leaves to the next.
-    fn settle(&self, session: &mut ServerSession, settings: Option<HttpPersistentSettings>, shutdown: &watch::Receiver<bool>) {
-        match settings {
-            Some(settings) => settings.apply_to_session(session),
-            None => {
-                session.set_keepalive(Some(KEEP_ALIVE));
-                session
-                    .set_keepalive_reuses_remaining(self.proxy.server_options.as_ref().and_then(|options| options.keepalive_request_limit));
-            }
-        }
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
-        }
-    }
-
-    /// Answers one request.
-    async fn answer(&self, mut session: Session) -> Option<ReusedHttpStream> {
-        match session.read_request().await {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => {
-                tracing::debug!(error = error.etype().as_str(), "a head that was clear is not understood");
-                let _ = session.respond_error(400).await;
-                session.shutdown().await;
-                return None;
-            }
-        }
+    /// Answers one request. Its connection, if another one may come by it.
+    async fn answer(&self, mut plain: Plain, alarm: &mut Alarm) -> Option<(Box<Guard>, Option<Peer>)> {
         let mut carried = self.carrier.request();
-        let carrier = &self.carrier;
-        match carrier.begin(&mut session, &mut carried).await {
+        let (carrier, client) = (&self.carrier, &mut plain);
+        self.look(client);
+        match carrier.begin(&mut Client::Plain(client), &mut carried).await {
             Ok(true) => {
-                carrier.end(&session, None, &mut carried);
-                return reuse(session).await;
+                carrier.end(&Client::Plain(client), None, &mut carried);
+                return plain.reuse().await;
             }
-            Ok(false) => {}
+            Ok(false) => client.remember(&carried.peer),
             Err(error) => {
-                carrier.fail(&mut session, &error, &mut carried).await;
-                carrier.end(&session, Some(&error), &mut carried);
+                carrier.fail(&mut Client::Plain(client), &error, &mut carried).await;
+                carrier.end(&Client::Plain(client), Some(&error), &mut carried);
                 return None;
             }
         }
         let (mut again, mut failed) = (false, None);
         for _ in 0..self.tries {
-            (again, failed) = self.attempt(&mut session, &mut carried).await;
+            (again, failed) = self.attempt(client, &mut carried, alarm).await;
             if !failed.as_ref().is_some_and(|error| error.retry()) {
                 break;
             }
         }
         if let Some(error) = &failed {
-            carrier.fail(&mut session, error, &mut carried).await;
+            carrier.fail(&mut Client::Plain(client), error, &mut carried).await;
         }
-        carrier.end(&session, failed.as_deref(), &mut carried);
-        if again { reuse(session).await } else { None }
+        carrier.end(&Client::Plain(client), failed.as_deref(), &mut carried);
+        if again { plain.reuse().await } else { None }
+    }
+
+    /// Has its answer say that no other request should come, if that is so.
+    fn look(&self, client: &mut Plain) {
+        if self.stops.load(Ordering::Relaxed) {
+            client.ends();
+        }
     }
 
     /// Sends it to one upstream. Whether the client's connection can go on; and what failed.
-    async fn attempt(&self, session: &mut Session, carried: &mut Box<Carried>) -> (bool, Option<Box<Error>>) {
-        let peer = match self.carrier.choose(session, carried).await {
+    async fn attempt(&self, client: &mut Plain, carried: &mut Box<Carried>, alarm: &mut Alarm) -> (bool, Option<Box<Error>>) {
+        let peer = match self.carrier.choose(&mut Client::Plain(client), carried).await {
             Ok(peer) => peer,
             Err(error) => return (false, Some(error)),
         };
@@ -174,102 +186,124 @@ impl Direct {
                 Ok(stream) => (stream, false),
                 Err(mut error) => {
                     error.as_up();
-                    return (false, Some(self.carrier.unreached(session, carried, error).into_up()));
+                    return (false, Some(self.carrier.unreached(&mut Client::Plain(client), carried, error).into_up()));
                 }
             },
         };
-        let mut upstream = Upstream::new_with_options(stream, &*peer);
-        match self.carry(session, &mut upstream, &peer, reused, carried).await {
-            Ok(again) => {
-                upstream.respect_keepalive();
+        let server = Server::new(stream, peer.options.read_timeout, alarm);
+        match self.carry(client, server, &peer, reused, carried).await {
+            Ok((again, stream)) => {
                 let keeps = peer.options.idle_timeout.is_some_and(|idle| idle >= IDLE);
-                if let Some(stream) = upstream.reuse().await.filter(|_| keeps) {
+                if let Some(stream) = stream.filter(|_| keeps) {
                     self.kept.put(key, stream);
                 }
                 (again, None)
             }
-            Err(error) => (false, Some(self.carrier.broke(session, error, carried, reused))),
+            Err(error) => (false, Some(self.carrier.broke(&mut Client::Plain(client), error, carried, reused))),
         }
     }
 
-    /// Sends the head, and passes on the answer. Whether the client's connection can go on.
+    /// Sends the head, and passes on the answer. Whether the client's connection can go on; and the server's, if it can.
     async fn carry(
         &self,
-        session: &mut Session,
-        upstream: &mut Upstream,
+        client: &mut Plain,
+        mut server: Server<'_>,
         peer: &HttpPeer,
         reused: bool,
         carried: &mut Box<Carried>,
-    ) -> Result<bool> {
+    ) -> Result<(bool, Option<Stream>)> {
         let carrier = &self.carrier;
         carrier.connected(reused, carried);
-        upstream.read_timeout = peer.options.read_timeout;
-        upstream.write_timeout = peer.options.write_timeout;
-        let mut head = copied(session.req_header());
-        hops::strip(&mut head).map_err(Error::into_down)?;
-        carrier.send(session, &mut head, carried)?;
-        upstream.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
+        let mut head = client.take_head(&carried.asked);
+        hops::strip(&mut head.headers).map_err(Error::into_down)?;
+        if let Some(target) = carrier.send(&mut Client::Plain(client), &mut head.headers, carried)? {
+            head.uri = target;
+        }
+        server.ask(&head).await.map_err(Error::into_up)?;
         carrier.pass(&mut None, true, carried)?;
-        upstream.finish_body().await.map_err(Error::into_up)?;
+        let (mut answer, spelled, ends) = match server.hear(&head.method, client).await? {
+            Heard::Answer { head, spelled, ends } => (head, spelled, ends),
+            Heard::Other(before) => return Box::pin(self.by_pingora(client, server.replay(before), &head, peer, carried)).await,
+        };
+        self.reply(client, &mut answer, ends, carried).await?;
+        client.write_head(&answer, &spelled).await?;
+        while !ends {
+            let (piece, last) = server.piece(client).await?;
+            if self.pass_on(client, Some(piece), last, carried).await? {
+                break;
+            }
+        }
+        Ok((client.finish().await?, server.reuse().await))
+    }
+
+    /// Has pingora read an answer. (Of what was asked it needs to know only what says how long answers are.)
+    async fn by_pingora(
+        &self,
+        client: &mut Plain,
+        server: Replay,
+        head: &request::Parts,
+        peer: &HttpPeer,
+        carried: &mut Box<Carried>,
+    ) -> Result<(bool, Option<Stream>)> {
+        let mut upstream = Upstream::new_with_options(Box::new(server), peer);
+        upstream.read_timeout = peer.options.read_timeout;
+        let mut asked = RequestHeader::build_no_case(head.method.clone(), b"/", Some(1))?;
+        if let Some(connection) = head.headers.get(header::CONNECTION) {
+            asked.insert_header(header::CONNECTION, connection)?;
+        }
+        upstream.write_request_header(Box::new(asked)).await.map_err(Error::into_up)?;
         loop {
             let task = tokio::select! {
                 biased;
                 task = upstream.read_response_task() => task.map_err(Error::into_up)?,
-                left = session.downstream_session.read_body_or_idle(true) => {
-                    left.map_err(Error::into_down)?;
-                    continue;
-                }
+                left = client.left() => return Err(left),
             };
-            let task = self.filter(session, task, carried).await?;
-            if session.response_duplex_vec(vec![task]).await? {
+            let ends = match task {
+                HttpTask::Header(mut answer, ends) => {
+                    self.reply(client, &mut answer, ends, carried).await?;
+                    client.write_head(&answer, &Spelled::default()).await?;
+                    ends
+                }
+                HttpTask::Body(piece, last) => self.pass_on(client, piece, last, carried).await?,
+                HttpTask::Failed(error) => return Err(error),
+                HttpTask::UpgradedBody(..) | HttpTask::Trailer(_) | HttpTask::Done => true,
+            };
+            if ends {
                 break;
             }
         }
-        Ok(session.finish_body().await.is_ok())
+        let again = client.finish().await?;
+        upstream.respect_keepalive();
+        let stream = upstream.reuse().await.and_then(|stream| stream.into_any().downcast::<Replay>().ok());
+        Ok((again, stream.map(|stream| stream.into_inner())))
     }
 
-    /// Has a piece of the answer seen by all phases.
-    async fn filter(&self, session: &mut Session, task: HttpTask, carried: &mut Box<Carried>) -> Result<HttpTask> {
+    /// Has the head of an answer seen by all phases. `ends`: nothing comes after it.
+    async fn reply(&self, client: &mut Plain, head: &mut ResponseHeader, ends: bool, carried: &mut Box<Carried>) -> Result<()> {
         let carrier = &self.carrier;
-        match task {
-            HttpTask::Header(mut head, end) => {
-                carrier.answered(session, &mut head, carried).await?;
-                if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-                    return Err(Error::explain(ErrorType::InvalidHTTPHeader, "nobody asked for another protocol").into_up());
-                }
-                let bodiless = session.req_header().method == Method::HEAD || matches!(head.status.as_u16(), 100..=199 | 204 | 304);
-                let framed = head.headers.contains_key(header::TRANSFER_ENCODING) || head.headers.contains_key(header::CONTENT_LENGTH);
-                if !bodiless && !framed && !end {
-                    // It ends with the upstream's connection; the client's goes on.
-                    head.set_version(Version::HTTP_11);
-                    head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-                }
-                carrier.reply(session, &mut head, carried)?;
-                Ok(HttpTask::Header(head, end))
-            }
-            HttpTask::Body(mut piece, end) => {
-                carrier.answering(piece.as_ref(), end, carried);
-                plugins::packed(carried, &mut piece, end);
-                Ok(HttpTask::Body(piece, end))
-            }
-            task => Ok(task),
+        carrier.answered(&mut Client::Plain(client), head, carried).await?;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "nobody asked for another protocol").into_up());
         }
+        let bodiless = client.head().method == Method::HEAD || matches!(head.status.as_u16(), 100..=199 | 204 | 304);
+        let framed = head.headers.contains_key(header::TRANSFER_ENCODING) || head.headers.contains_key(header::CONTENT_LENGTH);
+        if !bodiless && !framed && !ends {
+            // It ends with the upstream's connection; the client's goes on.
+            head.set_version(Version::HTTP_11);
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        carrier.reply(&Client::Plain(client), head, carried)?;
+        self.look(client);
+        Ok(())
     }
-}
 
-/// The client's connection, for its next request.
-async fn reuse(session: Session) -> Option<ReusedHttpStream> {
-    let settings = HttpPersistentSettings::for_session(&session);
-    let reusable = session.downstream_session.finish().await.ok().flatten()?;
-    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
-}
-
-/// The head for the upstream: without the spelling of its names, which means nothing and would be kept a second time.
-fn copied(head: &RequestHeader) -> RequestHeader {
-    let target = head.uri.path_and_query().map_or(&b""[..], |target| target.as_str().as_bytes());
-    match head.raw_path() == target {
-        true => RequestHeader::from(head.as_owned_parts()),
-        // One that is no URI goes as it came.
-        false => head.clone(),
+    /// Passes on a piece of an answer's body, seen by all phases. Whether it was the last one.
+    async fn pass_on(&self, client: &mut Plain, mut piece: Option<Bytes>, last: bool, carried: &mut Box<Carried>) -> Result<bool> {
+        self.carrier.answering(piece.as_ref(), last, carried);
+        plugins::packed(carried, &mut piece, last);
+        if let Some(piece) = piece {
+            client.write_piece(&piece).await?;
+        }
+        Ok(last || client.is_whole())
     }
 }

@@ -10,17 +10,30 @@ use std::time::SystemTime;
 use ficus_rules::claims::Claim;
 use ficus_rules::route::Request as _;
 use ficus_rules::{Side, Timestamp, marker};
-use http::{HeaderValue, header};
-use pingora::http::RequestHeader;
+use http::{HeaderName, HeaderValue, Uri, header};
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{GetSocketDigest, SocketDigest, Ssl};
 use pingora::proxy::Session;
 
 use crate::admission::ANONYMOUS_COOKIE;
 use crate::asked::Asked;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::gateway::Inner;
 use crate::identity::User;
-use crate::plugins;
+use crate::plugins::{self, Headers};
 use crate::tls::ClientCertificate;
+
+/// Names of headers that are said here, made once.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const MARKER: HeaderName = HeaderName::from_static(marker::HEADER);
+const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-ficus-original-path");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Those of a capability that names none.
 static NO_CLAIMS: BTreeMap<String, Claim> = BTreeMap::new();
@@ -46,12 +59,25 @@ impl Peer {
         self.certificate.is_some()
     }
 
-    /// Reads the connection.
+    /// Reads the connection of a session.
     pub(crate) fn of(gateway: &Inner, session: &Session) -> Peer {
-        let address = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
-        let port = session.server_addr().and_then(|address| Some(address.as_inet()?.port()));
+        let digest = session.digest();
+        Peer::known(
+            gateway,
+            digest.and_then(|digest| digest.socket_digest.as_deref()),
+            digest.and_then(|digest| digest.ssl_digest.as_deref()),
+        )
+    }
+
+    /// Reads a connection.
+    pub(crate) fn at(gateway: &Inner, connection: &(impl GetSocketDigest + Ssl)) -> Peer {
+        Peer::known(gateway, connection.get_socket_digest().as_deref(), connection.get_ssl_digest().as_deref())
+    }
+
+    fn known(gateway: &Inner, socket: Option<&SocketDigest>, tls: Option<&SslDigest>) -> Peer {
+        let address = socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip().to_canonical()));
+        let port = socket.and_then(|socket| Some(socket.local_addr()?.as_inet()?.port()));
         let trusted = address.map_or(gateway.trusts_local, |address| gateway.trusts(address));
-        let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
         let certificate = tls.and_then(|tls| tls.extension.get::<Arc<ClientCertificate>>().cloned());
         Peer { address, trusted, port, tls: tls.is_some(), certificate }
     }
@@ -80,44 +106,49 @@ impl Peer {
     }
 }
 
-/// Prepares the head for the upstream that was chosen.
-pub(crate) fn prepare(gateway: &Inner, session: &Session, carried: &Carried, head: &mut RequestHeader) -> pingora::Result<()> {
+/// Prepares the head for the upstream that was chosen. The target that it gets, if it is another.
+pub(crate) fn prepare(
+    gateway: &Inner,
+    session: &Client<'_>,
+    carried: &Carried,
+    headers: &mut impl Headers,
+) -> pingora::Result<Option<Uri>> {
     let upstream = carried.upstream(&gateway.config.default_upstream);
     if carried.side == Side::Modern {
-        head.insert_header("x-ficus-original-path", session.req_header().uri.path())?;
+        headers.insert(ORIGINAL_PATH, valid(session.head().uri.path())?);
     }
     let other = carried.decision.as_ref().and_then(|decision| decision.upstream_path.as_deref()).filter(|_| carried.side == Side::Modern);
-    if let Some(target) = plugins::target(carried, carried.side, other, session.req_header().uri.path()) {
-        head.set_uri(parsed(&target)?);
-    }
+    let target = plugins::target(carried, carried.side, other, session.head().uri.path()).map(|target| parsed(&target)).transpose()?;
     let user = carried.login.as_ref().and_then(|login| login.user());
-    plugins::on_the_way_there(carried, head);
+    plugins::on_the_way_there(carried, headers);
     for name in hearsay(&carried.peer, &carried.asked) {
-        head.remove_header(name);
+        headers.take(name);
     }
-    let mut set = |name: &'static str, value: Option<HeaderValue>| match value {
-        Some(value) => head.insert_header(name, value),
-        None => {
-            head.remove_header(name);
-            Ok(())
-        }
+    let mut set = |name: HeaderName, value: Option<HeaderValue>| match value {
+        Some(value) => headers.insert(name, value),
+        None => headers.take(&name),
     };
     let claims = carried.capability().and_then(|name| carried.snapshot.rules.capabilities.get(name)).map(|capability| &capability.claims);
     let user = user.map(|user| (user, claims.unwrap_or(&NO_CLAIMS)));
-    identify(gateway, &carried.asked, user, carried.side, upstream, &mut set)?;
-    forwarded(&carried.peer, &carried.asked, &mut set)?;
-    head.insert_header("x-request-id", carried.request_id.as_str())?;
+    identify(gateway, &carried.asked, user, carried.side, upstream, &mut set);
+    forwarded(&carried.peer, &carried.asked, &mut set);
+    headers.insert(REQUEST_ID, valid(&carried.request_id)?);
     let span = carried.timings.last.map_or(carried.trace.span, |last| last.span);
-    head.insert_header("traceparent", carried.trace.header(span))?;
+    headers.insert(TRACE_PARENT, valid(&carried.trace.header(span))?);
     if carried.trace.parent.is_none() {
         // It belongs to a trace that is not continued.
-        head.remove_header("tracestate");
+        headers.take(&TRACE_STATE);
     }
     if carried.decided(|decision| decision.write) && !gateway.transports.multiplexes(upstream) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
-        head.insert_header("Connection", "close")?;
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(())
+    Ok(target)
+}
+
+fn valid(value: &str) -> pingora::Result<HeaderValue> {
+    let failed = |error| pingora::Error::because(pingora::ErrorType::InvalidHTTPHeader, "a header of our own", error);
+    HeaderValue::from_str(value).map_err(failed)
 }
 
 fn parsed(target: &str) -> pingora::Result<http::Uri> {
@@ -127,23 +158,23 @@ fn parsed(target: &str) -> pingora::Result<http::Uri> {
 
 /// Says who calls, in the way that a side understands: legacy reads its own session cookie, modern gets a token and
 /// never sees that cookie. Changes are handed to `set`; `None` takes a header out.
-pub(crate) fn identify<E>(
+pub(crate) fn identify(
     gateway: &Inner,
     asked: &Asked,
     user: Option<(&Arc<User>, &BTreeMap<String, Claim>)>,
     side: Side,
     upstream: &str,
-    mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut set: impl FnMut(HeaderName, Option<HeaderValue>),
+) {
     let of_session = |name: &str| side == Side::Modern && gateway.callers.hides(name);
     let hidden = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE || of_session(name);
-    set(marker::HEADER, None)?;
+    set(MARKER, None);
     // What modern gets is always put together anew. So are several lines, which servers join in different ways.
     let several = asked.headers().get_all(header::COOKIE).iter().count() > 1;
     if side == Side::Modern || several || asked.cookies.iter().any(|cookie| hidden(&cookie.name)) {
         let kept = asked.cookies.iter().filter(|cookie| !hidden(&cookie.name)).map(|cookie| cookie.pair.as_slice());
         let kept = kept.collect::<Vec<_>>().join(&b"; "[..]);
-        set("cookie", HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()))?;
+        set(header::COOKIE, HeaderValue::from_bytes(&kept).ok().filter(|_| !kept.is_empty()));
     }
     if side == Side::Modern {
         let token = user.map(|(user, claims)| gateway.tokens.of(user, upstream, claims, Timestamp::from(SystemTime::now())));
@@ -152,9 +183,8 @@ pub(crate) fn identify<E>(
             bearer.set_sensitive(true);
             bearer
         });
-        set("authorization", bearer)?;
+        set(header::AUTHORIZATION, bearer);
     }
-    Ok(())
 }
 
 /// What must not pass of what was said before us of where a request comes from: nothing of strangers, and of trusted proxies what
@@ -166,13 +196,9 @@ pub(crate) fn hearsay<'a>(peer: &Peer, asked: &'a Asked) -> impl Iterator<Item =
 
 /// Says where a request comes from, instead of [`hearsay`]. What a trusted proxy said is kept and added to. What is said is handed
 /// to `set`; `None` takes a header out.
-pub(crate) fn forwarded<E>(
-    peer: &Peer,
-    asked: &Asked,
-    mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>,
-) -> Result<(), E> {
+pub(crate) fn forwarded(peer: &Peer, asked: &Asked, mut set: impl FnMut(HeaderName, Option<HeaderValue>)) {
     let brought = asked.headers();
-    let kept = |name: &str| brought.get(name).filter(|_| peer.trusted).cloned();
+    let kept = |name: HeaderName| brought.get(name).filter(|_| peer.trusted).cloned();
     let mut hops = String::new();
     if peer.trusted {
         let lines = brought.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
@@ -185,32 +211,30 @@ pub(crate) fn forwarded<E>(
         Some(address) => _ = write!(hops, "{address}"),
         None => hops.truncate(hops.trim_end_matches(", ").len()),
     }
-    let proto = kept("x-forwarded-proto").unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
-    let host = kept("x-forwarded-host").or_else(|| brought.get(header::HOST).cloned());
-    let port = kept("x-forwarded-port").or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
+    let proto = kept(FORWARDED_PROTO).unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
+    let host = kept(FORWARDED_HOST).or_else(|| brought.get(header::HOST).cloned());
+    let port = kept(FORWARDED_PORT).or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
     let hops = Some(hops).filter(|hops| !hops.is_empty()).and_then(|hops| HeaderValue::try_from(hops).ok());
-    let said = [("x-forwarded-for", hops), ("x-forwarded-proto", Some(proto)), ("x-forwarded-host", host), ("x-forwarded-port", port)];
+    let said = [(FORWARDED_FOR, hops), (FORWARDED_PROTO, Some(proto)), (FORWARDED_HOST, host), (FORWARDED_PORT, port)];
     for (name, value) in said {
-        set(name, value)?;
+        set(name, value);
     }
-    match &peer.certificate {
-        Some(certificate) => shown(certificate, set),
-        None => Ok(()),
+    if let Some(certificate) = &peer.certificate {
+        shown(certificate, set);
     }
 }
 
 /// Tells whose certificate the client showed. No client can send headers of these names: they begin like ours.
-fn shown<E>(certificate: &ClientCertificate, mut set: impl FnMut(&'static str, Option<HeaderValue>) -> Result<(), E>) -> Result<(), E> {
+fn shown(certificate: &ClientCertificate, mut set: impl FnMut(HeaderName, Option<HeaderValue>)) {
     let names = certificate.names.join(", ");
     let said = [
-        ("x-ficus-client-subject", certificate.subject.as_str()),
-        ("x-ficus-client-names", &names),
-        ("x-ficus-client-sha256", &certificate.fingerprint),
+        (HeaderName::from_static("x-ficus-client-subject"), certificate.subject.as_str()),
+        (HeaderName::from_static("x-ficus-client-names"), &names),
+        (HeaderName::from_static("x-ficus-client-sha256"), &certificate.fingerprint),
     ];
     for (name, value) in said {
-        set(name, HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()))?;
+        set(name, HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()));
     }
-    Ok(())
 }
 
 /// Families of headers by which proxies tell of a connection, and of the certificate that was shown on it.

@@ -33,6 +33,7 @@ pub(crate) use fault::Fault;
 pub(crate) use frames::PREFACE;
 pub(crate) use guard::{Guard, Next};
 pub(crate) use multiplexed::Multiplexed;
+pub(crate) use pass_on::pass_on;
 pub(crate) use places::{Place, Places};
 
 use crate::answer::Refusal;

@@ -31,6 +31,7 @@ mod asked;
 mod cache;
 mod carried;
 mod carry;
+mod client;
 mod config;
 mod csrf;
 mod direct;

@@ -2,7 +2,7 @@
 //! recorded. Never values of headers or bodies, and of queries only where that was asked for.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ficus_rules::access::{AccessLine, redacted};
 use ficus_rules::{Side, Timestamp};
@@ -34,14 +34,14 @@ impl Sizes {
 /// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side.
 pub(crate) fn finish(gateway: &Inner, sizes: Sizes, carried: &mut Carried, client_left: bool) {
     let status = carried.status.unwrap_or(StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST));
+    let now = Instant::now();
     if !client_left || carried.answered.is_some() {
-        carried.end_attempt(status.is_server_error());
+        carried.end_attempt(status.is_server_error(), now);
     }
-    let took = carried.started.elapsed();
+    let took = now - carried.started;
     count(gateway, carried, status, took);
     if let Some(lines) = &gateway.lines {
-        let at = Timestamp::from(SystemTime::now()).0.saturating_sub(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        lines.put(&line(gateway, sizes, carried, Timestamp(at), status, client_left));
+        lines.put(&line(gateway, sizes, carried, took, status, client_left));
     }
     if let Some(spans) = gateway.spans.as_ref().filter(|_| carried.trace.sampled) {
         end_try(carried, status.is_server_error());
@@ -70,7 +70,7 @@ fn line<'a>(
     gateway: &'a Inner,
     sizes: Sizes,
     carried: &'a Carried,
-    at: Timestamp,
+    took: Duration,
     status: StatusCode,
     client_left: bool,
 ) -> AccessLine<'a> {
@@ -83,7 +83,7 @@ fn line<'a>(
     };
     let upstream = || Cow::Borrowed(carried.upstream(&gateway.config.default_upstream));
     AccessLine {
-        time: at.rfc3339().into(),
+        time: Timestamp::from(carried.arrived).rfc3339().into(),
         request_id: Cow::Borrowed(&carried.request_id),
         trace_id: format!("{:032x}", carried.trace.id).into(),
         client: carried.client.map(|client| client.to_string().into()),
@@ -106,7 +106,7 @@ fn line<'a>(
         cached: carried.from_cache,
         client_left,
         upgrade: carried.upgrades && status == StatusCode::SWITCHING_PROTOCOLS,
-        total_ms: millis(carried.started.elapsed()),
+        total_ms: millis(took),
         connect_ms: carried.timings.connect.map(millis),
         first_byte_ms: carried.timings.first_byte.map(millis),
         hold_ms: carried.timings.hold.map(millis),

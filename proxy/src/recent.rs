@@ -31,7 +31,8 @@ impl Recent {
 
     /// Whether anything may be remembered: most gateways carry no writes of migrating capabilities most of the time.
     pub(crate) fn is_of_use(&self) -> bool {
-        self.milliseconds() < self.until.load(Ordering::Acquire)
+        let until = self.until.load(Ordering::Acquire);
+        until > 0 && self.milliseconds() < until
     }
 
     /// A caller wrote.

@@ -8,11 +8,11 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::GetProxyDigest as _;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::proxy::Session;
 
 use crate::admission::Stop;
 use crate::answer::Refusal;
 use crate::carried::Carried;
+use crate::client::Client;
 
 /// The port of https that needs no name.
 const HTTPS: u16 = 443;
@@ -29,13 +29,13 @@ pub(crate) fn mark(socket: &mut Stream, port: u16) {
 }
 
 /// The answer to a request that should have come by https. Not for one that has, as a trusted proxy says.
-pub(crate) fn lead(session: &Session, carried: &Carried) -> Option<Stop> {
-    let said = session.digest()?.proxy_digest.as_ref()?;
+pub(crate) fn lead(session: &Client<'_>, carried: &Carried) -> Option<Stop> {
+    let said = session.mark()?;
     let ToHttps(port) = said.user_data.as_ref()?.downcast_ref()?;
     if carried.https {
         return None;
     }
-    let (host, target) = (&carried.asked.host, session.req_header().uri.path_and_query()?);
+    let (host, target) = (&carried.asked.host, session.head().uri.path_and_query()?);
     let port = if *port == HTTPS { String::new() } else { format!(":{port}") };
     // Only these may be turned into a GET by who follows.
     let read = carried.asked.method == Method::GET.as_str() || carried.asked.method == Method::HEAD.as_str();

@@ -45,7 +45,7 @@ const LOCAL_RESETS: usize = 128;
 /// Serves until `shutdown` says stop; then finishes what is under way, within the grace period.
 pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Result<(), Error> {
     let sockets = gateway.listeners.take().ok_or(Error::RunTwice)?;
-    let carrying = runtime("ficus-gateway", gateway.config.threads.max(1))?;
+    let carrying = carrying(gateway.config.threads)?;
     let mirroring = runtime("ficus-shadow", 1)?;
     if let Some(tasks) = gateway.shadow.tasks() {
         mirroring.spawn(mirror::run(gateway.clone(), tasks));
@@ -76,6 +76,14 @@ async fn watch(gateway: Arc<Inner>) {
         gateway.transports.look();
         gateway.callers.look();
         gateway.keep_log_outs();
+    }
+}
+
+/// One thread alone is the one that this was called by: nobody hands it work, and it need not be ready to share any.
+fn carrying(threads: usize) -> Result<Runtime, Error> {
+    match threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build().map_err(Error::Runtime),
+        _ => runtime("ficus-gateway", threads),
     }
 }
 
@@ -117,6 +125,7 @@ async fn serve(gateway: &Arc<Inner>, sockets: Vec<Bound>, mut shutdown: watch::R
     drop(under_way);
     // A sender that is gone means that whoever could ask for more is gone too.
     let _ = shutdown.wait_for(|stop| *stop).await;
+    direct.stop();
     accepting.shutdown().await;
     gateway.listeners.close();
     let handed_over = gateway.handed_over.load(std::sync::atomic::Ordering::SeqCst);

@@ -73,8 +73,8 @@ impl Upstreams {
         carried.lease = None;
         let name = carried.upstream(&config.default_upstream).to_owned();
         let pool = self.by_name.get(&name).ok_or_else(|| unknown(&name))?;
-        pool.found(config.timeouts.connect).await;
-        let now = Instant::now();
+        let waited = pool.found(config.timeouts.connect).await;
+        let now = carried.attempt.filter(|_| !waited).map_or_else(Instant::now, |attempt| attempt.began());
         pool.pass(now).map_err(circuit_open)?;
         if carried.place.is_none() {
             carried.place = pool.enter().await.map_err(|()| busy())?;

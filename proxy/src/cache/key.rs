@@ -48,12 +48,11 @@ impl Key {
         let target = head.uri.path_and_query()?.as_str();
         // What the headers say that are made here: they stand in no `Vary`.
         let mut url = target.to_owned();
-        let Ok(()) = forward::forwarded(&carried.peer, asked, |name, value| {
+        forward::forwarded(&carried.peer, asked, |name, value| {
             if let Some(value) = value.filter(|_| name != "x-forwarded-for") {
                 url.push(' ');
                 url.push_str(&String::from_utf8_lossy(value.as_bytes()));
             }
-            Ok::<(), std::convert::Infallible>(())
         });
         let caller = caller(carried);
         let (mut parts, ()) = http::Request::get(target).body(()).ok()?.into_parts();

@@ -12,6 +12,7 @@ use pingora::{Error, Result};
 
 use super::Carrier;
 use crate::carried::Carried;
+use crate::client::Client;
 use crate::plugins;
 
 /// Nothing waits here before a piece of a body goes on.
@@ -29,15 +30,15 @@ impl ProxyHttp for Carrier {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<bool> {
-        self.begin(session, carried).await
+        self.begin(&mut Client::Any(session), carried).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        self.choose(session, carried).await
+        self.choose(&mut Client::Any(session), carried).await
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Self::CTX, e: Box<Error>) -> Box<Error> {
-        self.unreached(session, carried, e)
+        self.unreached(&mut Client::Any(session), carried, e)
     }
 
     async fn connected_to_upstream(
@@ -54,7 +55,10 @@ impl ProxyHttp for Carrier {
     }
 
     async fn upstream_request_filter(&self, session: &mut Session, head: &mut RequestHeader, carried: &mut Self::CTX) -> Result<()> {
-        self.send(session, head, carried)
+        if let Some(target) = self.send(&mut Client::Any(session), head, carried)? {
+            head.set_uri(target);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -68,7 +72,7 @@ impl ProxyHttp for Carrier {
     }
 
     async fn upstream_response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
-        self.answered(session, head, carried).await
+        self.answered(&mut Client::Any(session), head, carried).await
     }
 
     fn upstream_response_body_filter(
@@ -83,7 +87,7 @@ impl ProxyHttp for Carrier {
     }
 
     async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
-        self.reply(session, head, carried)
+        self.reply(&mut Client::Any(session), head, carried)
     }
 
     fn response_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, carried: &mut Self::CTX) -> Result<Delay> {
@@ -108,15 +112,15 @@ impl ProxyHttp for Carrier {
         carried: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        self.broke(session, e, carried, reused)
+        self.broke(&mut Client::Any(session), e, carried, reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, carried: &mut Self::CTX) -> FailToProxy {
-        FailToProxy { error_code: self.fail(session, e, carried).await, can_reuse_downstream: false }
+        FailToProxy { error_code: self.fail(&mut Client::Any(session), e, carried).await, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, carried: &mut Self::CTX) {
-        self.end(session, e, carried);
+        self.end(&Client::Any(session), e, carried);
     }
 
     fn suppress_error_log(&self, _session: &Session, _carried: &Self::CTX, _e: &Error) -> bool {

@@ -1,7 +1,6 @@
 //! What a request says of the connection that it came by, and of no other: that goes no further (RFC 9110, 7.6.1).
 
-use http::header::{self, HeaderName};
-use pingora::http::RequestHeader;
+use http::header::{self, HeaderMap, HeaderName};
 use pingora::{Error, ErrorType, Result};
 
 /// Of one connection by their nature.
@@ -19,9 +18,9 @@ const NAMED: usize = 9;
 ///
 /// # Errors
 /// `Connection` names too many headers, one that stays, or what is no name.
-pub(super) fn strip(head: &mut RequestHeader) -> Result<()> {
+pub(super) fn strip(headers: &mut HeaderMap) -> Result<()> {
     let mut named = Vec::new();
-    for line in head.headers.get_all(header::CONNECTION) {
+    for line in headers.get_all(header::CONNECTION) {
         for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()) {
             if name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close") {
                 continue;
@@ -33,9 +32,9 @@ pub(super) fn strip(head: &mut RequestHeader) -> Result<()> {
             named.push(name);
         }
     }
-    let of_one_hop = head.headers.keys().filter(|name| is_of_one_hop(name.as_str())).cloned();
+    let of_one_hop = headers.keys().filter(|name| is_of_one_hop(name.as_str())).cloned();
     for name in of_one_hop.chain(named).collect::<Vec<_>>() {
-        head.remove_header(&name);
+        headers.remove(&name);
     }
     Ok(())
 }
@@ -46,16 +45,19 @@ fn faulty() -> Box<Error> {
 
 #[cfg(test)]
 mod tests {
-    use pingora::http::RequestHeader;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::strip;
 
     /// The names that are left of a head, if it is taken.
     fn left(lines: &[(&'static str, &str)]) -> Option<Vec<String>> {
-        let mut head = RequestHeader::build("GET", b"/", None).expect("a head");
-        lines.iter().for_each(|(name, value)| _ = head.append_header(*name, *value).expect("a header"));
-        strip(&mut head).ok()?;
-        Some(head.headers.keys().map(ToString::to_string).collect())
+        let line = |(name, value): &(&'static str, &str)| {
+            (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
+        };
+        let mut headers = HeaderMap::new();
+        lines.iter().map(line).for_each(|(name, value)| _ = headers.append(name, value));
+        strip(&mut headers).ok()?;
+        Some(headers.keys().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -141,10 +141,14 @@ impl Guard {
     }
 
     /// The head that has come.
-    pub(crate) fn take_head(&mut self) -> BytesMut {
-        let head = self.kept.split_to(self.cleared);
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.kept[..self.cleared]
+    }
+
+    /// It was read.
+    pub(crate) fn take_head(&mut self) {
+        self.kept.advance(self.cleared);
         self.cleared = 0;
-        head
     }
 
     fn inner(&self) -> Option<&Stream> {

@@ -66,4 +66,4 @@ macro_rules! pass_on {
     };
 }
 
-pub(super) use pass_on;
+pub(crate) use pass_on;

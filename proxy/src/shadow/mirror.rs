@@ -19,7 +19,7 @@ use ficus_rules::claims::Claim;
 use ficus_rules::parity::{Answer, Difference, Leniency, Noise, compare};
 use ficus_rules::wire::DifferenceSample;
 use ficus_rules::{Side, Timestamp};
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -393,16 +393,12 @@ impl Mirror {
         for name in forward::hearsay(&job.peer, &job.asked) {
             headers.remove(name);
         }
-        let mut set = |name: &'static str, value| {
-            match value {
-                Some(value) => drop(headers.insert(name, value)),
-                None => drop(headers.remove(name)),
-            }
-            Ok::<(), std::convert::Infallible>(())
+        let mut set = |name: HeaderName, value| match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
         };
-        let Ok(()) =
-            forward::identify(&self.gateway, &job.asked, job.user.as_ref().map(|user| (user, &job.claims)), side, upstream, &mut set);
-        let Ok(()) = forward::forwarded(&job.peer, &job.asked, &mut set);
+        forward::identify(&self.gateway, &job.asked, job.user.as_ref().map(|user| (user, &job.claims)), side, upstream, &mut set);
+        forward::forwarded(&job.peer, &job.asked, &mut set);
         headers
     }
 

@@ -109,12 +109,16 @@ impl Pool {
         self.found.notify_waiters();
     }
 
-    /// Waits until it is known where instances are, within `patience`.
-    pub(crate) async fn found(&self, patience: Duration) {
+    /// Waits until it is known where instances are, within `patience`. Whether that had to be waited for.
+    pub(crate) async fn found(&self, patience: Duration) -> bool {
+        if !self.set.load().instances.is_empty() {
+            return false;
+        }
         let found = self.found.notified();
         if self.set.load().instances.is_empty() {
             let _ = tokio::time::timeout(patience, found).await;
         }
+        true
     }
 
     /// The instance that a request gets: one that is well and was not tried, else any that was not tried.

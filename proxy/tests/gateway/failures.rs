@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::http2::streaming;
 use super::support::{World, eventually, full, ramping, soaking};
@@ -144,6 +144,42 @@ async fn a_modern_side_that_is_down_is_left_alone_for_a_moment() {
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     world.get("/api/v1/users/1/").await;
     assert_eq!(modern(), (11, 11, 3), "nobody's read is spent on finding out");
+}
+
+/// A client that is not told sends its next request by a connection that is closed at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_answers_of_a_gateway_that_ends_say_that_they_are_the_last() {
+    let mut world = World::start().await;
+    world.serve(ramping(0));
+    let mut sockets = Vec::new();
+    for method in ["GET", "HEAD"] {
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        let before = ask(&mut socket, method, "/no/route/at/all/").await;
+        assert!(before.starts_with("http/1.1 200") && before.contains("\r\nconnection: keep-alive\r\n"), "{before}");
+        socket.write_all(format!("{method} /slow/800 HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+        sockets.push(socket);
+    }
+    eventually("both are under way", || world.legacy.seen("/slow/800").len() == 2).await;
+    let stopping = tokio::task::spawn_blocking(move || world.stop());
+    for mut socket in sockets {
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).to_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    stopping.await.unwrap();
+}
+
+/// Sends a request without a body, and reads the head of its answer, in small letters; the rest is read and left.
+async fn ask(socket: &mut TcpStream, method: &str, path: &str) -> String {
+    socket.write_all(format!("{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+        assert!(socket.read_buf(&mut answer).await.unwrap() > 0, "it ended");
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let _ = socket.try_read_buf(&mut answer);
+    String::from_utf8_lossy(&answer).to_lowercase()
 }
 
 /// An upstream that reads a request and closes the connection without a word.
