@@ -1,7 +1,8 @@
 //! The everyday request: a read without a body, by HTTP/1.1 from the client and to the upstream. It is carried here, through the
-//! phases of [`Carrier`] in pingora's order and by pingora's sessions, without what pingora's proxy has for everything else
-//! (bodies that are streamed both ways, HTTP/2, tunnels, its own cache): that machinery costs more than all of our own work.
-//! Whatever is not plain is handed to it untouched.
+//! phases of [`Carrier`] in pingora's order: `plain` is the client's side of it, `server` the other. What pingora's proxy and its
+//! sessions have for everything else (bodies that are streamed both ways, HTTP/2, tunnels, its own cache) costs more than all of
+//! our own work. Whatever is not plain is handed to it untouched, and so are answers that are framed in another way than by their
+//! length.
 
 mod hops;
 mod kept;

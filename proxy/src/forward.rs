@@ -1,6 +1,7 @@
 //! The head as an upstream gets it: path, cookies, identity, and the forwarding headers, which are set here and not
 //! believed from strangers. What speaks of one connection is taken out before (`direct::hops`, or pingora).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -45,12 +46,21 @@ pub(crate) struct Peer {
     pub(crate) address: Option<IpAddr>,
     /// Whether its forwarding headers are believed.
     pub(crate) trusted: bool,
-    /// The port that it arrived at.
-    port: Option<u16>,
+    /// What an upstream is told of it.
+    said: Option<Arc<Said>>,
     /// It is encrypted.
     pub(crate) tls: bool,
     /// What the client's certificate says.
     certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// What an upstream is told of a connection: the same with every request on it.
+#[derive(Debug)]
+struct Said {
+    /// The address that it comes from.
+    address: Option<HeaderValue>,
+    /// The port that it arrived at.
+    port: Option<HeaderValue>,
 }
 
 impl Peer {
@@ -79,7 +89,9 @@ impl Peer {
         let port = socket.and_then(|socket| Some(socket.local_addr()?.as_inet()?.port()));
         let trusted = address.map_or(gateway.trusts_local, |address| gateway.trusts(address));
         let certificate = tls.and_then(|tls| tls.extension.get::<Arc<ClientCertificate>>().cloned());
-        Peer { address, trusted, port, tls: tls.is_some(), certificate }
+        let text = address.and_then(|address| HeaderValue::try_from(address.to_string()).ok());
+        let said = Some(Arc::new(Said { address: text, port: port.map(HeaderValue::from) }));
+        Peer { address, trusted, said, tls: tls.is_some(), certificate }
     }
 
     /// The address that a request comes from: the connection's or, of those that trusted proxies name, the last one that is
@@ -96,6 +108,17 @@ impl Peer {
             client = Some(before);
         }
         client
+    }
+
+    /// The address that it comes from, as it is told.
+    fn told(&self) -> Option<&HeaderValue> {
+        self.said.as_ref()?.address.as_ref()
+    }
+
+    /// The text of an address, which is mostly the connection's.
+    pub(crate) fn text(&self, address: IpAddr) -> Cow<'_, str> {
+        let own = self.told().filter(|_| self.address == Some(address)).and_then(|told| told.to_str().ok());
+        own.map_or_else(|| address.to_string().into(), Cow::Borrowed)
     }
 
     /// The address that a request began at: the first that the upstream is told.
@@ -199,9 +222,27 @@ pub(crate) fn hearsay<'a>(peer: &Peer, asked: &'a Asked) -> impl Iterator<Item =
 pub(crate) fn forwarded(peer: &Peer, asked: &Asked, mut set: impl FnMut(HeaderName, Option<HeaderValue>)) {
     let brought = asked.headers();
     let kept = |name: HeaderName| brought.get(name).filter(|_| peer.trusted).cloned();
+    let hops = match peer.told().filter(|_| !peer.trusted) {
+        Some(told) => Some(told.clone()),
+        None => hops(peer, asked),
+    };
+    let proto = kept(FORWARDED_PROTO).unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
+    let host = kept(FORWARDED_HOST).or_else(|| brought.get(header::HOST).cloned());
+    let port = kept(FORWARDED_PORT).or_else(|| asked.port.map(HeaderValue::from)).or_else(|| peer.said.as_ref()?.port.clone());
+    let said = [(FORWARDED_FOR, hops), (FORWARDED_PROTO, Some(proto)), (FORWARDED_HOST, host), (FORWARDED_PORT, port)];
+    for (name, value) in said {
+        set(name, value);
+    }
+    if let Some(certificate) = &peer.certificate {
+        shown(certificate, set);
+    }
+}
+
+/// The addresses that a request came by: those that a trusted proxy names, and its own.
+fn hops(peer: &Peer, asked: &Asked) -> Option<HeaderValue> {
     let mut hops = String::new();
     if peer.trusted {
-        let lines = brought.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+        let lines = asked.headers().get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
         for line in lines.map(str::trim).filter(|line| !line.is_empty()) {
             hops.push_str(line);
             hops.push_str(", ");
@@ -211,17 +252,7 @@ pub(crate) fn forwarded(peer: &Peer, asked: &Asked, mut set: impl FnMut(HeaderNa
         Some(address) => _ = write!(hops, "{address}"),
         None => hops.truncate(hops.trim_end_matches(", ").len()),
     }
-    let proto = kept(FORWARDED_PROTO).unwrap_or(HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
-    let host = kept(FORWARDED_HOST).or_else(|| brought.get(header::HOST).cloned());
-    let port = kept(FORWARDED_PORT).or_else(|| asked.port.or(peer.port).map(HeaderValue::from));
-    let hops = Some(hops).filter(|hops| !hops.is_empty()).and_then(|hops| HeaderValue::try_from(hops).ok());
-    let said = [(FORWARDED_FOR, hops), (FORWARDED_PROTO, Some(proto)), (FORWARDED_HOST, host), (FORWARDED_PORT, port)];
-    for (name, value) in said {
-        set(name, value);
-    }
-    if let Some(certificate) = &peer.certificate {
-        shown(certificate, set);
-    }
+    Some(hops).filter(|hops| !hops.is_empty()).and_then(|hops| HeaderValue::try_from(hops).ok())
 }
 
 /// Tells whose certificate the client showed. No client can send headers of these names: they begin like ours.
@@ -270,7 +301,11 @@ fn says_whence(name: &str, trusted: bool) -> bool {
 /// The request's id: that of a trusted peer when it is sane; of all others `new`.
 pub(crate) fn request_id(peer: &Peer, asked: &Asked, new: uuid::Uuid) -> String {
     let sane = |id: &&str| (8..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    asked.header("x-request-id").filter(|_| peer.trusted).filter(sane).map_or_else(|| new.to_string(), ToOwned::to_owned)
+    asked
+        .header("x-request-id")
+        .filter(|_| peer.trusted)
+        .filter(sane)
+        .map_or_else(|| new.hyphenated().encode_lower(&mut [0; uuid::fmt::Hyphenated::LENGTH]).to_owned(), ToOwned::to_owned)
 }
 
 /// Whether the client used https: as a trusted proxy says, or as the connection is.

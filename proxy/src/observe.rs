@@ -2,6 +2,7 @@
 //! recorded. Never values of headers or bodies, and of queries only where that was asked for.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use ficus_rules::access::{AccessLine, redacted};
@@ -83,10 +84,10 @@ fn line<'a>(
     };
     let upstream = || Cow::Borrowed(carried.upstream(&gateway.config.default_upstream));
     AccessLine {
-        time: Timestamp::from(carried.arrived).rfc3339().into(),
+        time: when(Timestamp::from(carried.arrived)).into(),
         request_id: Cow::Borrowed(&carried.request_id),
-        trace_id: format!("{:032x}", carried.trace.id).into(),
-        client: carried.client.map(|client| client.to_string().into()),
+        trace_id: carried.trace.text().into(),
+        client: carried.client.map(|client| carried.peer.text(client)),
         method: Cow::Borrowed(&asked.method),
         host: Cow::Borrowed(&asked.host),
         path: Cow::Borrowed(&asked.path),
@@ -113,6 +114,28 @@ fn line<'a>(
         received_bytes: sizes.received,
         sent_bytes: sizes.sent,
     }
+}
+
+/// A moment as lines tell it. All of a second begin alike, and to write a date costs more than the rest of a line.
+fn when(at: Timestamp) -> String {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    SECOND.with_borrow_mut(|(second, date)| {
+        if *second != at.seconds() || date.is_empty() {
+            (*second, *date) = (at.seconds(), at.rfc3339());
+            date.truncate(date.rfind('.').unwrap_or(date.len()));
+        }
+        let (mut text, millis) = (String::with_capacity(24), at.0 % 1000);
+        text.push_str(date);
+        text.push('.');
+        [millis / 100, millis / 10 % 10, millis % 10]
+            .iter()
+            .filter_map(|digit| char::from_digit(*digit as u32, 10))
+            .for_each(|digit| text.push(digit));
+        text.push('Z');
+        text
+    })
 }
 
 /// The span of the gateway for a request.
@@ -186,4 +209,18 @@ fn by(carried: &Carried) -> By {
 
 fn because(carried: &Carried) -> &'static str {
     carried.decision.as_ref().map_or("undecided", |decision| decision.because.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use ficus_rules::Timestamp;
+
+    use super::when;
+
+    #[test]
+    fn a_moment_is_told_as_its_date_and_milliseconds() {
+        for at in [0, 7, 999, 1_000, 1_783_339_199_999, 1_783_339_200_000, 1_783_339_200_050, 1_783_339_199_123].map(Timestamp) {
+            assert_eq!(when(at), at.rfc3339());
+        }
+    }
 }

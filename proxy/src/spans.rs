@@ -71,6 +71,12 @@ impl Trace {
         }
     }
 
+    /// Its id as it is written.
+    pub(crate) fn text(&self) -> String {
+        let digit = |shift: u32| char::from_digit((self.id >> shift & 15) as u32, 16).unwrap_or('0');
+        (0..32).rev().map(|place| digit(4 * place)).collect()
+    }
+
     /// The header `traceparent` of whoever is called below a span.
     pub(crate) fn header(&self, span: u64) -> String {
         Parent::header(self.id, span, self.sampled)
@@ -128,6 +134,8 @@ mod tests {
             assert_eq!((trace.id, trace.parent, trace.sampled), (7, None, true), "{odd:?}");
         }
         assert!(parent(asked(&[HEADER]).headers()).is_some());
+        assert_eq!(Trace::of(&asked(&[HEADER]), 7, share).text(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(Trace::of(&asked(&[]), 7, share).text(), format!("{:032x}", 7));
     }
 
     #[test]
