@@ -462,6 +462,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use pingora::protocols::l4::stream::Stream;
+    use pingora::proxy::Session;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::{Carrier, Client};

@@ -258,7 +258,7 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{Method, StatusCode, request};
+    use http::Method;
 
     use super::parsed;
 
