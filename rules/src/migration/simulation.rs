@@ -82,6 +82,7 @@ fn run(seed: u64) -> World {
         if world.state(capability).phase != Phase::Soaking {
             world.until(capability, "a cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         }
+        world.strangers_are_reported(capability);
         world.count_refused(capability);
         world.until(capability, "a revert", Some(Wish::Revert), |s| s.phase == Phase::Reverted);
         world.until(capability, "a second cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);

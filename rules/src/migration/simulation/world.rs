@@ -466,6 +466,26 @@ impl World {
         }
     }
 
+    /// While modern owns and nothing moves, strangers write where they are let in and carried nowhere; then somebody decides about it.
+    pub(super) fn strangers_are_reported(&mut self, capability: usize) {
+        if self.strays[capability] != StrayWrites::Report {
+            return;
+        }
+        for event in 0.. {
+            assert!(event < 20_000, "nobody is let in: {:?}", self.state(capability));
+            let legacy = &self.databases[capability][0];
+            if legacy.strays.len() >= 3 {
+                break;
+            }
+            if legacy.letting && self.chance.one_in(8) {
+                let write = self.ledger.ask(capability, self.chance.below(KEYS));
+                self.carry_out(Side::Legacy, write);
+            }
+            self.stir();
+        }
+        self.settle(capability);
+    }
+
     /// Strangers wrote what nobody carries, or nobody could.
     fn has_undecided(&self, capability: usize) -> bool {
         let nobody_carries = self.strays[capability] != StrayWrites::Forward;
