@@ -13,6 +13,7 @@ mod kind;
 mod pack;
 mod plan;
 mod rows;
+mod straight;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -29,6 +30,7 @@ pub use self::compile::{ColumnInfo, MapError, Tables, compile};
 pub use self::kind::Kind;
 pub(crate) use self::plan::{Form as UuidForm, uuid as uuid_value};
 pub use self::plan::{Lookup, Plan, Row, RowError, Shape, canonical_integer, same};
+pub use self::straight::{Part, UuidOf};
 pub use self::trial::{Lost, key_of};
 
 /// A pair of tables. `[[table]]` in a rule file.

@@ -11,10 +11,11 @@
 mod pace;
 mod way;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ficus_rules::mapping::Plan;
+use ficus_rules::mapping::{Plan, Row};
 use tokio::sync::mpsc;
 
 use self::pace::Pace;
@@ -23,7 +24,7 @@ use crate::apply::rejected;
 use crate::carried;
 use crate::crash;
 use crate::error::Error;
-use crate::port::{Applied, Changes, Copied, Direction, Effort, Left, Load, Piece, Position, Rejected, Shared};
+use crate::port::{Applied, Changes, Copied, Direction, Effort, Left, Mapped, Piece, Position, Rejected, Shared, Straight};
 use crate::state::State;
 
 /// Batches that one transaction of the copy takes (under a tenth of a second): each commit writes the pages that keys in
@@ -66,20 +67,22 @@ impl Backfill {
         let (sender, mut pieces) = mpsc::channel(1);
         let (legacy, batch_rows) = (Arc::clone(&self.legacy), pace.piece(self.batch_rows * BATCHES));
         let left: Vec<Left> = copied.iter().map(|copied| copied.left.clone()).collect();
-        let snapshot = tokio::spawn(async move { legacy.snapshot(&left, batch_rows, sender).await });
+        let ways = self.ways();
+        let lines: Vec<usize> = ways.keys().copied().collect();
+        let snapshot = tokio::spawn(async move { legacy.snapshot(&left, &lines, batch_rows, sender).await });
         let mut forward = begun;
         if let Some(Piece::Begins(position, total)) = pieces.recv().await {
             let position = self.begin(begun, position, &copied).await?;
             forward = Some(position);
             self.state.update(|report| (report.backfill.done, report.backfill.total) = (before, before + total));
             let (sender, mut mapped) = mpsc::channel(1);
-            let mapping = tokio::spawn(map(self.clone(), pieces, sender));
+            let mapping = tokio::spawn(map(self.clone(), ways, pieces, sender));
             while let Some(batch) = mapped.recv().await {
                 way.give(&self.legacy, &self.state).await?;
                 self.load(batch, position, &mut copied, &mut pace).await?;
             }
             // Only a mapping that came to its end has handed over everything.
-            mapping.await.map_err(|error| Error::Task(error.to_string()))?;
+            mapping.await.map_err(|error| Error::Task(error.to_string()))??;
         }
         snapshot.await.map_err(|error| Error::Task(error.to_string()))??;
         let Some(forward) = forward else { return Err(Error::Task("a snapshot without a beginning".to_owned())) };
@@ -92,6 +95,12 @@ impl Backfill {
         self.modern.close_gaps(&gaps).await?;
         self.state.update(|report| report.backfill.complete = true);
         Ok((forward, reverse))
+    }
+
+    /// The pairs whose rows need not be taken apart.
+    fn ways(&self) -> BTreeMap<usize, Arc<dyn Straight>> {
+        let way = |(pair, plan)| Some((pair, self.modern.straight(pair, plan, self.legacy.printed(pair)?)?));
+        self.plans.iter().enumerate().filter_map(way).collect()
     }
 
     /// What is remembered of a copy of these pairs by these plans, if anything was copied.
@@ -118,7 +127,7 @@ impl Backfill {
     }
 
     async fn load(&self, batch: Mapped, position: Position, copied: &mut [Copied], pace: &mut Pace) -> Result<(), Error> {
-        let Mapped { read, through, mut load, aside } = batch;
+        let Mapped { read, last, mut load, aside } = batch;
         let plan = &self.plans[load.pair];
         if !aside.is_empty() {
             let nothing = vec![Changes::default(); self.plans.len()];
@@ -127,7 +136,7 @@ impl Backfill {
             };
         }
         let copied = &mut copied[load.pair];
-        (copied.rows, copied.left) = (copied.rows + read, through);
+        (copied.rows, copied.left) = (copied.rows + read, Left::After(last));
         load.copied = Some(copied.clone());
         let refused = self.modern.load(load).await?;
         for Rejected { reason, .. } in aside.iter().chain(&refused) {
@@ -144,35 +153,43 @@ impl Backfill {
     }
 }
 
-/// A batch in the shape of modern.
-struct Mapped {
-    /// Rows that it was made of.
-    read: u64,
-    /// What is left once it is written.
-    through: Left,
-    load: Load,
-    /// What has no counterpart.
-    aside: Vec<Rejected>,
-}
-
 /// Maps until the snapshot ends, or nobody takes what is mapped.
-async fn map(copy: Backfill, mut pieces: mpsc::Receiver<Piece>, batches: mpsc::Sender<Mapped>) {
+async fn map(
+    copy: Backfill,
+    ways: BTreeMap<usize, Arc<dyn Straight>>,
+    mut pieces: mpsc::Receiver<Piece>,
+    batches: mpsc::Sender<Mapped>,
+) -> Result<(), Error> {
     while let Some(piece) = pieces.recv().await {
-        let Piece::Rows(pair, rows) = piece else { continue };
-        let Some(last) = rows.last() else { continue };
-        let through = Left::After(last.key.clone());
-        let plan = &copy.plans[pair];
-        let (mut mapped, mut aside) = (Vec::with_capacity(rows.len()), Vec::new());
-        let read = rows.len() as u64;
-        for row in rows {
-            match plan.into_forward(row) {
-                Ok(row) => mapped.push(row),
-                Err((row, error)) => aside.push(rejected(plan, Direction::Forward, pair, &row, &error)),
-            }
-        }
-        let batch = Mapped { read, through, load: copy.modern.ready(pair, mapped), aside };
+        let batch = match piece {
+            Piece::Begins(..) => continue,
+            Piece::Lines(pair, lines) => match ways.get(&pair) {
+                Some(way) => Arc::clone(way).map(lines)?,
+                None => return Err(Error::Task("lines that nobody asked for".to_owned())),
+            },
+            Piece::Rows(pair, rows) => match by_values(&copy, pair, rows) {
+                Some(batch) => batch,
+                None => continue,
+            },
+        };
         if batches.send(batch).await.is_err() {
-            return;
+            break;
         }
     }
+    Ok(())
+}
+
+/// Rows by their values; none of none.
+fn by_values(copy: &Backfill, pair: usize, rows: Vec<Row>) -> Option<Mapped> {
+    let last = rows.last()?.key.clone();
+    let plan = &copy.plans[pair];
+    let (mut mapped, mut aside) = (Vec::with_capacity(rows.len()), Vec::new());
+    let read = rows.len() as u64;
+    for row in rows {
+        match plan.into_forward(row) {
+            Ok(row) => mapped.push(row),
+            Err((row, error)) => aside.push(rejected(plan, Direction::Forward, pair, &row, &error)),
+        }
+    }
+    Some(Mapped { read, last, load: copy.modern.ready(pair, mapped), aside })
 }

@@ -25,7 +25,7 @@ pub(crate) trait Bed: Send + Sync {
 /// The position of a snapshot, and the keys of its rows.
 async fn snapshot(source: &Shared, left: &[Left]) -> (Position, Vec<Value>) {
     let (sender, mut pieces) = mpsc::channel(8);
-    source.snapshot(left, 100, sender).await.expect("a snapshot");
+    source.snapshot(left, &[], 100, sender).await.expect("a snapshot");
     let Some(Piece::Begins(position, total)) = pieces.recv().await else { panic!("it begins") };
     let mut keys = Vec::new();
     while let Some(piece) = pieces.recv().await {

@@ -5,6 +5,7 @@
 //! One value of [`Database`] stands for one side of one capability: it knows the shapes of that side's tables, in the
 //! order of the plans (parents before children); `pair` is an index into them.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,6 +205,44 @@ pub enum Piece {
     Begins(Position, u64),
     /// Some rows of a pair, by key.
     Rows(usize, Vec<Row>),
+    /// The same, where they are wanted as the engine prints them.
+    Lines(usize, Lines),
+}
+
+/// Rows as their engine prints them, each a line with its end.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// All of them.
+    pub text: Vec<u8>,
+    /// How many; never none.
+    pub rows: u64,
+}
+
+/// A way for rows of the initial copy from one database to another of the same engine, past their values.
+pub trait Straight: Send + Sync {
+    /// The same as the values of each row, mapped and got ready ([`Sink::ready`]), would give.
+    ///
+    /// # Errors
+    /// As [`Source::snapshot`]: a column holds something that its kind does not have.
+    fn map(self: Arc<Self>, lines: Lines) -> Result<Mapped, Error>;
+
+    /// The mapped rows of these lines, but for those that have no counterpart.
+    ///
+    /// # Errors
+    /// As [`Straight::map`].
+    fn rows(&self, lines: &Lines) -> Result<Vec<Row>, Error>;
+}
+
+/// A piece of a snapshot in the shape of modern.
+pub struct Mapped {
+    /// Rows that it was made of.
+    pub read: u64,
+    /// The key of the last of them.
+    pub last: Value,
+    /// What is to be written.
+    pub load: Load,
+    /// What has no counterpart.
+    pub aside: Vec<Rejected>,
 }
 
 /// What of a pair is still to be read by a snapshot.
@@ -254,16 +293,36 @@ impl Copied {
 }
 
 /// Rows of the initial copy, on their way into a table.
-#[derive(Debug, Clone)]
 pub struct Load {
     /// The pair.
     pub pair: usize,
     /// They have no counterpart there yet.
-    pub rows: Vec<Row>,
+    pub rows: LoadRows,
     /// The same as the sink sends them, where it can tell ahead of time.
     pub wire: Option<Vec<Vec<u8>>>,
     /// What is to be remembered with them, in the same transaction.
     pub copied: Option<Copied>,
+}
+
+/// Rows that are written one by one if need be.
+pub enum LoadRows {
+    /// These.
+    Rows(Vec<Row>),
+    /// Those of lines of the source.
+    Lines(Arc<dyn Straight>, Lines),
+}
+
+impl LoadRows {
+    /// The rows.
+    ///
+    /// # Errors
+    /// As [`Straight::rows`].
+    pub(crate) fn into_rows(self) -> Result<Vec<Row>, Error> {
+        match self {
+            LoadRows::Rows(rows) => Ok(rows),
+            LoadRows::Lines(way, lines) => way.rows(&lines),
+        }
+    }
 }
 
 /// Bounds of a walk by key: `after` is outside, `through` inside.
@@ -325,8 +384,16 @@ pub trait Source: Reader {
     async fn set_unseen(&self, token: Option<u64>) -> Result<(), Error>;
 
     /// The rows that are left, of each pair by key, as of one position, exactly; parents first. A pair that is not named
-    /// has everything left. Ends when the receiver is gone.
-    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error>;
+    /// has everything left. `lines`: the pairs whose rows are wanted as [`Lines`], of those that [`Source::printed`] knows.
+    /// Ends when the receiver is gone.
+    async fn snapshot(&self, left: &[Left], lines: &[usize], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error>;
+
+    /// What the lines are in which a snapshot prints rows of the pair: for [`Sink::straight`] of a database of the same engine,
+    /// and for nobody else to understand. `None`: it has none.
+    fn printed(&self, pair: usize) -> Option<Box<dyn Any + Send>> {
+        let _ = pair;
+        None
+    }
 
     /// Whether anything may have been committed since the last call; `false` promises that [`Source::read`] would find
     /// nothing that was committed before the call. Cheap: it is asked every few milliseconds.
@@ -427,7 +494,14 @@ pub trait Sink: Reader {
 
     /// Gets rows of the initial copy ready while those before them are being written. Asks no database.
     fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
-        Load { pair, rows, wire: None, copied: None }
+        Load { pair, rows: LoadRows::Rows(rows), wire: None, copied: None }
+    }
+
+    /// A way past the values of the pair's rows, from a source whose lines are what [`Source::printed`] says. `None`: the plan
+    /// needs their values, or the source is of another engine.
+    fn straight(&self, pair: usize, plan: &Plan, printed: Box<dyn Any + Send>) -> Option<Arc<dyn Straight>> {
+        let _ = (pair, plan, printed);
+        None
     }
 
     /// Writes rows of the initial copy, and what is to be remembered with them, in one transaction.

@@ -43,6 +43,7 @@ mod schema;
 mod slot;
 mod snapshot;
 mod sql;
+mod straight;
 mod strays;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -53,6 +54,7 @@ mod visible;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
@@ -83,7 +85,7 @@ pub(crate) struct Endpoint {
     capability: String,
     side: Side,
     names: Names,
-    pairs: Vec<Pair>,
+    pairs: Vec<Arc<Pair>>,
     tables: BTreeMap<String, schema::Table>,
     /// The replication connection and what came over it.
     feed: tokio::sync::Mutex<feed::Feed>,
@@ -173,7 +175,7 @@ impl Endpoint {
             let mut pair = Pair::new(index, plan, side, shape, table, lookups)?;
             let named = plan.sequence.as_ref().filter(|_| side == Side::Modern);
             pair.sequence = control::sequence(&mut connection, &pair, named, side).await.map_err(|e| server.failed(e))??;
-            pairs.push(pair);
+            pairs.push(Arc::new(pair));
         }
         let wal = slot::Sizes::of(&mut connection).await.map_err(|e| server.failed(e))?;
         let names = Names::of(&mut connection, capability, side).await.map_err(|e| server.failed(e))?;

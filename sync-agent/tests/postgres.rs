@@ -745,6 +745,61 @@ async fn an_agent_may_die_anywhere() {
     }
 }
 
+/// Many users, of every kind of text that there is, in several pieces of the copy.
+const ODD: &str = "INSERT INTO accounts_user (id, username, email, age, bio, active, joined, score, born, token)
+  SELECT i, 'user' || i, E'a\\tb\\nc\\rd\\\\e\\bf\\fg\\v \\\\N \\\\. ☃ ' || i, nullif(i % 90, 0), CASE i % 500 WHEN 0 THEN repeat('long ☃', 20000) WHEN 1 THEN '' WHEN 2 THEN E'\\\\N' WHEN 3 THEN NULL ELSE 'b' END,
+    i % 2 = 0, CASE i % 7 WHEN 0 THEN 'infinity' WHEN 1 THEN '0044-03-15 12:00:00+00 BC' ELSE timestamptz '2026-01-02 03:04:05.000006+02' + i * interval '1 second' END,
+    i % 1000 + 0.50, CASE i % 5 WHEN 0 THEN '-infinity' WHEN 1 THEN NULL ELSE date '2000-02-01' + i END, md5(i::text)::uuid
+  FROM generate_series(1, 3000) i";
+
+#[tokio::test]
+async fn a_copy_of_odd_values_survives_a_death_and_a_row_that_is_refused() {
+    let mut world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    legacy.exec(ODD).await;
+    legacy.exec("INSERT INTO accounts_note (id, user_id, text) SELECT i, i, E'note\\t' || i FROM generate_series(1, 3000, 7) i").await;
+    legacy.exec("UPDATE accounts_user SET email = 'refused' WHERE id IN (5, 2700)").await;
+    modern.exec("ALTER TABLE users ADD CHECK (email <> 'refused')").await;
+    for point in ["backfill_batch:2", "backfill_batch"] {
+        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "the_agent_that_is_killed"])
+            .env("FICUS_CRASH_AT", point)
+            .env("FICUS_TEST_LEGACY", world.url(Side::Legacy))
+            .env("FICUS_TEST_MODERN", world.url(Side::Modern))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn();
+        let ended = tokio::time::timeout(Duration::from_secs(60), child.unwrap().wait()).await.unwrap().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(6), "it died at {point}, and not of something else");
+    }
+    let there = modern.number("SELECT count(*) FROM users").await;
+    assert!((1..2998).contains(&there), "it died on the way: {there}");
+    // Behind what has been copied, and before it: the one is in the rest of the copy, the other in the log.
+    legacy.exec("UPDATE accounts_user SET email = E'changed\\tsince' WHERE id IN (1, 2999)").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.settle(&agent, Side::Legacy).await;
+    assert_eq!(report(&agent).quarantined, 2);
+    assert_eq!(modern.number("SELECT count(*) FROM users").await, 2998);
+    assert_eq!(modern.number("SELECT count(*) FROM users WHERE email = E'changed\\tsince'").await, 2);
+    let reason = modern.text("SELECT string_agg(DISTINCT reason, ' ') FROM _ficus.quarantine").await.unwrap();
+    assert!(reason.contains("users_email_check"), "{reason}");
+    legacy.exec("UPDATE accounts_user SET email = 'good' WHERE email = 'refused'").await;
+    until(&agent, "healed", |report| report.quarantined == 0).await;
+    world.settle(&agent, Side::Legacy).await;
+    let digest = |table: &str, key: &str| {
+        format!(
+            "SELECT md5(string_agg(row({key}, username, email, age, bio, active, joined, score, born, token)::text, ',' ORDER BY {key})) FROM {table}"
+        )
+    };
+    assert_eq!(modern.text(&digest("users", "legacy_id")).await, legacy.text(&digest("accounts_user", "id")).await);
+    let id = uuid_of("users", "accounts_user", 2999);
+    assert_eq!(modern.number(&format!("SELECT count(*) FROM users WHERE legacy_id = 2999 AND id = '{id}'")).await, 1);
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
 /// What a large transaction brings, in bytes, and what the agent may need for it.
 const BROUGHT: u64 = 160 << 20;
 const NEEDED: u64 = 110 << 20;

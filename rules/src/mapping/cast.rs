@@ -120,6 +120,16 @@ impl Cast {
         self.there.is_empty() && self.zero.is_none()
     }
 
+    /// Whether a legacy value that is no zero date is the same on modern.
+    pub(super) fn keeps(&self) -> bool {
+        self.there.is_empty()
+    }
+
+    /// Whether a legacy integer becomes its digits.
+    pub(super) fn is_digits(&self) -> bool {
+        self.zero.is_none() && matches!(self.there[..], [Step::IntToText | Step::IntToDecimal])
+    }
+
     /// What a modern value is on legacy.
     pub(super) fn back(&self, value: &Value) -> Result<Value, Why> {
         let legacy = walk(&self.back, value)?;

@@ -492,6 +492,7 @@ impl Sink for Endpoint {
     }
 
     async fn load(&self, Load { pair, rows, copied, .. }: Load) -> Result<Vec<Rejected>, Error> {
+        let rows = rows.into_rows()?;
         let mut tries = 0;
         loop {
             tries += 1;

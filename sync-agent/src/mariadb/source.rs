@@ -287,7 +287,7 @@ impl Source for Endpoint {
         self.commit(conn).await
     }
 
-    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+    async fn snapshot(&self, left: &[Left], _lines: &[usize], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
         self.read_snapshot(left, batch_rows, pieces).await
     }
 

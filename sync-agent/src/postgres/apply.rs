@@ -3,21 +3,27 @@
 //! The transaction writes the checkpoint first. That claims the agent's turn (the epoch), and it is the mark by which the
 //! capture of the opposite direction knows the transaction as the agent's own.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ficus_rules::Side;
-use ficus_rules::mapping::Row;
+use ficus_rules::mapping::{Plan, Row};
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, Transaction};
 
 use super::long::Long;
+use super::straight::Way;
 use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
 use crate::isolate::Blame;
-use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, Outgoing, Position, Rejected, Sink, Touched, first_turn};
+use crate::port::{
+    Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, LoadRows, Outgoing, Position, Rejected, Sink, Straight, Touched,
+    first_turn,
+};
 use crate::quarantine::Kept;
 
 /// Rows that one transaction of [`Sink::empty`] removes at most.
@@ -330,7 +336,12 @@ impl Sink for Endpoint {
     fn ready(&self, pair: usize, rows: Vec<Row>) -> Load {
         // What cannot be written is found when they are written one by one.
         let wire = self.lines(pair, rows.iter()).ok();
-        Load { pair, rows, wire, copied: None }
+        Load { pair, rows: LoadRows::Rows(rows), wire, copied: None }
+    }
+
+    fn straight(&self, pair: usize, plan: &Plan, printed: Box<dyn Any + Send>) -> Option<Arc<dyn Straight>> {
+        let way = Way::new(pair, plan, *printed.downcast().ok()?, Arc::clone(&self.pairs[pair]))?;
+        Some(Arc::new(way))
     }
 
     async fn load(&self, Load { pair, rows, wire, copied }: Load) -> Result<Vec<Rejected>, Error> {
@@ -342,7 +353,7 @@ impl Sink for Endpoint {
             }
         }
         let mut changes = vec![Changes::default(); self.pairs.len()];
-        changes[pair].upserts = rows;
+        changes[pair].upserts = rows.into_rows()?;
         let (mut tx, rejected) = self.isolate_patiently(&changes, "").await.map_err(|failed| match failed {
             Failed::Agent(error) => error,
             Failed::Server(error) => self.failed(error),

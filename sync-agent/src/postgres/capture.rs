@@ -1,6 +1,8 @@
 //! PostgreSQL as a source: what arrived over the replication connection, in batches.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -10,6 +12,7 @@ use sqlx::Row;
 use tokio::sync::mpsc;
 
 use super::feed::{Feed, MOST_BYTES};
+use super::straight::Printed;
 use super::visible::Log;
 use super::{Endpoint, sql};
 use crate::error::Error;
@@ -130,8 +133,12 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
-        self.read_snapshot(left, batch_rows, &pieces).await
+    async fn snapshot(&self, left: &[Left], lines: &[usize], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+        self.read_snapshot(left, lines, batch_rows, &pieces).await
+    }
+
+    fn printed(&self, pair: usize) -> Option<Box<dyn Any + Send>> {
+        Some(Box::new(Printed { label: self.server.label.clone(), pair: Arc::clone(&self.pairs[pair]) }))
     }
 
     async fn changed(&self) -> Result<bool, Error> {

@@ -42,11 +42,11 @@ pub(super) struct Column {
     /// `GENERATED ALWAYS AS IDENTITY`: an UPDATE may not name it.
     pub(super) always: bool,
     /// Its cast to text is not its text form.
-    own_text: bool,
+    pub(super) own_text: bool,
     /// Filled up with blanks, which mean nothing.
-    padded: bool,
+    pub(super) padded: bool,
     /// Of four bytes: the number that its text stands for is the nearest of those, and not of eight.
-    single: bool,
+    pub(super) single: bool,
     /// What it does not take.
     pub(super) limits: Limits,
 }

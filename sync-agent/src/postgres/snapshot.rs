@@ -21,7 +21,13 @@ use crate::port::{Left, PIECE_BYTES, Piece, Position};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Endpoint {
-    pub(super) async fn read_snapshot(&self, left: &[Left], batch_rows: usize, pieces: &mpsc::Sender<Piece>) -> Result<(), Error> {
+    pub(super) async fn read_snapshot(
+        &self,
+        left: &[Left],
+        lines: &[usize],
+        batch_rows: usize,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<(), Error> {
         let slot = format!("{}_copy", self.names.slot);
         let config = self.server.address.replication(&slot, &self.names.publication, 0, 0);
         let mut exporter = ReplicationClient::connect_gated(config).await.map_err(|error| self.lost(&error))?;
@@ -40,7 +46,7 @@ impl Endpoint {
         drop(exporter);
         // The index on the key hands rows over at once; a sort would be made on the disk first.
         sql::run(&mut tx, "SET LOCAL enable_sort = off").await.map_err(|e| self.failed(e))?;
-        self.copy(&mut tx, Position(position), left, batch_rows.max(1), pieces).await?;
+        self.copy(&mut tx, Position(position), left, lines, batch_rows.max(1), pieces).await?;
         tx.rollback().await.map_err(|e| self.failed(e))
     }
 
@@ -75,6 +81,7 @@ impl Endpoint {
         tx: &mut PgConnection,
         position: Position,
         left: &[Left],
+        lines: &[usize],
         batch_rows: usize,
         pieces: &mpsc::Sender<Piece>,
     ) -> Result<(), Error> {
@@ -92,7 +99,12 @@ impl Endpoint {
         }
         for (index, condition) in conditions.iter().enumerate() {
             let Some(condition) = condition else { continue };
-            if !self.copy_pair(tx, index, condition, batch_rows, pieces).await? {
+            let listens = if lines.contains(&index) {
+                self.copy_lines(tx, index, condition, batch_rows, pieces).await?
+            } else {
+                self.copy_pair(tx, index, condition, batch_rows, pieces).await?
+            };
+            if !listens {
                 return Ok(());
             }
         }
@@ -109,9 +121,8 @@ impl Endpoint {
         pieces: &mpsc::Sender<Piece>,
     ) -> Result<bool, Error> {
         let pair = &self.pairs[index];
-        let statement = format!("COPY ({}{condition} ORDER BY t.{}) TO STDOUT", pair.sql.copy_out, sql::name(&pair.shape.key));
-        let mut chunks = tx.copy_out_raw(&statement).await.map_err(|e| self.failed(e))?;
-        let mut lines = copy::Lines::default();
+        let mut chunks = tx.copy_out_raw(&statement(pair, condition)).await.map_err(|e| self.failed(e))?;
+        let mut lines = copy::Cut::default();
         let mut rows: Vec<Row> = Vec::with_capacity(batch_rows);
         let mut bytes = 0;
         while let Some(chunk) = chunks.try_next().await.map_err(|e| self.failed(e))? {
@@ -130,6 +141,37 @@ impl Endpoint {
         }
         Ok(rows.is_empty() || pieces.send(Piece::Rows(index, rows)).await.is_ok())
     }
+
+    /// The same as lines, which are not looked into.
+    async fn copy_lines(
+        &self,
+        tx: &mut PgConnection,
+        index: usize,
+        condition: &str,
+        batch_rows: usize,
+        pieces: &mpsc::Sender<Piece>,
+    ) -> Result<bool, Error> {
+        let mut chunks = tx.copy_out_raw(&statement(&self.pairs[index], condition)).await.map_err(|e| self.failed(e))?;
+        let mut lines = copy::Whole::default();
+        while let Some(chunk) = chunks.try_next().await.map_err(|e| self.failed(e))? {
+            lines.feed(&chunk);
+            if lines.rows() >= batch_rows || lines.bytes() >= PIECE_BYTES {
+                let Some(full) = lines.take() else { continue };
+                if pieces.send(Piece::Lines(index, full)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+        match lines.take() {
+            Some(rest) => Ok(pieces.send(Piece::Lines(index, rest)).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+}
+
+/// What reads the rows of a pair that are left.
+fn statement(pair: &Pair, condition: &str) -> String {
+    format!("COPY ({}{condition} ORDER BY t.{}) TO STDOUT", pair.sql.copy_out, sql::name(&pair.shape.key))
 }
 
 /// What narrows a pair down to the rows that are left; none when there are none.
@@ -144,7 +186,7 @@ fn condition(pair: &Pair, left: &Left) -> Option<String> {
 }
 
 /// A row from a line of COPY.
-fn row(pair: &Pair, line: &[u8]) -> Result<Row, super::change::Unfit> {
+pub(super) fn row(pair: &Pair, line: &[u8]) -> Result<Row, super::change::Unfit> {
     let mut fields = copy::fields(line);
     let mut value = |column: &Column| {
         let unfit = |reason| (column.info.name.clone(), reason);

@@ -22,7 +22,7 @@ use crate::apply::{Applier, Outcome};
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
 use crate::port::{
-    Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Piece, Position, Refused, Rejected, Shared, Touched, Wanted,
+    Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Lines, Piece, Position, Refused, Rejected, Shared, Touched, Wanted,
 };
 use crate::state::State;
 
@@ -106,16 +106,44 @@ impl Bed {
 
     async fn snapshot(&self) -> (Position, Vec<Row>) {
         let (sender, mut pieces) = mpsc::channel(100);
-        self.legacy.snapshot(&[], 1_000, sender).await.unwrap();
+        self.legacy.snapshot(&[], &[], 1_000, sender).await.unwrap();
         let (mut position, mut rows) = (Position::default(), Vec::new());
         while let Some(piece) = pieces.recv().await {
             match piece {
                 Piece::Begins(at, _) => position = at,
                 Piece::Rows(_, piece) => rows.extend(piece),
+                Piece::Lines(..) => panic!("nobody asked for lines"),
             }
         }
         rows.sort_by_key(|row| format!("{:>30}", format!("{:?}", row.key)));
         (position, rows)
+    }
+
+    /// The same as lines.
+    async fn snapshot_lines(&self, batch_rows: usize) -> Vec<Lines> {
+        let (sender, mut pieces) = mpsc::channel(100);
+        self.legacy.snapshot(&[], &[0], batch_rows, sender).await.unwrap();
+        let mut found = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            match piece {
+                Piece::Begins(..) => {}
+                Piece::Rows(..) => panic!("lines were asked for"),
+                Piece::Lines(_, lines) => found.push(lines),
+            }
+        }
+        found
+    }
+
+    /// Writes lines without taking them apart. What was set aside.
+    async fn straight(&self, lines: &[Lines]) -> Vec<Rejected> {
+        let mut rejected = Vec::new();
+        for lines in lines {
+            let way = self.modern.straight(0, &self.plans[0], self.legacy.printed(0).unwrap()).unwrap();
+            let mapped = way.map(lines.clone()).unwrap();
+            rejected.extend(mapped.aside);
+            rejected.extend(self.modern.load(mapped.load).await.unwrap());
+        }
+        rejected
     }
 
     /// Reads on until everything that was committed is in it, in one.

@@ -11,6 +11,7 @@ use sqlx::Row as _;
 
 use super::capture::key_text;
 use super::change::Key;
+use super::copy::{self, PIECE};
 use super::parts::{Place, Statements};
 use super::{Endpoint, sql};
 use crate::isolate::{self, Blame, Parts};
@@ -27,9 +28,6 @@ const FEW: usize = 500;
 
 /// From here on rows that are not there yet are copied straight into the table.
 const FRESH: usize = 100;
-
-/// Bytes that are sent at once.
-const PIECE: usize = 1 << 16;
 
 /// The rows to copy, and those to upsert.
 fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
@@ -247,16 +245,11 @@ impl Endpoint {
 
     /// Rows as COPY takes them, in pieces.
     pub(super) fn lines<'r>(&self, pair: usize, rows: impl Iterator<Item = &'r Row>) -> Result<Vec<Vec<u8>>, Blame> {
-        let mut pieces = vec![Vec::with_capacity(PIECE * 2)];
+        let mut pieces = copy::Pieces::default();
         for row in rows {
-            if pieces.last().is_some_and(|piece| piece.len() >= PIECE) {
-                pieces.push(Vec::with_capacity(PIECE * 2));
-            }
-            if let Some(piece) = pieces.last_mut() {
-                self.pairs[pair].line(row, piece)?;
-            }
+            self.pairs[pair].line(row, pieces.last())?;
         }
-        Ok(pieces)
+        Ok(pieces.into_inner())
     }
 
     /// And the foreign keys that refused something, if anything was refused in the end.

@@ -368,6 +368,7 @@ impl Sink for Endpoint {
     }
 
     async fn load(&self, Load { pair, rows, copied, .. }: Load) -> Result<Vec<Rejected>, Error> {
+        let rows = rows.into_rows()?;
         let mut tx = self.marked(None).await?;
         let mut changes = vec![Changes::default(); self.pairs.len()];
         let rejected = match self.insert(&mut tx, pair, &rows).await {

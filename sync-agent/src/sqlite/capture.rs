@@ -278,7 +278,7 @@ impl Source for Endpoint {
         tx.commit().await.map_err(|e| self.failed(e))
     }
 
-    async fn snapshot(&self, left: &[Left], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
+    async fn snapshot(&self, left: &[Left], _lines: &[usize], batch_rows: usize, pieces: mpsc::Sender<Piece>) -> Result<(), Error> {
         self.read_snapshot(left, batch_rows, pieces).await
     }
 

@@ -179,7 +179,7 @@ async fn every_type_is_the_same_by_log_by_query_and_back() {
     }
 
     let (sender, mut pieces) = mpsc::channel(4);
-    source.snapshot(&[], 10, sender).await.expect("a snapshot");
+    source.snapshot(&[], &[], 10, sender).await.expect("a snapshot");
     let mut copied: Vec<Row> = Vec::new();
     while let Some(piece) = pieces.recv().await {
         if let Piece::Rows(_, rows) = piece {

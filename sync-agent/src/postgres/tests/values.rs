@@ -61,6 +61,10 @@ async fn every_type_keeps_its_value_on_every_way() {
     let mapped: Vec<Row> = copied.iter().map(|row| bed.plans[0].forward(row).unwrap()).collect();
     assert!(bed.modern.load(bed.modern.ready(0, mapped)).await.unwrap().is_empty());
     assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there, "by COPY");
+    exec(&mut modern, "DELETE FROM \"the new\".\"Item\"").await;
+    let mapped = bed.straight(&bed.snapshot_lines(2).await).await;
+    assert_eq!(mapped.iter().map(|refused| refused.row.key.clone()).collect::<Vec<_>>(), []);
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there, "straight");
 }
 
 #[tokio::test]
@@ -86,7 +90,11 @@ async fn values_that_nobody_thought_of_keep_as_well() {
     streamed.sort_by_key(|row| format!("{:>30}", format!("{:?}", row.key)));
     assert_eq!(streamed, bed.snapshot().await.1);
     bed.apply(&streamed).await;
-    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, printed(&mut legacy, "item", "id").await);
+    let there = printed(&mut legacy, "item", "id").await;
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there);
+    exec(&mut modern, "DELETE FROM \"the new\".\"Item\"").await;
+    assert!(bed.straight(&bed.snapshot_lines(100).await).await.is_empty());
+    assert_eq!(printed(&mut modern, "\"the new\".\"Item\"", "legacy_id").await, there, "straight");
 }
 
 #[tokio::test]
@@ -146,4 +154,21 @@ async fn rows_that_cannot_be_told_apart_and_keys_with_zero_bytes_are_set_aside()
         assert_eq!(quarantined, 1);
     }
     bed.legacy.touch(&[crate::port::Touched { pair: 0, key: Value::Text("a\0b".into()) }]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_on_the_straight_way_is_set_aside_alone() {
+    let bed = Bed::new("name text, mood mood", &[]).await;
+    let (mut legacy, mut modern) = (bed.app(Side::Legacy).await, bed.app(Side::Modern).await);
+    exec(&mut legacy, "ALTER TYPE mood ADD VALUE 'angry'").await;
+    exec(&mut legacy, "INSERT INTO item SELECT i, E'a\\tb\\\\' || i, 'glad' FROM generate_series(1, 2500) i").await;
+    exec(&mut legacy, "UPDATE item SET mood = 'angry' WHERE id = 700; UPDATE item SET name = 'bad' WHERE id = 2400").await;
+    exec(&mut modern, "ALTER TABLE \"the new\".\"Item\" ADD CHECK (name <> 'bad')").await;
+    let rejected = bed.straight(&bed.snapshot_lines(1_000).await).await;
+    let found: Vec<_> = rejected.iter().map(|rejected| (rejected.row.key.clone(), rejected.image.clone().unwrap())).collect();
+    let image = |id: i64, name: &str, mood: &str| (Value::Int(id), serde_json::json!({"legacy_id": id, "name": name, "mood": mood}));
+    assert_eq!(found, [image(700, "a\tb\\700", "angry"), image(2400, "bad", "glad")]);
+    let query = "SELECT count(*) FROM \"the new\".\"Item\" WHERE name = E'a\\tb\\\\' || legacy_id AND mood = 'glad'";
+    assert_eq!(number(&mut modern, query).await, 2498);
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM _ficus.quarantine").await, 2);
 }
