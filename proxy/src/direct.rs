@@ -228,11 +228,10 @@ impl Direct {
         };
         self.reply(client, &mut answer, ends, carried).await?;
         client.write_head(&answer, &spelled).await?;
-        while !ends {
+        let mut whole = ends;
+        while !whole {
             let (piece, last) = server.piece(client).await?;
-            if self.pass_on(client, Some(piece), last, carried).await? {
-                break;
-            }
+            whole = self.pass_on(client, Some(piece), last, carried).await?;
         }
         Ok((client.finish().await?, server.reuse().await))
     }

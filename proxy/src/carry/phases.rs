@@ -87,7 +87,7 @@ impl ProxyHttp for Carrier {
     }
 
     async fn response_filter(&self, session: &mut Session, head: &mut ResponseHeader, carried: &mut Self::CTX) -> Result<()> {
-        self.reply(&mut Client::Any(session), head, carried)
+        self.reply(&Client::Any(session), head, carried)
     }
 
     fn response_body_filter(&self, _session: &mut Session, body: &mut Option<Bytes>, end: bool, carried: &mut Self::CTX) -> Result<Delay> {

@@ -320,7 +320,7 @@ async fn what_comes_fast_comes_whole_and_in_its_order() {
     let writing = tokio::spawn(async move { write_many_small_ones(&mut app, 1).await });
     let (mut position, mut entries, mut names) = (start, 0, std::collections::BTreeMap::new());
     while entries < TRANSACTIONS.unsigned_abs() {
-        let batch = bed.legacy.read(position, 700, &[]).await.unwrap();
+        let batch = tokio::time::timeout(Duration::from_secs(60), bed.legacy.read(position, 700, &[])).await.expect("all of it").unwrap();
         entries += batch.entries;
         position = batch.upto;
         names.extend(batch.rows[0].iter().map(|row| (format!("{:?}", row.key), format!("{:?}", row.values))));
