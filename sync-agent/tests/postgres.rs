@@ -699,10 +699,8 @@ async fn the_agent_that_is_killed() {
     tokio::time::sleep(Duration::from_secs(30)).await;
 }
 
-async fn killed_at(point: &str, engines: [Engine; 2]) {
-    let mut world = World::new(engines).await;
-    let (mut random, mut app, mut other) = (Random(77), world.app(Side::Legacy).await, world.app(Side::Legacy).await);
-    fill(&mut app).await;
+/// An agent between the databases of a world that dies at a point.
+fn one_that_dies_at(point: &str, world: &World) -> tokio::process::Child {
     let child = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "the_agent_that_is_killed"])
         .env("FICUS_CRASH_AT", point)
@@ -712,7 +710,14 @@ async fn killed_at(point: &str, engines: [Engine; 2]) {
         .stderr(std::process::Stdio::null())
         .kill_on_drop(true)
         .spawn();
-    let mut child = child.unwrap();
+    child.unwrap()
+}
+
+async fn killed_at(point: &str, engines: [Engine; 2]) {
+    let mut world = World::new(engines).await;
+    let (mut random, mut app, mut other) = (Random(77), world.app(Side::Legacy).await, world.app(Side::Legacy).await);
+    fill(&mut app).await;
+    let mut child = one_that_dies_at(point, &world);
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     let ended = loop {
         if let Some(ended) = child.try_wait().unwrap() {
@@ -761,16 +766,7 @@ async fn a_copy_of_odd_values_survives_a_death_and_a_row_that_is_refused() {
     legacy.exec("UPDATE accounts_user SET email = 'refused' WHERE id IN (5, 2700)").await;
     modern.exec("ALTER TABLE users ADD CHECK (email <> 'refused')").await;
     for point in ["backfill_batch:2", "backfill_batch"] {
-        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "the_agent_that_is_killed"])
-            .env("FICUS_CRASH_AT", point)
-            .env("FICUS_TEST_LEGACY", world.url(Side::Legacy))
-            .env("FICUS_TEST_MODERN", world.url(Side::Modern))
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
-        let ended = tokio::time::timeout(Duration::from_secs(60), child.unwrap().wait()).await.unwrap().unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(60), one_that_dies_at(point, &world).wait()).await.unwrap().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(6), "it died at {point}, and not of something else");
     }
     let there = modern.number("SELECT count(*) FROM users").await;
