@@ -19,12 +19,16 @@ impl EtcdServer {
 
     /// `more`: further arguments.
     pub fn start_with(scheme: &'static str, more: &[&str]) -> EtcdServer {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let process = launch(&folder, scheme, port, more);
-        let server = EtcdServer { process, port, scheme, folder };
-        server.until_up();
-        server
+        loop {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let folder = tempfile::tempdir().unwrap();
+            let process = launch(&folder, scheme, port, more);
+            let server = EtcdServer { process, port, scheme, folder };
+            // Somebody else may have taken the port meanwhile.
+            if server.is_up() {
+                return server;
+            }
+        }
     }
 
     pub fn url(&self) -> String {
@@ -45,13 +49,17 @@ impl EtcdServer {
     pub fn start_again(&mut self) {
         self.kill();
         self.process = launch(&self.folder, self.scheme, self.port, &[]);
-        self.until_up();
+        assert!(self.is_up(), "somebody else has its port");
     }
 
-    fn until_up(&self) {
+    /// Waits for it; false: its port is somebody else's.
+    fn is_up(&self) -> bool {
         let begun = Instant::now();
         let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         while !log().contains("ready to serve client requests") {
+            if log().contains("address already in use") {
+                return false;
+            }
             assert!(begun.elapsed() < Duration::from_secs(60), "etcd does not begin: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -59,6 +67,7 @@ impl EtcdServer {
             assert!(begun.elapsed() < Duration::from_secs(60), "etcd does not listen: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        true
     }
 }
 
