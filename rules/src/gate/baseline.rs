@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::is_worse;
 use super::{Percentile, percentile};
 use crate::wire::Traffic;
 
@@ -62,9 +63,11 @@ impl Known {
         known.map(Duration::from_millis)
     }
 
-    /// Learns from what legacy answered in a step, at least `least` requests. What is below a millisecond is one.
+    /// Learns from what legacy answered in a step, at least `least` requests; not from one in which it failed more than it is known to.
+    /// What is below a millisecond is one.
     pub fn learn(&mut self, legacy: &Traffic, least: u64) {
-        if legacy.requests < least.max(1) || legacy.requests < self.requests.min(WELL_KNOWN) {
+        let too_few = legacy.requests < least.max(1) || legacy.requests < self.requests.min(WELL_KNOWN);
+        if too_few || (self.requests > 0 && is_worse(legacy, self)) {
             return;
         }
         (self.requests, self.errors) = (legacy.requests, legacy.errors);
@@ -122,5 +125,21 @@ mod tests {
         {
             assert_eq!(learnt(told), knows, "{told} requests");
         }
+    }
+
+    /// Else its worst hour would excuse whatever modern does for the rest of the soak.
+    #[test]
+    fn an_hour_in_which_legacy_failed_is_not_what_it_is_like() {
+        let mut known = Known::default();
+        known.learn(&traffic(5_000, 15), 100);
+        known.learn(&Traffic { errors: 1_500, ..traffic(5_000, 30) }, 100);
+        assert_eq!((known.errors, known.at(Percentile::P50)), (50, Some(Duration::from_millis(16))), "it was known to be better");
+        known.learn(&Traffic { errors: 60, ..traffic(5_000, 30) }, 100);
+        assert_eq!(known.errors, 60, "a little worse may be chance");
+        known.learn(&traffic(5_000, 15), 100);
+        let mut first = Known::default();
+        first.learn(&Traffic { errors: 1_500, ..traffic(5_000, 30) }, 100);
+        first.learn(&traffic(5_000, 15), 100);
+        assert_eq!(first, known, "what comes after it takes its place");
     }
 }

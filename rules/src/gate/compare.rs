@@ -66,6 +66,8 @@ struct Compared<'a> {
     before: &'a Known,
     /// In how many windows it has to fail.
     times: u32,
+    /// Of fewer requests of modern nothing is said.
+    least: u64,
 }
 
 /// Errors of modern. `times`: in how many windows it has to fail.
@@ -78,7 +80,8 @@ pub(super) fn latency(of: Percentile, gate: &LatencyGate, sides: &Sides, before:
     by_kind(gate.min_requests, sides, before, times, |compared| latency_of(of, gate, compared))
 }
 
-/// Reads, writes if there are enough of them, and the worse of both.
+/// Reads and writes, the worse of both. Together they have to be enough; of a kind that by itself is not, only what surely fails is
+/// said.
 fn by_kind(
     least: u64,
     sides: &Sides,
@@ -86,24 +89,32 @@ fn by_kind(
     times: u32,
     judge: impl Fn(&Compared<'_>) -> (Verdict, String),
 ) -> (Verdict, String) {
-    let reads = judge(&Compared { modern: &sides.modern, legacy: &sides.legacy, before: &before.reads, times });
-    if sides.modern_writes.requests < least.max(1) {
-        return reads;
+    let least = least.max(1);
+    let reads = Compared { modern: &sides.modern, legacy: &sides.legacy, before: &before.reads, times, least };
+    let writes = Compared { modern: &sides.modern_writes, legacy: &sides.legacy_writes, before: &before.writes, ..reads };
+    let enough = reads.modern.requests.saturating_add(writes.modern.requests) >= least;
+    let judged = |compared: &Compared<'_>| {
+        let of_few = (enough && compared.modern.requests < least).then(|| judge(&Compared { least: 1, ..*compared }));
+        of_few.filter(|(verdict, _)| *verdict == Verdict::Fail).unwrap_or_else(|| judge(compared))
+    };
+    let (of_reads, (verdict, text)) = (judged(&reads), judged(&writes));
+    let of_writes = (verdict, format!("writes: {text}"));
+    match (reads.modern.requests < least, writes.modern.requests < least) {
+        // Too few are no better than enough of the others.
+        (_, true) if of_writes.0 != Verdict::Fail => of_reads,
+        (true, false) if of_reads.0 != Verdict::Fail => of_writes,
+        _ if of_writes.0.severity() > of_reads.0.severity() => of_writes,
+        _ => of_reads,
     }
-    let (verdict, text) = judge(&Compared { modern: &sides.modern_writes, legacy: &sides.legacy_writes, before: &before.writes, times });
-    let writes = (verdict, format!("writes: {text}"));
-    let few_reads = sides.modern.requests < least.max(1);
-    if few_reads || writes.0.severity() > reads.0.severity() { writes } else { reads }
 }
 
 fn errors_of(gate: &ErrorGate, compared: &Compared<'_>) -> (Verdict, String) {
-    let &Compared { modern, legacy, before, times } = compared;
-    let least = gate.min_requests.max(1);
+    let &Compared { modern, legacy, before, times, least } = compared;
     if modern.requests < least {
         return (Verdict::Inconclusive, format!("{} of {} requests on modern", modern.requests, gate.min_requests));
     }
     // A handful of requests on legacy says nothing about its share of errors: then modern is judged by itself.
-    let (errors, requests, when) = match (legacy.requests >= least, before.requests > 0) {
+    let (errors, requests, when) = match (legacy.requests >= gate.min_requests.max(1), before.requests > 0) {
         (true, _) => (legacy.errors, legacy.requests, ""),
         (false, true) => (before.errors, before.requests, " before"),
         (false, false) => (0, 0, ""),
@@ -111,7 +122,7 @@ fn errors_of(gate: &ErrorGate, compared: &Compared<'_>) -> (Verdict, String) {
     let of_legacy = if requests > 0 { share(errors, requests) } else { 0.0 };
     let of_modern = share(modern.errors, modern.requests);
     let judged = |limit, requests| {
-        let beyond = Beyond { bad: modern.errors, of: modern.requests, limit, known_by: requests, times };
+        let beyond = Beyond { bad: modern.errors, of: modern.requests, limit, known_by: requests, once: !when.is_empty(), times };
         beyond.settle(within(of_modern, limit))
     };
     let verdict = judged(of_legacy + gate.max_increase.ratio(), requests);
@@ -123,19 +134,19 @@ fn errors_of(gate: &ErrorGate, compared: &Compared<'_>) -> (Verdict, String) {
 }
 
 fn latency_of(of: Percentile, gate: &LatencyGate, compared: &Compared<'_>) -> (Verdict, String) {
-    let &Compared { modern, legacy, before, times } = compared;
-    if modern.requests < gate.min_requests.max(1) {
+    let &Compared { modern, legacy, before, times, least } = compared;
+    if modern.requests < least {
         return (Verdict::Inconclusive, format!("{} of {} requests on modern", modern.requests, gate.min_requests));
     }
     let Some(took) = percentile(modern, of.share()) else {
         return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
     };
-    let judged = |limit: Duration, known_by| {
+    let judged = |limit: Duration, known_by, once| {
         // Slower than a percentile's limit is by chance what lies beyond that percentile.
-        let beyond = Beyond { bad: slower(modern, limit), of: modern.requests, limit: 1.0 - of.share(), known_by, times };
+        let beyond = Beyond { bad: slower(modern, limit), of: modern.requests, limit: 1.0 - of.share(), known_by, once, times };
         beyond.settle(within(took.as_secs_f64(), limit.as_secs_f64()))
     };
-    let absolute = gate.max.map(|max| (judged(max, 0), format!("modern {}, at most {}", millis(took), millis(max))));
+    let absolute = gate.max.map(|max| (judged(max, 0, false), format!("modern {}, at most {}", millis(took), millis(max))));
     let least = gate.min_requests.max(of.enough());
     // Nobody asks legacy any more, or hardly anybody: it is as fast as it was.
     let asked = percentile(legacy, of.share()).filter(|_| legacy.requests >= least).map(|took| (took, legacy.requests, ""));
@@ -146,7 +157,7 @@ fn latency_of(of: Percentile, gate: &LatencyGate, compared: &Compared<'_>) -> (V
             let text = format!("modern {}, legacy {}{when}, limit {}×", millis(took), millis(legacy), gate.max_ratio);
             // A ratio that leads beyond all times is no limit.
             let limit = Duration::try_from_secs_f64(legacy.as_secs_f64() * gate.max_ratio);
-            (limit.map_or(Verdict::Pass, |limit| judged(limit.max(gate.floor), requests)), text)
+            (limit.map_or(Verdict::Pass, |limit| judged(limit.max(gate.floor), requests, !when.is_empty())), text)
         }
         None => {
             // The absolute limit is what is left.
@@ -168,7 +179,15 @@ struct Beyond {
     limit: f64,
     /// By how many requests of the other side that is known; 0: exactly.
     known_by: u64,
+    /// They are the same ones for all windows.
+    once: bool,
     times: u32,
+}
+
+/// Errors of legacy beyond those that it is known by, by no chance.
+pub(super) fn is_worse(legacy: &Traffic, known: &Known) -> bool {
+    let limit = share(known.errors, known.requests.max(1));
+    Beyond { bad: legacy.errors, of: legacy.requests, limit, known_by: known.requests, once: false, times: 1 }.surely()
 }
 
 impl Beyond {
@@ -178,16 +197,16 @@ impl Beyond {
     }
 
     /// As in a test of two proportions, by what both sides together have. Chance comes in fewer of several windows in a row: each
-    /// needs less to be no chance.
+    /// needs less to be no chance, but for what all of them are held against.
     fn surely(&self) -> bool {
         let (bad, of, other) = (self.bad as f64, self.of.max(1) as f64, self.known_by as f64);
+        let times = f64::from(self.times.max(1));
         let (together, spread) = match self.known_by {
-            0 => (self.limit, 1.0 / of),
-            _ => ((bad + self.limit * other) / (of + other), 1.0 / of + 1.0 / other),
+            0 => (self.limit, 1.0 / of / times),
+            _ => ((bad + self.limit * other) / (of + other), 1.0 / of / times + 1.0 / other / if self.once { 1.0 } else { times }),
         };
         let deviation = (together * (1.0 - together).max(0.0) * spread).sqrt();
-        let patience = f64::from(self.times.max(1)).sqrt();
-        bad > of * (self.limit + DEVIATIONS / patience * deviation) + MORE / patience
+        bad > of * (self.limit + DEVIATIONS * deviation) + MORE / times.sqrt()
     }
 }
 

@@ -85,10 +85,12 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
     };
     let before = &measured.legacy_before;
     if let Some(gate) = &gates.errors {
-        say("errors", all_windows(gates, "errors", measured, |sides, times| compare::errors(gate, sides, before, times)));
+        let judge = |sides: &Sides, times| compare::errors(gate, sides, before, times);
+        say("errors", all_windows(gates, "errors", gate.min_requests, measured, judge));
     }
     for (&of, gate) in &gates.latency {
-        say(of.gate(), all_windows(gates, of.gate(), measured, |sides, times| compare::latency(of, gate, sides, before, times)));
+        let judge = |sides: &Sides, times| compare::latency(of, gate, sides, before, times);
+        say(of.gate(), all_windows(gates, of.gate(), gate.min_requests, measured, judge));
     }
     if let Some(gate) = &gates.shadow {
         let whole = one(&measured.shadow, |counts| shadow(gate, counts));
@@ -118,22 +120,35 @@ fn one<T>(measured: &Measured<T>, judge: impl Fn(&T) -> (Verdict, String)) -> Op
 }
 
 /// The whole step, the last minutes or the last one if they are worse, and single windows where a gate waits for several. `judge`
-/// is told in how many windows it has to fail.
+/// is told in how many windows it has to fail; of fewer than `least` requests it says nothing.
+///
+/// What has failed and passes for the last minutes is inconclusive: it is not left for what is over, and does not go forward.
 fn all_windows(
     gates: &Gates,
     name: &str,
+    least: u64,
     measured: &Measurements,
     judge: impl Fn(&Sides, u32) -> (Verdict, String),
 ) -> Option<(Verdict, String)> {
     let alone = |sides: &Sides| judge(sides, 1);
-    let whole = one(&measured.step, alone)?;
+    let mut whole = one(&measured.step, alone)?;
+    let recent = one(&measured.recent, alone);
+    if whole.0 == Verdict::Fail && recent.as_ref().is_some_and(|(verdict, _)| *verdict == Verdict::Pass) {
+        whole = (Verdict::Inconclusive, format!("{}; the last minutes pass", whole.1));
+    }
     let patience: Patience = gates.patience(name);
     if patience.failures > 1 {
         let windows = measured.windows.get(name).map_or(&[][..], Vec::as_slice);
+        let says_nothing = |sides: &Sides| sides.modern.requests.saturating_add(sides.modern_writes.requests) < least;
+        let too_few = windows.len() >= patience.windows as usize && windows.iter().all(says_nothing);
+        // Where so few ask that no window ever fails, the step does.
+        if too_few {
+            return Some(whole);
+        }
         return Some(failing_windows(patience, whole, windows.iter().map(|sides| judge(sides, patience.failures)).collect()));
     }
-    let recent = failing("last minutes", one(&measured.recent, alone));
-    Some(recent.or_else(|| failing("last minute", one(&measured.minute, alone))).unwrap_or(whole))
+    let minute = one(&measured.minute, alone);
+    Some(failing("last minutes", recent).or_else(|| failing("last minute", minute)).unwrap_or(whole))
 }
 
 /// What was judged over a window, if it fails there.

@@ -22,7 +22,7 @@ fn the_page_of_the_guards_lists_them_all() {
     assert_eq!(listed(&page, "Spare"), spare.iter().chain(&spare_in_shells).map(why).collect::<Vec<_>>());
     let with_its_test = |mutation: &Mutation| format!("{}: `{}`", mutation.guard, mutation.test.as_ref().unwrap().place());
     let tests: Vec<_> = missed_in_shells.iter().map(with_its_test).collect();
-    assert_eq!(listed(&page, "Missed by tests of the shells when they are off"), tests);
+    assert_eq!(listed(&page, "Missed by the test that is named when they are off"), tests);
     // So does every guard of which the simulation has a model only: it names a test, for each engine that has its own.
     let shells = ["the gateway", "its link to the orchestrator", "the agent", "the database", "the store", "the orchestrator"];
     let of_shell = |guard: &&String| shells.iter().any(|shell| guard.ends_with(&format!(" (in {shell})")));

@@ -1,4 +1,4 @@
-//! The guards in the shells, each of which a test has to miss. The copy is of the whole workspace, and compiled once.
+//! The guards in the shells and those of the judgement, each of which a test has to miss. The copy is of the whole workspace, and compiled once.
 //!
 //! `shells/*.toml` lists them, like the guards in the rules: a `[break.NAME]` is a guard, where the text between « and » in `find`
 //! becomes `instead`, in a `file` below the workspace. A `[[mutation]]` is what is switched off together (a thing that is asked more
@@ -13,7 +13,12 @@ use crate::run::{Built, End, build};
 use crate::{apart, copy, workspace};
 
 pub(crate) fn list() -> List {
-    let parts = [include_str!("shells/gateway.toml"), include_str!("shells/agent.toml"), include_str!("shells/orchestrator.toml")];
+    let parts = [
+        include_str!("shells/gateway.toml"),
+        include_str!("shells/agent.toml"),
+        include_str!("shells/orchestrator.toml"),
+        include_str!("shells/judgement.toml"),
+    ];
     parts.into_iter().map(List::read).reduce(List::and).unwrap()
 }
 

@@ -337,6 +337,30 @@ fn chance_alone_fails_no_windows_in_a_row() {
     }
 }
 
+/// Also where all of them are held against the same few answers of before.
+#[test]
+fn chance_alone_fails_no_windows_that_are_held_against_the_same() {
+    let mut throw = dice();
+    let mut gates = gates();
+    let patience = Patience { failures: 5, windows: 5, ..Patience::default() };
+    gates.patience = ["errors", "latency_p50", "latency_p99"].map(|gate| (gate.to_owned(), patience)).into();
+    for run in 0..1_500 {
+        let takes = TAKES[run % 2];
+        let mut side = |requests| {
+            let mut side = Traffic::default();
+            answer(&mut side, requests, takes, 0.02, &mut throw);
+            side
+        };
+        let mut legacy_before = Baseline::default();
+        legacy_before.reads.learn(&side(200), 1);
+        let windows: Vec<Sides> = (0..5).map(|_| sides(Traffic::default(), side(2_000))).collect();
+        let mut measured = Measurements { legacy_before, ..of_step(Traffic::default(), traffic(0, 0)) };
+        measured.windows = ["errors", "latency_p50", "latency_p99"].map(|gate| (gate.to_owned(), windows.clone())).into();
+        let failing: Vec<_> = judge(&gates, &measured, NOW).into_iter().filter(Judged::fails).collect();
+        assert!(failing.is_empty(), "run {run}, {takes:?}: {failing:?}");
+    }
+}
+
 /// What is bad is seen before many have met it.
 #[test]
 fn what_is_bad_fails_soon() {
@@ -382,7 +406,10 @@ fn writes_are_held_against_writes() {
     let judged = |modern_writes: Traffic, gate| verdict(&step(modern_writes), gate);
     for gate in ["errors", "latency_p50", "latency_p99"] {
         assert_eq!(judged(writes(200, 20), gate), Some(Verdict::Pass), "{gate}: as they were on legacy");
-        assert_eq!(judged(timed(90, 9_000, 0, 1), gate), Some(Verdict::Pass), "{gate}: too few of them to say anything");
+        let few = Traffic { errors: 4, ..timed(90, 200, 3, 9_000) };
+        assert_eq!(judged(few, gate), Some(Verdict::Pass), "{gate}: too few of them to say anything");
+        let none_good = Traffic { errors: 20, ..timed(20, 9_000, 0, 1) };
+        assert_eq!(judged(none_good, gate), Some(Verdict::Fail), "{gate}: few, and no chance");
     }
     assert_eq!(judged(writes(400, 20), "latency_p99"), Some(Verdict::Fail), "twice as slow");
     assert_eq!(judged(writes(200, 100), "errors"), Some(Verdict::Fail), "ten of a hundred fail, among six times as many requests");
@@ -396,6 +423,64 @@ fn writes_are_held_against_writes() {
         sides.modern = timed(20, 10, 0, 1);
     }
     assert_eq!(verdict(&few_reads, "errors"), Some(Verdict::Pass));
+    if let Measured::Value(sides) = &mut few_reads.step {
+        sides.modern = traffic(20, 20);
+    }
+    assert_eq!(verdict(&few_reads, "errors"), Some(Verdict::Fail), "none of the few reads is answered");
+    assert_eq!(verdict(&of_step(traffic(1_000, 10), traffic(20, 20)), "errors"), Some(Verdict::Inconclusive), "too few in all");
+}
+
+/// Of a kind that is rare, only what is no chance is said.
+#[test]
+fn chance_alone_fails_no_few_writes() {
+    let mut throw = dice();
+    for run in 0..40_000 {
+        let (takes, few) = (TAKES[run % 2], 1 + run as u64 % 199);
+        let (mut before, mut seen) = (Traffic::default(), Sides { modern: timed(5_000, 10, 0, 1), ..Sides::default() });
+        answer(&mut before, 300, takes, 0.01, &mut throw);
+        answer(&mut seen.modern_writes, few, takes, 0.015, &mut throw);
+        let mut legacy_before = Baseline::default();
+        legacy_before.reads.learn(&timed(1_000, 10, 0, 1), 1);
+        legacy_before.writes.learn(&before, 1);
+        let measured = Measurements { step: Measured::Value(seen), legacy_before, ..Measurements::default() };
+        let failing: Vec<_> = judge(&gates(), &measured, NOW).into_iter().filter(Judged::fails).collect();
+        assert!(failing.is_empty(), "run {run}, {few} writes, {takes:?}: {failing:?}");
+    }
+}
+
+/// An hour that failed is judged then. Afterwards it neither sends a service back that is well, nor lets it go forward.
+#[test]
+fn what_is_over_is_inconclusive() {
+    let mut measured = of_step(traffic(6_000, 0), traffic(6_000, 1_000));
+    let judged = |measured: &Measurements| verdict(measured, "errors");
+    assert_eq!(judged(&measured), Some(Verdict::Fail), "nobody knows of the last minutes");
+    measured.recent = Measured::Value(sides(traffic(500, 0), traffic(500, 0)));
+    assert_eq!(judged(&measured), Some(Verdict::Inconclusive), "it is well again");
+    measured.recent = Measured::Value(sides(traffic(5, 0), traffic(5, 0)));
+    assert_eq!(judged(&measured), Some(Verdict::Fail), "so few do not say that it is");
+    measured.recent = Measured::Value(sides(traffic(500, 0), traffic(500, 10)));
+    assert_eq!(judged(&measured), Some(Verdict::Fail), "it is not, perhaps by chance");
+}
+
+/// Where a minute has fewer requests than a gate asks for, no window ever fails.
+#[test]
+fn where_windows_say_nothing_the_step_fails() {
+    let mut gates = gates();
+    let patience = Patience { failures: 2, windows: 3, ..Patience::default() };
+    gates.patience = ["errors", "latency_p99"].map(|gate| (gate.to_owned(), patience)).into();
+    let mut measured = of_step(timed(1_000, 20, 0, 1), Traffic { errors: 500, ..timed(500, 900, 0, 1) });
+    let verdicts = |measured: &Measurements| {
+        let judged = judge(&gates, measured, NOW);
+        ["errors", "latency_p99"].map(|gate| judged.iter().find(|judged| judged.gate == gate).map(|judged| judged.verdict))
+    };
+    let window = |requests| sides(timed(1_000, 20, 0, 1), timed(requests, 20, 0, 1));
+    let windows = |windows: &[Sides]| ["errors", "latency_p99"].map(|gate| (gate.to_owned(), windows.to_vec())).into();
+    measured.windows = windows(&[window(90), window(90), window(90)]);
+    assert_eq!(verdicts(&measured), [Some(Verdict::Fail); 2], "so few ask");
+    measured.windows = windows(&[window(90), window(90)]);
+    assert_eq!(verdicts(&measured), [Some(Verdict::Inconclusive); 2], "it has not been waited for so many");
+    measured.windows = windows(&[window(90), window(1_000), window(90)]);
+    assert_eq!(verdicts(&measured), [Some(Verdict::Inconclusive); 2], "a window that can be judged is not that bad");
 }
 
 #[test]
