@@ -408,9 +408,10 @@ fn writes_are_held_against_writes() {
         assert_eq!(judged(writes(200, 20), gate), Some(Verdict::Pass), "{gate}: as they were on legacy");
         let few = Traffic { errors: 4, ..timed(90, 200, 3, 9_000) };
         assert_eq!(judged(few, gate), Some(Verdict::Pass), "{gate}: too few of them to say anything");
-        let none_good = Traffic { errors: 20, ..timed(20, 9_000, 0, 1) };
+        let none_good = Traffic { errors: 90, ..timed(90, 9_000, 0, 1) };
         assert_eq!(judged(none_good, gate), Some(Verdict::Fail), "{gate}: few, and no chance");
     }
+    assert_eq!(judged(Traffic { errors: 20, ..timed(20, 200, 0, 1) }, "errors"), Some(Verdict::Fail), "20 of 20");
     assert_eq!(judged(writes(400, 20), "latency_p99"), Some(Verdict::Fail), "twice as slow");
     assert_eq!(judged(writes(200, 100), "errors"), Some(Verdict::Fail), "ten of a hundred fail, among six times as many requests");
     assert_eq!(judged(writes(200, 26), "errors"), Some(Verdict::Inconclusive), "a little more, and perhaps by chance");

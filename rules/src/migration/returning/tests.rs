@@ -10,6 +10,7 @@ use crate::migration::waiting::WaitingKind;
 fn failing(owner: Side, now: Timestamp) -> Observation {
     let mut seen = good(owner, now);
     seen.traffic.step.modern.errors = 50;
+    seen.traffic.recent = seen.traffic.step.clone();
     seen
 }
 
@@ -158,6 +159,7 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
     let onwards = |state: &State, at, legacy: crate::wire::Traffic, now| {
         let mut seen = good(Side::Legacy, now);
         seen.traffic.step.legacy = legacy;
+        seen.traffic.recent = seen.traffic.step.clone();
         let next = tick(&State { since: NOW, ..state.clone() }, &plan, &seen, now).state;
         assert_eq!((next.phase, next.step), at);
         next
@@ -175,6 +177,7 @@ fn how_fast_legacy_was_is_remembered_from_step_to_step() {
     let soaking = State { phase: Phase::Soaking, step: 4, owner: Side::Modern, epoch: 1, ..few };
     let mut seen = good(Side::Modern, NOW);
     (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(26, 1_000));
+    seen.traffic.recent = seen.traffic.step.clone();
     let judged = seen.judged(&soaking, &plan, NOW);
     assert!(judged.iter().any(|judged| judged.gate == "latency_p99" && judged.fails()), "{judged:?}");
 }
@@ -192,6 +195,7 @@ fn one_that_is_as_legacy_was_keeps_the_writes() {
     let mut seen = good(Side::Legacy, later(60));
     (seen.traffic.step.legacy, seen.traffic.step.legacy_writes) = (timed(10, 4_000, 40), timed(30, 1_000, 20));
     seen.traffic.step.modern = timed(10, 4_000, 40);
+    seen.traffic.recent = seen.traffic.step.clone();
     let ramping = tick(&State { since: NOW, ..state(Phase::Ramping, 1) }, &plan, &seen, later(60)).state;
     assert_eq!((ramping.phase, ramping.step), (Phase::Ramping, 2));
     let soaking = State { phase: Phase::Soaking, step: 4, owner: Side::Modern, epoch: 1, ..ramping };
@@ -199,6 +203,7 @@ fn one_that_is_as_legacy_was_keeps_the_writes() {
         let mut seen = good(Side::Modern, later(120));
         (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0, 0), reads);
         seen.traffic.step.modern_writes = writes;
+        seen.traffic.recent = seen.traffic.step.clone();
         tick(&soaking, &plan, &seen, later(120)).state
     };
     assert_eq!(after(timed(10, 4_000, 40), timed(30, 1_000, 20)).phase, Phase::Soaking);
@@ -229,6 +234,7 @@ fn a_service_that_is_slow_for_most_callers_loses_the_writes_as_one_that_is_slow_
         (seen.traffic.step.legacy, seen.traffic.step.modern) = (timed(0, 0), timed(1_000, 0));
         assert_eq!(tick(&state, &plan, &seen, later(60)).state.phase, Phase::Soaking, "{of:?}");
         seen.traffic.step.modern = timed(1_000 - slow, slow);
+        seen.traffic.recent = seen.traffic.step.clone();
         let back = tick(&state, &plan, &seen, later(60));
         assert_eq!(back.state.phase, Phase::Reverting, "{of:?}");
         assert!(back.state.holds.contains(&format!("gate:{}", of.gate())), "{:?}", back.state.holds);

@@ -29,7 +29,10 @@ fn a_cutover_is_refused_with_the_reason() {
         }),
         ("gate parity: fail", |s| report(s).verified = Some(verified(0, 1, NOW))),
         ("gate parity: inconclusive", |s| report(s).verified = None),
-        ("gate errors: fail", |s| s.traffic.step.modern.errors = 90),
+        ("gate errors: fail", |s| {
+            s.traffic.step.modern.errors = 90;
+            s.traffic.recent = s.traffic.step.clone();
+        }),
         ("gate lag", |s| report(s).forward.lag_seconds = 9.0),
     ];
     for (why, spoil) in spoil {
@@ -72,6 +75,7 @@ fn a_revert_is_stopped_only_by_what_would_lose_rows() {
     let soaking = state(Phase::Soaking, 4);
     let mut seen = good(Side::Modern, NOW);
     seen.traffic.step.modern.errors = 90;
+    seen.traffic.recent = seen.traffic.step.clone();
     report(&mut seen).verified = Some(verified(0, 9, NOW));
     let back = wish(&soaking, &seen, Wish::Revert).state;
     assert_eq!((back.phase, back.switch.map(|s| s.to)), (Phase::Reverting, Some(Side::Legacy)));

@@ -77,6 +77,7 @@ fn a_failing_gate_takes_all_reads_back_and_holds() {
     let ramping = state(Phase::Ramping, 2);
     let mut seen = good(Side::Legacy, NOW);
     seen.traffic.step.modern.errors = 50;
+    seen.traffic.recent = seen.traffic.step.clone();
     let back = tick(&ramping, &seen, NOW).state;
     assert_eq!((back.phase, back.holds.contains("gate:errors")), (Phase::Streaming, true));
     assert_eq!(desired::serving(&back, &plan()).reads, Share::NONE);
