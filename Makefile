@@ -49,7 +49,7 @@ soak: packages-test python-test debug ## The long runs: every crash point 20 tim
 	PROPTEST_CASES=2000 FICUS_CRASH_TIMES=20 FICUS_PAIRS_TIMES=20 $(CARGO) test --workspace -- --include-ignored
 
 fuzz: packages ## Anything at all into every parser of our own: FICUS_FUZZ_SECONDS=60 for each of some twenty (seed: FICUS_FUZZ_SEED)
-	FICUS_FUZZ_SECONDS=$${FICUS_FUZZ_SECONDS:-60} $(CARGO) test --workspace --lib --test rules --test hostile -- --nocapture no_mutation_makes fuzz:: whatever_is_announced cookies_are_read_from a_token_is_genuine
+	FICUS_FUZZ_SECONDS=$${FICUS_FUZZ_SECONDS:-60} PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --workspace --lib --test rules --test hostile -- --nocapture it_panic without_panic without_a_panic no_mutation_makes fuzz:: whatever_is_announced cookies_are_read_from a_token_is_genuine
 
 simulate: packages ## The protocol of a switch against a world that misbehaves: FICUS_SEEDS=10000 seeds, or FICUS_SEED=17 alone
 	FICUS_SEEDS=$${FICUS_SEEDS:-10000} $(CARGO) test --release --package ficus-rules --lib -- --nocapture simulation::whatever

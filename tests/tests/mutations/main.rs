@@ -5,6 +5,7 @@
 
 mod breaks;
 mod copy;
+mod fuzzed;
 mod page;
 mod run;
 mod shells;
