@@ -64,6 +64,22 @@ pub(super) struct Change {
     pub(super) born: bool,
 }
 
+impl Change {
+    /// What it takes in memory, roughly.
+    fn size(&self) -> usize {
+        let of = |value: &Value| {
+            size_of::<Value>()
+                + match value {
+                    Value::Text(text) => text.len(),
+                    Value::Blob(bytes) => bytes.len(),
+                    _ => 0,
+                }
+        };
+        let image = if let Image::Row(values) = &self.image { values.iter().map(of).sum() } else { 0 };
+        size_of::<Change>() + of(&self.key) + image
+    }
+}
+
 /// How the row is now.
 #[derive(Debug, Clone)]
 pub(super) enum Image {
@@ -344,7 +360,7 @@ impl Capture {
         if open.own {
             return Ok(());
         }
-        open.bytes += rows.images.len();
+        let before = open.changes.len();
         let mut missing = None;
         for (before, after) in images(map, rows).map_err(broken)? {
             for places in places {
@@ -355,6 +371,7 @@ impl Capture {
                 }
             }
         }
+        open.bytes += open.changes[before..].iter().map(Change::size).sum::<usize>();
         if let Some(pair) = missing {
             let why = if map.names.is_empty() {
                 "rows were logged without the names of their columns; SET GLOBAL binlog_row_metadata = 'FULL'"
