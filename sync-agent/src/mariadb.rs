@@ -181,7 +181,8 @@ impl Pair {
         let sequence = match side {
             Side::Legacy => table.counter.map(|counter| (shape.table.clone(), counter)),
             Side::Modern => match &plan.sequence {
-                None => None,
+                // Rows that are born there get their key from the table itself.
+                None => table.counter.filter(|_| table.counted.as_ref() == Some(&shape.key)).map(|counter| (shape.table.clone(), counter)),
                 Some(name) => {
                     let counter = tables.get(name).and_then(|table| table.counter).ok_or_else(|| {
                         Error::Refused(format!(

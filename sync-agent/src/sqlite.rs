@@ -138,7 +138,8 @@ impl Endpoint {
             let table = tables.get(&shape.table).ok_or_else(|| Error::Refused(format!("{side} has no table {}", shape.table)))?;
             let sequence = match side {
                 Side::Legacy => table.autoincrement.then(|| shape.table.clone()),
-                Side::Modern => plan.sequence.clone(),
+                // Without one, rows that are born there get their key from the table itself.
+                Side::Modern => plan.sequence.clone().or_else(|| table.counts(&shape.key).then(|| shape.table.clone())),
             };
             if let Some(name) = sequence.as_ref().filter(|name| !tables.get(*name).is_some_and(|table| table.autoincrement)) {
                 return Err(Error::Refused(format!(

@@ -19,6 +19,8 @@ pub(super) struct Table {
     pub(super) engine: String,
     /// Its numbers come from a counter (`AUTO_INCREMENT`), or it is one (`CREATE SEQUENCE`).
     pub(super) counter: Option<Counter>,
+    /// The column that has them.
+    pub(super) counted: Option<String>,
 }
 
 /// Where numbers come from.
@@ -104,9 +106,10 @@ async fn table(conn: &mut Conn, name: &str) -> Result<Option<Table>, mysql_async
         ) = mysql_async::from_row(row);
         let auto = extra.contains("auto_increment");
         if auto {
-            table.counter = Some(Counter::AutoIncrement);
+            (table.counter, table.counted) = (Some(Counter::AutoIncrement), Some(name.clone()));
         }
         let form = form(&data, &full, &charset, length);
+        let length = whole_bytes(&data).unwrap_or(length);
         let kind = kind(&data, &full, &form, documents.contains(&name));
         let generated = generated || extra.contains("GENERATED");
         let required = !nullable && bare && !auto && !generated;
@@ -161,6 +164,18 @@ async fn documents(conn: &mut Conn, name: &str) -> Result<Vec<String>, mysql_asy
     let clauses: Vec<String> = conn.exec(query, (name,)).await?;
     let columns = clauses.iter().filter_map(|clause| clause.strip_prefix("json_valid(`")?.strip_suffix("`)"));
     Ok(columns.map(|column| column.replace("``", "`")).collect())
+}
+
+/// The bytes of a whole number.
+fn whole_bytes(data: &str) -> Option<u64> {
+    Some(match data {
+        "tinyint" => 1,
+        "smallint" => 2,
+        "mediumint" => 3,
+        "int" => 4,
+        "bigint" => 8,
+        _ => return None,
+    })
 }
 
 fn form(data: &str, full: &str, charset: &str, length: u64) -> Form {

@@ -21,6 +21,13 @@ use crate::error::Error;
 use crate::port::{Busy, Database, Engine, LetIn, Refused, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
 use crate::quarantine::Kept;
 
+/// The sequence that the column `$2` of the table `$1` owns, or else that its default asks.
+pub(super) const OF_COLUMN: &str = "SELECT coalesce(pg_get_serial_sequence($1, $2), (SELECT min(s.oid::regclass::text)
+      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = e.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+      JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+      WHERE a.attrelid = $1::text::regclass AND a.attname = $2))";
+
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.
 pub(super) async fn sequence(
@@ -30,8 +37,7 @@ pub(super) async fn sequence(
     side: Side,
 ) -> Result<Result<Option<String>, Error>, sqlx::Error> {
     let Some(named) = named else {
-        let own = "SELECT pg_get_serial_sequence($1, $2)";
-        return sqlx::query(own).bind(&pair.table).bind(&pair.shape.key).fetch_one(connection).await?.try_get(0).map(Ok);
+        return sqlx::query(OF_COLUMN).bind(&pair.table).bind(&pair.shape.key).fetch_one(connection).await?.try_get(0).map(Ok);
     };
     let found = "SELECT CASE c.relkind WHEN 'S' THEN c.oid::regclass::text ELSE (SELECT min(s.sequence) FROM (
           SELECT pg_get_serial_sequence(c.oid::regclass::text, a.attname) AS sequence FROM pg_catalog.pg_attribute a

@@ -35,6 +35,13 @@ pub(super) struct Unique {
     pub(super) partial: bool,
 }
 
+impl Table {
+    /// Whether it gives out the numbers of a column, none of them twice.
+    pub(super) fn counts(&self, column: &str) -> bool {
+        self.autoincrement && self.unique.iter().any(|unique| unique.index.is_empty() && unique.names().as_deref() == Some(&[column]))
+    }
+}
+
 impl Unique {
     /// Its columns, if all of them are columns.
     pub(super) fn names(&self) -> Option<Vec<&str>> {

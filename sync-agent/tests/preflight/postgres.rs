@@ -79,6 +79,16 @@ const CASES: &[Case] = &[
         &["ALTER TABLE users DROP COLUMN id CASCADE", "ALTER TABLE users ADD COLUMN id text GENERATED ALWAYS AS (upper(username)) STORED"],
     ),
     told(Modern, "only_on_modern", "users", Note, &["ALTER TABLE users ADD COLUMN nickname text"]),
+    told(
+        Modern,
+        "key_sequence",
+        "users",
+        Warning,
+        &[
+            "CREATE FUNCTION public.number() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "ALTER TABLE users ALTER legacy_id SET DEFAULT number()",
+        ],
+    ),
     case(Legacy, "replica_identity", "accounts_user", Note, &["ALTER TABLE accounts_user REPLICA IDENTITY NOTHING"]),
     case(Legacy, "table_kind", "accounts_note", Refused, &["ALTER TABLE accounts_note SET UNLOGGED"]),
     case(

@@ -1,10 +1,14 @@
 //! One table: whether it can be captured, whose it is, what else acts on its rows, and what its log says of a change.
 
+use std::collections::BTreeSet;
+
 use ficus_rules::finding::Finding;
+use ficus_rules::mapping::Kind;
 use sqlx::{PgConnection, Row};
 
 use super::server::Role;
 use crate::port::Wanted;
+use crate::postgres::control::OF_COLUMN;
 use crate::postgres::schema::Table;
 use crate::postgres::sql;
 
@@ -14,6 +18,10 @@ const OWNER: &str = "SELECT pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relo
 /// Triggers of others that fire for what the agent writes: always those, and ordinary ones where it cannot silence them.
 const TRIGGERS: &str = "SELECT tgname::text, tgenabled::text FROM pg_catalog.pg_trigger
     WHERE tgrelid = $1::int8::oid AND NOT tgisinternal AND NOT starts_with(tgname, '_ficus_') AND tgenabled::text = ANY($2) ORDER BY tgname";
+
+/// What gives a column its value.
+const DEFAULT: &str = "SELECT pg_get_expr(e.adbin, e.adrelid) FROM pg_catalog.pg_attrdef e
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum WHERE e.adrelid = $1::int8::oid AND a.attname = $2";
 
 pub(super) async fn find(
     connection: &mut PgConnection,
@@ -51,7 +59,25 @@ pub(super) async fn find(
         let finding = Finding::note("replica_identity", what, means).table(name);
         found.push(finding.mend(format!("ALTER TABLE {} REPLICA IDENTITY FULL;", table.qualified)));
     }
+    for key in wanted.tables.iter().filter(|wanted| wanted.table == name).map(|wanted| &wanted.key).collect::<BTreeSet<_>>() {
+        found.extend(numbers(connection, name, table, key).await?);
+    }
     Ok(found)
+}
+
+/// A key whose numbers come from somewhere that cannot be raised.
+async fn numbers(connection: &mut PgConnection, name: &str, table: &Table, key: &str) -> Result<Option<Finding>, sqlx::Error> {
+    if table.column(key).is_none_or(|column| column.info.kind != Kind::Int) {
+        return Ok(None);
+    }
+    let default: Option<String> =
+        sqlx::query_scalar(DEFAULT).bind(i64::from(table.oid)).bind(key).fetch_optional(&mut *connection).await?.flatten();
+    let sequence: Option<String> = sqlx::query_scalar(OF_COLUMN).bind(&table.qualified).bind(key).fetch_one(&mut *connection).await?;
+    let Some(default) = default.filter(|_| sequence.is_none()) else { return Ok(None) };
+    let means = "it is not raised when the other side takes over, and may give out numbers that are taken";
+    let what = format!("the numbers of {key} come from {default}, which is no sequence that the catalog knows of");
+    let finding = Finding::warning("key_sequence", what, means).column(name, key);
+    Ok(Some(finding.then("let the default be nextval('the sequence'::regclass), or raise it by hand at every cutover")))
 }
 
 async fn triggers(connection: &mut PgConnection, role: &Role, name: &str, table: &Table) -> Result<Vec<Finding>, sqlx::Error> {
