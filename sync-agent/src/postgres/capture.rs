@@ -168,7 +168,7 @@ impl Source for Endpoint {
         if feed.is_connected() && !feed.has_news() {
             // An error has made the feed begin anew; the next read meets it.
             let _ = tokio::time::timeout(at_most, feed.next(self)).await;
-        } else {
+        } else if !feed.is_connected() || feed.waits_for_others() {
             drop(feed);
             tokio::time::sleep(at_most).await;
         }

@@ -260,6 +260,11 @@ impl Feed {
         self.is_full() || self.ready.back().is_some_and(|transaction| transaction.end > self.handed)
     }
 
+    /// Whether what has arrived was not seen by others when it was looked for, so that there is nothing to go on with yet.
+    pub(super) fn waits_for_others(&self) -> bool {
+        !self.pause.is_zero()
+    }
+
     /// Waits for the next event and takes it in. May be dropped while it waits.
     pub(super) async fn next(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
         match &mut self.client {
