@@ -17,7 +17,8 @@ use super::apply::Failed;
 use super::parts::Pair;
 use super::{Endpoint, sql};
 use crate::error::Error;
-use crate::port::{Changes, Rejected, Touched};
+use crate::events::leaving;
+use crate::port::{Changes, Outgoing, Rejected, Touched};
 
 /// For how long. A stream that is slower than this fails the gate of the lag anyway.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,19 +63,24 @@ impl Waiting {
 
 impl Endpoint {
     /// Writes what can be written, at the position before it, until nothing is refused that another stream may still bring. What
-    /// is refused then, in a transaction that is still open.
+    /// is refused then, in a transaction that is still open. Events are told with their rows: whoever goes on after a crash finds
+    /// these written, and would tell something else of them, or nothing.
     pub(super) async fn isolate_patiently(
         &self,
         changes: &[Changes],
         opening: &str,
     ) -> Result<(Transaction<'static, Postgres>, Vec<Rejected>), Failed> {
+        let mut told = BTreeSet::new();
         loop {
             let mut tx = self.marked(None, opening).await?;
             let (rejected, references) = self.isolate(&mut tx, changes).await?;
+            let events: Vec<&Outgoing> = leaving(changes, &rejected).filter(|event| !told.contains(&event.number)).collect();
+            self.tell(&mut tx, &events).await?;
             if !self.waits_for(&references).await? {
                 return Ok((tx, rejected));
             }
             tx.commit().await?;
+            told.extend(events.iter().map(|event| event.number));
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -19,6 +19,7 @@ use super::write::{Failure, send};
 use super::{Endpoint, sql};
 use crate::crash;
 use crate::error::Error;
+use crate::events::leaving;
 use crate::isolate::Blame;
 use crate::port::{
     Applied, Changes, Checkpoint, Copied, Effort, InParts, Load, LoadRows, Outgoing, Position, Rejected, Sink, Straight, Touched,
@@ -167,7 +168,9 @@ impl Endpoint {
         };
         let all: Vec<&Rejected> = aside.iter().chain(&rejected).collect();
         let quarantined = self.quarantine(&mut tx, changes, &all, self.quarantined.load(Ordering::Acquire)).await?;
-        self.tell(&mut tx, changes, &rejected).await?;
+        if effort != Effort::Isolated {
+            self.tell(&mut tx, &leaving(changes, &rejected).collect::<Vec<_>>()).await?;
+        }
         crash::point("after_apply_before_commit");
         // What is deferred to the commit is a refusal as well.
         match tx.commit().await {

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{Endpoint, sql};
 use crate::events::leaving;
-use crate::port::{Changes, OUTBOX, Outgoing, Rejected};
+use crate::port::{Changes, OUTBOX, Outgoing};
 
 const INTO: &str = "INSERT INTO _ficus.outbox (stream, bus, number, id, kind, subject, body)";
 
@@ -22,8 +22,7 @@ impl Endpoint {
     }
 
     /// Inside the caller's transaction.
-    pub(super) async fn tell(&self, tx: &mut PgConnection, changes: &[Changes], rejected: &[Rejected]) -> Result<(), sqlx::Error> {
-        let events: Vec<&Outgoing> = leaving(changes, rejected).collect();
+    pub(super) async fn tell(&self, tx: &mut PgConnection, events: &[&Outgoing]) -> Result<(), sqlx::Error> {
         if events.is_empty() {
             return Ok(());
         }
