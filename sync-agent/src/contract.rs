@@ -36,6 +36,63 @@ async fn snapshot(source: &Shared, left: &[Left]) -> (Position, Vec<Value>) {
     (position, keys)
 }
 
+/// Rows that change places, and one that is refused, where a check may not want the values anywhere else: by the check, whether they
+/// can be moved out of the way, and whether the rows have a column of their own.
+const CHECKS: [(&str, bool, bool); 3] =
+    [("place >= 0", true, true), ("place BETWEEN 0 AND 99", false, false), ("place BETWEEN 0 AND 99", false, true)];
+
+/// Whom a check refuses is set aside, and nobody else.
+async fn contended(bed: &dyn Bed) {
+    bed.stranger(Side::Legacy, "CREATE TABLE seat (id integer PRIMARY KEY, place integer NOT NULL)").await.expect("creates");
+    for (number, (check, parks, own)) in CHECKS.into_iter().enumerate() {
+        let (name, note) = (format!("seats{number}"), if own { ", note integer" } else { "" });
+        let ddl = format!("CREATE TABLE {name} (legacy_id integer PRIMARY KEY, place integer NOT NULL UNIQUE{note}, CHECK ({check}))");
+        bed.stranger(Side::Modern, &ddl).await.expect("creates");
+        let map = TableMap {
+            legacy: "seat".into(),
+            modern: name.clone(),
+            columns: Vec::new(),
+            keep_legacy: Vec::new(),
+            keep_modern: if own { vec!["note".into()] } else { Vec::new() },
+            ..map()
+        };
+        let legacy = bed.engine(Side::Legacy).columns(&["seat".into()]).await.expect("columns");
+        let modern = bed.engine(Side::Modern).columns(std::slice::from_ref(&name)).await.expect("columns");
+        let plans = compile(&name, &[map], &legacy, &modern).expect("compiles");
+        let sink = bed.engine(Side::Modern).side(&name, Side::Modern, &plans).await.expect("a side");
+        sink.prepare().await.expect("prepares");
+        sink.claim("a database", None).await.expect("a turn");
+        let row = |(id, place): (i64, i64)| Row { key: Value::Int(id), values: vec![Value::Int(place)] };
+        let apply = async |rows: &[(i64, i64)], effort| {
+            let upserts = rows.iter().copied().map(row).collect();
+            sink.apply(&[Changes { upserts, ..Changes::default() }], Position(5), effort, &[]).await.expect("answers")
+        };
+        let first: Vec<(i64, i64)> = (1..=20).map(|id| (id, id)).collect();
+        assert!(matches!(apply(&first, Effort::Plain).await, Applied::Done { .. }));
+        let parked = apply(&[(19, 20), (20, 19)], Effort::Parked).await;
+        assert_eq!(matches!(parked, Applied::Done { .. }), parks, "{check}: {parked:?}");
+        // WHEN two change places, most move, and one is refused
+        let moved: Vec<(i64, i64)> = (1..=18)
+            .map(|id| match id {
+                1 => (1, 2),
+                2 => (2, 1),
+                5 => (5, -5),
+                _ => (id, id + 40),
+            })
+            .collect();
+        let Applied::Done { rejected, .. } = apply(&moved, Effort::Isolated).await else { panic!("isolated") };
+        // THEN the others are written, but for those that would lose something by it
+        let expected: &[i64] = if parks || !own { &[5] } else { &[1, 2, 5] };
+        let aside = rejected.iter().filter(|rejected| expected.iter().any(|id| rejected.row.key == Value::Int(*id)));
+        assert_eq!((aside.count(), rejected.len()), (expected.len(), expected.len()), "{check}: {rejected:?}");
+        let there = sink.chunk(0, &KeyRange { after: None, through: Some(Value::Int(18)) }, 100).await.expect("a chunk");
+        let there: Vec<(Value, Value)> = there.into_iter().map(|row| (row.key, row.values[0].clone())).collect();
+        let wanted = moved.iter().map(|(id, place)| (*id, if expected.contains(id) { *id } else { *place }));
+        assert_eq!(there, wanted.map(|(id, place)| (Value::Int(id), Value::Int(place))).collect::<Vec<_>>(), "{check}");
+        bed.engine(Side::Modern).remove(&name, Side::Modern, 0).await.expect("removes");
+    }
+}
+
 /// What was copied is remembered with the rows, refused or not, and forgotten with them.
 async fn copies(bed: &dyn Bed, sink: &Shared) {
     let plan = &plans(bed).await[0];
@@ -264,6 +321,7 @@ pub(crate) async fn holds(bed: &dyn Bed) {
     }
     assert!(apply(vec![thing(1, "late")], Effort::Plain, batch.upto).await.is_err());
     outlived(bed).await;
+    contended(bed).await;
 }
 
 /// A turn is over with the capability, also for who does not see it end and another one begin.
@@ -307,7 +365,13 @@ async fn side(bed: &dyn Bed, side: Side) -> Shared {
 }
 
 async fn plans(bed: &dyn Bed) -> Vec<Plan> {
-    let map = TableMap {
+    let legacy = bed.engine(Side::Legacy).columns(&["item".into()]).await.expect("columns");
+    let modern = bed.engine(Side::Modern).columns(&["things".into()]).await.expect("columns");
+    compile("contract", &[map()], &legacy, &modern).expect("compiles")
+}
+
+fn map() -> TableMap {
+    TableMap {
         events: Vec::new(),
         source: "contract.toml:1".into(),
         legacy: "item".into(),
@@ -324,10 +388,7 @@ async fn plans(bed: &dyn Bed) -> Vec<Plan> {
         keep_modern: Vec::new(),
         zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: ficus_rules::mapping::Rows::default(),
-    };
-    let legacy = bed.engine(Side::Legacy).columns(&["item".into()]).await.expect("columns");
-    let modern = bed.engine(Side::Modern).columns(&["things".into()]).await.expect("columns");
-    compile("contract", &[map], &legacy, &modern).expect("compiles")
+    }
 }
 
 pub(crate) mod mariadb;

@@ -20,6 +20,17 @@ pub(crate) struct Blame {
     pub(crate) reference: Option<String>,
 }
 
+/// How the rows of a part make room for each other's unique values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// They do not.
+    None,
+    /// Those values are moved out of the way first, to where a check may not want them.
+    Parked,
+    /// The rows are removed first.
+    Anew,
+}
+
 /// Parts of a batch, each inside a savepoint of the same transaction.
 #[async_trait]
 pub(crate) trait Parts: Send {
@@ -32,8 +43,11 @@ pub(crate) trait Parts: Send {
     /// The shape of a pair's rows on this side.
     fn shape(&self, pair: usize) -> &Shape;
 
+    /// Whether rows of a pair can make room that way, and nothing else is lost by it.
+    async fn can(&mut self, pair: usize, room: Room) -> Result<bool, Self::Error>;
+
     /// Removes or writes one part; what refused it, and then nothing of it is left.
-    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, Self::Error>;
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value], room: Room) -> Result<Option<Blame>, Self::Error>;
 }
 
 /// Writes what can be written; the rest comes back.
@@ -64,7 +78,7 @@ async fn once<P: Parts>(parts: &mut P, left: &mut [Changes]) -> Result<Vec<Rejec
         let (contested, mut refused): (Vec<_>, Vec<_>) = refused.into_iter().partition(|(_, blame)| blame.unique);
         // Rows that only stood in each other's way fit when they are written together.
         let together: Vec<Row> = contested.iter().map(|(row, _)| row.clone()).collect();
-        if !together.is_empty() && parts.attempt(pair, &together, &[]).await?.is_some() {
+        if !together.is_empty() && fit(parts, pair, &together, &[]).await?.is_some() {
             refused.extend(contested);
         }
         for (row, Blame { reason, reference, .. }) in refused {
@@ -97,13 +111,27 @@ impl Piece for Value {
     }
 }
 
+/// One part, with no more room than it takes. What refused it as it is.
+async fn fit<P: Parts>(parts: &mut P, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, P::Error> {
+    let Some(blame) = parts.attempt(pair, rows, deletes, Room::None).await? else { return Ok(None) };
+    // One alone stands in nobody's way.
+    if blame.unique && rows.len() > 1 {
+        for room in [Room::Parked, Room::Anew] {
+            if parts.can(pair, room).await? && parts.attempt(pair, rows, deletes, room).await?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(blame))
+}
+
 /// Halves whatever is refused until it is one alone; those come back, with the reason.
 async fn halves<P: Parts, T: Piece>(parts: &mut P, pair: usize, all: &[T]) -> Result<Vec<(T, Blame)>, P::Error> {
     let mut refused = Vec::new();
     let mut open: Vec<&[T]> = all.chunks(P::MOST).rev().collect();
     while let Some(part) = open.pop() {
         let (rows, deletes) = T::split(part);
-        let Some(blame) = parts.attempt(pair, rows, deletes).await? else { continue };
+        let Some(blame) = fit(parts, pair, rows, deletes).await? else { continue };
         match part {
             [one] => refused.push((one.clone(), blame)),
             _ => {

@@ -162,7 +162,8 @@ pub enum Effort {
     Plain,
     /// First move unique values of the rows that are about to change out of each other's way.
     Parked,
-    /// Like `Parked`, in ever smaller parts; what is refused alone is set aside, the rest is written.
+    /// In ever smaller parts, each as it is, or like `Parked` where that helps, or by removing its rows first where nothing else
+    /// is lost by it; what is refused alone is set aside, the rest is written.
     Isolated,
 }
 

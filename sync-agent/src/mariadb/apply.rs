@@ -17,10 +17,10 @@ use sha2::{Digest, Sha256};
 
 use super::connect::Lease;
 use super::parts::{Place, Statements, name};
-use super::{Endpoint, Pair, objects, refusal};
+use super::{Endpoint, Pair, objects, refusal, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::isolate::{self, Blame, Parts};
+use crate::isolate::{self, Blame, Parts, Room};
 use crate::port::{
     Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Rewrite, Rewritten, Same, Sink, Touched, first_turn,
 };
@@ -65,8 +65,18 @@ impl Parts for Open<'_> {
         &self.endpoint.pairs[pair].shape
     }
 
-    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, mysql_async::Error> {
-        self.endpoint.pairs[pair].attempt(self.conn, rows, deletes).await
+    async fn can(&mut self, pair: usize, room: Room) -> Result<bool, mysql_async::Error> {
+        let pair = &self.endpoint.pairs[pair];
+        match room {
+            Room::None => Ok(true),
+            Room::Parked => Ok(pair.sql.park.is_some()),
+            // Foreign keys do nothing in the agent's sessions.
+            Room::Anew => Ok(pair.sql.whole && !triggers::notices_deletes(self.conn, &pair.shape.table).await?),
+        }
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value], room: Room) -> Result<Option<Blame>, mysql_async::Error> {
+        self.endpoint.pairs[pair].attempt(self.conn, rows, deletes, room).await
     }
 }
 
@@ -388,12 +398,18 @@ impl Pair {
     }
 
     /// One part inside a savepoint; what refused it.
-    async fn attempt(&self, conn: &mut Conn, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, mysql_async::Error> {
+    async fn attempt(&self, conn: &mut Conn, rows: &[Row], deletes: &[Value], room: Room) -> Result<Option<Blame>, mysql_async::Error> {
         conn.query_drop("SAVEPOINT part").await?;
         let written = async {
             self.delete(conn, deletes).await?;
-            count_anew(conn).await?;
-            self.park(conn, rows).await?;
+            match room {
+                Room::None => {}
+                Room::Parked => {
+                    count_anew(conn).await?;
+                    self.park(conn, rows).await?;
+                }
+                Room::Anew => self.delete(conn, &rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>()).await?,
+            }
             self.upsert(conn, rows).await
         };
         let blame = match written.await {

@@ -31,6 +31,8 @@ pub(super) struct Statements {
     pub(super) delete_some: String,
     /// Moves unique values out of the way, to be continued with a condition, unless there are none. Counts in `@_ficus_n`.
     pub(super) park: Option<String>,
+    /// A row has nothing but what is mapped: removed and inserted again, it is what it was.
+    pub(super) whole: bool,
     /// By unique index but the key's: its columns, as places in a row.
     pub(super) unique: Vec<Vec<Place>>,
     /// By unique index: `<its columns> = ?, ?, ...`.
@@ -116,6 +118,7 @@ impl Statements {
                 name(&shape.key)
             ),
             park: park(shape, table, &others, &fixed).map(|set| format!("UPDATE {} AS t SET {set} WHERE {writable}", name(&shape.table))),
+            whole: table.info().iter().all(|column| column.name == shape.key || shape.columns.contains(&column.name)),
             unique,
             holder,
             order,
@@ -224,7 +227,10 @@ fn out_of_the_way(column: &Column) -> Option<String> {
         return Some("NULL".to_owned());
     }
     Some(match &column.form {
-        Form::Int { unsigned: false } if column.kind == Kind::Int => format!("-{NEXT}"),
+        // Down from the greatest: below zero a check is likely.
+        Form::Int { unsigned } if column.kind == Kind::Int => {
+            format!("{} - {NEXT}", u64::MAX >> (64 - column.length * 8 + u64::from(!unsigned)))
+        }
         Form::Text(_) if column.length >= 6 && column.kind != Kind::Json => format!("CONCAT('~', HEX({NEXT}))"),
         Form::Bytes { .. } if column.length >= 6 => format!("CONCAT('~', HEX({NEXT}))"),
         Form::Uuid => format!("CONCAT('00000000-0000-0000-0000-', LPAD(HEX({NEXT}), 12, '0'))"),

@@ -47,6 +47,8 @@ pub(super) struct Statements {
     pub(super) delete_some: String,
     /// Moves unique values of the keys in `$1` out of the way, unless there are none.
     pub(super) park: Option<String>,
+    /// A row has nothing but what is mapped: removed and inserted again, it is what it was.
+    pub(super) whole: bool,
     /// `FROM table AS t WHERE <belongs> AND key IS NOT NULL`.
     pub(super) from: String,
     /// An upsert of rows in arrays of texts, one per column.
@@ -239,7 +241,7 @@ impl Statements {
         let buried = format!(" OR {} AND ({}) IS NOT TRUE", belongs(&told_apart, "t"), belongs(&marks, "t"));
         let buried = if marks.is_empty() { "" } else { &buried };
         let writable = format!("({}{buried})", belongs(&owned, "t"));
-        let conflict = conflict(shape, columns, &target, &owned, &writable);
+        let conflict = conflict(key, columns, &target, &owned, &writable);
         let arrays: Vec<String> = (1..=all.len()).map(|place| format!("${place}::text[]")).collect();
         let cells: Vec<String> = (0..all.len()).map(|place| format!("a{place}")).collect();
         let casts: Vec<String> = all.iter().enumerate().map(|(place, column)| format!("u.a{place}::{}", column.cast)).collect();
@@ -250,6 +252,8 @@ impl Statements {
             _ => (format!("{keyed}::text COLLATE \"C\""), "::text", "$1::text[]"),
         };
         let is_key = format!("{keyed} = ANY({key_array})");
+        // The index finds some that are others.
+        let is_key = if key.loose { format!("{is_key} AND {keyed}::text COLLATE \"C\" = ANY({key_array})") } else { is_key };
         let insert = format!("INSERT INTO {qualified} AS t ({list}) OVERRIDING SYSTEM VALUE SELECT {} FROM unnest(", casts.join(", "));
         let after = format!(") AS u({}) {conflict}", cells.join(", "));
         let (unique, holder) = unique(shape, table, &from, &key.text_of("t"));
@@ -267,6 +271,7 @@ impl Statements {
             delete: format!("DELETE FROM {qualified} AS t WHERE {is_key} AND {belonging}"),
             delete_some: format!("DELETE FROM {qualified} AS t WHERE t.ctid = ANY(ARRAY(SELECT t.ctid {from} LIMIT $1))"),
             park: park(shape, table, key).map(|set| format!("UPDATE {qualified} AS t SET {set} WHERE {is_key} AND {writable}")),
+            whole: table.columns.iter().all(|column| all.iter().any(|mapped| mapped.number == column.number)),
             is_key,
             from,
             upsert: format!("{insert}{}{after}", arrays.join(", ")),
@@ -278,7 +283,7 @@ impl Statements {
                 format!("COPY {staged} ({list}) FROM STDIN"),
                 format!("INSERT INTO {qualified} AS t ({list}) OVERRIDING SYSTEM VALUE SELECT {list} FROM {staged} {conflict}"),
             ],
-            change: change(qualified, &staged, shape, columns, &target, &owned),
+            change: change(qualified, &staged, key, columns, &target, &owned),
             staged,
             unique,
             holder,
@@ -288,8 +293,8 @@ impl Statements {
 
 /// Only mapped columns are set: what else stands in the row stays. A row of the key that is another pair's is left alone,
 /// unless a deletion has marked it: then it is no pair's any more.
-fn conflict(shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter], writable: &str) -> String {
-    let mut set = assignments(shape, columns, target, "excluded");
+fn conflict(key: &Column, columns: &[Column], target: &[String], owned: &[Filter], writable: &str) -> String {
+    let mut set = assignments(key, columns, target, "excluded");
     let target: Vec<String> = target.iter().map(|column| name(column)).collect();
     if set.is_empty() {
         // Counts the rows that are there already.
@@ -300,19 +305,20 @@ fn conflict(shape: &Shape, columns: &[Column], target: &[String], owned: &[Filte
     format!("ON CONFLICT ({}) DO {action}", target.join(", "))
 }
 
-/// The mapped columns that are not part of the key, set to those of a row called `from`.
-fn assignments(shape: &Shape, columns: &[Column], target: &[String], from: &str) -> Vec<String> {
-    let written = columns.iter().filter(|column| !target.contains(&column.info.name) && !column.always && column.info.name != shape.key);
-    written.map(|column| format!("{0} = {from}.{0}", name(&column.info.name))).collect()
+/// The mapped columns that are not part of the key, set to those of a row called `from`; the key as well where the row that was
+/// found by it may have it in other letters.
+fn assignments(key: &Column, columns: &[Column], target: &[String], from: &str) -> Vec<String> {
+    let others = columns.iter().filter(|column| !target.contains(&column.info.name) && !column.always && column.info.name != key.info.name);
+    std::iter::once(key).filter(|key| key.loose).chain(others).map(|column| format!("{0} = {from}.{0}", name(&column.info.name))).collect()
 }
 
 /// See [`Statements::change`]. Row by row along the index of the key: a whole table is never read for a batch.
-fn change(qualified: &str, staged: &str, shape: &Shape, columns: &[Column], target: &[String], owned: &[Filter]) -> Option<String> {
-    let set = assignments(shape, columns, target, "s");
+fn change(qualified: &str, staged: &str, key: &Column, columns: &[Column], target: &[String], owned: &[Filter]) -> Option<String> {
+    let set = assignments(key, columns, target, "s");
     // NULLs in an index are as many values.
     let fixed = |column: &String| owned.iter().any(|filter| filter.column == *column && filter.literal.is_some());
-    let one_each = target.iter().all(|column| *column == shape.key || fixed(column));
-    let key = name(&shape.key);
+    let one_each = target.iter().all(|column| *column == key.info.name || fixed(column));
+    let key = name(&key.info.name);
     (one_each && !set.is_empty()).then(|| {
         format!(
             "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
@@ -350,15 +356,21 @@ fn park(shape: &Shape, table: &Table, key: &Column) -> Option<String> {
     (!parked.is_empty()).then(|| parked.join(", "))
 }
 
+/// Numbers go up: below zero a check is likely.
 fn out_of_the_way(column: &Column, key: &Column) -> Option<String> {
     let own = format!("t.{}::text", name(&key.info.name));
+    let upper_half = |room: i64| format!("{0} + abs(hashtext({own}) % {0})", room / 2);
     let value = match &column.info.kind {
         _ if column.nullable => "NULL".to_owned(),
         Kind::Text | Kind::Char32 => format!("left(md5({own}) || '-ficus', {})", column.most.unwrap_or(38)),
         Kind::Uuid => format!("md5('ficus' || {own})::uuid"),
         Kind::Bytes => format!("convert_to('ficus-parked-' || {own}, 'UTF8')"),
-        Kind::Decimal | Kind::Real | Kind::Single => format!("-1000000 - abs(hashtext({own}))"),
-        Kind::Int if column.cast != "smallint" => format!("-1073741824 - abs(hashtext({own}) % 1073741823)"),
+        Kind::Decimal => {
+            let whole = column.limits.digits.map_or(9, |(all, behind)| all.saturating_sub(behind).min(9));
+            upper_half(10_i64.pow(u32::try_from(whole).unwrap_or(9)).max(2))
+        }
+        Kind::Int if column.cast == "smallint" => upper_half(1 << 15),
+        Kind::Int | Kind::Real | Kind::Single => upper_half((1 << 31) - 2),
         _ => return None,
     };
     Some(format!("{} = {value}", name(&column.info.name)))

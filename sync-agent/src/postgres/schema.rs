@@ -43,6 +43,8 @@ pub(super) struct Column {
     pub(super) always: bool,
     /// Its cast to text is not its text form.
     pub(super) own_text: bool,
+    /// Texts that differ may be the same to its indexes: `citext`, or a collation that is not deterministic.
+    pub(super) loose: bool,
     /// Filled up with blanks, which mean nothing.
     pub(super) padded: bool,
     /// Of four bytes: the number that its text stands for is the nearest of those, and not of eight.
@@ -133,7 +135,8 @@ const TABLE: &str = "SELECT c.oid::int8, n.nspname::text, c.relname::text, c.rel
 const COLUMNS: &str = "SELECT a.attname::text, a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL, a.attidentity = 'a',
       base.oid::int8, format_type(base.oid, -1), format_type(base.oid, NULL), base.typtype::text,
       CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, base.typname::text,
-      ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = base.oid ORDER BY e.enumsortorder), a.attnum
+      ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = base.oid ORDER BY e.enumsortorder), a.attnum,
+      base.typname = 'citext' OR EXISTS (SELECT 1 FROM pg_catalog.pg_collation c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic)
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     CROSS JOIN LATERAL (
       WITH RECURSIVE up AS (SELECT t.oid, t.typbasetype, t.typtype, t.typname UNION ALL
@@ -209,6 +212,7 @@ fn column(row: &sqlx::postgres::PgRow) -> Result<Column, sqlx::Error> {
         most,
         always: row.try_get(3)?,
         own_text,
+        loose: row.try_get(12)?,
         padded: base == 1042,
         single: base == 700,
         limits: limits(base, typmod, most, not_null),

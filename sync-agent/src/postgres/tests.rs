@@ -22,13 +22,34 @@ use crate::apply::{Applier, Outcome};
 use crate::contract::postgres::server::{Server, attempt, exec, number, text};
 use crate::error::Error;
 use crate::port::{
-    Applied, Batch, Changes, Direction, Effort, Engine, KeyRange, Lines, Piece, Position, Refused, Rejected, Shared, Touched, Wanted,
+    Applied, Batch, Changes, Direction, Effort, Engine, Event, KeyRange, Lines, Outgoing, Piece, Position, Refused, Rejected, Shared,
+    Touched, Wanted,
 };
 use crate::state::State;
 
 /// Of a capability that has just begun.
 fn fresh_state() -> Arc<State> {
     Arc::new(State::new("test", tokio::sync::watch::Sender::default()))
+}
+
+async fn plans(opened: &[Opened; 2], kept: &[&str]) -> Vec<Plan> {
+    let map = TableMap {
+        events: Vec::new(),
+        source: "test.toml:1".into(),
+        legacy: "item".into(),
+        modern: "the new.Item".into(),
+        legacy_key: "id".into(),
+        modern_key: "legacy_id".into(),
+        sequence: None,
+        columns: Vec::new(),
+        only: false,
+        keep_legacy: kept.iter().map(|column| (*column).to_owned()).collect(),
+        keep_modern: Vec::new(),
+        zero_dates: ficus_rules::mapping::ZeroDates::default(),
+        rows: ficus_rules::mapping::Rows::default(),
+    };
+    let (legacy, modern) = (opened[0].columns(&["item".into()]).await.unwrap(), opened[1].columns(&["the new.Item".into()]).await.unwrap());
+    compile("test", &[map], &legacy, &modern).unwrap()
 }
 
 /// Two databases with a table each, the copy's with `legacy_id` for `id`; both sides prepared, and it is our turn.
@@ -55,26 +76,9 @@ impl Bed {
         ]) {
             exec(&mut server.app(name).await, &ddl).await;
         }
-        let map = TableMap {
-            events: Vec::new(),
-            source: "test.toml:1".into(),
-            legacy: "item".into(),
-            modern: "the new.Item".into(),
-            legacy_key: "id".into(),
-            modern_key: "legacy_id".into(),
-            sequence: None,
-            columns: Vec::new(),
-            only: false,
-            keep_legacy: kept.iter().map(|column| (*column).to_owned()).collect(),
-            keep_modern: Vec::new(),
-            zero_dates: ficus_rules::mapping::ZeroDates::default(),
-            rows: ficus_rules::mapping::Rows::default(),
-        };
         let open = async |name: &String| Opened::open(&server.url(name), "test").await.unwrap();
         let opened = [open(&names[0]).await, open(&names[1]).await];
-        let (legacy, modern) =
-            (opened[0].columns(&["item".into()]).await.unwrap(), opened[1].columns(&["the new.Item".into()]).await.unwrap());
-        let plans = compile("test", &[map], &legacy, &modern).unwrap();
+        let plans = plans(&opened, kept).await;
         let bed = Bed {
             server,
             legacy: opened[0].side("test", Side::Legacy, &plans).await.unwrap(),
@@ -85,6 +89,14 @@ impl Bed {
         };
         bed.begin().await;
         bed
+    }
+
+    /// The same after somebody has changed the tables.
+    async fn anew(mut self) -> Bed {
+        self.plans = plans(&self.opened, &[]).await;
+        self.modern = self.opened[1].side("test", Side::Modern, &self.plans).await.unwrap();
+        self.again().await;
+        self
     }
 
     async fn begin(&self) {

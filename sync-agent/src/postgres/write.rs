@@ -14,7 +14,7 @@ use super::change::Key;
 use super::copy::{self, PIECE};
 use super::parts::{Place, Statements};
 use super::{Endpoint, sql};
-use crate::isolate::{self, Blame, Parts};
+use crate::isolate::{self, Blame, Parts, Room};
 use crate::port::{Changes, Effort, Rejected, Touched};
 
 /// Rows of a batch that is written by one message.
@@ -28,6 +28,14 @@ const FEW: usize = 500;
 
 /// From here on rows that are not there yet are copied straight into the table.
 const FRESH: usize = 100;
+
+/// Whether something else is done in this session when a row of a table is removed: by a foreign key, or by a trigger of the
+/// application's. A reference that only refuses it does nothing.
+const NOTICES_DELETES: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid = $1::regclass
+      AND k.confdeltype NOT IN ('a', 'r') AND current_setting('session_replication_role') <> 'replica')
+    OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::regclass
+      AND NOT t.tgisinternal AND t.tgtype & 8 <> 0 AND NOT starts_with(t.tgname, '_ficus_')
+      AND t.tgenabled::text IN ('A', CASE current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END))";
 
 /// The rows to copy, and those to upsert.
 fn upserts(changes: &Changes) -> (&[Row], &[Row]) {
@@ -71,9 +79,25 @@ impl Parts for Open<'_> {
         &self.endpoint.pairs[pair].shape
     }
 
-    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
-        let blame = self.endpoint.attempt(self.tx, pair, rows, deletes).await?;
-        self.references.extend(blame.as_ref().and_then(|blame| blame.reference.clone()));
+    async fn can(&mut self, pair: usize, room: Room) -> Result<bool, sqlx::Error> {
+        let pair = &self.endpoint.pairs[pair];
+        match room {
+            Room::None => Ok(true),
+            Room::Parked => Ok(pair.sql.park.is_some()),
+            Room::Anew if !pair.sql.whole => Ok(false),
+            Room::Anew => {
+                let noticed: bool = sqlx::query_scalar(NOTICES_DELETES).bind(&pair.table).fetch_one(&mut *self.tx).await?;
+                Ok(!noticed)
+            }
+        }
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value], room: Room) -> Result<Option<Blame>, sqlx::Error> {
+        let blame = self.endpoint.attempt(self.tx, pair, rows, deletes, room).await?;
+        // What only stands against removing rows for a moment is nothing to wait for.
+        if room == Room::None {
+            self.references.extend(blame.as_ref().and_then(|blame| blame.reference.clone()));
+        }
         Ok(blame)
     }
 }
@@ -265,7 +289,14 @@ impl Endpoint {
     }
 
     /// One part inside a savepoint; what refused it. Its staging table may have rows of the part before it.
-    async fn attempt(&self, tx: &mut PgConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
+    async fn attempt(
+        &self,
+        tx: &mut PgConnection,
+        pair: usize,
+        rows: &[Row],
+        deletes: &[Value],
+        room: Room,
+    ) -> Result<Option<Blame>, sqlx::Error> {
         if rows.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
@@ -274,7 +305,11 @@ impl Endpoint {
         sql::run(tx, &format!("SAVEPOINT part; SET CONSTRAINTS ALL DEFERRED{clean}")).await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
-            self.park(tx, pair, rows.iter().map(|row| &row.key)).await?;
+            match room {
+                Room::None => {}
+                Room::Parked => self.park(tx, pair, rows.iter().map(|row| &row.key)).await?,
+                Room::Anew => self.delete(tx, pair, &rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>()).await?,
+            }
             self.upsert(tx, pair, rows).await?;
             sql::run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await?;
             Ok(())

@@ -13,10 +13,10 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::parts::Place;
-use super::{Endpoint, sql};
+use super::{Endpoint, sql, triggers};
 use crate::crash;
 use crate::error::Error;
-use crate::isolate::{self, Blame, Parts};
+use crate::isolate::{self, Blame, Parts, Room};
 use crate::port::{Applied, Changes, Checkpoint, Copied, Effort, Load, Outgoing, Position, Rejected, Sink, Touched, first_turn};
 use crate::quarantine::{self, Image, Kept};
 
@@ -47,8 +47,17 @@ impl Parts for Open<'_> {
         &self.endpoint.pairs[pair].shape
     }
 
-    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
-        self.endpoint.attempt(self.tx, pair, rows, deletes).await
+    async fn can(&mut self, pair: usize, room: Room) -> Result<bool, sqlx::Error> {
+        let pair = &self.endpoint.pairs[pair];
+        match room {
+            Room::None => Ok(true),
+            Room::Parked => Ok(pair.sql.park.is_some()),
+            Room::Anew => Ok(pair.sql.whole && !triggers::notices_deletes(self.tx, &pair.shape.table).await?),
+        }
+    }
+
+    async fn attempt(&mut self, pair: usize, rows: &[Row], deletes: &[Value], room: Room) -> Result<Option<Blame>, sqlx::Error> {
+        self.endpoint.attempt(self.tx, pair, rows, deletes, room).await
     }
 }
 
@@ -159,11 +168,22 @@ impl Endpoint {
     }
 
     /// One part inside a savepoint; what refused it.
-    async fn attempt(&self, tx: &mut SqliteConnection, pair: usize, rows: &[Row], deletes: &[Value]) -> Result<Option<Blame>, sqlx::Error> {
+    async fn attempt(
+        &self,
+        tx: &mut SqliteConnection,
+        pair: usize,
+        rows: &[Row],
+        deletes: &[Value],
+        room: Room,
+    ) -> Result<Option<Blame>, sqlx::Error> {
         sql::run(tx, "SAVEPOINT part").await?;
         let written = async {
             self.delete(tx, pair, deletes).await?;
-            self.park(tx, pair, rows).await?;
+            match room {
+                Room::None => {}
+                Room::Parked => self.park(tx, pair, rows).await?,
+                Room::Anew => self.delete(tx, pair, &rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>()).await?,
+            }
             self.upsert(tx, pair, rows).await
         };
         let blame = match written.await {

@@ -26,6 +26,8 @@ pub(super) struct Statements {
     pub(super) delete_some: String,
     /// Moves unique values of the keys in `?1` out of the way, unless there are none.
     pub(super) park: Option<String>,
+    /// A row has nothing but what is mapped: removed and inserted again, it is what it was.
+    pub(super) whole: bool,
     /// By unique index but the key's: its columns, as places in a row.
     pub(super) unique: Vec<Vec<Place>>,
     /// By unique index: `<its columns> = ?, ?, ...`.
@@ -90,6 +92,7 @@ impl Statements {
                 key = name(&shape.key),
             ),
             park: park(shape, table).map(|set| format!("UPDATE {} SET {set} WHERE {keys} AND ({own}{buried})", name(&shape.table))),
+            whole: table.columns.iter().all(|column| column.name == shape.key || shape.columns.contains(&column.name)),
             unique,
             holder,
             keys: format!("SELECT {key} {from} AND {key} IS NOT NULL"),
@@ -159,7 +162,7 @@ fn park(shape: &Shape, table: &Table) -> Option<String> {
             "NULL".to_owned()
         } else {
             format!(
-                "CASE typeof({quoted}) WHEN 'integer' THEN -4611686018427387904 + {own} WHEN 'blob' THEN CAST('ficus-parked-' || {own} AS BLOB) ELSE 'ficus-parked-' || {own} END"
+                "CASE typeof({quoted}) WHEN 'integer' THEN 4611686018427387904 + {own} WHEN 'blob' THEN CAST('ficus-parked-' || {own} AS BLOB) ELSE 'ficus-parked-' || {own} END"
             )
         };
         let assignment = format!("{quoted} = {value}");

@@ -1,4 +1,4 @@
-//! The triggers on a captured table, as text. Pure.
+//! The triggers on a captured table, as text; that is pure. Beside it, whether there are others.
 //!
 //! They only insert keys into the log, or raise when the fence is on; they never fail by themselves, and they leave
 //! `changes()` and `last_insert_rowid()` as they are. Rows that a `REPLACE` displaces fire no trigger of their own, so the
@@ -6,6 +6,7 @@
 
 use ficus_rules::mapping::{Shape, Value};
 use sha2::{Digest, Sha256};
+use sqlx::SqliteConnection;
 
 use super::objects::NEW;
 use super::schema::Table;
@@ -42,6 +43,13 @@ pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>], records: b
         triggers.extend(text.keepers());
     }
     triggers
+}
+
+/// Whether a trigger of the application's may do something when a row is removed.
+pub(super) async fn notices_deletes(connection: &mut SqliteConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let any = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE AND sql LIKE '%delete%' \
+         AND substr(name, 1, 7) <> '_ficus_' LIMIT 1";
+    Ok(super::sql::one(connection, any, &[Value::Text(table.to_owned())]).await?.is_some())
 }
 
 struct Text<'a> {

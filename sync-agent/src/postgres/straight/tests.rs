@@ -177,6 +177,7 @@ fn map(pairings: &[Pairing]) -> TableMap {
 fn table(name: &str, key: &str, columns: Vec<(String, Kind, bool)>) -> Table {
     let column = |(name, kind, padded): (String, Kind, bool)| Column {
         own_text: false,
+        loose: false,
         single: kind == Kind::Single,
         padded,
         info: ColumnInfo { name, kind, required: false, nullable: true },

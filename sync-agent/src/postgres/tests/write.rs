@@ -150,3 +150,166 @@ async fn a_row_that_cannot_be_sent_behind_one_that_is_refused_leaves_the_connect
     assert!(matches!(&done, Ok(Applied::Done { rejected, quarantined: 1 }) if rejected[0].row.key == Value::Int(40_000)), "{done:?}");
     assert_eq!(number(&mut copy, "SELECT count(*) FROM \"the new\".\"Item\" WHERE name <> 'old'").await, 40_000);
 }
+
+#[tokio::test]
+async fn values_that_cannot_be_moved_out_of_the_way_change_places() {
+    let unique = ["small smallint", "day date", "moment timestamptz", "mood mood", "net inet", "number numeric(3,2)", "short short"];
+    let columns: Vec<String> = unique.iter().map(|column| format!("{column} NOT NULL UNIQUE")).collect();
+    let bed = Bed::new(&format!("{}, email text NOT NULL", columns.join(", ")), &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "CREATE UNIQUE INDEX ON \"the new\".\"Item\" (lower(email))").await;
+    let bed = bed.anew().await;
+    let row = |key: i64, values: [&str; 7]| {
+        let [day, moment, mood, net, number, short, email] = values.map(|text| Value::Text(text.into()));
+        Row { key: Value::Int(key), values: vec![Value::Int(32_000 + key % 2), day, moment, mood, net, number, short, email] }
+    };
+    let one = ["2024-01-01", "2024-01-01 00:00:00", "sad", "10.0.0.1", "9.99", "a", "a@b"];
+    let other = ["2024-01-02", "2024-01-02 00:00:00", "glad", "10.0.0.2", "9.98", "b", "B@b"];
+    for (first, second) in [(one, other), (other, one)] {
+        let upserts = vec![row(1, first), row(2, second)];
+        let done = bed.modern.apply(&[Changes { upserts, ..Changes::default() }], Position(1), Effort::Isolated, &[]).await;
+        assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })), "{done:?}");
+    }
+    assert_eq!(
+        text(&mut modern, "SELECT string_agg(email, ' ' ORDER BY legacy_id) FROM \"the new\".\"Item\"").await.as_deref(),
+        Some("B@b a@b")
+    );
+}
+
+#[tokio::test]
+async fn rows_that_others_hang_on_are_not_removed_for_a_moment() {
+    let bed = Bed::new("place int NOT NULL UNIQUE CHECK (place BETWEEN 0 AND 99)", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    let apply = async |rows: [(i64, i64); 2]| {
+        let upserts = rows.map(|(key, place)| Row { key: Value::Int(key), values: vec![Value::Int(place)] }).to_vec();
+        match bed.modern.apply(&[Changes { upserts, ..Changes::default() }], Position(1), Effort::Isolated, &[]).await.unwrap() {
+            Applied::Done { quarantined, .. } => quarantined,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(apply([(1, 1), (2, 2)]).await, 0);
+    for hangs in ["ON DELETE CASCADE", "", "ON DELETE SET NULL"] {
+        exec(&mut modern, &format!("CREATE TABLE child (of bigint REFERENCES \"the new\".\"Item\" {hangs})")).await;
+        exec(&mut modern, "INSERT INTO child VALUES (1), (2)").await;
+        assert_eq!(apply([(1, 2), (2, 1)]).await, 2, "{hangs}");
+        assert_eq!(number(&mut modern, "SELECT count(of) FROM child").await, 2, "{hangs}");
+        exec(&mut modern, "DROP TABLE child").await;
+    }
+    let notices = "CREATE TABLE grave (of bigint);
+        CREATE FUNCTION bury() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.grave VALUES (OLD.legacy_id); RETURN NULL; END $$;
+        CREATE TRIGGER bury AFTER DELETE ON \"the new\".\"Item\" FOR EACH ROW EXECUTE FUNCTION bury()";
+    exec(&mut modern, notices).await;
+    assert_eq!(apply([(1, 2), (2, 1)]).await, 2);
+    assert_eq!(number(&mut modern, "SELECT count(*) FROM grave").await, 0);
+    exec(&mut modern, "DROP TRIGGER bury ON \"the new\".\"Item\"").await;
+    assert_eq!(apply([(1, 2), (2, 1)]).await, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_changes_its_letters_only_keeps_its_row() {
+    for (prepare, key) in [
+        ("CREATE EXTENSION citext", "citext"),
+        ("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)", "text COLLATE loose"),
+    ] {
+        let bed = Bed::new("name text NOT NULL UNIQUE", &[]).await;
+        for (opened, side) in bed.opened.iter().zip([Side::Legacy, Side::Modern]) {
+            opened.remove("test", side, 0).await.unwrap();
+        }
+        exec(&mut bed.app(Side::Legacy).await, "ALTER TABLE item ALTER id TYPE text").await;
+        let mut modern = bed.app(Side::Modern).await;
+        exec(&mut modern, &format!("{prepare}; ALTER TABLE \"the new\".\"Item\" ALTER legacy_id TYPE {key}")).await;
+        let bed = bed.anew().await;
+        for (many, effort) in
+            [2, 1_200].into_iter().flat_map(|many| [Effort::Plain, Effort::Parked, Effort::Isolated].map(|effort| (many, effort)))
+        {
+            exec(&mut modern, "DELETE FROM \"the new\".\"Item\"").await;
+            let rows = |letters: &str| -> Vec<Row> {
+                let row = |id| Row { key: Value::Text(format!("{letters}{id}")), values: vec![Value::Text(format!("name {id}"))] };
+                (0..many).map(row).collect()
+            };
+            let apply = async |upserts: Vec<Row>, deletes: Vec<Value>| {
+                let done = bed.modern.apply(&[Changes { upserts, deletes, ..Changes::default() }], Position(1), effort, &[]).await;
+                assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })), "{key}, {effort:?}: {done:?}");
+            };
+            apply(rows("Abc"), Vec::new()).await;
+            apply(rows("abc"), rows("Abc").into_iter().map(|row| row.key).collect()).await;
+            let there = "SELECT count(*) FROM \"the new\".\"Item\" WHERE left(legacy_id::text COLLATE \"C\", 3) = 'abc'";
+            assert_eq!(number(&mut modern, there).await, many, "{key}, {effort:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_that_the_key_only_asks_is_raised() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    let bare = "CREATE SEQUENCE \"the new\".\"Numbers\"; ALTER TABLE \"the new\".\"Item\" ALTER legacy_id SET DEFAULT nextval('\"the new\".\"Numbers\"')";
+    exec(&mut modern, bare).await;
+    let bed = bed.anew().await;
+    bed.apply(&[Row { key: Value::Int(40), values: vec![Value::Text("copied".into())] }]).await;
+    bed.modern.raise_sequence(0, bed.modern.sequence(0).await.unwrap()).await.unwrap();
+    assert_eq!(number(&mut modern, "SELECT nextval('\"the new\".\"Numbers\"')").await, 41);
+}
+
+#[tokio::test]
+async fn events_are_kept_with_rows_that_are_written_while_others_wait() {
+    let bed = Bed::new("name text, of int", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    exec(&mut modern, "CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1)").await;
+    exec(&mut modern, "ALTER TABLE \"the new\".\"Item\" ADD FOREIGN KEY (of) REFERENCES parent").await;
+    bed.apply(&[Row { key: Value::Int(1), values: vec![Value::Text("old".into()), Value::Int(1)] }]).await;
+    // GIVEN a row that goes, and one whose parent another stream has to bring
+    let told = |number: u64, id: i64| Event {
+        key: Value::Int(id),
+        outgoing: Outgoing {
+            number,
+            bus: "bus".into(),
+            id: format!("{number}"),
+            kind: "item.changed".into(),
+            subject: format!("{id}"),
+            body: "{}".into(),
+        },
+    };
+    let changes = [Changes {
+        upserts: vec![Row { key: Value::Int(2), values: vec![Value::Text("new".into()), Value::Int(2)] }],
+        deletes: vec![Value::Int(1)],
+        events: vec![told(1, 1), told(2, 2)],
+        ..Changes::default()
+    }];
+    let kept = async || bed.modern.outbox("bus", 10).await.unwrap().into_iter().map(|event| event.number).collect::<Vec<_>>();
+    let apply = bed.modern.apply(&changes, Position(1), Effort::Isolated, &[]);
+    let others = async {
+        while number(&mut modern, "SELECT count(*) FROM \"the new\".\"Item\"").await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // THEN whoever would go on from here finds it told
+        assert_eq!(kept().await, [1]);
+        // and what has left is not told again.
+        bed.modern.sent("bus", 1).await.unwrap();
+        exec(&mut modern, "INSERT INTO parent VALUES (2)").await;
+    };
+    let (done, ()) = tokio::join!(apply, others);
+    assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })), "{done:?}");
+    assert_eq!(kept().await, [2]);
+}
+
+#[tokio::test]
+async fn columns_that_the_server_always_fills_take_what_is_carried() {
+    let bed = Bed::new("name text, number int NOT NULL", &[]).await;
+    let mut modern = bed.app(Side::Modern).await;
+    let always =
+        "ALTER TABLE \"the new\".\"Item\" ALTER legacy_id ADD GENERATED ALWAYS AS IDENTITY, ALTER number ADD GENERATED ALWAYS AS IDENTITY";
+    exec(&mut modern, always).await;
+    let bed = bed.anew().await;
+    for many in [5, 700, 3_000] {
+        for name in ["old", "new"] {
+            let row = |key| Row { key: Value::Int(key), values: vec![Value::Text(name.into()), Value::Int(key + 7)] };
+            bed.apply(&(1..=many).map(row).collect::<Vec<_>>()).await;
+        }
+        let right = "SELECT count(*) FROM \"the new\".\"Item\" WHERE name = 'new' AND number = legacy_id + 7";
+        assert_eq!(number(&mut modern, right).await, many);
+    }
+    bed.modern.raise_sequence(0, bed.modern.sequence(0).await.unwrap()).await.unwrap();
+    exec(&mut modern, "INSERT INTO \"the new\".\"Item\" (name) VALUES ('born here')").await;
+    assert_eq!(number(&mut modern, "SELECT legacy_id FROM \"the new\".\"Item\" WHERE name = 'born here'").await, 3_001);
+}
