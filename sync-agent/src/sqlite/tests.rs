@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::mapping::{TableMap, Value, compile};
+use ficus_rules::mapping::{Row, TableMap, Value, compile};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{File, sql};
 use crate::apply::Applier;
 use crate::error::Error;
-use crate::port::{Direction, Engine, Position, Shared, Touched};
+use crate::port::{Applied, Changes, Direction, Effort, Engine, KeyRange, Position, Shared, Touched};
 use crate::state::State;
 use crate::stream::Stream;
 
@@ -171,4 +171,40 @@ async fn the_log_of_an_older_release_is_read_on() {
     // Once only.
     legacy.prepare().await.unwrap();
     assert_eq!(legacy.read(Position(0), 100, &[]).await.unwrap().asked, batch.asked);
+}
+
+#[tokio::test]
+async fn a_table_s_own_numbers_go_on_above_those_of_the_other_side() {
+    let bed = Bed::new().await;
+    let mut other = app(&bed.dir, "modern").await;
+    exec(&mut other, "DROP TABLE item; CREATE TABLE item (legacy_id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)").await;
+    let modern = bed.files[1].side("test", Side::Modern, &bed.plans).await.unwrap();
+    modern.prepare().await.unwrap();
+    modern.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+    // The row with the number 41 was deleted on legacy.
+    modern.raise_sequence(0, 41).await.unwrap();
+    exec(&mut other, "INSERT INTO item (name) VALUES ('born here')").await;
+    let number = sqlx::query_scalar::<_, i64>("SELECT legacy_id FROM item").fetch_one(&mut other).await.unwrap();
+    assert_eq!(number, 42);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_no_row_s_fault() {
+    let bed = Bed::new().await;
+    let limit = async |pages: i64| {
+        let mut connection = bed.files[1].write.acquire().await.unwrap();
+        sql::one(&mut connection, &format!("PRAGMA max_page_count = {pages}"), &[]).await.unwrap();
+    };
+    let row = |key: i64| Row { key: Value::Int(key), values: vec![Value::Text("x".repeat(4_000))] };
+    let changes = [Changes { upserts: (0..200).map(row).collect(), ..Changes::default() }];
+    // It is never less than what there is.
+    limit(1).await;
+    for effort in [Effort::Plain, Effort::Parked, Effort::Isolated] {
+        let full = bed.modern.apply(&changes, Position(7), effort, &[]).await;
+        assert!(matches!(full, Err(Error::Database { .. })), "{effort:?}: {full:?}");
+    }
+    assert_eq!(bed.modern.chunk(0, &KeyRange::default(), 10).await.unwrap(), []);
+    limit(100_000).await;
+    let done = bed.modern.apply(&changes, Position(7), Effort::Plain, &[]).await;
+    assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })), "{done:?}");
 }

@@ -158,6 +158,50 @@ const SQLITE_TO_MARIADB: &[Case] = &[
     ("integer", "NULL", "int", "NULL"),
 ];
 
+const MARIADB_TO_MARIADB: &[Case] = &[
+    // As an application may have it.
+    ("tinyint(1)", "2", "tinyint(1)", "2"),
+    ("tinyint(1)", "1", "bool", "1"),
+    ("bigint unsigned", "18446744073709551615", "bigint unsigned", "18446744073709551615"),
+    ("decimal(65,30)", "-0.000000000000000000000000000001", "decimal(65,30)", "-0.000000000000000000000000000001"),
+    ("float", "0.1", "float", "0.1"),
+    ("double", "-1.7976931348623157e308", "double", "-1.7976931348623157e308"),
+    ("char(10)", "'ab  '", "char(10)", "ab"),
+    ("varchar(20) character set latin1", "'é€ž'", "varchar(20) character set utf8mb4", "é€ž"),
+    ("longtext", "'😀 it''s ž '", "longtext", "😀 it's ž "),
+    ("binary(4)", "x'00ff0000'", "binary(4)", "00ff0000"),
+    ("longblob", "x'c328'", "longblob", "c328"),
+    ("date", "'1000-01-01'", "date", "1000-01-01"),
+    ("datetime(6)", "'9999-12-31 23:59:59.999999'", "datetime(6)", "9999-12-31 23:59:59.999999"),
+    ("timestamp(6)", "'2038-01-19 03:14:07.999999'", "timestamp(6)", "2038-01-19 03:14:07.999999"),
+    ("time(6)", "'-838:59:58.000001'", "time(6)", "-838:59:58.000001"),
+    ("year", "2155", "year", "2155"),
+    ("bit(12)", "b'101010101010'", "bit(12)", "2730"),
+    ("enum('a','it''s')", "'it''s'", "enum('a','it''s')", "it's"),
+    ("set('x','y','z')", "'x,z'", "set('x','y','z')", "x,z"),
+    ("json", "'{\"a\": [1.0, null], \"b\": 1}'", "json", "{\"a\": [1.0, null], \"b\": 1}"),
+    ("uuid", "'123e4567-e89b-12d3-a456-426655440000'", "uuid", "123e4567-e89b-12d3-a456-426655440000"),
+    ("inet6", "'2001:db8::ff00:42:8329'", "inet6", "2001:db8::ff00:42:8329"),
+    ("inet4", "'192.168.0.0'", "inet4", "192.168.0.0"),
+    ("int", "NULL", "int", "NULL"),
+];
+
+const SQLITE_TO_SQLITE: &[Case] = &[
+    ("integer", "-9223372036854775808", "integer", "-9223372036854775808"),
+    ("bool", "1", "bool", "1"),
+    ("decimal(12,2)", "1234567890.12", "decimal(12,2)", "1234567890.12"),
+    ("real", "-123456789.0625", "real", "-123456789.0625"),
+    ("varchar(30)", "'😀 it''s \\ ž '", "varchar(30)", "😀 it's \\ ž "),
+    ("text", "''", "text", ""),
+    ("blob", "x'00ff80'", "blob", "00ff80"),
+    ("date", "'9999-12-31'", "date", "9999-12-31"),
+    ("datetime", "'2026-11-20 18:30:05.120000'", "datetime", "2026-11-20 18:30:05.120000"),
+    ("time", "'18:30:05.000001'", "time", "18:30:05.000001"),
+    ("char(32)", "'550e8400e29b41d4a716446655440000'", "char(32)", "550e8400e29b41d4a716446655440000"),
+    ("text", "'{\"b\": [1, null]}'", "text", "{\"b\": [1, null]}"),
+    ("integer", "NULL", "integer", ""),
+];
+
 fn tables() -> Vec<TableMap> {
     vec![TableMap {
         events: Vec::new(),
@@ -275,4 +319,14 @@ async fn sqlite_and_postgres() {
 #[tokio::test]
 async fn sqlite_and_mariadb() {
     there_and_back([Engine::Sqlite, Engine::MariaDb], SQLITE_TO_MARIADB).await;
+}
+
+#[tokio::test]
+async fn mariadb_and_mariadb() {
+    there_and_back([Engine::MariaDb, Engine::MariaDb], MARIADB_TO_MARIADB).await;
+}
+
+#[tokio::test]
+async fn sqlite_and_sqlite() {
+    there_and_back([Engine::Sqlite, Engine::Sqlite], SQLITE_TO_SQLITE).await;
 }

@@ -372,3 +372,74 @@ async fn what_the_server_may_hold_of_open_transactions_is_raised_where_nobody_ha
         assert_eq!(sizes.decoding().as_deref(), most, "{set:?}");
     }
 }
+
+#[tokio::test]
+async fn what_arrived_beside_a_batch_is_not_waited_for() {
+    let bed = Bed::new("name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut app, "INSERT INTO item VALUES (1, 'first')").await;
+    let first = bed.read(start).await;
+    // WHEN another one is taken in while the first is written
+    exec(&mut app, "INSERT INTO item VALUES (2, 'second')").await;
+    while tokio::time::timeout(Duration::from_millis(200), bed.legacy.gather()).await.is_ok() {}
+    let waited = tokio::time::timeout(Duration::from_secs(5), bed.legacy.wait(Duration::from_secs(60))).await;
+    assert!(waited.is_ok(), "it is there");
+    assert_eq!(bed.read(first.upto).await.touched[0].key, Value::Int(2));
+}
+
+#[tokio::test]
+async fn the_connection_outlives_a_target_that_stands_still() {
+    let server: &'static Server = Box::leak(Box::new(Server::start(&["fsync=off", "wal_sender_timeout=2s"])));
+    let bed = Bed::on(server, "name text", &[]).await;
+    let mut app = bed.app(Side::Legacy).await;
+    let start = bed.legacy.end_position().await.unwrap();
+    exec(&mut app, "INSERT INTO item VALUES (1, 'first')").await;
+    let first = bed.read(start).await;
+    let mut root = server.root(&bed.names[0]).await;
+    let connection = "SELECT active_pid::int8 FROM pg_replication_slots WHERE database = current_database()";
+    let begun = number(&mut root, connection).await;
+    // GIVEN somebody who holds the table of the target for longer than the server waits for a word
+    let mut holder = bed.app(Side::Modern).await;
+    exec(&mut holder, "BEGIN; LOCK TABLE \"the new\".\"Item\"").await;
+    let upserts = first.rows[0].iter().map(|row| bed.plans[0].forward(row).unwrap()).collect();
+    let changes = [Changes { upserts, ..Changes::default() }];
+    let release = async {
+        for id in 2..100 {
+            exec(&mut app, &format!("INSERT INTO item VALUES ({id}, repeat('meanwhile', 1000))")).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        exec(&mut holder, "COMMIT").await;
+    };
+    let applying = bed.modern.apply(&changes, first.upto, Effort::Plain, &[]);
+    let (done, ()) = tokio::join!(applying, release);
+    assert!(matches!(done, Ok(Applied::Done { .. })), "{done:?}");
+    // THEN the same connection goes on
+    assert_eq!(bed.read(first.upto).await.touched.len(), 98);
+    assert_eq!(number(&mut root, connection).await, begun);
+}
+
+#[tokio::test]
+async fn a_quiet_database_lets_the_server_forget_what_others_write() {
+    let server: &'static Server = Box::leak(Box::new(Server::start(&["fsync=off"])));
+    let bed = Bed::on(server, "name text", &[]).await;
+    let other = server.database().await;
+    let mut busy = server.app(&other).await;
+    exec(&mut busy, "CREATE TABLE busy (note text)").await;
+    let mut position = bed.legacy.end_position().await.unwrap();
+    let ours = "SELECT min(confirmed_flush_lsn) - '0/0'::pg_lsn FROM pg_replication_slots WHERE database = current_database()";
+    let mut root = server.root(&bed.names[0]).await;
+    for _ in 0..3 {
+        exec(&mut busy, "INSERT INTO busy SELECT repeat('note', 100) FROM generate_series(1, 10000)").await;
+        let written = number(&mut busy, "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn").await;
+        let begun = std::time::Instant::now();
+        while number(&mut root, ours).await < written {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the log is kept");
+            bed.legacy.wait(Duration::from_millis(100)).await;
+            if bed.legacy.changed().await.unwrap() {
+                position = bed.legacy.read(position, 1_000, &[]).await.unwrap().upto;
+            }
+            bed.legacy.confirm(position).await.unwrap();
+        }
+    }
+}
