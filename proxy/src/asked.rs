@@ -56,6 +56,11 @@ impl Asked {
         &self.headers
     }
 
+    /// The values of all cookies of a name, in order. Which of several counts is each framework's own choice.
+    pub(crate) fn cookies_of(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.cookies.iter().filter(move |cookie| cookie.name == name).map(|cookie| cookie.value.as_str())
+    }
+
     /// Whether the client would rather read JSON than a page.
     pub(crate) fn wants_json(&self) -> bool {
         let accept = self.header("accept").unwrap_or_default();
@@ -86,7 +91,7 @@ impl Request for Asked {
 
     fn cookie(&self, name: &str) -> Option<&str> {
         // As Django reads them: of several cookies of one name, the last one counts.
-        self.cookies.iter().rev().find(|cookie| cookie.name == name).map(|cookie| cookie.value.as_str())
+        self.cookies_of(name).next_back()
     }
 }
 
@@ -153,7 +158,8 @@ mod tests {
         let mut head = RequestHeader::build("GET", b"/a", None).expect("a head");
         head.append_header("cookie", "sessionid=first; sessionid=second").expect("a header");
         head.append_header("cookie", "sessionid=third").expect("a header");
-        assert_eq!(Asked::read(&head, "/a".to_owned()).cookie("sessionid"), Some("third"));
+        let asked = Asked::read(&head, "/a".to_owned());
+        assert_eq!((asked.cookie("sessionid"), asked.cookies_of("sessionid").next()), (Some("third"), Some("first")));
         let plain = ficus_rules::route::PlainRequest::new("GET", "/a").expect("a request");
         assert_eq!(plain.with_header("cookie", "sessionid=first; sessionid=second").cookie("sessionid"), Some("second"));
     }

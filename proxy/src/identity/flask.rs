@@ -84,8 +84,10 @@ impl Flask {
 
     /// What a request shows; `None`: neither session nor remembrance. `address`: from where, as the monolith is told.
     pub(super) fn shown<'a>(&self, asked: &'a Asked, address: Option<&'a str>) -> Option<Shown<'a>> {
-        let session = asked.cookie(&self.settings.session_cookie);
-        let remember = self.settings.remember_cookie.as_deref().and_then(|name| asked.cookie(name));
+        // As Werkzeug reads them: of several cookies of one name, the first one counts.
+        let first = |name: &str| asked.cookies_of(name).next();
+        let session = first(&self.settings.session_cookie);
+        let remember = self.settings.remember_cookie.as_deref().and_then(first);
         let browser = Browser { address, agent: asked.header("user-agent") };
         (session.is_some() || remember.is_some()).then_some(Shown { session, remember, browser })
     }

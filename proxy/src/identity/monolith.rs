@@ -155,9 +155,9 @@ impl Monolith {
         }
     }
 
-    /// The cookies of a request that it is asked about, as one header.
+    /// The cookies of a request that it is asked about, as one header. Of several of one name it says itself which counts.
     fn shown(&self, asked: &Asked) -> String {
-        let pairs = self.cookies().filter_map(|name| Some(format!("{name}={}", asked.cookie(name)?)));
+        let pairs = self.cookies().flat_map(|name| asked.cookies_of(name).map(move |value| format!("{name}={value}")));
         pairs.collect::<Vec<_>>().join("; ")
     }
 }

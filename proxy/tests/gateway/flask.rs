@@ -58,6 +58,16 @@ async fn a_signed_cookie_names_its_user_and_stays_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_cookies_of_one_name_the_first_counts_as_in_flask() {
+    let world = world(|_| {}).await;
+    let [mine, tossed] = ["42", "7"].map(|user| cookie(&format!(r#"{{"_user_id":"{user}"}}"#), now()));
+    assert_eq!(told_by(&world, &format!("{mine}; {tossed}")).await.as_deref(), Some("42"));
+    assert_eq!(told_by(&world, &format!("{tossed}; a=1; {mine}")).await.as_deref(), Some("7"));
+    let [mine, tossed] = ["42", "7"].map(|user| format!("remember_token={}", remember(user, &secrets())));
+    assert_eq!(told_by(&world, &format!("{mine}; {tossed}")).await.as_deref(), Some("42"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn strong_protection_ties_a_session_to_address_and_browser() {
     let world = world(|flask| flask.protection = Protection::Strong).await;
     let browser = Browser { address: Some("127.0.0.1"), agent: Some("Mozilla/5.0") };

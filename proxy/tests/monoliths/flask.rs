@@ -62,6 +62,27 @@ async fn sessions_in_the_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_sessions_both_sides_take_the_same() {
+    let monolith = Monolith::start("flask_app.py", &[]);
+    // Read here, and asked for at the monolith.
+    for sessions in [FlaskSessions::Cookie, FlaskSessions::Monolith] {
+        let world = world(&monolith, |flask| flask.sessions = sessions).await;
+        let mut pairs = Vec::new();
+        for id in ["42", "7"] {
+            let mut browser = Browser::default();
+            let token = browser.get(&world, "/auth/form").await.json()["token"].as_str().expect("a token").to_owned();
+            browser.submit(&world, "/auth/login", &format!("id={id}&csrf_token={token}")).await;
+            pairs.push(format!("session={}", browser.cookie("session").expect("a session")));
+        }
+        for (first, second, user) in [(0, 1, "42"), (1, 0, "7")] {
+            let both = [("cookie", &*format!("{}; {}", pairs[first], pairs[second])), ("user-agent", "Mozilla/5.0 (it's)")];
+            let legacys = world.send("GET", "/auth/me", &both, super::full("")).await.json()["user"].clone();
+            assert_eq!((legacys.as_str(), told_of(&world, &both).await.as_deref()), (Some(user), Some(user)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_in_redis_as_msgpack_json_and_pickle() {
     let server = Server::start().await;
     for format in ["msgpack", "json"] {
