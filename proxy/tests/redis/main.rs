@@ -72,7 +72,10 @@ impl Drop for Redis {
 }
 
 async fn gateway(redis: &Redis, away: &str, quotas: &str) -> World {
-    let server = redis.server();
+    gateway_with(redis.server(), away, quotas).await
+}
+
+async fn gateway_with(server: RedisServer, away: &str, quotas: &str) -> World {
     let world = World::with(|config| config.redis = Some(server)).await;
     let text = format!(
         "[capability]\nname = \"users\"\nlegacy = \"monolith\"\nmodern = \"users-service\"\n[[route]]\npath = \"/a/{{*rest}}\"\n\
@@ -165,6 +168,25 @@ async fn a_redis_that_hangs_keeps_nobody_waiting_for_long() {
     signal("-CONT");
     // 50 times the time-out would be ten seconds; one in each second waits.
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_costs_one_request() {
+    let redis = Redis::start();
+    let mut server = redis.server();
+    server.timeout = Duration::from_secs(1);
+    let world = gateway_with(server, "closed", "\"1000/s\"").await;
+    assert_eq!(status(&world, "one").await, 200);
+    let pid = redis.process.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    for _ in 0..2 {
+        signal("-STOP");
+        assert_eq!(status(&world, "one").await, 503);
+        signal("-CONT");
+        for _ in 0..20 {
+            assert_eq!(status(&world, "one").await, 200);
+        }
+    }
 }
 
 impl Redis {
