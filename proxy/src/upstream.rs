@@ -75,7 +75,8 @@ impl Upstreams {
         let pool = self.by_name.get(&name).ok_or_else(|| unknown(&name))?;
         let waited = pool.found(config.timeouts.connect).await;
         let now = carried.attempt.filter(|_| !waited).map_or_else(Instant::now, |attempt| attempt.began());
-        pool.pass(now).map_err(circuit_open)?;
+        // Given back where nothing is sent in the end.
+        let permit = pool.pass(now).map_err(circuit_open)?;
         if carried.place.is_none() {
             carried.place = pool.enter().await.map_err(|()| busy())?;
         }
@@ -102,7 +103,7 @@ impl Upstreams {
             carried.tried.push(lease.instance().authority().clone());
         };
         let authority = lease.instance().authority().clone();
-        carried.lease = Some(lease);
+        carried.lease = Some(lease.under(permit));
         let multiplexes = transports.multiplexes(&name);
         let mut peer = self.connection(&address, carried, patience, connect, multiplexes).ok_or_else(|| unknown(&name))?;
         if carried.upgrades {

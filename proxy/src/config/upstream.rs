@@ -214,7 +214,8 @@ impl Default for Retry {
     }
 }
 
-/// When an upstream as a whole gets no requests for a while. Counted is what counts for [`Ejection`], of all instances.
+/// When an upstream as a whole gets no requests for a while. Counted is what counts for [`Ejection`], of all instances, and
+/// was let through since the circuit last changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     /// This share of the requests failed,

@@ -1,5 +1,6 @@
 //! The circuit breaker of an upstream: when too many of its requests fail, it gets none for a while; then one at a time,
-//! until some in a row were answered. Pure: time comes in.
+//! until some in a row were answered. How a request ended counts in the round in which it was let through only: what was sent
+//! before an outage says nothing about what is after it. Pure: time comes in.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ const PARTS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Circuit {
     state: State,
+    /// Another with each change of the state, and with each request that is tried.
+    round: u64,
     /// Requests and failures, by the part of the window in which they ended.
     seen: VecDeque<Part>,
 }
@@ -41,63 +44,69 @@ enum State {
 /// What a request is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// It may go.
-    Yes,
+    /// It may go, in this round.
+    Yes(u64),
     /// Not before this has passed.
     No(Duration),
 }
 
 impl Circuit {
     pub(super) fn new() -> Circuit {
-        Circuit { state: State::Closed, seen: VecDeque::new() }
+        Circuit { state: State::Closed, round: 0, seen: VecDeque::new() }
     }
 
     /// Whether a request may go.
     pub(super) fn pass(&mut self, rule: &Breaker, now: Instant) -> Pass {
-        match self.state {
-            State::Closed => Pass::Yes,
-            State::Open { until } if now < until => Pass::No(until - now),
-            State::Open { .. } => {
-                self.state = State::Trying { trying: Some(now), passed: 0 };
-                Pass::Yes
+        let passed = match self.state {
+            State::Closed => return Pass::Yes(self.round),
+            State::Open { until } if now < until => return Pass::No(until - now),
+            State::Open { .. } => 0,
+            // One that never comes to an end must not keep the others out for ever.
+            State::Trying { trying: Some(since), .. } if now < since + rule.open_for => {
+                return Pass::No(since + rule.open_for - now);
             }
-            // One that never came to an end (its client left) must not keep the others out for ever.
-            State::Trying { trying: Some(since), .. } if now < since + rule.open_for => Pass::No(since + rule.open_for - now),
-            State::Trying { passed, .. } => {
-                self.state = State::Trying { trying: Some(now), passed };
-                Pass::Yes
-            }
-        }
+            State::Trying { passed, .. } => passed,
+        };
+        self.turn(State::Trying { trying: Some(now), passed });
+        Pass::Yes(self.round)
     }
 
-    /// A request came to its end. Says whether the circuit opened by it.
-    pub(super) fn ended(&mut self, rule: &Breaker, failed: bool, now: Instant) -> bool {
-        match self.state {
+    /// A request of a round came to its end. Says whether the circuit opened by it.
+    pub(super) fn ended(&mut self, round: u64, rule: &Breaker, failed: bool, now: Instant) -> bool {
+        if round != self.round {
+            return false;
+        }
+        let opens = match self.state {
             State::Closed => {
                 self.count(rule, failed, now);
                 let (requests, failures) = self.seen.iter().fold((0, 0), |sum, part| (sum.0 + part.requests, sum.1 + part.failures));
                 let share = u64::from(failures) * 1_000_000;
-                let opens =
-                    requests >= rule.requests.max(1) && share >= u64::from(requests) * u64::from(rule.share.millionths()) && failures > 0;
-                if opens {
-                    self.open(rule, now);
-                }
-                opens
+                requests >= rule.requests.max(1) && share >= u64::from(requests) * u64::from(rule.share.millionths()) && failures > 0
             }
-            // What was sent before it opened.
+            // Nothing is let through in its round.
             State::Open { .. } => false,
-            State::Trying { .. } if failed => {
-                self.open(rule, now);
-                true
-            }
+            State::Trying { .. } if failed => true,
             State::Trying { passed, .. } if passed + 1 >= rule.passes.max(1) => {
-                *self = Circuit::new();
+                self.turn(State::Closed);
                 false
             }
             State::Trying { passed, .. } => {
-                self.state = State::Trying { trying: None, passed: passed + 1 };
+                self.turn(State::Trying { trying: None, passed: passed + 1 });
                 false
             }
+        };
+        if opens {
+            self.turn(State::Open { until: now + rule.open_for });
+        }
+        opens
+    }
+
+    /// A request of a round tells nothing: it was not sent, or nobody waited for its end. Another may be tried in its place.
+    pub(super) fn given_back(&mut self, round: u64) {
+        if let State::Trying { trying, .. } = &mut self.state
+            && round == self.round
+        {
+            *trying = None;
         }
     }
 
@@ -110,8 +119,9 @@ impl Circuit {
         }
     }
 
-    fn open(&mut self, rule: &Breaker, now: Instant) {
-        self.state = State::Open { until: now + rule.open_for };
+    fn turn(&mut self, state: State) {
+        self.state = state;
+        self.round += 1;
         self.seen.clear();
     }
 
@@ -150,29 +160,88 @@ mod tests {
         }
     }
 
+    /// The round in which a request is let through.
+    fn round(circuit: &mut Circuit, now: Instant) -> u64 {
+        match circuit.pass(&rule(), now) {
+            Pass::Yes(round) => round,
+            Pass::No(patience) => panic!("none is let through for {patience:?}"),
+        }
+    }
+
+    /// A circuit that four failures have opened, and when.
+    fn opened() -> (Circuit, impl Fn(u64) -> Instant) {
+        let (mut circuit, start) = (Circuit::new(), Instant::now());
+        let sent = round(&mut circuit, start);
+        assert_eq!([0; 4].map(|_| circuit.ended(sent, &rule(), true, start)), [false, false, false, true]);
+        (circuit, move |seconds| start + Duration::from_secs(seconds))
+    }
+
     #[test]
     fn it_opens_at_a_share_of_failures_and_closes_after_some_that_pass() {
         let (mut circuit, start) = (Circuit::new(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let ended = [(true, false), (false, false), (true, false), (false, true)].map(|(failed, _)| circuit.ended(&rule(), failed, at(0)));
+        let no = |seconds| Pass::No(Duration::from_secs(seconds));
+        let sent = round(&mut circuit, at(0));
+        let ended = [true, false, true, false].map(|failed| circuit.ended(sent, &rule(), failed, at(0)));
         assert_eq!(ended, [false, false, false, true], "two of four, not before there are four");
-        assert_eq!(circuit.pass(&rule(), at(1)), Pass::No(Duration::from_secs(4)));
-        assert_eq!(circuit.pass(&rule(), at(5)), Pass::Yes);
-        assert_eq!(circuit.pass(&rule(), at(6)), Pass::No(Duration::from_secs(4)), "one at a time");
-        assert!(circuit.ended(&rule(), true, at(6)), "it fails: open again");
-        assert_eq!((circuit.pass(&rule(), at(10)), circuit.pass(&rule(), at(11))), (Pass::No(Duration::from_secs(1)), Pass::Yes));
-        assert_eq!(circuit.pass(&rule(), at(16)), Pass::Yes, "that one never came to an end");
-        assert!(!circuit.ended(&rule(), false, at(17)));
-        assert_eq!((circuit.pass(&rule(), at(17)), circuit.level()), (Pass::Yes, 1));
-        circuit.ended(&rule(), false, at(18));
-        assert_eq!((circuit.pass(&rule(), at(18)), circuit.level()), (Pass::Yes, 0));
+        assert_eq!(circuit.pass(&rule(), at(1)), no(4));
+        let tried = round(&mut circuit, at(5));
+        assert_eq!(circuit.pass(&rule(), at(6)), no(4), "one at a time");
+        assert!(circuit.ended(tried, &rule(), true, at(6)), "it fails: open again");
+        assert_eq!(circuit.pass(&rule(), at(10)), no(1));
+        let hangs = round(&mut circuit, at(11));
+        let tried = round(&mut circuit, at(16));
+        assert!(!circuit.ended(hangs, &rule(), true, at(16)), "the one before never came to an end in time");
+        assert!(!circuit.ended(tried, &rule(), false, at(17)));
+        let tried = round(&mut circuit, at(17));
+        assert_eq!(circuit.level(), 1);
+        circuit.ended(tried, &rule(), false, at(18));
+        round(&mut circuit, at(18));
+        assert_eq!(circuit.level(), 0);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_outage_neither_opens_nor_closes_it() {
+        for failed in [true, false] {
+            let (mut circuit, at) = opened();
+            assert!(!circuit.ended(0, &rule(), failed, at(1)), "while it is open");
+            let tried = round(&mut circuit, at(5));
+            assert!((0..10).all(|_| !circuit.ended(0, &rule(), failed, at(5))));
+            assert_eq!((circuit.pass(&rule(), at(6)), circuit.level()), (Pass::No(Duration::from_secs(4)), 1), "{failed}");
+            circuit.ended(tried, &rule(), false, at(6));
+            assert!(!circuit.ended(0, &rule(), failed, at(6)));
+            let tried = round(&mut circuit, at(6));
+            circuit.ended(tried, &rule(), false, at(7));
+            assert_eq!(circuit.level(), 0);
+            assert!((0..10).all(|_| !circuit.ended(0, &rule(), failed, at(7))), "nor once it is closed again");
+        }
+    }
+
+    #[test]
+    fn a_request_that_tells_nothing_makes_room_for_the_next() {
+        let (mut circuit, at) = opened();
+        let tried = round(&mut circuit, at(5));
+        circuit.given_back(0);
+        assert_eq!(circuit.pass(&rule(), at(5)), Pass::No(Duration::from_secs(5)), "another's");
+        circuit.given_back(tried);
+        let next = round(&mut circuit, at(5));
+        circuit.given_back(tried);
+        assert_eq!(circuit.pass(&rule(), at(5)), Pass::No(Duration::from_secs(5)), "once");
+        circuit.ended(next, &rule(), false, at(5));
+        let next = round(&mut circuit, at(5));
+        circuit.given_back(next);
+        let last = round(&mut circuit, at(5));
+        circuit.ended(last, &rule(), false, at(5));
+        assert_eq!(circuit.level(), 0, "what passed before still counts");
     }
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
         let (mut circuit, start) = (Circuit::new(), Instant::now());
         for second in [0, 4, 8, 12, 16, 20] {
-            assert!(!circuit.ended(&rule(), true, start + Duration::from_secs(second)), "never four within ten seconds");
+            let now = start + Duration::from_secs(second);
+            let sent = round(&mut circuit, now);
+            assert!(!circuit.ended(sent, &rule(), true, now), "never four within ten seconds");
         }
     }
 
@@ -185,14 +254,49 @@ mod tests {
             for (later, failed) in events {
                 now += Duration::from_millis(later);
                 seen.push((now, failed));
-                if circuit.ended(&rule(), failed, now) {
+                let sent = round(&mut circuit, now);
+                if circuit.ended(sent, &rule(), failed, now) {
                     let within: Vec<_> = seen.iter().filter(|(at, _)| now - *at < rule().window).collect();
                     let failures = within.iter().filter(|(_, failed)| *failed).count();
                     prop_assert!(within.len() >= 4 && failures > 0);
                     prop_assert!(matches!(circuit.pass(&rule(), now), Pass::No(_)));
                     break;
                 }
-                prop_assert_eq!(circuit.pass(&rule(), now), Pass::Yes);
+                prop_assert!(matches!(circuit.pass(&rule(), now), Pass::Yes(_)));
+            }
+        }
+
+        /// Whatever ends when: once it is open, the only requests that change it are those it let through one at a time.
+        #[test]
+        fn only_what_it_tries_changes_an_open_circuit(events in prop::collection::vec((0u64..4_000, 0u8..4, any::<bool>()), 1..80)) {
+            let (mut circuit, start) = opened();
+            let (mut now, mut tried): (_, Option<(u64, Instant)>) = (start(0), None);
+            for (later, what, failed) in events {
+                now += Duration::from_millis(later);
+                let before = circuit.level();
+                match (what, tried) {
+                    (0, _) => {
+                        prop_assert!(!circuit.ended(0, &rule(), failed, now));
+                        prop_assert_eq!(circuit.level(), before);
+                    }
+                    (1, Some((round, _))) => {
+                        tried = None;
+                        prop_assert_eq!(circuit.ended(round, &rule(), failed, now), failed);
+                    }
+                    (2, Some((round, _))) => {
+                        tried = None;
+                        circuit.given_back(round);
+                        prop_assert!(matches!(circuit.pass(&rule(), now), Pass::Yes(_)));
+                        break;
+                    }
+                    _ => if let Pass::Yes(round) = circuit.pass(&rule(), now) {
+                        prop_assert!(tried.is_none_or(|(_, since)| now >= since + rule().open_for), "one at a time");
+                        tried = Some((round, now));
+                    },
+                }
+                if circuit.level() == 0 {
+                    break;
+                }
             }
         }
     }

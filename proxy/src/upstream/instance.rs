@@ -10,6 +10,7 @@ use ficus_rules::bucket::murmur3_32;
 use super::Pool;
 use super::balance::Candidate;
 use super::ejection::Record;
+use super::pool::Permit;
 use crate::config::Probe;
 
 /// An instance. It outlives its place in the pool while it has requests under way.
@@ -112,13 +113,20 @@ impl Instance {
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     instance: Arc<Instance>,
+    permit: Option<Permit>,
     judged: bool,
 }
 
 impl Lease {
     pub(super) fn new(pool: &Arc<Pool>, instance: &Arc<Instance>) -> Lease {
         instance.under_way.fetch_add(1, Ordering::Relaxed);
-        Lease { pool: pool.clone(), instance: instance.clone(), judged: false }
+        Lease { pool: pool.clone(), instance: instance.clone(), permit: None, judged: false }
+    }
+
+    /// What is sent there is sent under a permit of the circuit.
+    pub(super) fn under(mut self, permit: Option<Permit>) -> Lease {
+        self.permit = permit;
+        self
     }
 
     /// The instance.
@@ -134,6 +142,7 @@ impl Lease {
     /// The instance failed the request. Counted once for each lease, like a success.
     pub(crate) fn failed(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.judged, true) {
+            self.permit.take().into_iter().for_each(|permit| permit.ended(true, now));
             self.pool.failed(&self.instance, now);
         }
     }
@@ -142,6 +151,7 @@ impl Lease {
     pub(crate) fn succeeded(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.judged, true) {
             self.pool.succeeded(&self.instance, now);
+            self.permit.take().into_iter().for_each(|permit| permit.ended(false, now));
         }
     }
 }

@@ -143,11 +143,12 @@ impl Pool {
         self.set.load().instances.iter().any(|instance| !tried.contains(instance.authority()))
     }
 
-    /// Whether a request may go to this upstream at all now; else after what time it should ask again.
-    pub(super) fn pass(&self, now: Instant) -> Result<(), Duration> {
-        let Some(rule) = &self.settings.breaker else { return Ok(()) };
+    /// Whether a request may go to this upstream at all now; else after what time it should ask again. Where nothing breaks
+    /// its circuit, it needs no permit.
+    pub(super) fn pass(self: &Arc<Self>, now: Instant) -> Result<Option<Permit>, Duration> {
+        let Some(rule) = &self.settings.breaker else { return Ok(None) };
         match self.circuit().pass(rule, now) {
-            Pass::Yes => Ok(()),
+            Pass::Yes(round) => Ok(Some(Permit { pool: self.clone(), round })),
             Pass::No(patience) => Err(patience),
         }
     }
@@ -174,7 +175,6 @@ impl Pool {
     }
 
     pub(super) fn failed(&self, instance: &Instance, now: Instant) {
-        self.ended(true, now);
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let set = self.set.load();
         let out = set.instances.iter().filter(|instance| instance.troubles(now).0).count();
@@ -188,14 +188,6 @@ impl Pool {
 
     pub(super) fn succeeded(&self, instance: &Instance, now: Instant) {
         instance.condition().record.succeeded(now);
-        self.ended(false, now);
-    }
-
-    fn ended(&self, failed: bool, now: Instant) {
-        let Some(rule) = &self.settings.breaker else { return };
-        if self.circuit().ended(rule, failed, now) {
-            tracing::warn!(upstream = self.name, "too many requests fail: none is sent for a while");
-        }
     }
 
     fn circuit(&self) -> std::sync::MutexGuard<'_, Circuit> {
@@ -227,13 +219,37 @@ impl Pool {
     }
 }
 
+/// A request may be sent, as far as the circuit goes. Dropped without an end, it tells nothing of the upstream, and the next
+/// request may be tried.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pool: Arc<Pool>,
+    round: u64,
+}
+
+impl Permit {
+    /// What was sent under it came to its end.
+    pub(super) fn ended(self, failed: bool, now: Instant) {
+        let Pool { name, settings, .. } = &*self.pool;
+        if settings.breaker.as_ref().is_some_and(|rule| self.pool.circuit().ended(self.round, rule, failed, now)) {
+            tracing::warn!(upstream = name, "too many requests fail: none is sent for a while");
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool.circuit().given_back(self.round);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use super::Pool;
-    use crate::config::{Ejection, Instances, Upstream, Weighted};
+    use crate::config::{Breaker, Ejection, Instances, Upstream, Weighted};
 
     fn weighted(addresses: &[&str]) -> Vec<Weighted> {
         addresses.iter().map(|address| Weighted { address: (*address).to_owned(), weight: 1 }).collect()
@@ -299,5 +315,29 @@ mod tests {
         drop(leaving);
         pool.update(&[]);
         assert_eq!(pool.instances().len(), 2, "of none nothing is believed");
+    }
+
+    #[test]
+    fn a_trial_that_was_not_sent_or_that_nobody_waited_for_is_given_back() {
+        let breaker = Some(Breaker { requests: 1, open_for: Duration::from_secs(5), passes: 1, ..Breaker::default() });
+        let settings = Upstream { breaker, ..Upstream::of(Instances::Fixed(weighted(&["a:1"]))) };
+        let (pool, start) = (Arc::new(Pool::new("users", &settings)), Instant::now());
+        let permit = |seconds| pool.pass(start + Duration::from_secs(seconds));
+        let lease = |permit| pool.pick(None, &[], start).expect("there is one").under(permit);
+        let mut slow = lease(permit(0).expect("it is closed"));
+        lease(permit(0).expect("it is closed")).failed(start);
+        assert!(permit(4).is_err());
+        let refused = permit(5).expect("one is tried");
+        assert!(permit(5).is_err());
+        drop(refused);
+        let mut unfound = pool.pick(None, &[], start).expect("there is one");
+        unfound.failed(start);
+        drop((lease(permit(5).expect("the one before had no place")), unfound));
+        let mut tried = lease(permit(5).expect("who was tried has left"));
+        slow.failed(start);
+        assert!(permit(5).is_err());
+        tried.succeeded(start);
+        drop(tried);
+        assert!(permit(5).is_ok() && permit(5).is_ok(), "it is closed");
     }
 }
