@@ -578,6 +578,7 @@ mod tests {
             ("address = 'a:1'\n[upstream.monolith.breaker]\nshare = '0%'\n", 8, "any failure"),
             ("address = 'a:1'\n[upstream.monolith.bulkhead]\nrequests = 5\nwait = '1m'\n", 9, "longer than 5s"),
             ("address = 'a:1'\n[gateway.cache]\nsize = '1KiB'\n", 8, "larger than all"),
+            ("address = 'a:1'\n[gateway.cache]\nknown_by = ['x-key', 'x_key']\n", 8, "as it is sent"),
         ] {
             let why = with(more).unwrap_err();
             assert!(why.starts_with(&format!("ficus.toml:{line}:")) && why.contains(word), "{more}: {why}");

@@ -1,8 +1,8 @@
 //! Answers that are kept, for routes that ask for it. What an answer's `Cache-Control` and `Vary` allow decides; the route
 //! says for how long at most.
 //!
-//! Two callers never share an answer unless neither says who it is: whoever sends a cookie that is not ours, or an
-//! `Authorization`, has answers of its own. All answers of a capability are forgotten when somebody writes to it, or to
+//! Two callers never share an answer unless neither says who it is: whoever sends a cookie that is not ours, an
+//! `Authorization`, or a header that the configuration or a limit of the route knows callers by, has answers of its own. All answers of a capability are forgotten when somebody writes to it, or to
 //! one that it joins, through this gateway (before the write is sent, and again when it is answered), when the agent reports
 //! that a row of it changed, and when anything is published. Whoever wrote gets no answer that was asked for before its
 //! write ended, whichever gateway that went through.
@@ -78,7 +78,7 @@ impl Answers {
         let capability = carried.capability()?.to_owned();
         let count = |outcome: &str| metrics().cache.with_label_values(&[&*capability, outcome]).inc();
         let now = SystemTime::now();
-        let Some((key, request)) = Key::of(carried, head, self.touched(&capability)) else {
+        let Some((key, request)) = Key::of(carried, head, &self.limits.known_by, self.touched(&capability)) else {
             count("bypass");
             return None;
         };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ficus_rules::decide::{Caller, Snapshot, flag_is_on};
-use ficus_rules::plugin::{Active, Answered, Asking, Plugins, RateLimit, RequestSize, credentials};
+use ficus_rules::plugin::{Active, Answered, Asking, By, Plugins, RateLimit, RequestSize, credentials};
 use ficus_rules::route::{Matched, Request as _};
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
@@ -84,6 +84,12 @@ impl Met {
     /// Whether an upstream may see another request than the one that was made.
     pub(crate) fn changes_requests(&self) -> bool {
         self.plugins.version.is_some() || self.plugins.rewrite.is_some() || self.plugins.request_headers.is_some()
+    }
+
+    /// Headers that a limit knows callers by, whether or not it takes part for this one.
+    pub(crate) fn known_by(&self) -> impl Iterator<Item = &str> {
+        let by = self.plugins.rate_limit.iter().flat_map(|limit| &limit.what.by);
+        by.filter_map(|by| if let By::Header(name) = by { Some(name.as_str()) } else { None })
     }
 
     /// Another try: its body comes from the start.

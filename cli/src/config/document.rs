@@ -158,6 +158,19 @@ impl Default for Agent {
     }
 }
 
+/// The name of a header, in lower case.
+pub(super) fn header(name: &Spanned<String>, faults: &mut upstream::Faults) -> Option<String> {
+    let text = name.get_ref();
+    match text.parse::<http::HeaderName>() {
+        Ok(header) if !text.contains('_') => Some(header.as_str().to_owned()),
+        _ => {
+            let why = format!("`{text}` is no header that a client can send: write it as it is sent, like \"X-CSRFToken\"");
+            faults.push((name.span().start, why));
+            None
+        }
+    }
+}
+
 fn unplaced(text: &str) -> Spanned<String> {
     Spanned::new(0..0, text.to_owned())
 }

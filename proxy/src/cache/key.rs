@@ -29,7 +29,8 @@ pub(super) struct Key {
 
 impl Key {
     /// The question of a request, and what of it `Vary` may name. `None`: its answer is neither kept nor taken from there.
-    pub(super) fn of(carried: &Carried, head: &RequestHeader, touched: u64) -> Option<(Key, request::Parts)> {
+    /// `known_by`: headers that say who calls.
+    pub(super) fn of(carried: &Carried, head: &RequestHeader, known_by: &[String], touched: u64) -> Option<(Key, request::Parts)> {
         let asked = &carried.asked;
         let headers = asked.headers();
         let body = headers.contains_key(header::TRANSFER_ENCODING) || asked.header("content-length").is_some_and(|length| length != "0");
@@ -54,7 +55,7 @@ impl Key {
                 url.push_str(&String::from_utf8_lossy(value.as_bytes()));
             }
         });
-        let caller = caller(carried);
+        let caller = caller(carried, known_by);
         let (mut parts, ()) = http::Request::get(target).body(()).ok()?.into_parts();
         parts.headers = public(headers);
         let capability = carried.capability()?.to_owned();
@@ -83,7 +84,7 @@ impl Key {
 }
 
 /// What tells a caller from all others: everything by which a server could tell it. Nothing: it is a stranger.
-fn caller(carried: &Carried) -> Option<[u8; 32]> {
+fn caller(carried: &Carried, known_by: &[String]) -> Option<[u8; 32]> {
     let ours = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE;
     let mut digest = Sha256::new();
     let mut says = false;
@@ -96,8 +97,12 @@ fn caller(carried: &Carried) -> Option<[u8; 32]> {
     for cookie in carried.asked.cookies.iter().filter(|cookie| !ours(&cookie.name)) {
         add(b'c', &cookie.pair);
     }
-    for value in carried.asked.headers().get_all(header::AUTHORIZATION) {
-        add(b'a', value.as_bytes());
+    let counted_by = carried.met.as_ref().into_iter().flat_map(Met::known_by);
+    for name in std::iter::once("authorization").chain(known_by.iter().map(String::as_str)).chain(counted_by) {
+        for value in carried.asked.headers().get_all(name) {
+            add(b'a', name.as_bytes());
+            add(b'v', value.as_bytes());
+        }
     }
     // Who a session belongs to may change, or end, while the cookie stays.
     if let Some(user) = carried.login.as_ref().and_then(|login| login.user()) {

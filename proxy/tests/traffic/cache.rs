@@ -163,6 +163,31 @@ async fn callers_are_never_mixed() {
     assert!(!got.headers.contains_key("age"), "a stranger gets nobody's");
 }
 
+/// Whom a session or a password does not tell apart, a header may: one that is configured, or that a limit counts by.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_a_header_tells_apart_are_never_mixed() {
+    let world = World::with(|config| config.cache.known_by.push("x-partner".into())).await;
+    let limited = "[[route]]\npath = \"/limited/{*rest}\"\ncsrf = false\ncache = { at_most = \"1h\" }\n[route.plugins.rate_limit]\n\
+                   quotas = [\"1000/s\"]\nby = [\"user\", \"header:x-tenant\"]\n";
+    publish(&world, &format!("{ROUTES}{limited}"), soaking());
+    *world.modern.state.headers.lock().unwrap() = GOOD.to_vec();
+    let ask = async |path: &str, caller: &[(&str, &str)], now: &str| {
+        now.clone_into(&mut world.modern.state.thing.lock().unwrap());
+        let got = world.ask(path, caller).await;
+        (String::from_utf8(got.body.to_vec()).unwrap(), got.headers.contains_key("age"))
+    };
+    let told = |body: &str, kept: bool| (body.to_owned(), kept);
+    for (path, header) in
+        [("/kept/thing", "x-api-key"), ("/kept/thing", "X-Auth-Token"), ("/kept/thing", "x-partner"), ("/limited/thing", "x-tenant")]
+    {
+        assert_eq!(ask(path, &[(header, "a")], "a's").await, told("a's", false), "{header}");
+        assert_eq!(ask(path, &[(header, "b")], "b's").await, told("b's", false), "{header}");
+        assert_eq!(ask(path, &[(header, "a")], "c's").await, told("a's", true), "{header}");
+    }
+    assert_eq!(ask("/kept/thing", &[], "all's").await, told("all's", false), "a stranger gets nobody's");
+    assert_eq!(ask("/kept/thing", &[("x-tenant", "a")], "a's").await, told("all's", true), "it tells nobody apart on this route");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_a_change_and_whatever_is_published_end_it() {
     let world = kept(GOOD).await;

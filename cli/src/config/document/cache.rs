@@ -1,8 +1,9 @@
-//! `[gateway.cache]`: how much is kept of answers. What is left out keeps the gateway's own default.
+//! `[gateway.cache]`: how much is kept of answers, and for whom. What is left out keeps the gateway's own default.
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::header;
 use super::upstream::Faults;
 use crate::args;
 
@@ -11,6 +12,7 @@ use crate::args;
 pub(in crate::config) struct Cache {
     size: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
+    known_by: Option<Vec<Spanned<String>>>,
 }
 
 impl Cache {
@@ -22,7 +24,8 @@ impl Cache {
         if let Some(text) = self.answer.as_ref().or(self.size.as_ref()).filter(|_| answer as u64 > size) {
             faults.push((text.span().start, "an answer cannot be larger than all of them together".into()));
         }
-        ficus_proxy::CacheLimits { size, answer }
+        let known_by = self.known_by.as_ref().map(|names| names.iter().filter_map(|name| header(name, faults)).collect());
+        ficus_proxy::CacheLimits { size, answer, known_by: known_by.unwrap_or(default.known_by) }
     }
 }
 
