@@ -16,7 +16,7 @@ use pingora::proxy::Session;
 use crate::answer::Refusal;
 use crate::carried::Carried;
 use crate::client::Client;
-use crate::config::WtfCsrf;
+use crate::config::{DjangoIdentity, WtfCsrf};
 use crate::gateway::Inner;
 use crate::identity::By;
 
@@ -32,13 +32,13 @@ pub(crate) async fn verify(gateway: &Inner, client: &mut Client<'_>, carried: &m
     }
     let rule = Rule::of(gateway, carried);
     let by_header = rule.header(carried).map(ToOwned::to_owned);
-    let mut verdict = rule.accepts(gateway, carried, by_header.as_deref());
+    let mut verdict = rule.accepts(carried, by_header.as_deref());
     let form = Form::of(carried.asked.header("content-type").unwrap_or_default()).filter(|_| rule.reads_forms(&carried.asked.method));
     // Whoever has no session has no body, and no form in it.
     if let (Some(form), Some(session)) = (form.filter(|_| verdict.is_err()), client.session()) {
         let by_field = find(session, carried, form, rule.field()).await?;
         if by_field.is_some() || by_header.is_none() {
-            verdict = rule.accepts(gateway, carried, by_field.as_deref());
+            verdict = rule.accepts(carried, by_field.as_deref());
         }
     }
     verdict.map_err(|why| Refusal::new(StatusCode::FORBIDDEN, "csrf", &format!("CSRF verification failed: {why}")))
@@ -47,8 +47,8 @@ pub(crate) async fn verify(gateway: &Inner, client: &mut Client<'_>, carried: &m
 /// By whose rules a write is judged.
 #[derive(Clone, Copy)]
 enum Rule<'a> {
-    /// Django's; also while nothing is configured.
-    Django,
+    /// Django's; its usual ones while nothing is configured.
+    Django(Option<&'a DjangoIdentity>),
     /// Flask-WTF's.
     Wtf(&'a WtfCsrf),
 }
@@ -68,13 +68,13 @@ impl<'a> Rule<'a> {
         let by = carried.login.as_ref().map_or(By::Nothing, |login| login.by);
         match flasks {
             Some(wtf) if by == By::Flask || gateway.callers.django().is_none() => Rule::Wtf(wtf),
-            _ => Rule::Django,
+            _ => Rule::Django(gateway.callers.django()),
         }
     }
 
     fn header(self, carried: &Carried) -> Option<&str> {
         match self {
-            Rule::Django => carried.asked.header("x-csrftoken"),
+            Rule::Django(settings) => carried.asked.header(settings.map_or("x-csrftoken", |settings| settings.csrf_header.as_str())),
             Rule::Wtf(wtf) => wtf.headers.iter().find_map(|name| carried.asked.header(name)),
         }
     }
@@ -86,21 +86,22 @@ impl<'a> Rule<'a> {
 
     fn field(self) -> Field<'a> {
         match self {
-            Rule::Django => Field { name: "csrfmiddlewaretoken", prefixed: false },
+            Rule::Django(_) => Field { name: "csrfmiddlewaretoken", prefixed: false },
             Rule::Wtf(wtf) => Field { name: &wtf.field, prefixed: true },
         }
     }
 
-    fn accepts(self, gateway: &Inner, carried: &Carried, token: Option<&str>) -> Result<(), &'static str> {
+    fn accepts(self, carried: &Carried, token: Option<&str>) -> Result<(), &'static str> {
         let in_session = carried.login.as_ref().and_then(|login| login.csrf.as_deref());
-        let (host, referer) = (carried.asked.header("host").unwrap_or_default(), carried.asked.header("referer"));
+        let (host, referer) = (host(carried), carried.asked.header("referer"));
         let settings = match self {
             Rule::Wtf(wtf) => {
-                let evidence = flask::csrf::Evidence { secure: carried.https, host, session: in_session, token, referer };
+                let secure = carried.https && wtf.ssl_strict;
+                let evidence = flask::csrf::Evidence { secure, host, session: in_session, token, referer };
                 let secrets = Secrets { keys: wtf.secrets.clone() };
                 return flask::csrf::check(&evidence, &secrets, wtf.time_limit, Timestamp::from(SystemTime::now()));
             }
-            Rule::Django => gateway.callers.django(),
+            Rule::Django(settings) => settings,
         };
         let cookie = match settings.map(|settings| &settings.csrf_cookie) {
             Some(None) => in_session,
@@ -111,6 +112,13 @@ impl<'a> Rule<'a> {
         let evidence = Evidence { scheme, host, cookie, token, origin: carried.asked.header("origin"), referer };
         check(&evidence, settings.map_or(&[], |settings| &settings.trusted_origins))
     }
+}
+
+/// The host that the client asked for, with its port: as a trusted proxy says that rewrites it, or as it stands in the request.
+fn host(carried: &Carried) -> &str {
+    let said = carried.asked.header("x-forwarded-host").filter(|_| carried.peer.trusted);
+    let said = said.and_then(|hosts| hosts.split(',').next()).map(str::trim).filter(|host| !host.is_empty());
+    said.or_else(|| carried.asked.header("host")).unwrap_or_default()
 }
 
 impl Field<'_> {

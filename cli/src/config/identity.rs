@@ -62,6 +62,7 @@ impl Resolving<'_> {
             session_salt: django.session_salt,
             auth_backends: django.auth_backends,
             csrf_cookie: named(django.csrf_cookie),
+            csrf_header: document::header(&django.csrf_header, &mut self.faults).unwrap_or_default(),
             trusted_origins: django.trusted_origins,
             tokens: django.drf_tokens.then_some(tokens),
             cache_for,
@@ -111,6 +112,7 @@ impl Resolving<'_> {
             field: flask.csrf_field,
             headers: flask.csrf_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
             time_limit,
+            ssl_strict: flask.csrf_ssl_strict,
         };
         Some(FlaskIdentity {
             secrets,
@@ -297,6 +299,8 @@ mod tests {
         let django = load(&with("fallback_key_files = ['other']\ncsrf_cookie = ''\ndrf_tokens = true")).unwrap().identity.django.unwrap();
         assert_eq!((django.secrets, django.csrf_cookie), (vec!["t".to_owned(), "o".to_owned()], None));
         assert_eq!(django.tokens.unwrap().keyword, "Token");
+        let django = load(&with("csrf_header = 'X-XSRF-TOKEN'")).unwrap().identity.django.unwrap();
+        assert_eq!(django.csrf_header, "x-xsrf-token");
     }
 
     #[test]
@@ -326,6 +330,7 @@ mod tests {
             ("session_files = 'kept'", 12, "not looked at"),
             ("session_age = '2 weeks'", 12, "not a duration"),
             ("token_keyword = 'Bearer'", 12, "drf_tokens"),
+            ("csrf_header = 'HTTP_X_XSRF_TOKEN'", 12, "as it is sent"),
             ("fallback_key_files = ['none']", 12, "cannot read the secret"),
         ] {
             let why = load(&with(more)).unwrap_err();

@@ -126,6 +126,8 @@ pub struct DjangoIdentity {
     pub auth_backends: Vec<String>,
     /// `CSRF_COOKIE_NAME`; `None`: `CSRF_USE_SESSIONS`.
     pub csrf_cookie: Option<String>,
+    /// `CSRF_HEADER_NAME`, as it is sent, in lower case.
+    pub csrf_header: String,
     /// `CSRF_TRUSTED_ORIGINS`
     pub trusted_origins: Vec<String>,
     /// The tokens of Django REST framework, if they are accepted.
@@ -146,6 +148,7 @@ impl DjangoIdentity {
             session_salt: SESSION_SALT.to_owned(),
             auth_backends: vec![MODEL_BACKEND.to_owned()],
             csrf_cookie: Some("csrftoken".to_owned()),
+            csrf_header: "x-csrftoken".to_owned(),
             trusted_origins: Vec::new(),
             tokens: None,
             cache_for: Duration::from_secs(1),

@@ -99,3 +99,33 @@ async fn a_token_that_stands_too_late_is_not_looked_for() {
         assert_eq!(submit(&world, &[multipart], full(body)).await.status, 403, "{ahead}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_is_what_a_trusted_proxy_says_and_nobody_else() {
+    let rewritten = |origin: &'static str| {
+        [
+            ("host", "10.0.0.7:8000"),
+            ("x-forwarded-host", "school.test"),
+            ("x-forwarded-proto", "https"),
+            ("x-csrftoken", SECRET),
+            ("origin", origin),
+        ]
+    };
+    for (trusted, origin, status) in [
+        (true, "https://school.test", 200),
+        (true, "https://evil.test", 403),
+        (true, "https://10.0.0.7:8000", 403),
+        (false, "https://school.test", 403),
+        (false, "http://school.test", 403),
+        (false, "http://10.0.0.7:8000", 200),
+    ] {
+        let world = World::with(|config| config.trusted_proxies.extend(trusted.then(|| "127.0.0.1".to_owned()))).await;
+        world.serve(soaking());
+        assert_eq!(submit(&world, &rewritten(origin), full("x")).await.status, status, "{trusted} {origin}");
+        let by_referer = [("x-forwarded-host", "school.test, 10.0.0.7"), ("x-forwarded-proto", "https"), ("x-csrftoken", SECRET)];
+        let referer = format!("{origin}/page");
+        let by_referer = [&by_referer[..], &[("referer", &referer)]].concat();
+        let expected = if trusted && origin != "https://school.test" { 403 } else { 200 };
+        assert_eq!(submit(&world, &by_referer, full("x")).await.status, expected, "{trusted} {referer}");
+    }
+}

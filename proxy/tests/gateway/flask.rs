@@ -146,6 +146,31 @@ async fn a_form_needs_the_token_of_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_https_a_write_comes_from_the_site_unless_the_project_does_not_ask_for_it() {
+    let mine = cookie(r#"{"_user_id":"42","csrf_token":"2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"}"#, now());
+    let token = dumps(br#""2fd4e1c67a2d28fced849ee1bb76e7391b93eb12""#, csrf::TOKEN, &secrets(), now());
+    for (ssl_strict, referer, status) in [
+        (true, None, 403),
+        (true, Some("https://evil.test/"), 403),
+        (true, Some("https://school.test/form"), 200),
+        (false, None, 200),
+        (false, Some("https://evil.test/"), 200),
+    ] {
+        let mut flask = FlaskIdentity::new(vec![SECRET.into()]);
+        flask.csrf.as_mut().expect("Flask-WTF").ssl_strict = ssl_strict;
+        let world = World::with(|config| {
+            config.identity.flask = Some(flask);
+            config.trusted_proxies = vec!["127.0.0.1".into()];
+        })
+        .await;
+        world.serve(soaking());
+        let sent = [("cookie", &*mine), ("x-csrf-token", &*token), ("x-forwarded-proto", "https"), ("x-forwarded-host", "school.test")];
+        let sent: Vec<_> = sent.into_iter().chain(referer.map(|referer| ("referer", referer))).collect();
+        assert_eq!(world.send("POST", "/forms/x", &sent, full("")).await.status, status, "{ssl_strict} {referer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_in_redis_are_read_changed_and_ended_there() {
     let server = redis::Server::start().await;
     let url = server.url.clone();

@@ -313,6 +313,43 @@ async fn the_csrf_secret_of_a_session_counts_and_a_cookie_then_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_header_of_the_csrf_token_is_the_projects() {
+    let django = Django::start().await;
+    let secret = "abcdefghijklmnopqrstuvwxyz012345";
+    let identity = DjangoIdentity { csrf_header: "x-xsrf-token".into(), ..django.identity() };
+    let world = World::with(|config| config.identity.django = Some(identity)).await;
+    world.serve(soaking());
+    let cookie = format!("csrftoken={secret}");
+    for (header, status) in [("X-XSRF-TOKEN", 200), ("X-CSRFToken", 403)] {
+        let got = world.send("POST", "/forms/x", &[("cookie", &*cookie), (header, secret)], full("{}")).await;
+        assert_eq!(got.status, status, "{header}");
+    }
+}
+
+/// Who did not carry the log-out finds it out by itself, however often it is asked meanwhile: within a second, unless set.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_gateway_knows_of_a_log_out_within_cache_for() {
+    let django = Django::start().await;
+    let cache_for = DjangoIdentity::new(django.identity().users.database, Vec::new()).cache_for;
+    assert_eq!(cache_for, Duration::from_secs(1));
+    let world = async || {
+        let world = World::with(|config| config.identity.django = Some(DjangoIdentity { cache_for, ..django.identity() })).await;
+        world.serve(soaking());
+        world
+    };
+    let (one, other) = (world().await, world().await);
+    assert_eq!(told_by_cookie(&other, SESSION).await.as_deref(), Some("42"));
+    django.run("DELETE FROM django_session WHERE session_key = ?", &[SESSION]).await;
+    with_session(&one, "GET", "/logout", SESSION).await;
+    assert_eq!(told_by_cookie(&one, SESSION).await, None, "at once");
+    let ended = Instant::now();
+    while told_by_cookie(&other, SESSION).await.is_some() {
+        assert!(ended.elapsed() < cache_for + Duration::from_secs(1), "what was looked up a second ago is still believed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_no_json_is_nobodys_to_judge() {
     let django = Django::start().await;
     let pickle = dumps(b"\x80\x05}\x94.", SESSION_SALT, &secrets(), now());

@@ -18,11 +18,11 @@ const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 pub struct Evidence<'a> {
     /// `http` or `https`, as the client sees it.
     pub scheme: &'a str,
-    /// The `Host` header, with port.
+    /// The host that the client asked for, with port.
     pub host: &'a str,
     /// The cookie `csrftoken`.
     pub cookie: Option<&'a str>,
-    /// The header `X-CSRFToken` or the form field `csrfmiddlewaretoken`.
+    /// The header `CSRF_HEADER_NAME` or the form field `csrfmiddlewaretoken`.
     pub token: Option<&'a str>,
     /// The header `Origin`.
     pub origin: Option<&'a str>,

@@ -74,6 +74,8 @@ pub(super) struct Session {
     pub(super) engine: String,
     pub(super) cookie: String,
     pub(super) csrf_cookie: String,
+    /// As it is sent.
+    pub(super) csrf_header: String,
     pub(super) user_table: String,
     pub(super) id_column: String,
     pub(super) username_column: String,

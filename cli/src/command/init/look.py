@@ -128,6 +128,7 @@ def django(manage):
         columns = {field.name: field.column for field in user._meta.concrete_fields}
         session = {
             "engine": settings.SESSION_ENGINE, "cookie": settings.SESSION_COOKIE_NAME, "csrf_cookie": settings.CSRF_COOKIE_NAME,
+            "csrf_header": settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-"),
             "user_table": user._meta.db_table, "id_column": user._meta.pk.column,
             "username_column": columns.get(user.USERNAME_FIELD, user.USERNAME_FIELD), "active_column": columns.get("is_active"),
             "trusted_origins": list(settings.CSRF_TRUSTED_ORIGINS),

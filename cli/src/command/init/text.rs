@@ -91,6 +91,9 @@ fn identity(session: &Session) -> String {
     }
     line("session_cookie", quoted(&session.cookie));
     line("csrf_cookie", quoted(&session.csrf_cookie));
+    if !session.csrf_header.eq_ignore_ascii_case("x-csrftoken") {
+        line("csrf_header", quoted(&session.csrf_header));
+    }
     line("user_table", quoted(&session.user_table));
     line("id_column", quoted(&session.id_column));
     line("username_column", quoted(&session.username_column));

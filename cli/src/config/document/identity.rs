@@ -42,6 +42,8 @@ pub(in super::super) struct Django {
     pub(in super::super) auth_backends: Vec<String>,
     #[serde(default = "csrf_cookie")]
     pub(in super::super) csrf_cookie: String,
+    #[serde(default = "csrf_header")]
+    pub(in super::super) csrf_header: Spanned<String>,
     #[serde(default)]
     pub(in super::super) trusted_origins: Vec<String>,
     #[serde(default)]
@@ -79,6 +81,10 @@ fn session_cookie() -> String {
 
 fn csrf_cookie() -> String {
     "csrftoken".into()
+}
+
+fn csrf_header() -> Spanned<String> {
+    unplaced("X-CSRFToken")
 }
 
 fn session_table() -> String {
@@ -143,6 +149,8 @@ pub(in super::super) struct Flask {
     pub(in super::super) csrf_headers: Vec<String>,
     #[serde(default = "one_hour")]
     pub(in super::super) csrf_age: Spanned<String>,
+    #[serde(default = "yes")]
+    pub(in super::super) csrf_ssl_strict: bool,
     #[serde(default = "one_second")]
     pub(in super::super) cache_for: Spanned<String>,
 }

@@ -79,12 +79,14 @@ pub struct WtfCsrf {
     pub headers: Vec<String>,
     /// `WTF_CSRF_TIME_LIMIT`
     pub time_limit: Duration,
+    /// `WTF_CSRF_SSL_STRICT`: what comes by https comes from the site's own pages.
+    pub ssl_strict: bool,
 }
 
 impl WtfCsrf {
     /// Flask-WTF's defaults.
     pub fn new(secrets: Vec<String>) -> WtfCsrf {
         let headers = ["x-csrftoken", "x-csrf-token"].map(str::to_owned).into();
-        WtfCsrf { secrets, field: "csrf_token".to_owned(), headers, time_limit: csrf::TIME_LIMIT }
+        WtfCsrf { secrets, field: "csrf_token".to_owned(), headers, time_limit: csrf::TIME_LIMIT, ssl_strict: true }
     }
 }

@@ -19,9 +19,9 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// What a request brings.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence<'a> {
-    /// The client used https.
+    /// The client used https, and the project wants it to come from its own pages then (`WTF_CSRF_SSL_STRICT`).
     pub secure: bool,
-    /// The `Host` header, with port.
+    /// The host that the client asked for, with port.
     pub host: &'a str,
     /// `csrf_token` of the session.
     pub session: Option<&'a str>,
