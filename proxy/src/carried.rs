@@ -233,7 +233,7 @@ impl Carried {
         self.client = peer.client(gateway, &self.asked);
         self.peer = peer;
         let share = gateway.spans.as_ref().map_or(Share::NONE, |spans| spans.share());
-        self.trace = Trace::of(&self.asked, new.as_u128(), share);
+        self.trace = Trace::of(&self.asked, self.peer.trusted, new.as_u128(), share);
     }
 
     /// The name of its capability.

@@ -58,17 +58,16 @@ pub(crate) enum Value {
 }
 
 impl Trace {
-    /// Continues the caller's trace, whose word about recording is kept, or begins the one of the id `new`, of which
-    /// `share` are recorded.
-    pub(crate) fn of(asked: &Asked, new: u128, share: Share) -> Trace {
-        let span = span_id();
-        match parent(asked.headers()) {
-            Some(parent) => Trace { id: parent.trace, parent: Some(parent.span), span, sampled: parent.sampled },
-            None => {
-                let sampled = new % 1_000_000 < u128::from(share.millionths());
-                Trace { id: new, parent: None, span, sampled }
-            }
-        }
+    /// Continues the caller's trace, or begins the one of the id `new`. The word of a caller that is `trusted` about recording
+    /// is kept; of all others `share` are recorded: what they cost is not for strangers to say.
+    pub(crate) fn of(asked: &Asked, trusted: bool, new: u128, share: Share) -> Trace {
+        let (span, parent) = (span_id(), parent(asked.headers()));
+        let sampled = match parent.filter(|_| trusted) {
+            Some(parent) => parent.sampled,
+            // By our own number: a caller chooses its trace's.
+            None => new % 1_000_000 < u128::from(share.millionths()),
+        };
+        Trace { id: parent.map_or(new, |parent| parent.trace), parent: parent.map(|parent| parent.span), span, sampled }
     }
 
     /// Its id as it is written.
@@ -123,25 +122,36 @@ mod tests {
 
     #[test]
     fn a_trace_goes_on_and_a_malformed_one_is_replaced() {
-        let share = Share::ALL;
-        let trace = Trace::of(&asked(&[HEADER]), 7, share);
+        let trace = Trace::of(&asked(&[HEADER]), true, 7, Share::ALL);
         assert_eq!((trace.parent, trace.sampled), (Some(0xb7ad_6b71_6920_3331), true));
         assert!(trace.header(trace.span).starts_with("00-0af7651916cd43dd8448eb211c80319c-") && !trace.header(trace.span).contains("b7ad"));
-        // What the caller does not record is not recorded, whatever the share.
-        assert!(!Trace::of(&asked(&[&HEADER.replace("-01", "-00")]), 7, share).sampled);
         for odd in [&[][..], &["00-what"], &[HEADER, HEADER]] {
-            let trace = Trace::of(&asked(odd), 7, share);
+            let trace = Trace::of(&asked(odd), true, 7, Share::ALL);
             assert_eq!((trace.id, trace.parent, trace.sampled), (7, None, true), "{odd:?}");
         }
         assert!(parent(asked(&[HEADER]).headers()).is_some());
-        assert_eq!(Trace::of(&asked(&[HEADER]), 7, share).text(), "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(Trace::of(&asked(&[]), 7, share).text(), format!("{:032x}", 7));
+        assert_eq!(Trace::of(&asked(&[HEADER]), false, 7, Share::ALL).text(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(Trace::of(&asked(&[]), false, 7, Share::ALL).text(), format!("{:032x}", 7));
+    }
+
+    #[test]
+    fn a_trusted_caller_says_whether_it_is_recorded_and_a_stranger_does_not() {
+        for (flag, trusted, share, sampled) in [
+            ("-01", true, Share::NONE, true),
+            ("-00", true, Share::ALL, false),
+            ("-01", false, Share::NONE, false),
+            ("-00", false, Share::ALL, true),
+        ] {
+            let trace = Trace::of(&asked(&[&HEADER.replace("-01", flag)]), trusted, 7, share);
+            assert_eq!((trace.parent, trace.sampled), (Some(0xb7ad_6b71_6920_3331), sampled), "{flag} {trusted}");
+            assert_eq!(trace.text(), "0af7651916cd43dd8448eb211c80319c", "it goes on");
+        }
     }
 
     #[test]
     fn a_share_of_new_traces_is_recorded() {
         let asked = asked(&[]);
-        let of = |share: u32| (0..1000).filter(|n| Trace::of(&asked, n * 1_000, Share::from_millionths(share)).sampled).count();
+        let of = |share: u32| (0..1000).filter(|n| Trace::of(&asked, false, n * 1_000, Share::from_millionths(share)).sampled).count();
         assert_eq!((of(0), of(100_000), of(1_000_000)), (0, 100, 1_000));
     }
 

@@ -46,7 +46,7 @@ pub struct Tracing {
     pub authority: Option<PathBuf>,
     /// The path there: `/v1/traces`.
     pub path: String,
-    /// The share of the traces that begin here which is recorded. Those of callers are recorded if they say so.
+    /// The share of the traces of strangers, and of those that begin here, which is recorded. Trusted proxies say it of theirs.
     pub sample: Share,
     /// The name of this gateway's service there.
     pub service: String,

@@ -105,7 +105,7 @@ async fn a_tunnel_is_told_of_when_it_is_over_with_all_that_went_through_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_goes_on_through_the_gateway() {
-    let world = World::start().await;
+    let world = World::with(|config| config.trusted_proxies = vec!["127.0.0.1".into()]).await;
     world.serve(ramping(0));
     let sent = |headers: Vec<(&'static str, &'static str)>| {
         let world = &world;
@@ -127,6 +127,22 @@ async fn a_trace_goes_on_through_the_gateway() {
     }
     let (one, other) = (text(&sent(vec![]).await, "traceparent"), text(&sent(vec![]).await, "traceparent"));
     assert!(one.is_some() && one != other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_trace_goes_on_and_is_not_recorded_because_it_says_so() {
+    let collector = Collector::start().await;
+    let world = World::with(collector.told(0)).await;
+    world.serve(ramping(0));
+    for _ in 0..20 {
+        world.send("GET", "/traced", &[("traceparent", PARENT)], full("")).await;
+    }
+    let seen = world.legacy.seen("/traced").pop().unwrap().headers;
+    let header = seen["traceparent"].to_str().unwrap();
+    assert!(header.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && header.ends_with("-00"), "{header}");
+    // Spans are sent a second after the first.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(collector.spans().is_empty());
 }
 
 /// A collector that takes what comes, and answers what it is told.
@@ -258,7 +274,12 @@ fn spans(body: &[u8]) -> Vec<Span> {
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_requests_leave_spans_at_the_collector() {
     let collector = Collector::start().await;
-    let world = World::with(collector.told(0)).await;
+    let told = collector.told(0);
+    let world = World::with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".into()];
+        told(config);
+    })
+    .await;
     world.serve(ramping(100));
     world.fresh(1, now());
     world.send("GET", "/api/v1/users/status/503", &[("traceparent", PARENT), ("cookie", "sessionid=s3cret")], full("")).await;
