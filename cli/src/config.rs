@@ -86,6 +86,7 @@ pub(crate) struct Gateway {
     pub(crate) default_upstream: String,
     pub(crate) trusted_proxies: Vec<String>,
     pub(crate) expose_side: bool,
+    pub(crate) hide_paths_after: Vec<String>,
     pub(crate) threads: usize,
     pub(crate) hold_requests: usize,
     pub(crate) hold_wait: Duration,
@@ -189,6 +190,10 @@ impl Resolving<'_> {
                 self.fault(network.span().start, why);
             }
         }
+        for word in gateway.hide_paths_after.iter().filter(|word| word.get_ref().is_empty() || word.get_ref().contains('/')) {
+            let what = format!("`{}` is no part of a path: write the word before the secret, like \"reset\"", word.get_ref());
+            self.fault(word.span().start, what);
+        }
         let (hold_wait, switch_deadline) = (self.duration(&gateway.hold_wait), self.duration(&admin.switch_deadline));
         if hold_wait <= switch_deadline {
             let at = gateway.hold_wait.span().start.max(admin.switch_deadline.span().start);
@@ -215,6 +220,7 @@ impl Resolving<'_> {
             default_upstream: gateway.default.into_inner(),
             trusted_proxies: gateway.trusted_proxies.into_iter().map(Spanned::into_inner).collect(),
             expose_side: gateway.expose_side,
+            hide_paths_after: gateway.hide_paths_after.into_iter().map(Spanned::into_inner).collect(),
             threads: gateway.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
             hold_requests: gateway.hold_requests,
             hold_wait,
@@ -589,6 +595,7 @@ mod tests {
     fn what_the_gateway_would_refuse_at_its_start_is_told_with_its_line() {
         assert!(fault("['127.0.0.1:8080']", "[]").starts_with("ficus.toml:3:"), "at `default`, for there may be no `listen` at all");
         assert!(fault("\n\n", "\nadmin = 'x'\n\n").starts_with("ficus.toml:4:"));
+        assert!(fault("\n\n", "\nhide_paths_after = ['a/b', '']\n\n").lines().all(|line| line.contains("the word before the secret")));
         let why = fault("\n\n", "\ntrusted_proxies = ['10.0.0.0/8', 'proxy.test']\n\n");
         assert!(why.starts_with("ficus.toml:4:") && why.contains("`proxy.test`"), "{why}");
     }

@@ -319,6 +319,7 @@ fn gateway(config: &Config, sockets: Sockets) -> Result<Gateway> {
         grace: settings.grace,
         threads: settings.threads,
         expose_side: settings.expose_side,
+        hide_paths_after: settings.hide_paths_after.clone(),
         access_log: settings.access_log.clone(),
         tracing: settings.tracing.clone(),
     };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ficus_rules::access::SECRET_AFTER;
 use ficus_rules::network::Network;
 
 use crate::plugins::RedisServer;
@@ -72,6 +73,8 @@ pub struct Config {
     pub threads: usize,
     /// Adds the header `x-ficus-side` to answers. For tests and demonstrations.
     pub expose_side: bool,
+    /// Words in paths after which secrets stand: what follows them is told nowhere.
+    pub hide_paths_after: Vec<String>,
     /// The access log; none unless set.
     pub access_log: Option<AccessLog>,
     /// Where traces go; nowhere unless set.
@@ -102,6 +105,7 @@ impl Config {
             grace: Duration::from_secs(10),
             threads: 2,
             expose_side: false,
+            hide_paths_after: SECRET_AFTER.map(str::to_owned).into(),
             access_log: None,
             tracing: None,
         }

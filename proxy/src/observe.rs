@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
-use ficus_rules::access::{AccessLine, redacted};
+use ficus_rules::access::{AccessLine, redacted, without_secrets};
 use ficus_rules::{Side, Timestamp};
 use http::StatusCode;
 use pingora::proxy::Session;
@@ -46,7 +46,7 @@ pub(crate) fn finish(gateway: &Inner, sizes: Sizes, carried: &mut Carried, clien
     }
     if let Some(spans) = gateway.spans.as_ref().filter(|_| carried.trace.sampled) {
         end_try(carried, status.is_server_error());
-        let of_gateway = span(sizes, carried, took, status);
+        let of_gateway = span(gateway, sizes, carried, took, status);
         let mut all = std::mem::take(&mut carried.spans);
         all.push(of_gateway);
         spans.put(all);
@@ -90,8 +90,8 @@ fn line<'a>(
         client: carried.client.map(|client| carried.peer.text(client)),
         method: Cow::Borrowed(&asked.method),
         host: Cow::Borrowed(&asked.host),
-        path: Cow::Borrowed(&asked.path),
-        raw_path: asked.raw_path.as_deref().map(Cow::Borrowed),
+        path: without_secrets(&asked.path, &gateway.config.hide_paths_after),
+        raw_path: asked.raw_path.as_deref().map(|raw| without_secrets(raw, &gateway.config.hide_paths_after)),
         query,
         status: status.as_u16(),
         side: Cow::Borrowed(by(carried).as_str()),
@@ -139,13 +139,13 @@ fn when(at: Timestamp) -> String {
 }
 
 /// The span of the gateway for a request.
-fn span(sizes: Sizes, carried: &Carried, took: Duration, status: StatusCode) -> Span {
+fn span(gateway: &Inner, sizes: Sizes, carried: &Carried, took: Duration, status: StatusCode) -> Span {
     let (asked, decision) = (&carried.asked, carried.decision.as_ref());
     let route = decision.and_then(|decision| decision.route.as_deref());
     let pattern = carried.route().map(|route| route.path.as_str());
     let mut attributes: Vec<(&'static str, spans::Value)> = vec![
         ("http.request.method", (&*asked.method).into()),
-        ("url.path", (&*asked.path).into()),
+        ("url.path", (&*without_secrets(&asked.path, &gateway.config.hide_paths_after)).into()),
         ("server.address", (&*asked.host).into()),
         ("http.response.status_code", spans::Value::Number(i64::from(status.as_u16()))),
         ("http.response.body.size", spans::Value::Number(i64::try_from(sizes.sent).unwrap_or(i64::MAX))),

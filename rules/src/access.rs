@@ -1,8 +1,10 @@
 //! One line of the access log: what is left of a request when it is over. Gateways write it, `ficus explain --diff` reads it.
-//! Nothing in it is secret: no header, no cookie, no body, and of the query the names alone.
+//! Nothing in it is secret: no header, no cookie, no body, of the query the names alone, and of a path not what stands after words
+//! that say that it is one.
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::Cohort;
@@ -10,6 +12,9 @@ use crate::migration::Phase;
 
 /// What stands for a value that is not told.
 pub const HIDDEN: &str = "*";
+/// What is secret in a path stands after one of these, unless it was configured otherwise: Django's `reset/UID/TOKEN/`, and what
+/// packages for registration send by mail.
+pub const SECRET_AFTER: [&str; 3] = ["reset", "activate", "confirm-email"];
 /// Longer names of parameters are not told: they are no names.
 const LONGEST_NAME: usize = 40;
 
@@ -28,7 +33,7 @@ pub struct AccessLine<'a> {
     pub method: Cow<'a, str>,
     /// The host name, without port.
     pub host: Cow<'a, str>,
-    /// The normalised path. Empty: the request was refused before there was one, whatever the rules say.
+    /// The normalised path, its secrets hidden; see [`without_secrets`]. Empty: the request was refused before there was one, whatever the rules say.
     pub path: Cow<'a, str>,
     /// The path as it came, where that is another: servers may read it otherwise, and rules refuse it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +92,15 @@ pub struct AccessLine<'a> {
     pub sent_bytes: u64,
 }
 
+/// A path without what stands after one of these words: `/accounts/reset/*/*/`. Links that log somebody in, or let a password be
+/// set, have their secret there. A word counts as it is spelled or escaped, in upper or lower case.
+pub fn without_secrets<'a>(path: &'a str, after: &[String]) -> Cow<'a, str> {
+    let says = |part: &str, word: &String| Cow::<[u8]>::from(percent_decode_str(part)).eq_ignore_ascii_case(word.as_bytes());
+    let Some(at) = path.split('/').position(|part| after.iter().any(|word| says(part, word))) else { return Cow::Borrowed(path) };
+    let told = path.split('/').enumerate().map(|(place, part)| if place > at && !part.is_empty() { HIDDEN } else { part });
+    Cow::Owned(told.collect::<Vec<_>>().join("/"))
+}
+
 /// A query without its values: `page=*&token=*`. What is no name (a lone word, a long or odd one) is hidden too.
 pub fn redacted(query: &str) -> String {
     let mut told = String::with_capacity(query.len());
@@ -106,7 +120,26 @@ pub fn redacted(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::redacted;
+    use super::{SECRET_AFTER, redacted, without_secrets};
+
+    #[test]
+    fn of_a_path_what_stands_after_some_words_is_not_told() {
+        let told = |path: &str| without_secrets(path, &SECRET_AFTER.map(str::to_owned)).into_owned();
+        for (path, expected) in [
+            ("/accounts/reset/Mg/c4v2-s3cret/", "/accounts/reset/*/*/"),
+            ("/reset/Mg/set-password/", "/reset/*/*/"),
+            ("/Re%73et//Mg/s3cret", "/Re%73et//*/*"),
+            ("/accounts/password/reset/key/2-s3cret/", "/accounts/password/reset/*/*/"),
+            ("/accounts/confirm-email/s3cret", "/accounts/confirm-email/*"),
+            ("/password_reset/done/", "/password_reset/done/"),
+            ("/api/presets/7", "/api/presets/7"),
+            ("/reset/", "/reset/"),
+            ("", ""),
+        ] {
+            assert_eq!(told(path), expected, "{path}");
+        }
+        assert_eq!(without_secrets("/reset/Mg/open", &[]), "/reset/Mg/open");
+    }
 
     #[test]
     fn of_a_query_the_names_are_told_alone() {

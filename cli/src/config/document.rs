@@ -68,6 +68,8 @@ pub(super) struct Gateway {
     pub(super) trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) expose_side: bool,
+    #[serde(default = "secret_after")]
+    pub(super) hide_paths_after: Vec<Spanned<String>>,
     pub(super) threads: Option<usize>,
     #[serde(default = "hold_requests")]
     pub(super) hold_requests: usize,
@@ -205,6 +207,10 @@ fn gateway_name() -> String {
 
 fn gateway_admin() -> Spanned<String> {
     unplaced("127.0.0.1:7071")
+}
+
+fn secret_after() -> Vec<Spanned<String>> {
+    ficus_rules::access::SECRET_AFTER.map(unplaced).into()
 }
 
 fn hold_requests() -> usize {

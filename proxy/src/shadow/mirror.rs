@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use ficus_rules::access::{HIDDEN, without_secrets};
 use ficus_rules::claims::Claim;
 use ficus_rules::parity::{Answer, Difference, Leniency, Noise, compare};
 use ficus_rules::wire::DifferenceSample;
@@ -402,13 +403,20 @@ impl Mirror {
         headers
     }
 
-    fn keep(&self, job: &Job, legacy_status: u16, modern_status: u16, differences: Vec<Difference>) {
-        tracing::debug!(capability = job.counters.name, path = job.asked.path, count = differences.len(), "answers differ");
+    fn keep(&self, job: &Job, legacy_status: u16, modern_status: u16, mut differences: Vec<Difference>) {
+        let path = without_secrets(&job.asked.path, &self.gateway.config.hide_paths_after).into_owned();
+        if path != job.asked.path {
+            // Answers to such a path name it: in links, forms and redirects.
+            for difference in &mut differences {
+                (difference.legacy, difference.modern) = (HIDDEN.to_owned(), HIDDEN.to_owned());
+            }
+        }
+        tracing::debug!(capability = job.counters.name, path, count = differences.len(), "answers differ");
         self.gateway.shadow.differences.add(DifferenceSample {
             capability: job.counters.name.clone(),
             at: job.at,
             method: job.asked.method.clone(),
-            path: job.asked.path.clone(),
+            path,
             legacy_status,
             modern_status,
             differences,

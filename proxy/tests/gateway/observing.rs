@@ -68,6 +68,38 @@ async fn the_access_log_says_what_became_of_each_request() {
     assert_eq!(ids.len(), 5);
 }
 
+/// Django's link to set a password anew is one: whoever has it has the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_with_a_secret_is_told_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, collector) = (directory.path().join("access.log"), Collector::start().await);
+    let (logs, tells) = (logging(&path, QueryTold::Names), collector.told(1_000_000));
+    let world = World::with(|config| {
+        logs(config);
+        tells(config);
+        config.hide_paths_after.push("invited".into());
+    })
+    .await;
+    world.serve(ramping(0));
+    for asked in ["/accounts/reset/Mg/c4v2-s3cret/", "/accounts//Re%73et/Mg/s3cret", "/invited/s3cret", "/resets/7"] {
+        world.get(asked).await;
+    }
+    let mut told: Vec<_> = lines(&path, 4).await.into_iter().map(|line| (line.path.into_owned(), line.raw_path)).collect();
+    told.sort();
+    let plain = |path: &str| (path.to_owned(), None);
+    assert_eq!(
+        told,
+        [
+            ("/accounts/Reset/*/*".to_owned(), Some("/accounts//Re%73et/*/*".into())),
+            plain("/accounts/reset/*/*/"),
+            plain("/invited/*"),
+            plain("/resets/7")
+        ]
+    );
+    eventually("the spans", || collector.spans().len() >= 7).await;
+    assert!(collector.bodies.lock().unwrap().iter().all(|body| !String::from_utf8_lossy(body).contains("s3cret")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_write_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();

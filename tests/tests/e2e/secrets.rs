@@ -1,4 +1,4 @@
-//! Nothing secret is told: secrets are planted in cookies, headers, queries, bodies, rows, files and addresses, and looked for in
+//! Nothing secret is told: secrets are planted in cookies, headers, paths, queries, bodies, rows, files and addresses, and looked for in
 //! every log, at the most talkative level of everything, and in every trace, metric, status, sample, notification and file.
 
 mod planted;
@@ -174,7 +174,7 @@ async fn planted_secrets_are_found_nowhere() -> Result<()> {
     // The origins echo what they are asked with: a sample of their differences is where secrets would stand.
     until(&admin, "/api/v1/diffs", |diffs| diffs.contains("$.headers.")).await?;
     until(&admin, "/metrics", |metrics| !metrics.contains("notifier=\"gone\",outcome=\"given_up\"} 0")).await?;
-    // Paths stand in spans as they are: the last round's shows that all came.
+    // Paths stand in spans: the last round's shows that all came.
     let last = format!("/users/{}/", ROUNDS - 1);
     until_heard(&spans, &last).await?;
     until_heard(&notifications, "shadowing").await?;

@@ -190,6 +190,9 @@ pub(super) async fn send(http: &Http, round: usize) -> Result<()> {
             (Method::POST, format!("/users/{round}/{number}?{query}")),
             (Method::POST, format!("/checked/{round}/{number}?{query}")),
             (Method::GET, format!("/elsewhere?{query}")),
+            // As Django spells the link by which a password is set.
+            (Method::GET, format!("/users/{round}/{number}/reset/{}/{}/", secret("uid"), secret("link-token"))),
+            (Method::GET, format!("/elsewhere/re%73et/{}/", secret("escaped"))),
             // Refused by the gateway itself.
             (Method::GET, format!("/users//..%2f?{query}")),
         ] {
