@@ -139,9 +139,18 @@ impl Carrier {
         head.insert_header("cache-status", "ficus; hit")?;
         self.sign(carried, &mut head)?;
         plugins::on_the_way_back(carried, &mut head);
-        session.write_head(Box::new(head), kept.body.is_empty()).await?;
-        if !kept.body.is_empty() {
-            session.write_body(kept.body).await?;
+        plugins::pack(carried, session.head(), &mut head);
+        let mut body = Some(kept.body);
+        if kept.status != StatusCode::NOT_MODIFIED {
+            // All of it is here: it is packed at once, and its length is known.
+            plugins::packed(carried, &mut body, true);
+            head.remove_header(&header::TRANSFER_ENCODING);
+            head.insert_header(header::CONTENT_LENGTH, body.as_ref().map_or(0, Bytes::len))?;
+        }
+        let body = body.unwrap_or_default();
+        session.write_head(Box::new(head), body.is_empty()).await?;
+        if !body.is_empty() {
+            session.write_body(body).await?;
         }
         Ok(())
     }
