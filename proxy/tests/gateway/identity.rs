@@ -1,6 +1,6 @@
 //! Django's session becomes a token for the new service.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_proxy::{Config, DjangoIdentity, DjangoSessions, DrfTokens, MonolithIdentity, RoleColumn, SessionDatabase};
 use ficus_rules::Timestamp;
