@@ -134,6 +134,8 @@ pub(crate) struct Carried {
 pub(crate) struct Attempt {
     side: Side,
     began: Instant,
+    /// When the last of the request was sent.
+    sent: Option<Instant>,
 }
 
 /// How long parts of a request took, as far as it got.
@@ -282,7 +284,7 @@ impl Carried {
         self.timings =
             Timings { last: Some(Try { span: spans::span_id(), side: self.side, began }), hold: self.timings.hold, ..Timings::default() };
         self.came = 0;
-        self.attempt = Some(Attempt { side: self.side, began });
+        self.attempt = Some(Attempt { side: self.side, began, sent: None });
     }
 
     /// Whether a deadline of its own has passed.
@@ -293,6 +295,22 @@ impl Carried {
     /// The try has a connection.
     pub(crate) fn connected(&mut self) {
         self.timings.connect = self.timings.since_try(Instant::now());
+    }
+
+    /// The last of the request is on its way. (Without a body it was when there was a connection: most are not worth a look at
+    /// the clock.)
+    pub(crate) fn sent(&mut self) {
+        let connected = self.timings.last.zip(self.timings.connect).map(|(last, took)| last.began + took);
+        let at = connected.filter(|_| self.came == 0).unwrap_or_else(Instant::now);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.sent = Some(at);
+        }
+    }
+
+    /// For how long the whole request has been without an answer; `None`: not all of it was sent, or its silence is no failure.
+    pub(crate) fn unanswered(&self, now: Instant) -> Option<Duration> {
+        let sent = self.attempt.filter(|_| self.answered.is_none() && !self.streams)?.sent?;
+        Some(now.saturating_duration_since(sent))
     }
 
     /// The head of the try's answer has arrived, now.

@@ -270,6 +270,9 @@ impl Carrier {
             *body = None;
         }
         self.0.shadow.copy(carried, body.as_ref(), end);
+        if end {
+            carried.sent();
+        }
         Ok(())
     }
 

@@ -16,6 +16,9 @@ use crate::gateway::Inner;
 use crate::metrics::{By, Requests, metrics};
 use crate::spans::{self, Kind, Span};
 
+/// A client that leaves after it has waited so long for an answer to begin did not change its mind: its side hangs.
+const HANGS: Duration = Duration::from_secs(1);
+
 /// How large the bodies of a request were, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sizes {
@@ -32,12 +35,15 @@ impl Sizes {
     }
 }
 
-/// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side.
+/// Counts a request that is over. `client_left`: nobody got the answer, so that it says nothing about a side, unless it was
+/// waited for in vain.
 pub(crate) fn finish(gateway: &Inner, sizes: Sizes, carried: &mut Carried, client_left: bool) {
     let status = carried.status.unwrap_or(StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST));
     let now = Instant::now();
     if !client_left || carried.answered.is_some() {
         carried.end_attempt(status.is_server_error(), now);
+    } else if carried.unanswered(now).is_some_and(|waited| waited >= HANGS) {
+        carried.end_attempt(true, now);
     }
     let took = now - carried.started;
     count(gateway, carried, status, took);

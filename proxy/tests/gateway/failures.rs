@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ficus_proxy::Upstream;
+use ficus_rules::wire::LATENCY_BOUNDS_MS;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -145,6 +146,36 @@ async fn a_modern_side_that_is_down_is_left_alone_for_a_moment() {
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     world.get("/api/v1/users/1/").await;
     eventually("nobody's read is spent on finding out", || modern() == (11, 11, 3)).await;
+}
+
+/// Callers and balancers give up long before the gateway does, and then a side that hangs would never be seen to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_on_a_silent_side_counts_as_its_failure_and_one_that_changes_its_mind_does_not() {
+    let world = World::start().await;
+    world.serve(soaking());
+    let leave = async |text: &str, after: u64| {
+        let seen = world.modern.seen("/slow/").len();
+        let mut socket = TcpStream::connect(world.address).await.unwrap();
+        socket.write_all(text.as_bytes()).await.unwrap();
+        eventually("it is under way", || world.modern.seen("/slow/").len() > seen).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+    };
+    let get = "GET /api/v1/users/slow/5000 HTTP/1.1\r\nhost: a\r\n";
+    leave(&format!("{get}\r\n"), 200).await;
+    leave(&format!("{get}content-length: 9\r\n\r\na body"), 1_200).await;
+    leave(&format!("{get}accept: text/event-stream\r\n\r\n"), 1_200).await;
+    let modern = || {
+        let modern = world.users().modern;
+        (modern.requests, modern.errors)
+    };
+    world.get("/api/v1/users/status/200").await;
+    eventually("the one that was answered", || modern() == (1, 0)).await;
+    leave(&format!("{get}\r\n"), 1_200).await;
+    eventually("the one that had waited", || modern() == (2, 1)).await;
+    leave(&format!("{get}content-length: 6\r\n\r\na body"), 1_200).await;
+    eventually("the one with a body", || modern() == (3, 2)).await;
+    let (took, second) = (world.users().modern.took, LATENCY_BOUNDS_MS.partition_point(|bound| *bound < 1_000));
+    assert_eq!(took[second..].iter().sum::<u64>(), 2, "{took:?}");
 }
 
 /// A client that is not told sends its next request by a connection that is closed at that moment.
