@@ -91,6 +91,8 @@ pub enum Illness {
     Uneven(Duration),
     /// What it reads out is not what is written.
     Lies,
+    /// It takes requests and answers none, like a process that is stopped: when it is well again it goes on with all of them.
+    Hangs,
 }
 
 /// One of the two services; it ends with its owner.
@@ -163,6 +165,7 @@ async fn suffer(State(shared): State<Shared>, request: Request, next: Next) -> R
         }
         Illness::Slow(by) => tokio::time::sleep(by).await,
         Illness::Uneven(mean) => tokio::time::sleep(mean.mul_f64(-rand::random::<f64>().max(1e-6).ln())).await,
+        Illness::Hangs => drop(shared.illness.clone().wait_for(|illness| *illness != Illness::Hangs).await),
         _ => {}
     }
     next.run(request).await

@@ -46,6 +46,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// On the way back, writes under way are waited for no longer than this: half of the deadline, for the other half is needed.
+    pub(super) fn hangs(&self) -> Duration {
+        self.switch_deadline / 2
+    }
+}
+
 /// The world round one capability.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {

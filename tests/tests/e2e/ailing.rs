@@ -25,6 +25,9 @@ const SLOW_READERS: u32 = 40;
 /// How long the old service takes for an answer where the new one grows slow: so long that a busy machine makes neither of
 /// them slower. The new one takes as long, and then twice as long.
 const OLD_TAKES: Duration = Duration::from_secs(2);
+/// How long somebody waits for an answer, and where the service hangs: long before the gateway would give it up.
+const CALLERS_WAIT: Duration = Duration::from_secs(60);
+const CALLERS_WAIT_BRIEFLY: Duration = Duration::from_secs(2);
 
 /// How it turns bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,7 @@ enum Turn {
     /// The same, where nobody but the old service is asked what is right.
     Differs,
     Dies,
+    Hangs,
 }
 
 /// When it does.
@@ -115,7 +119,8 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
     let slow = turn == Turn::Slow;
     let (readers, latency) = if slow { (SLOW_READERS, Latency::ByRatio) } else { (READERS, Latency::Leniently) };
     let checked = when == When::Soak && turn == Turn::Lies;
-    let mut world = World::start(engines, readers, async |new, store| {
+    let callers_wait = if turn == Turn::Hangs { CALLERS_WAIT_BRIEFLY } else { CALLERS_WAIT };
+    let mut world = World::start(engines, readers, callers_wait, async |new, store| {
         let url = if checked { checks(new, store).await? } else { String::new() };
         let compared = if turn == Turn::Differs { "soak = \"7d\"\ncompare = \"50%\"" } else { "soak = \"7d\"" };
         Ok(patient(latency, &url).replacen("soak = \"7d\"", compared, 1))
@@ -138,6 +143,7 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
         (Turn::Errors, Some(new)) => new.becomes(Illness::Fails(20)),
         (Turn::Slow, Some(new)) => new.becomes(Illness::Slow(OLD_TAKES * 2)),
         (Turn::Lies | Turn::Differs, Some(new)) => new.becomes(Illness::Lies),
+        (Turn::Hangs, Some(new)) => new.becomes(Illness::Hangs),
         (Turn::Dies, _) => drop(world.new.take()),
         (_, None) => {}
     }
@@ -149,8 +155,8 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
     let held_by = |gate| status["holds"].to_string().contains(gate);
     let gate = match turn {
         // A dead one does not answer what is mirrored to it, either.
-        Turn::Dies if when == When::Ramp && held_by("gate:shadow") => "gate:shadow",
-        Turn::Errors | Turn::Dies => "gate:errors",
+        Turn::Dies | Turn::Hangs if when == When::Ramp && held_by("gate:shadow") => "gate:shadow",
+        Turn::Errors | Turn::Dies | Turn::Hangs => "gate:errors",
         Turn::Slow => "gate:latency_p99",
         Turn::Lies if when == When::Soak => "gate:checks",
         Turn::Lies | Turn::Differs => "gate:shadow",
@@ -204,6 +210,8 @@ cells! {
     Postgres:
     errors_in_the_ramp_on_postgresql: Ramp Errors;
     wrong_data_in_the_soak_on_postgresql: Soak Differs;
+    silence_in_the_ramp_on_postgresql: Ramp Hangs;
+    silence_in_the_soak_on_postgresql: Soak Hangs;
     twice_the_latency_in_the_ramp_on_postgresql: Ramp Slow #[ignore = "part of `make soak`"];
     wrong_data_in_the_ramp_on_postgresql: Ramp Lies #[ignore = "part of `make soak`"];
     a_crash_in_the_ramp_on_postgresql: Ramp Dies #[ignore = "part of `make soak`"];

@@ -123,7 +123,7 @@ impl<'a> World<'a> {
         at.extend(self.fenced.map(|fenced| fenced.plus(self.pace.hear + self.pace.writes)));
         at.push(self.ordered.1.plus(self.pace.agent));
         at.push(self.done());
-        at.extend(self.state.switch.as_ref().map(|switch| switch.deadline));
+        at.extend(self.state.switch.iter().flat_map(|switch| [switch.deadline, switch.since.plus(self.limits.hangs())]));
         at.extend(self.state.aborted.map(|aborted| aborted.plus(self.limits.cool_down)));
         at.retain(|at| *at > self.now);
         at

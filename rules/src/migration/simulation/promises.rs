@@ -25,7 +25,9 @@ impl World {
             assert!(seen.joined.values().all(moved), "it retires, and legacy owns what it joins: {:?}", seen.joined);
         }
         match (stage(before), stage(after)) {
-            (Some(Stage::Drain), Some(Stage::FenceDatabase)) => self.nothing_is_under_way(put.capability, seen, wall),
+            (Some(Stage::Drain), Some(Stage::FenceDatabase)) if !is_left_hanging(before, wall) => {
+                self.nothing_is_under_way(put.capability, seen, wall);
+            }
             (Some(Stage::Lift), None) => {
                 let lifted = before.switch.as_ref().map(|switch| wall.since(switch.since));
                 let given_up = lifted >= Some(Limits::default().lift);
@@ -130,4 +132,9 @@ impl World {
             assert!(!self.ledger.has(stray.write), "{stray:?} was carried, and somebody has to decide about it");
         }
     }
+}
+
+/// A service that has answered nothing for so long is left without its answers: its database decides about them.
+fn is_left_hanging(state: &State, wall: Timestamp) -> bool {
+    state.switch.as_ref().is_some_and(|switch| switch.to == Side::Legacy && wall.since(switch.since) >= Limits::default().hangs())
 }

@@ -77,6 +77,8 @@ pub(super) struct World {
     /// A gate looks at errors of the new services, and whose do fail.
     gated: bool,
     failing: [bool; CAPABILITIES],
+    /// Those that fail answer no write, either.
+    hangs: bool,
     /// Somebody wishes the end of legacy's part in the middle of it all.
     retires: bool,
     /// Gateways that have acknowledged a fence restart while that is on its way.
@@ -150,6 +152,7 @@ impl World {
             related,
             gated,
             failing: [false; CAPABILITIES],
+            hangs: Chance(!seed ^ 0x59).one_in(3),
             retires,
             overtakes,
             disorder,
@@ -285,7 +288,11 @@ impl World {
             return;
         }
         let at = self.chance.below(self.gateways[gateway].inflight.len());
-        let (side, write) = self.gateways[gateway].inflight.swap_remove(at);
+        let (side, write) = self.gateways[gateway].inflight[at];
+        if self.hangs && side == Side::Modern && self.failing[write.capability] {
+            return;
+        }
+        self.gateways[gateway].inflight.swap_remove(at);
         match self.carry_out(side, write) {
             true => self.ledger.acknowledge(write),
             false => self.refused[write.capability] += 1,
@@ -448,8 +455,18 @@ impl World {
         self.failing[capability] = self.gated;
         if self.gated {
             self.until(capability, "a failing service is left", None, |s| s.phase == Phase::Reverted);
+            self.goes_on_too_late(capability);
         }
         self.failing[capability] = false;
+    }
+
+    /// What a service that was left had not answered is carried out in the end: into a fence, and its callers see that.
+    fn goes_on_too_late(&mut self, capability: usize) {
+        let hung = |(side, write): &mut (Side, Write)| *side == Side::Modern && write.capability == capability;
+        let writes: Vec<_> = self.gateways.iter_mut().flat_map(|gateway| gateway.inflight.extract_if(.., hung)).collect();
+        for (side, write) in writes {
+            assert!(!self.carry_out(side, write), "modern takes {write:?} after it was left");
+        }
     }
 
     /// Whatever was under way, somebody wants legacy to have everything back, and it has: nothing is held, and nobody reads from modern.

@@ -56,6 +56,30 @@ fn no_stage_ends_before_its_condition_holds() {
     }
 }
 
+/// Else a service that hangs could not be left: what it was sent is under way for as long as anybody waits for it.
+#[test]
+fn on_the_way_back_writes_that_do_not_end_are_left_to_the_fence_and_to_modern_they_are_waited_for() {
+    let after = |to: Side, plan: &Capability, seconds: u64, gateway: u64| {
+        let state = switching(Stage::Drain, to);
+        let mut seen = good(state.owner, later(seconds));
+        (seen.gateways[0].inflight_writes, seen.gateways[0].generation) = (3, gateway);
+        let outcome = advance(&state, plan, &seen, &Event::Tick, later(seconds));
+        (outcome.state.switch.expect("it is under way").stage, outcome.journal)
+    };
+    let without_tables = Capability { tables: vec![], ..plan() };
+    let (stage, journal) = after(Side::Legacy, &plan(), 5, 9);
+    assert_eq!(stage, Stage::FenceDatabase);
+    assert!(journal[0].text.contains("gw-1 has 3 writes under way, for too long"), "{}", journal[0].text);
+    for (why, stays) in [
+        ("they may end", after(Side::Legacy, &plan(), 4, 9)),
+        ("a gateway lets others through", after(Side::Legacy, &plan(), 5, 8)),
+        ("nothing else decides about them", after(Side::Legacy, &without_tables, 5, 9)),
+        ("nobody has to leave legacy", after(Side::Modern, &plan(), 5, 9)),
+    ] {
+        assert_eq!(stays.0, Stage::Drain, "{why}");
+    }
+}
+
 #[test]
 fn an_answer_to_an_older_wish_or_older_orders_counts_for_nothing() {
     for stage in [Stage::CatchUp, Stage::Verify, Stage::Sequences] {

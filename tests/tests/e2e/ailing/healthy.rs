@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use ficus_tests::notebook::{Illness, NAME};
 use serde_json::Value;
 
-use super::READERS;
 use super::world::{Engines, PATIENCE, World, impatient};
+use super::{CALLERS_WAIT, READERS};
 
 /// How long an answer of either takes on average: above the floor of the gates, so that the one is held against the other.
 const TAKES: Duration = Duration::from_millis(40);
@@ -16,7 +16,7 @@ const TAKES: Duration = Duration::from_millis(40);
 /// From the draft to the end of the soak, by itself, and then the old one retires.
 async fn moves(engines: Engines, number: u32) -> Result<()> {
     let begun = Instant::now();
-    let world = World::start(engines, READERS, async |_, _| Ok(impatient())).await?;
+    let world = World::start(engines, READERS, CALLERS_WAIT, async |_, _| Ok(impatient())).await?;
     [Some(&world.old), world.new.as_ref()].iter().flatten().for_each(|one| one.becomes(Illness::Uneven(TAKES)));
     let operator = world.bare.operator()?;
     operator.until_phase(NAME, "soaking", PATIENCE).await.with_context(|| format!("migration {number}"))?;

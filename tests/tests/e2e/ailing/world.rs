@@ -92,10 +92,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// So many read. It begins at once.
+    /// So many read, and nobody waits for longer. It begins at once.
     pub(super) async fn start(
         engines: Engines,
         count: u32,
+        callers_wait: Duration,
         rules_for: impl AsyncFnOnce(&Notebook, &Store) -> Result<String>,
     ) -> Result<World> {
         let directory = Directory::new();
@@ -105,8 +106,9 @@ impl World {
         let upstreams = [(UPSTREAMS[0], old.port, rows[0].agent.as_str()), (UPSTREAMS[1], new.port, rows[1].agent.as_str())];
         let rules = rules_for(&new, &stores[1]).await?;
         let bare = Bare::start_over(directory.path(), &upstreams, &[("notebook.toml", &rules)]).await?;
-        let writers = Writers::start(&bare.http(), WRITERS, 0);
-        let readers = Readers::start(&bare.http(), count, Duration::from_millis(100));
+        let callers = Http::new(&bare.url(), callers_wait);
+        let writers = Writers::start(&callers, WRITERS, 0);
+        let readers = Readers::start(&callers, count, Duration::from_millis(100));
         bare.operator()?.type_in(&["advance", NAME]).await?;
         Ok(World { directory, bare, stores, old, new: Some(new), writers, readers, count })
     }
