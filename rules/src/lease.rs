@@ -69,6 +69,13 @@ pub enum Heard {
     Valid(Duration),
 }
 
+impl Holder {
+    /// When it spoke last.
+    fn heard(&self) -> Steady {
+        self.said.map_or_else(Steady::default, |(_, at)| at)
+    }
+}
+
 impl Leases {
     /// Leases of which only the holders' names are known: somebody may have given them a validity a moment ago.
     pub fn new(validity: Duration, gateways: Vec<String>, now: Steady) -> Leases {
@@ -148,9 +155,11 @@ impl Leases {
         self.holders.keys().map(String::as_str)
     }
 
-    /// Drops gateways that have said that they are gone, or are silent for long, and names them.
+    /// Drops gateways that have said that they are gone, or are silent for long, and names them. One that gets no validity and
+    /// goes on reporting is there: it has to hear what begins to move.
     pub fn forget(&mut self, now: Steady) -> Vec<String> {
-        self.holders.extract_if(.., |_, holder| holder.ended || now.since(holder.counts_until) > FORGET).map(|(name, _)| name).collect()
+        let gone = |holder: &Holder| now.since(holder.heard().max(holder.counts_until)) > FORGET;
+        self.holders.extract_if(.., |_, holder| holder.ended || gone(holder)).map(|(name, _)| name).collect()
     }
 }
 
@@ -255,5 +264,15 @@ mod tests {
         assert!(leases.forget(at(607_000)).is_empty());
         assert_eq!(leases.forget(at(607_001)), ["a"]);
         assert!(!leases.knows("a"));
+    }
+
+    #[test]
+    fn who_gets_no_validity_and_goes_on_reporting_is_not_forgotten() {
+        let mut leases = Leases::new(VALIDITY, vec!["a".into()], at(0));
+        leases.restore_floor("users", 5);
+        assert_eq!(leases.hear("a", said((1, 1), 4), NEWEST, at(606_000)), Heard::Behind);
+        assert!(leases.forget(at(607_001)).is_empty(), "it spoke a second ago");
+        assert!(leases.forget(at(1_206_000)).is_empty());
+        assert_eq!(leases.forget(at(1_206_001)), ["a"], "it has been silent since");
     }
 }
