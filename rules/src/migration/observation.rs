@@ -282,10 +282,12 @@ pub(super) fn shadow_share(plan: &Capability, step: usize) -> Share {
     shares.find_map(|s| if let StepAction::Shadow(share) = s.action { Some(share) } else { None }).unwrap_or(Share::NONE)
 }
 
-/// The share of the reads that legacy is asked, too, while modern owns. During a switch nobody compares.
+/// The share of the reads that legacy is asked, too, while modern owns. During a switch nobody compares. (The steps before the soak
+/// may be edited while it lasts: it is another one by number then.)
 pub(super) fn compared_share(state: &State, plan: &Capability) -> Share {
     let soaking = state.phase == Phase::Soaking && state.switch.is_none();
-    plan.steps.get(state.step).filter(|_| soaking).map_or(Share::NONE, |step| step.compare)
+    let soak = plan.steps.iter().find(|step| matches!(step.action, StepAction::Soak(_)));
+    soak.filter(|_| soaking).map_or(Share::NONE, |step| step.compare)
 }
 
 /// The share that the last reads step up to `step` said.
