@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{Baseline, Judged};
-use crate::plan::Capability;
+use crate::plan::{Capability, Step, StepAction};
 use crate::{Side, Timestamp};
 
 /// Where a capability is.
@@ -97,8 +97,11 @@ pub struct State {
     pub holds: BTreeSet<String>,
     /// The last judgement of its gates.
     pub judged: Vec<Judged>,
-    /// An operator approved the step that waits for approval.
+    /// An operator approved the step that waits for approval. Written also for the release before, which knows nothing else of it.
     pub released: bool,
+    /// Which one that was. With [`State::released`] and without this, it is the one that comes next: the release before wrote it.
+    #[serde(default)]
+    pub approved: Option<Approved>,
     /// Grows with every wish that has a token (end, verification, sequences, repair).
     pub token: u64,
     /// The wish for a verification, if one is under way.
@@ -127,6 +130,15 @@ pub struct State {
     /// What the journal was told of writes past the gateway.
     #[serde(default)]
     pub strays: BTreeMap<Side, strays::Told>,
+}
+
+/// A step as it stood there when an operator approved it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// Its place, from 0.
+    pub step: usize,
+    /// What happens in it.
+    pub action: StepAction,
 }
 
 /// What a comparison found, so that the journal need not say it again at once.
@@ -166,6 +178,7 @@ impl State {
             holds: BTreeSet::new(),
             judged: Vec::new(),
             released: false,
+            approved: None,
             token: 0,
             verify: None,
             repair: None,
@@ -177,6 +190,17 @@ impl State {
             compared: None,
             strays: BTreeMap::new(),
         }
+    }
+
+    /// Whether an operator approved this step, as it stands there now.
+    pub(crate) fn is_approved(&self, at: usize, step: &Step) -> bool {
+        let is_it = |approved: &Approved| approved.step == at && approved.action == step.action;
+        self.released && self.approved.as_ref().is_none_or(is_it)
+    }
+
+    /// The same without an approval.
+    fn unapproved(self) -> State {
+        State { released: false, approved: None, ..self }
     }
 
     /// The phase that its steps are read by. A switch before its flip changes nothing about the reads, and an abort leads

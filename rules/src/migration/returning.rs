@@ -31,7 +31,7 @@ pub(super) fn step_back(state: &State, plan: &Capability, judged: &[Judged], now
     let reason = format!("gate {} fails ({})", fails.gate, fails.measured);
     let mut outcome = match last_good(state, plan) {
         Some((step, phase, what)) => {
-            let mut next = State { phase, step, since: now, released: false, ..state.clone() };
+            let mut next = State { phase, step, since: now, ..state.clone().unapproved() };
             next.holds.insert(hold.clone());
             let detail = json!({ "from": state.phase.as_str(), "step": state.step, "to_step": step, "hold": hold });
             Outcome::moved(next, "stepped_back", format!("{reason}: back to step {}, {what}; {then}", step + 1), detail)

@@ -171,7 +171,7 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
 /// Back to where the switch came from: the owner's database opens before the gateways let anything through.
 pub(super) fn abort(state: &State, running: &Switch, why: &str, now: Timestamp) -> Outcome {
     let word = word_of(running.to);
-    let mut next = State { aborted: Some(now), released: false, verify: None, ..without_old_reasons(state.clone()) };
+    let mut next = State { aborted: Some(now), verify: None, ..without_old_reasons(state.clone()).unapproved() };
     next.holds.insert(format!("{word}: {why}"));
     let detail = json!({ "stage": running.stage.as_str(), "to": running.to, "why": why });
     let text = format!("{word} aborted in stage {}: {why}", running.stage.as_str());
@@ -227,12 +227,11 @@ fn finish(state: &State, running: &Switch, plan: &Capability, now: Timestamp) ->
         step,
         since: now,
         switch: None,
-        released: false,
         aborted: None,
         last_pause_ms: Some(pause),
         judged: Vec::new(),
         returned: None,
-        ..state.clone()
+        ..state.clone().unapproved()
     };
     let text = format!("every gateway sends the writes to {}; they were held for {pause}ms", running.to);
     Outcome::moved(

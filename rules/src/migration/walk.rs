@@ -16,7 +16,7 @@ use crate::{Side, Timestamp};
 
 /// Time has passed, or something was reported.
 pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
-    if let Some(outcome) = copy_is_gone(state, plan, seen, now) {
+    if let Some(outcome) = copy_is_gone(state, plan, seen, now).or_else(|| approval_is_void(state, plan)) {
         return outcome;
     }
     let judged = seen.judged(state, plan, now);
@@ -70,7 +70,7 @@ pub(super) fn to_streaming(state: &State, plan: &Capability, now: Timestamp) -> 
 
 /// Back to `Streaming`, all reads to legacy, held for `reason`.
 pub(super) fn back_to_streaming(state: &State, reason: &str, text: String, now: Timestamp) -> Outcome {
-    let mut next = State { phase: Phase::Streaming, step: 0, since: now, released: false, ..state.clone() };
+    let mut next = State { phase: Phase::Streaming, step: 0, since: now, ..state.clone().unapproved() };
     next.holds.insert(reason.to_owned());
     let detail = json!({ "from": state.phase.as_str(), "step": state.step, "hold": reason });
     Outcome::moved(next, "stepped_back", text, detail)
@@ -89,6 +89,18 @@ fn copy_is_gone(state: &State, plan: &Capability, seen: &Observation, now: Times
     let gone = knows && !report.backfill.complete;
     let text = "modern's copy is not complete any more: all reads go to legacy, and releasing `copy` copies anew";
     gone.then(|| back_to_streaming(state, COPY, text.to_owned(), now))
+}
+
+/// The rules were edited, and another step stands where the one stood that an operator approved.
+fn approval_is_void(state: &State, plan: &Capability) -> Option<Outcome> {
+    let walking = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
+    let approved = state.approved.as_ref().filter(|_| walking && state.released)?;
+    if next_step(state, plan).is_some_and(|(at, step)| state.is_approved(at, step)) {
+        return None;
+    }
+    let (number, was) = (approved.step + 1, approved.action.as_str());
+    let text = format!("step {number} is another one than was approved ({was}): the approval is void");
+    Some(Outcome::moved(state.clone().unapproved(), "approve", text, json!({ "step": approved.step, "void": true })))
 }
 
 /// What is missing until changes flow both ways.
@@ -129,7 +141,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
             missing.push(Waiting::new(WaitingKind::Wish, "cutover", "no step is left: `ficus cutover`"));
         }
         Some((at, step)) => {
-            if step.approve && !state.released {
+            if step.approve && !state.is_approved(at, step) {
                 let (on, text) = (format!("approval of step {}", at + 1), format!("step {} waits for approval: `ficus approve`", at + 1));
                 missing.push(Waiting::new(WaitingKind::Wish, on, text));
             }
@@ -181,7 +193,7 @@ fn enter(state: &State, at: usize, step: &Step, seen: &Observation, now: Timesta
         StepAction::Shadow(share) => (Phase::Shadowing, format!("{share} of the reads are mirrored")),
         StepAction::Reads(share) => (Phase::Ramping, format!("{share} of the callers read from modern")),
     };
-    let next = State { phase, step: at, since: now, released: false, ..state.clone() };
+    let next = State { phase, step: at, since: now, ..state.clone().unapproved() };
     Outcome::moved(next, "step", text, json!({ "step": at, "phase": phase.as_str() }))
 }
 

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::advance::{Outcome, Wish};
 use super::observation::Observation;
 use super::waiting::{self, WaitingKind};
-use super::{Phase, State, checkup, returning, switch, walk};
-use crate::plan::Capability;
+use super::{Approved, Phase, State, checkup, returning, switch, walk};
+use crate::plan::{Capability, StepAction};
 use crate::wire::VerifyScope;
 use crate::{Side, Timestamp};
 
@@ -61,7 +61,7 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>, now: Timestam
     }
     if state.holds.is_empty() {
         let approval =
-            unapproved(state, plan).map_or(String::new(), |step| format!("; step {} waits for approval: `ficus approve`", step + 1));
+            unapproved(state, plan).map_or(String::new(), |(step, _)| format!("; step {} waits for approval: `ficus approve`", step + 1));
         return Outcome::refused(state, format!("nothing is held{approval}"));
     }
     next.holds.clear();
@@ -76,17 +76,18 @@ fn release(state: &State, plan: &Capability, reason: Option<&str>, now: Timestam
 fn approve(state: &State, plan: &Capability) -> Outcome {
     match unapproved(state, plan) {
         None => Outcome::refused(state, "no step waits for approval"),
-        Some(step) => {
-            let next = State { released: true, ..state.clone() };
+        Some((step, action)) => {
+            let next = State { released: true, approved: Some(Approved { step, action }), ..state.clone() };
             Outcome::moved(next, "approve", format!("step {} is approved", step + 1), json!({ "step": step }))
         }
     }
 }
 
-/// The step that comes next, counted from 0, if it waits for approval.
-fn unapproved(state: &State, plan: &Capability) -> Option<usize> {
+/// The step that comes next, counted from 0, and what happens in it, if it waits for approval.
+fn unapproved(state: &State, plan: &Capability) -> Option<(usize, StepAction)> {
     let walking = matches!(state.phase, Phase::Streaming | Phase::Shadowing | Phase::Ramping);
-    walk::next_step(state, plan).filter(|(_, step)| walking && step.approve && !state.released).map(|(at, _)| at)
+    let next = walk::next_step(state, plan).filter(|(at, step)| walking && step.approve && !state.is_approved(*at, step));
+    next.map(|(at, step)| (at, step.action.clone()))
 }
 
 /// A copy that is gone can only be waited for where it may be made.

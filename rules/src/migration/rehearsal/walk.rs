@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
     /// What an operator would type.
     fn ask(&mut self, seen: &Observation) -> Result<(), String> {
         let state = &self.world.state;
-        let waits = || walk::next_step(state, &self.plan).is_some_and(|(_, step)| step.approve && !state.released);
+        let waits = || walk::next_step(state, &self.plan).is_some_and(|(at, step)| step.approve && !state.is_approved(at, step));
         let wish = match state.phase {
             Phase::Draft | Phase::Reverted => Wish::Advance,
             _ if waits() => Wish::Approve,

@@ -354,3 +354,69 @@ fn a_capability_without_tables_needs_no_agent() {
     assert_eq!(desired::orders(&state, &plan), None);
     assert!(waiting_for(&state, &plan, &seen, NOW).iter().any(|w| w.kind == WaitingKind::Time));
 }
+
+#[test]
+fn nothing_retires_before_it_is_known_who_refers_to_its_rows() {
+    let soaked = State { since: Timestamp(0), epoch: 1, ..state(Phase::Soaking, 4) };
+    let mut seen = good(Side::Modern, NOW);
+    seen.untold = [("notes".to_owned(), Phase::Draft)].into();
+    let refused = refusal(wish(&soaked, &seen, Wish::Retire));
+    assert!(refused.contains("nobody has told yet whether foreign keys lead from notes (draft)"), "{refused}");
+    assert!(refused.contains("`ficus advance notes`"), "how to go on: {refused}");
+    seen.untold.clear();
+    assert_eq!(wish(&soaked, &seen, Wish::Retire).state.phase, Phase::Retired);
+}
+
+/// What was approved is no other step that stands in its place since the rules were edited.
+#[test]
+fn an_approval_is_of_the_step_that_was_seen() {
+    let mut seen_then = plan();
+    seen_then.steps[2].approve = true;
+    let ramping = state(Phase::Ramping, 1);
+    let seen = good(Side::Legacy, later(3600));
+    let tick = |state: &State, plan: &Capability| advance(state, plan, &seen, &Event::Tick, later(3600));
+    let approved = advance(&ramping, &seen_then, &seen, &Event::Wish(Wish::Approve), NOW).state;
+    // The same step, however long it holds: it begins.
+    let mut longer = seen_then.clone();
+    longer.steps[2].hold = Duration::from_secs(7);
+    assert_eq!(tick(&approved, &longer).state.step, 2);
+    // A cutover stands in its place.
+    let mut edited = seen_then.clone();
+    edited.steps.remove(2);
+    let skipped = advance(&approved, &edited, &seen, &Event::Wish(Wish::Advance), later(3600));
+    assert_eq!(refusal(skipped), "step 3 waits for approval: `ficus approve`");
+    let outcome = tick(&approved, &edited);
+    let waits = outcome.state;
+    assert_eq!((&waits.switch, waits.released, &waits.approved), (&None, false, &None));
+    assert_eq!(outcome.journal[0].kind, "approve");
+    assert!(outcome.journal[0].text.starts_with("step 3 is another one than was approved"), "{}", outcome.journal[0].text);
+    // And it is approved like any other.
+    let again = advance(&waits, &edited, &seen, &Event::Wish(Wish::Approve), later(3600)).state;
+    assert!(tick(&again, &edited).state.switch.is_some());
+}
+
+/// The release before stores that something is approved, and not what: it is the step that comes next.
+#[test]
+fn an_approval_of_the_release_before_is_of_the_step_that_comes_next() {
+    let ramping = state(Phase::Ramping, 2);
+    let mut stored = serde_json::to_value(&ramping).expect("it is JSON");
+    stored["released"] = true.into();
+    stored.as_object_mut().expect("an object").remove("approved");
+    let stored: State = serde_json::from_value(stored).expect("it is a state");
+    let begun = tick(&stored, &good(Side::Legacy, later(3600)), later(3600)).state;
+    assert!(begun.switch.is_some());
+    let approved = wish(&ramping, &good(Side::Legacy, NOW), Wish::Approve).state;
+    let stored = serde_json::to_value(&approved).expect("it is JSON");
+    assert_eq!(stored["released"], true, "the release before reads that");
+}
+
+#[test]
+fn the_soak_compares_whatever_becomes_of_the_steps_before_it() {
+    let mut plan = plan();
+    plan.steps[4].compare = percent(20);
+    let soaking = state(Phase::Soaking, 4);
+    let compared = |plan: &Capability| desired::serving(&soaking, plan).shadow;
+    assert_eq!(compared(&plan), percent(20));
+    plan.steps.drain(..2);
+    assert_eq!(compared(&plan), percent(20));
+}
