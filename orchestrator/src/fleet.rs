@@ -219,7 +219,7 @@ impl Fleet {
                 shadow_recent: recent.shadow,
                 lag_beyond_since: inner.lag_beyond_since.get(name).copied(),
             },
-            answers: inner.answers.since(name, stored.state.since),
+            answers: inner.answers.of_step(name, stored.state.since),
             limits,
             ..Observation::default()
         };
@@ -228,9 +228,9 @@ impl Fleet {
         seen
     }
 
-    /// Takes an answer to one of the operator's own gates in.
-    pub(crate) fn hear_answer(&self, capability: &str, gate: &str, answer: Answer) {
-        self.inner().answers.keep(capability, gate, answer);
+    /// Takes an answer to one of the operator's own gates in, which was asked for in the step that began at `step`.
+    pub(crate) fn hear_answer(&self, capability: &str, gate: &str, step: Timestamp, answer: Answer) {
+        self.inner().answers.keep(capability, gate, step, answer);
     }
 
     /// How fresh the copies are, for reads of one's own writes.

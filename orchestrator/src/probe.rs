@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ficus_rules::Timestamp;
 use ficus_rules::gate::{Answer, CustomGate};
 use ficus_rules::migration::Phase;
 use tokio::task::JoinSet;
@@ -23,6 +24,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// By capability and gate: when it was asked last, and whether an answer is awaited.
 type Asked = BTreeMap<(String, String), (tokio::time::Instant, bool)>;
 
+/// A question whose turn it is.
+struct Due {
+    key: (String, String),
+    gate: CustomGate,
+    about: About,
+    /// When the step began that it is asked in: the answer is of no other.
+    step: Timestamp,
+}
+
 /// Asks until the orchestrator stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let asker = Asker::new(shared.config.prometheus.clone());
@@ -33,22 +43,22 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             biased;
             () = crate::stopped(&mut stopping) => break,
             Some(answered) = under_way.join_next() => {
-                if let Ok((key, answer)) = answered {
+                if let Ok((key, step, answer)) = answered {
                     let key: (String, String) = key;
-                    shared.fleet.hear_answer(&key.0, &key.1, answer);
+                    shared.fleet.hear_answer(&key.0, &key.1, step, answer);
                     asked.entry(key).and_modify(|(_, awaited)| *awaited = false);
                     shared.wake.notify_one();
                 }
             }
             () = tokio::time::sleep(LOOK) => {
-                for (key, gate, about) in due(&shared, &mut asked) {
+                for Due { key, gate, about, step } in due(&shared, &mut asked) {
                     let asker = asker.clone();
                     under_way.spawn(async move {
                         let said = match tokio::time::timeout(gate.deadline, asker.ask(&gate.question, &about)).await {
                             Ok(said) => said,
                             Err(_) => Err(format!("no answer within {}ms", gate.deadline.as_millis())),
                         };
-                        (key, Answer { at: fleet::now(), said })
+                        (key, step, Answer { at: fleet::now(), said })
                     });
                 }
             }
@@ -57,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Whose turn it is now. A gate that nobody judges any more is forgotten.
-fn due(shared: &Shared, asked: &mut Asked) -> Vec<((String, String), CustomGate, About)> {
+fn due(shared: &Shared, asked: &mut Asked) -> Vec<Due> {
     let view = shared.publisher.view();
     let now = tokio::time::Instant::now();
     let (mut judged, mut due) = (Vec::new(), Vec::new());
@@ -75,7 +85,7 @@ fn due(shared: &Shared, asked: &mut Asked) -> Vec<((String, String), CustomGate,
             asked.insert(key.clone(), (now, true));
             let about =
                 About { capability: plan.name.clone(), gate: name.clone(), phase: state.phase, step: state.step + 1, owner: state.owner };
-            due.push((key, gate.clone(), about));
+            due.push(Due { key, gate: gate.clone(), about, step: state.since });
         }
     }
     asked.retain(|key, (_, awaited)| *awaited || judged.contains(key));
