@@ -14,17 +14,18 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ficus_rules::Timestamp;
 use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
 use ficus_rules::gate::{Answer, Patience};
 use ficus_rules::lease::{self, Leases, Said};
 use ficus_rules::log_out::{Heard, LogOut};
+use ficus_rules::migration::Phase;
 use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observation, TrafficSeen};
 use ficus_rules::migration::relations::Relations;
-use ficus_rules::plan::Capability;
+use ficus_rules::plan::{Capability, RuleSet};
 use ficus_rules::roster::Roster;
 use ficus_rules::time::Steady;
-use ficus_rules::wire::{AgentReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, Refers, SetAside};
+use ficus_rules::wire::{AgentReport, CapabilityReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, Refers, SetAside};
+use ficus_rules::{Timestamp, crossing};
 
 use crate::publish::View;
 use crate::store::Stored;
@@ -68,6 +69,27 @@ pub(crate) fn steady() -> Steady {
     Steady(u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// What people read, and whoever is far away.
+    pub(crate) wall: Timestamp,
+    /// By what it is measured how long somebody has been silent.
+    pub(crate) steady: Steady,
+}
+
+impl Moment {
+    /// This one, of which the wall's time was read just now.
+    pub(crate) fn at(wall: Timestamp) -> Moment {
+        Moment { wall, steady: steady() }
+    }
+
+    /// What people read, back then.
+    fn back_at(self, then: Steady) -> Timestamp {
+        self.wall.before(self.steady.since(then))
+    }
+}
+
 impl Fleet {
     /// A fleet of which only names are known.
     pub(crate) fn new(validity: Duration, gateways: Vec<String>) -> Fleet {
@@ -99,7 +121,7 @@ impl Fleet {
         }
     }
     /// Takes a report in, unless something newer of the same agent is known.
-    pub(crate) fn hear_agent(&self, report: AgentReport, now: Timestamp) {
+    pub(crate) fn hear_agent(&self, report: AgentReport, now: Steady) {
         self.inner().roster.hear(report, now);
     }
 
@@ -108,10 +130,10 @@ impl Fleet {
         self.inner().log_outs.exchange(words, heard, now)
     }
 
-    /// The foreign keys that lead out of capabilities, as far as their agents have told.
-    pub(crate) fn references<'n>(&self, names: impl Iterator<Item = &'n String>) -> BTreeMap<String, Vec<Refers>> {
+    /// The foreign keys that lead out of capabilities, as far as agents have told.
+    pub(crate) fn references(&self, rules: &RuleSet) -> BTreeMap<String, Vec<Refers>> {
         let inner = self.inner();
-        names.map(|name| (name.clone(), references(&inner.roster, name).to_vec())).collect()
+        crossing::told(rules, |name| inner.said(name))
     }
 
     /// Takes in what an agent has set aside; whether it is something else than it was.
@@ -145,21 +167,21 @@ impl Fleet {
     }
 
     /// Moves the windows of a capability on. A lag that is no number, or that nobody tells, is beyond every limit.
-    pub(crate) fn note(&self, plan: &Capability, stored: &Stored, silent: Duration, now: Timestamp) {
+    pub(crate) fn note(&self, plan: &Capability, stored: &Stored, silent: Duration, now: Moment) {
         let mut inner = self.inner();
-        let heard = inner.roster.of(&plan.name).filter(|(at, ..)| now.since(*at) <= silent);
+        let heard = inner.roster.of(&plan.name).filter(|(at, ..)| now.steady.since(*at) <= silent);
         let stream = heard.map(|(_, _, report)| report.stream_from(stored.state.owner)).filter(|stream| stream.live);
         let lag = stream.map(|stream| stream.lag_seconds);
         let within = stream.is_some_and(|stream| (0.0..=plan.gates.lag.max.as_secs_f64()).contains(&stream.lag_seconds));
         if within {
             inner.lag_beyond_since.remove(&plan.name);
         } else {
-            inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now);
+            inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now.wall);
         }
         let inner = &mut *inner;
         let window = inner.windows.entry(plan.name.clone()).or_default();
-        window.note(&stored.state, now);
-        inner.curves.entry(plan.name.clone()).or_default().note(window.total(), lag, now);
+        window.note(&stored.state, now.wall);
+        inner.curves.entry(plan.name.clone()).or_default().note(window.total(), lag, now.wall);
     }
 
     /// The last minutes of a capability's traffic.
@@ -173,9 +195,8 @@ impl Fleet {
     }
 
     /// The world round one capability.
-    pub(crate) fn observe(&self, plan: &Capability, stored: &Stored, view: &View, limits: Limits, now: Timestamp) -> Observation {
+    pub(crate) fn observe(&self, plan: &Capability, stored: &Stored, view: &View, limits: Limits, now: Moment) -> Observation {
         let inner = self.inner();
-        let steady = steady();
         let name = &plan.name;
         let window = inner.windows.get(name);
         let (step, shadow) = window.map(Window::of_step).unwrap_or_default();
@@ -189,7 +210,7 @@ impl Fleet {
             let counts = report.and_then(|report| report.capabilities.get(name));
             GatewaySeen {
                 name: gateway.to_owned(),
-                counts_until: now.plus(inner.leases.left(gateway, steady)),
+                counts_until: now.wall.plus(inner.leases.left(gateway, now.steady)),
                 generation: report.map_or(0, |report| report.generation),
                 astray: inner.leases.is_astray(gateway),
                 inflight_writes: counts.map_or(0, |c| c.inflight_writes),
@@ -201,7 +222,7 @@ impl Fleet {
         let agent = inner.roster.of(name).map(|(at, agent, report)| AgentSeen {
             name: agent.agent.clone(),
             generation: Roster::generation(agent, report),
-            at,
+            at: now.back_at(at),
             report: report.clone(),
         });
         let mut seen = Observation {
@@ -223,8 +244,13 @@ impl Fleet {
             limits,
             ..Observation::default()
         };
-        let relations = Relations::of(plan, &view.rulebook.rules, |name| references(&inner.roster, name));
+        let (rules, said) = (&view.rulebook.rules, |name: &str| inner.said(name));
+        let keys = crossing::told(rules, said);
+        let relations = Relations::of(plan, rules, |name| keys.get(name).map_or(&[], Vec::as_slice));
         relations.tell(&mut seen, |other| view.place(other));
+        let untold = crossing::untold(plan, rules, said).filter_map(|other| Some((other.name.clone(), view.place(&other.name)?.1)));
+        // Those that are declared are waited for, whatever the keys are.
+        seen.untold = untold.filter(|(name, phase)| *phase != Phase::Retired && !seen.joined.contains_key(name)).collect();
         seen
     }
 
@@ -258,8 +284,8 @@ impl Fleet {
     }
 
     /// How long ago the agent of a capability reported.
-    pub(crate) fn agent_age(&self, capability: &str, now: Timestamp) -> Option<Duration> {
-        self.inner().roster.of(capability).map(|(at, ..)| now.since(at))
+    pub(crate) fn agent_age(&self, capability: &str, now: Moment) -> Option<Duration> {
+        self.inner().roster.of(capability).map(|(at, ..)| now.steady.since(at))
     }
 
     /// Gateways for the status.
@@ -290,11 +316,11 @@ impl Fleet {
     }
 
     /// Agents for the status.
-    pub(crate) fn agents(&self) -> Vec<AgentStatus> {
-        let status = |(at, report): &(Timestamp, AgentReport)| AgentStatus {
+    pub(crate) fn agents(&self, now: Moment) -> Vec<AgentStatus> {
+        let status = |(at, report): &(Steady, AgentReport)| AgentStatus {
             name: report.agent.clone(),
             generation: report.generation,
-            reported: *at,
+            reported: now.back_at(*at),
             capabilities: report.capabilities.keys().cloned().collect(),
         };
         self.inner().roster.agents().map(status).collect()
@@ -314,6 +340,11 @@ impl Fleet {
 }
 
 impl Inner {
+    /// What the agent of a capability said last of it.
+    fn said(&self, capability: &str) -> Option<&CapabilityReport> {
+        self.roster.of(capability).map(|(_, _, report)| report)
+    }
+
     fn hear_gateway(&mut self, report: GatewayReport, newest: u64, now: Timestamp) -> Duration {
         let said = Said { order: (report.started, report.serial), generation: report.generation };
         if report.ended {
@@ -338,11 +369,6 @@ impl Inner {
 
 fn astray(generation: u64) -> String {
     format!("it works by generation {generation}, which was never published here but by another orchestrator: it gets no validity")
-}
-
-/// The foreign keys that lead out of a capability, as far as its agent has told.
-fn references<'r>(roster: &'r Roster, capability: &str) -> &'r [Refers] {
-    roster.of(capability).and_then(|(_, _, report)| report.refers.as_deref()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::access::Author;
+use crate::fleet::Moment;
 use crate::publish::View;
 use crate::store::{Change, Note, StoreError, Stored};
 use crate::{Error, Shared, crash, fleet, metrics, status};
@@ -211,8 +212,9 @@ impl Reconciler {
     async fn step(&mut self, name: &str, event: &Event, by: Option<&Author>, reason: Option<&str>) -> Result<Step, StoreError> {
         let Some((plan, stored)) = self.view.capability(name) else { return Ok(Step::Quiet) };
         let now = fleet::now();
-        self.shared.fleet.note(plan, stored, self.shared.config.agent_silent, now);
-        let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits(), now);
+        let moment = Moment::at(now);
+        self.shared.fleet.note(plan, stored, self.shared.config.agent_silent, moment);
+        let seen = self.shared.fleet.observe(plan, stored, &self.view, self.shared.config.limits(), moment);
         let outcome = advance(&stored.state, plan, &seen, event, now);
         if let Some(why) = outcome.refused {
             return Ok(Step::Refused(why));
@@ -323,7 +325,7 @@ impl Reconciler {
             metrics::capability(&plan.name, &status::capability(&self.shared, &self.view, plan, stored, now), now);
             // Nobody has reported it to this leader: as long as it has led, or as the capability has needed somebody.
             let unheard = || needs_agent(plan, &stored.state).then(|| now.since(self.began.max(stored.state.since)));
-            metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, now).or_else(unheard));
+            metrics::agent(&plan.name, self.shared.fleet.agent_age(&plan.name, Moment::at(now)).or_else(unheard));
         }
         metrics::keep(&self.view.capabilities().map(|(plan, _)| plan.name.as_str()).collect());
         for gateway in self.shared.fleet.gateways() {

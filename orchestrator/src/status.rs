@@ -8,6 +8,7 @@ use ficus_rules::plan::Capability;
 use ficus_rules::wire::Overrides;
 
 use crate::Shared;
+use crate::fleet::Moment;
 use crate::publish::View;
 use crate::store::Stored;
 
@@ -21,7 +22,7 @@ pub(crate) fn whole(shared: &Shared, now: Timestamp) -> Status {
         rules: RulesStatus { generation: rulebook.generation, complaints: view.complaints.clone(), warnings: rulebook.warnings.clone() },
         capabilities: view.capabilities().map(|(plan, stored)| (plan.name.clone(), capability(shared, &view, plan, stored, now))).collect(),
         gateways: shared.fleet.gateways(),
-        agents: shared.fleet.agents(),
+        agents: shared.fleet.agents(Moment::at(now)),
         overrides: live(&view.overrides, now),
         freshness: shared.fleet.freshness(&view),
     }
@@ -30,7 +31,7 @@ pub(crate) fn whole(shared: &Shared, now: Timestamp) -> Status {
 /// One capability.
 pub(crate) fn capability(shared: &Shared, view: &View, plan: &Capability, stored: &Stored, now: Timestamp) -> CapabilityStatus {
     let state = &stored.state;
-    let seen = shared.fleet.observe(plan, stored, view, shared.config.limits(), now);
+    let seen = shared.fleet.observe(plan, stored, view, shared.config.limits(), Moment::at(now));
     let waiting = waiting_for(state, plan, &seen, now);
     // During a switch nothing is judged: what led to it is shown.
     let gates = if state.switch.is_some() { state.judged.clone() } else { seen.judged(state, plan, now) };

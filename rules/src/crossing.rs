@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Capability, RuleSet};
-use crate::wire::Refers;
+use crate::wire::{CapabilityReport, Refers};
 
 /// By capability, those that move before it.
 pub type Joins = BTreeMap<String, BTreeSet<String>>;
@@ -70,6 +70,39 @@ pub fn follows(joins: &Joins, one: &str, other: &str) -> bool {
 /// What `depends_on` says.
 pub fn declared(rules: &RuleSet) -> Joins {
     rules.capabilities.iter().map(|(name, plan)| (name.clone(), plan.depends_on.iter().cloned().collect())).collect()
+}
+
+/// The foreign keys that lead out of each capability, as far as agents have told: its own, or, since nobody works for a draft yet, those
+/// of the capabilities that the keys lead to.
+pub fn told<'r>(rules: &RuleSet, report: impl Fn(&str) -> Option<&'r CapabilityReport>) -> BTreeMap<String, Vec<Refers>> {
+    let by_others = |plan: &Capability| {
+        let keys = beside(plan, rules).filter_map(|other| report(&other.name)?.referred_by.as_ref()).flatten();
+        keys.filter(|key| plan.tables.iter().any(|map| map.legacy == key.table)).cloned().collect()
+    };
+    let of = |plan: &Capability| report(&plan.name).and_then(|own| own.refers.clone()).unwrap_or_else(|| by_others(plan));
+    rules.capabilities.values().map(|plan| (plan.name.clone(), of(plan))).collect()
+}
+
+/// The others of which nobody has told yet whether foreign keys bind them to a capability.
+pub fn untold<'p, 'r>(
+    plan: &'p Capability,
+    rules: &'p RuleSet,
+    report: impl Fn(&str) -> Option<&'r CapabilityReport>,
+) -> impl Iterator<Item = &'p Capability> {
+    let looked = move |plan: &Capability| {
+        report(&plan.name).map_or((false, false), |report| (report.refers.is_some(), report.referred_by.is_some()))
+    };
+    let (out, into) = looked(plan);
+    beside(plan, rules).filter(move |other| {
+        let (its_out, its_into) = looked(other);
+        !(into || its_out) || !(out || its_into)
+    })
+}
+
+/// The others with tables in the same database of legacy.
+fn beside<'p>(plan: &'p Capability, rules: &'p RuleSet) -> impl Iterator<Item = &'p Capability> {
+    let others = rules.capabilities.values().filter(|other| other.name != plan.name && other.legacy == plan.legacy);
+    others.filter(|other| !other.tables.is_empty() && !plan.tables.is_empty())
 }
 
 /// Whether a table that a capability refers to is one of another's, in the same database.

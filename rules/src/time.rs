@@ -21,6 +21,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This instant, so long before.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// As RFC 3339 has it, in UTC: `2026-11-28T13:00:00.123Z`.
     pub fn rfc3339(self) -> String {
         let at = i64::try_from(self.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());

@@ -11,7 +11,7 @@ mod pairs;
 use std::time::Duration;
 
 use ficus_rules::Side;
-use ficus_rules::wire::{CapabilityReport, VerifyScope};
+use ficus_rules::wire::{CapabilityReport, Refers, VerifyScope};
 use mariadb::Server;
 use pairs::{App, Engine, Pairs, Random, report, streaming, until};
 
@@ -436,7 +436,7 @@ async fn a_missing_trigger_is_made_again() {
 }
 
 #[tokio::test]
-async fn references_that_lead_out_of_the_capability_are_told() {
+async fn references_that_lead_out_of_the_capability_and_into_it_are_told() {
     let world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
     let mut legacy = world.app(Side::Legacy).await;
     for statement in [
@@ -447,9 +447,14 @@ async fn references_that_lead_out_of_the_capability_are_told() {
         legacy.exec(statement).await;
     }
     let agent = world.agent().await;
-    let refers = streaming(&agent).await.refers.expect("the agent has looked");
-    let told: Vec<(&str, &str)> = refers.iter().map(|key| (key.table.as_str(), key.parent.as_str())).collect();
-    assert_eq!(told, [("writer", "ranks")], "neither those within nor those from outside");
+    let report = streaming(&agent).await;
+    let told = |keys: Option<Vec<Refers>>| {
+        let keys = keys.expect("the agent has looked").into_iter();
+        keys.map(|key| (key.table, key.parent)).collect::<Vec<_>>()
+    };
+    let key = |table: &str, parent: &str| vec![(table.to_owned(), parent.to_owned())];
+    assert_eq!(told(report.refers), key("writer", "ranks"), "neither those within nor those from outside");
+    assert_eq!(told(report.referred_by), key("shelf", "writer"), "whoever's that table is");
     agent.stop().await;
 }
 

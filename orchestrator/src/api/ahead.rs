@@ -13,7 +13,7 @@ use ficus_rules::migration::relations::Relations;
 
 use super::Shares;
 use super::answer::{ok, store_failed};
-use crate::fleet::now;
+use crate::fleet::{Moment, now};
 use crate::store::{JournalQuery, StoreError};
 
 /// The newest entries, of all capabilities, that are looked through for each one's last switch.
@@ -29,7 +29,7 @@ pub(super) async fn plan(State(shared): State<Shares>) -> Response {
 async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
     let view = shared.publisher.view();
     let rules = &view.rulebook.rules;
-    let refers = shared.fleet.references(rules.capabilities.keys());
+    let refers = shared.fleet.references(rules);
     let mut crossings = crossings(rules, &refers);
     let joins = joins(rules, &crossings);
     let waves = waves(rules, &joins);
@@ -48,7 +48,7 @@ async fn ahead(shared: &Shares, now: Timestamp) -> Result<Ahead, StoreError> {
         let seconds: f64 = curve.iter().map(|point| point.seconds).sum();
         let rate = (seconds > 0.0).then(|| all as f64 / seconds);
         let journal = entries.get(&plan.name).map_or(&[][..], Vec::as_slice);
-        let seen = shared.fleet.observe(plan, stored, &view, shared.config.limits(), now);
+        let seen = shared.fleet.observe(plan, stored, &view, shared.config.limits(), Moment::at(now));
         let pace = Pace::of(&stored.state, &seen, journal, rate, now);
         let relations = Relations::of(plan, rules, |name| refers.get(name).map_or(&[], Vec::as_slice));
         parts.push(Part { state: &stored.state, plan, seen, pace, relations });

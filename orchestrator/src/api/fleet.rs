@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Shares;
 use super::answer::{ok, parse, store_failed};
-use crate::fleet::{names, now};
+use crate::fleet::{names, now, steady};
 use crate::{Shared, samples};
 
 /// No poll waits longer.
@@ -67,7 +67,7 @@ pub(super) async fn agent_report(State(shared): State<Shares>, body: Bytes) -> R
         Ok(report) => report,
         Err(answer) => return *answer,
     };
-    shared.fleet.hear_agent(report, now());
+    shared.fleet.hear_agent(report, steady());
     shared.wake.notify_one();
     StatusCode::NO_CONTENT.into_response()
 }

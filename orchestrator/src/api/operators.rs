@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::Shares;
 use super::answer::{ok, parse_or_default, problem, refused};
 use crate::access::Origin;
-use crate::fleet::now;
+use crate::fleet::{Moment, now};
 use crate::reconcile::{self, Command, Refusal};
 use crate::{Shared, status};
 
@@ -90,7 +90,7 @@ async fn caught_up(shared: &Shares, capability: &str, wish: &Wish, aborts: u64) 
             return false;
         }
         let now = now();
-        if shared.fleet.observe(plan, stored, &view, shared.config.limits(), now).is_followed(to, now) {
+        if shared.fleet.observe(plan, stored, &view, shared.config.limits(), Moment::at(now)).is_followed(to, now) {
             return waited;
         }
         waited = true;

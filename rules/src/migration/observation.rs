@@ -72,6 +72,8 @@ pub struct Observation {
     pub parents: Vec<Kin>,
     /// Those of them whose tables refer to this one's.
     pub children: Vec<Kin>,
+    /// Others of which nobody has told yet whether they are one or the other, and where they are.
+    pub untold: BTreeMap<String, Phase>,
     /// Answers to the operator's own gates since the step began, oldest first.
     pub answers: BTreeMap<String, Vec<Answer>>,
     /// Times to wait for.
@@ -126,7 +128,7 @@ pub struct AgentSeen {
     pub name: String,
     /// The generation of the orders that it works by.
     pub generation: u64,
-    /// When it reported.
+    /// When it reported: so long ago, by a clock that nobody sets.
     pub at: Timestamp,
     /// What it reported.
     pub report: CapabilityReport,

@@ -171,6 +171,16 @@ pub(super) fn missing_for_retiring(state: &State, plan: &Capability, seen: &Obse
         let text = format!("legacy owns capability {other} ({}): {joins}", phase.as_str());
         missing.push(Waiting::new(WaitingKind::Capability, other, text));
     }
+    for (other, phase) in &seen.untold {
+        let text = format!(
+            "nobody has told yet whether foreign keys lead from {other} ({}) to these tables: the agent of {} does once it has looked \
+             (where it may not, its log says so; one of the release before tells of its own alone: `ficus advance {other}`, so that {other} \
+             has an agent); or write `depends_on`",
+            phase.as_str(),
+            plan.name
+        );
+        missing.push(Waiting::new(WaitingKind::Capability, other, text));
+    }
     missing.extend(waiting::strays(plan, seen, now));
     if missing.is_empty() {
         missing.push(Waiting::new(WaitingKind::Wish, "retire", "`ficus retire` when legacy's part may end"));

@@ -71,6 +71,10 @@ pub struct CapabilityReport {
     /// Foreign keys of its legacy tables that lead to others. `None`: the agent has not looked yet.
     #[serde(default)]
     pub refers: Option<Vec<Refers>>,
+    /// Foreign keys of other tables that lead to its legacy tables, whoever's those are. `None`: the agent has not looked yet, or is of
+    /// a release that does not.
+    #[serde(default)]
+    pub referred_by: Option<Vec<Refers>>,
 }
 
 impl CapabilityReport {
@@ -110,7 +114,7 @@ pub struct Strays {
     pub tables: BTreeMap<String, u64>,
 }
 
-/// A foreign key of a legacy table that leads out of the capability.
+/// A foreign key of a legacy table that leads out of the capability, or into it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refers {
     /// The table that refers.

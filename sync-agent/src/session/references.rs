@@ -1,4 +1,4 @@
-//! Which foreign keys lead out of the capability: for whoever decides who moves first. Nothing of the sync depends on them.
+//! Which foreign keys lead out of the capability, and into it: for whoever decides who moves first. Nothing of the sync depends on them.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,9 +16,10 @@ impl Context {
     pub(super) async fn look_at_references(&self, legacy: &dyn Engine) {
         match legacy.catalog().await {
             Ok(catalog) => {
-                let refers = self.leading_out(&catalog);
-                if self.state.report().refers.as_ref() != Some(&refers) {
-                    self.state.update(|report| report.refers = Some(refers));
+                let (refers, referred_by) = (Some(self.crossing(&catalog, true)), Some(self.crossing(&catalog, false)));
+                let known = self.state.report();
+                if (&known.refers, &known.referred_by) != (&refers, &referred_by) {
+                    self.state.update(|report| (report.refers, report.referred_by) = (refers, referred_by));
                 }
             }
             Err(error) => {
@@ -35,11 +36,12 @@ impl Context {
         }
     }
 
-    fn leading_out(&self, catalog: &Catalog) -> Vec<Refers> {
+    /// Those that lead out of it, or into it.
+    fn crossing(&self, catalog: &Catalog, out: bool) -> Vec<Refers> {
         let own = |table: &str| self.resolved.tables.iter().any(|map| map.legacy == table);
-        let tables = catalog.tables.iter().filter(|table| own(&table.name));
+        let tables = catalog.tables.iter().filter(|table| own(&table.name) == out);
         let keys = tables.flat_map(|table| table.references.iter().map(move |key| (table, key)));
-        let refers = keys.filter(|(_, key)| !own(&key.parent)).map(|(table, key)| Refers {
+        let refers = keys.filter(|(_, key)| own(&key.parent) != out).map(|(table, key)| Refers {
             table: table.name.clone(),
             columns: key.columns.clone(),
             parent: key.parent.clone(),

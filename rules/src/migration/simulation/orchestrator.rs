@@ -155,7 +155,7 @@ impl Orchestrator {
     }
 
     pub(super) fn hear_agent(&mut self, report: AgentReport, now: u64) {
-        self.roster.hear(report, self.clock.wall(now));
+        self.roster.hear(report, self.clock.steady(now));
     }
 
     pub(super) fn published(&self) -> Published {
@@ -200,7 +200,7 @@ impl Orchestrator {
             agent: self.roster.of(&name).map(|(at, agent, report)| AgentSeen {
                 name: agent.agent.clone(),
                 generation: Roster::generation(agent, report),
-                at,
+                at: wall.before(self.clock.steady(now).since(at)),
                 report: report.clone(),
             }),
             ..Observation::default()
