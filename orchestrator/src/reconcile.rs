@@ -87,6 +87,8 @@ pub(crate) struct Reconciler {
 enum Step {
     /// Written; look again.
     Moved,
+    /// Somebody else was faster, and nothing is written: judge it anew on what they wrote.
+    Overtaken,
     /// Nothing to do.
     Quiet,
     /// The wish is refused.
@@ -167,12 +169,13 @@ impl Reconciler {
         for name in &names {
             for _ in 0..MOST_TRANSITIONS {
                 match self.step(name, &Event::Tick, None, None).await {
-                    Ok(Step::Moved) => {}
-                    Ok(_) => break,
+                    Ok(Step::Moved | Step::Overtaken) => {}
+                    Ok(Step::Quiet | Step::Refused(_)) => break,
                     Err(failed) => {
+                        // Of the others, too, what is written is not known any more.
                         self.unsure = true;
                         error!(capability = name, error = %failed, "a transition could not be written, it is tried again");
-                        break;
+                        return;
                     }
                 }
             }
@@ -186,7 +189,9 @@ impl Reconciler {
     async fn grant(&mut self, capability: &str, wish: Wish, by: Author, reason: Option<String>) -> Result<(), Refusal> {
         let event = Event::Wish(wish);
         for _ in 0..MOST_TRANSITIONS {
-            let before = self.version(capability)?;
+            if self.view.capability(capability).is_none() {
+                return Err(Refusal::Unknown(format!("no capability is called `{capability}`")));
+            }
             let step = self.step(capability, &event, Some(&by), reason.as_deref()).await;
             self.unsure |= step.is_err();
             match step.map_err(|failed| Refusal::Failed(failed.to_string()))? {
@@ -194,18 +199,11 @@ impl Reconciler {
                     info!(capability, by = by.name(), why, "a wish is refused");
                     return Err(Refusal::Refused(why));
                 }
-                Step::Quiet => return Ok(()),
-                Step::Moved if self.version(capability)? == before + 1 => return Ok(()),
-                // Somebody else was faster; the wish is judged anew on what they wrote.
-                Step::Moved => {}
+                Step::Quiet | Step::Moved => return Ok(()),
+                Step::Overtaken => {}
             }
         }
         Err(Refusal::Failed("the state changed all the time".to_owned()))
-    }
-
-    fn version(&self, capability: &str) -> Result<u64, Refusal> {
-        let unknown = || Refusal::Unknown(format!("no capability is called `{capability}`"));
-        self.view.capability(capability).map(|(_, stored)| stored.state.version).ok_or_else(unknown)
     }
 
     /// One transition of one capability.
@@ -226,10 +224,11 @@ impl Reconciler {
             return Ok(Step::Quiet);
         }
         let (plan, stored) = (plan.clone(), stored.clone());
-        self.write(&plan, &stored, outcome, by, reason, now).await?;
-        Ok(Step::Moved)
+        let written = self.write(&plan, &stored, outcome, by, reason, now).await?;
+        Ok(if written { Step::Moved } else { Step::Overtaken })
     }
 
+    /// Whether it is written; otherwise somebody else wrote, and that is taken over.
     async fn write(
         &mut self,
         plan: &Capability,
@@ -238,7 +237,7 @@ impl Reconciler {
         by: Option<&Author>,
         reason: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (before, after) = (&stored.state, &outcome.state);
         let journal: Vec<Note> = outcome.journal.iter().map(|line| note_of(after, line, by, reason, now)).collect();
         let change = Change {
@@ -253,7 +252,8 @@ impl Reconciler {
         self.shared.changes.journal().up();
         let Some(written) = written? else {
             warn!(capability = %plan.name, "somebody else wrote its state, what is written is taken over");
-            return self.take_over().await;
+            self.take_over().await?;
+            return Ok(false);
         };
         crash::after_write(before, &written.state);
         self.view.states.insert(plan.name.clone(), written);
@@ -269,7 +269,7 @@ impl Reconciler {
                 metrics::aborted(&plan.name, switch);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is written counts: another process wrote, or a write of this one whose answer was lost.

@@ -1,8 +1,9 @@
 //! A store that fails: what was written counts also when its answer was lost, and is published as soon as it can be read;
 //! what was not is tried again; and nothing is decided on a view that may be old.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -44,6 +45,12 @@ struct Faults {
     lose: AtomicBool,
     /// The next state is not written.
     refuse: AtomicBool,
+    /// No state is written.
+    refuse_all: AtomicBool,
+    /// Of which capabilities somebody tried to write one meanwhile.
+    tried: Mutex<BTreeSet<String>>,
+    /// Before the next state is written another one is: a write that was given up, and arrives late.
+    overtake: AtomicBool,
     /// Nothing can be read.
     blind: AtomicBool,
     /// No sample is written without a permit of these.
@@ -61,6 +68,9 @@ impl Faults {
         Faults {
             lose: no(),
             refuse: no(),
+            refuse_all: no(),
+            tried: Mutex::default(),
+            overtake: no(),
             blind: no(),
             may_keep: Semaphore::new(SAMPLES),
             dropping: Semaphore::new(0),
@@ -88,6 +98,16 @@ impl Store for Lossy {
     async fn compare_and_swap(&self, change: &Change<'_>) -> Result<Option<Stored>, StoreError> {
         if self.faults.refuse.swap(false, Ordering::SeqCst) {
             return away();
+        }
+        if self.faults.refuse_all.load(Ordering::SeqCst) {
+            self.faults.tried.lock().expect("not poisoned").insert(change.state.capability.clone());
+            return away();
+        }
+        if self.faults.overtake.swap(false, Ordering::SeqCst) {
+            let stored = self.store.load().await?.states.remove(&change.state.capability).expect("it is written");
+            let late = State { holds: ["late".to_owned()].into(), ..stored.state.clone() };
+            let late = Change { from: stored.state.version, state: &late, serving: false, orders: false, journal: &[] };
+            self.store.compare_and_swap(&late).await?;
         }
         self.answer(self.store.compare_and_swap(change).await)
     }
@@ -276,6 +296,46 @@ async fn nothing_is_decided_on_a_view_that_may_be_old() {
     assert_eq!(shaky.flag("other", "bob").await, StatusCode::OK);
     let names: Vec<String> = shaky.view().overrides.flags.keys().cloned().collect();
     assert_eq!(names, ["new", "other"]);
+    shaky.term.stop().await;
+}
+
+/// Exactly one write came between: the version is the one that the wish would have led to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wish_that_was_overtaken_is_judged_again_and_written() {
+    let shaky = Shaky::begin().await;
+    until("a draft", || shaky.view().capability("users").is_some()).await;
+    shaky.faults.overtake.store(true, Ordering::SeqCst);
+    let hold = r#"{"reason":"wait","by":"ada"}"#;
+    assert_eq!(shaky.call(Method::POST, "/api/v1/capabilities/users/hold", hold).await, StatusCode::OK);
+    let loaded = shaky.term.shared.store.load().await.expect("it reads");
+    let holds: Vec<_> = loaded.states["users"].state.holds.iter().map(String::as_str).collect();
+    assert_eq!(holds, ["late", "wait"], "it was answered as done");
+    let query = JournalQuery { capability: Some("users".into()), after: None, limit: 10 };
+    let lines = shaky.term.shared.store.journal(&query).await.expect("it reads");
+    assert!(lines.iter().any(|entry| entry.line.text == "held: wait" && entry.by.as_deref() == Some("ada")), "{lines:?}");
+    shaky.term.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_write_that_failed_nothing_is_decided_of_the_others_before_what_is_written_is_read() {
+    let shaky = Shaky::begin().await;
+    std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
+    until("two drafts", || ["users", "courses"].iter().all(|name| shaky.view().capability(name).is_some())).await;
+    // Both are about to move, and nobody here knows it before nothing can be written.
+    for name in ["courses", "users"] {
+        let known = shaky.view().states[name].state.clone();
+        let state = State { phase: Phase::Backfilling, ..known.clone() };
+        let change = Change { from: known.version, state: &state, serving: true, orders: false, journal: &[] };
+        assert!(shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").is_some());
+    }
+    shaky.faults.refuse_all.store(true, Ordering::SeqCst);
+    assert_eq!(shaky.flag("new", "ada").await, StatusCode::OK);
+    let tried = || shaky.faults.tried.lock().expect("not poisoned").clone();
+    until("one of them", || !tried().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(tried(), ["courses".to_owned()].into());
+    shaky.faults.refuse_all.store(false, Ordering::SeqCst);
+    until("both", || ["users", "courses"].iter().all(|name| shaky.view().states[*name].state.phase == Phase::Streaming)).await;
     shaky.term.stop().await;
 }
 
