@@ -55,10 +55,10 @@ async fn run(seat: Arc<Seat>, client: Arc<Client>, etcd: Etcd) {
                 lead_on(&seat, &client, &etcd, lead, Mandate::granted(asked, etcd.lease), &mut stopping).await;
                 (None, None)
             }
-            Ok(Vote::Lost(other)) if other == Leader::nowhere() => {
-                (None, Some("a state is being moved, nobody can lead until it is".into()))
+            Ok(Vote::Lost(other)) => {
+                let (leader, word) = stand_by(other, &me);
+                (leader, Some(word))
             }
-            Ok(Vote::Lost(other)) => (Some(other.address.clone()), Some(format!("{} leads, this orchestrator stands by", other.address))),
             Err(failed) => (None, Some(format!("{failed}: nobody can lead until that is over"))),
         };
         seat.leader.store(leader.map(Arc::new));
@@ -71,6 +71,19 @@ async fn run(seat: Arc<Seat>, client: Arc<Client>, etcd: Etcd) {
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+/// Whom callers are sent to while somebody else leads, and what there is to say.
+fn stand_by(other: Leader, me: &Leader) -> (Option<String>, String) {
+    if other == Leader::nowhere() {
+        return (None, "a state is being moved, nobody can lead until it is".to_owned());
+    }
+    if other == *me {
+        // Callers who are sent here again would come here for as long as that lease lasts.
+        return (None, "this orchestrator was elected and did not hear of it, nobody can lead until that lease ends".to_owned());
+    }
+    let word = format!("{} leads, this orchestrator stands by", other.address);
+    (Some(other.address), word)
 }
 
 async fn vote(client: &Arc<Client>, me: &Leader, lease: Duration) -> Result<Vote, StoreError> {
@@ -133,5 +146,19 @@ pub(crate) async fn renew(client: &Client, lead: Lead, mandate: &Mandate, lease:
             Ok(false) => return,
             Err(failed) => warn!(error = %failed, "the lease could not be renewed, it is tried again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Leader, stand_by};
+
+    #[test]
+    fn nobody_is_sent_to_an_orchestrator_that_does_not_know_that_it_was_elected() {
+        let leader = |address: &str| Leader { address: address.to_owned() };
+        let sent_to = |other: Leader| stand_by(other, &leader("http://one:9301")).0;
+        assert_eq!(sent_to(leader("http://other:9301")).as_deref(), Some("http://other:9301"));
+        assert_eq!(sent_to(leader("http://one:9301")), None, "it would send itself in a circle");
+        assert_eq!(sent_to(Leader::nowhere()), None);
     }
 }
