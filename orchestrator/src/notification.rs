@@ -2,7 +2,7 @@
 //! that every entry is sent at least once, also over a restart. Decides nothing, and holds nothing up.
 //!
 //! A receiver that cannot be reached or answers 5xx, 408 or 429 is asked again, ever more slowly; one that refuses is not.
-//! What nobody has taken after an hour is given up, counted and logged, so that a receiver that is back hears news.
+//! What nobody has taken an hour after it was written is given up, counted and logged, so that a receiver that is back hears news.
 
 mod message;
 
@@ -13,12 +13,12 @@ use std::time::Duration;
 use ficus_rules::api::JournalEntry;
 use hyper::{Method, StatusCode};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::outgoing::{Caller, Trust};
 use crate::store::{JournalQuery, StoreError};
-use crate::{Shared, metrics};
+use crate::{Shared, fleet, metrics};
 
 pub use message::Format;
 
@@ -47,7 +47,7 @@ pub struct Notifier {
     pub format: Format,
     /// Kinds of journal entries that are sent; `None`: transitions.
     pub kinds: Option<BTreeSet<String>>,
-    /// An entry that could not be delivered for so long is given up (default 1 h).
+    /// An entry that could not be delivered so long after it was written is given up (default 1 h).
     pub give_up: Duration,
 }
 
@@ -128,7 +128,7 @@ async fn catch_up(shared: &Shared, caller: &Caller, notifier: &Notifier, upto: &
 
 async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &JournalEntry) -> End {
     let mut stopping = shared.stopping.subscribe();
-    let (begun, mut pause) = (Instant::now(), PAUSE);
+    let mut pause = PAUSE;
     let (body, key) = (notifier.format.body(entry), format!("{}-{}", notifier.name, entry.id));
     loop {
         let headers = [("idempotency-key", key.as_str())];
@@ -146,7 +146,8 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
             Ok(Err(why)) => why.to_owned(),
             Err(_) => "did not answer in time".to_owned(),
         };
-        if begun.elapsed() + pause > notifier.give_up {
+        // Counted from when it was written: after a long outage everything that is old is tried once, and is in the way of no news.
+        if fleet::now().since(entry.at) + pause > notifier.give_up {
             return End::GivenUp(why);
         }
         metrics::notified(&notifier.name, "failed");

@@ -146,6 +146,28 @@ async fn writes_past_the_gateway_are_told_once_over_a_change_of_lead() {
     assert_eq!(chat.heard().iter().filter(|heard| is_told(std::slice::from_ref(heard))).count(), 1);
 }
 
+/// Else each of many would be tried for as long as one is, and news would come last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_takes_is_given_up_by_its_age() {
+    let receiver = Receiver::default();
+    *receiver.answers.lock().expect("not poisoned") = vec![503; 1_000];
+    let url = receiver.start().await;
+    let world = World::start(|config| {
+        config.notifiers = vec![Notifier { give_up: Duration::from_secs(4), ..notifier("ill", url, Format::Json, Some(&["hold"])) }];
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for _ in 0..6 {
+        world.must("hold").await;
+    }
+    let keys = |heard: &[(String, Value)]| heard.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
+    receiver.until("the last of them", |heard| keys(heard).len() == 6).await;
+    let heard = receiver.heard();
+    let times = |key: &String| heard.iter().filter(|(one, _)| one == key).count();
+    let (first, before_last) = (&heard[0].0, &heard[heard.len() - 2].0);
+    assert!(times(first) > 1 && times(before_last) == 1, "{heard:#?}");
+}
+
 /// It takes what it is sent, and never answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_hangs_holds_up_no_end() {
