@@ -284,7 +284,6 @@ mod tests {
                         prop_assert_eq!(circuit.ended(round, &rule(), failed, now), failed);
                     }
                     (2, Some((round, _))) => {
-                        tried = None;
                         circuit.given_back(round);
                         prop_assert!(matches!(circuit.pass(&rule(), now), Pass::Yes(_)));
                         break;
