@@ -208,3 +208,32 @@ async fn a_full_disk_is_no_row_s_fault() {
     let done = bed.modern.apply(&changes, Position(7), Effort::Plain, &[]).await;
     assert!(matches!(done, Ok(Applied::Done { quarantined: 0, .. })), "{done:?}");
 }
+
+#[tokio::test]
+async fn rows_are_not_removed_for_a_moment_where_a_trigger_would_notice() {
+    let bed = Bed::new().await;
+    let mut other = app(&bed.dir, "modern").await;
+    exec(
+        &mut other,
+        "DROP TABLE item; CREATE TABLE item (legacy_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE CHECK (length(name) = 1))",
+    )
+    .await;
+    let modern = bed.files[1].side("test", Side::Modern, &bed.plans).await.unwrap();
+    modern.prepare().await.unwrap();
+    modern.claim(&bed.legacy.id().await.unwrap(), None).await.unwrap();
+    let apply = async |names: [&str; 2]| {
+        let row = |(key, name): (i64, &str)| Row { key: Value::Int(key), values: vec![Value::Text(name.into())] };
+        let changes = [Changes { upserts: [1, 2].into_iter().zip(names).map(row).collect(), ..Changes::default() }];
+        match modern.apply(&changes, Position(1), Effort::Isolated, &[]).await.unwrap() {
+            Applied::Done { quarantined, .. } => quarantined,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((apply(["a", "b"]).await, apply(["b", "a"]).await), (0, 0));
+    exec(
+        &mut other,
+        "CREATE TABLE grave (id); CREATE TRIGGER bury AFTER DELETE ON item BEGIN INSERT INTO grave VALUES (OLD.legacy_id); END",
+    )
+    .await;
+    assert_eq!(apply(["a", "b"]).await, 2);
+}

@@ -405,17 +405,16 @@ async fn the_connection_outlives_a_target_that_stands_still() {
     let upserts = first.rows[0].iter().map(|row| bed.plans[0].forward(row).unwrap()).collect();
     let changes = [Changes { upserts, ..Changes::default() }];
     let release = async {
-        for id in 2..100 {
-            exec(&mut app, &format!("INSERT INTO item VALUES ({id}, repeat('meanwhile', 1000))")).await;
-            tokio::time::sleep(Duration::from_millis(60)).await;
-        }
+        // More than is taken in meanwhile.
+        exec(&mut app, "INSERT INTO item SELECT i, repeat('meanwhile', 100) FROM generate_series(2, 30000) i").await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
         exec(&mut holder, "COMMIT").await;
     };
     let applying = bed.modern.apply(&changes, first.upto, Effort::Plain, &[]);
     let (done, ()) = tokio::join!(applying, release);
     assert!(matches!(done, Ok(Applied::Done { .. })), "{done:?}");
     // THEN the same connection goes on
-    assert_eq!(bed.read(first.upto).await.touched.len(), 98);
+    assert_eq!(bed.read(first.upto).await.touched.len(), 29_999);
     assert_eq!(number(&mut root, connection).await, begun);
 }
 
