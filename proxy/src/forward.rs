@@ -1,10 +1,10 @@
 //! The head as an upstream gets it: path, cookies, identity, and the forwarding headers, which are set here and not
-//! believed from strangers. What speaks of one connection is taken out before (`direct::hops`, or pingora).
+//! believed from strangers. What speaks of one connection is taken out before (`hops`, or pingora).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +24,7 @@ use crate::gateway::Inner;
 use crate::identity::User;
 use crate::plugins::{self, Headers};
 use crate::tls::ClientCertificate;
+use crate::transport;
 
 /// Names of headers that are said here, made once.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -100,7 +101,7 @@ impl Peer {
         let lines = asked.headers().get_all("x-forwarded-for").iter().rev().filter_map(|line| line.to_str().ok());
         let hops = lines.flat_map(|line| line.rsplit(',')).map(str::trim).filter(|hop| !hop.is_empty());
         // What cannot be read was said by the one before it, whom nobody has to believe.
-        let mut hops = hops.map_while(|hop| Some(hop.trim_matches(['[', ']']).parse::<IpAddr>().ok()?.to_canonical()));
+        let mut hops = hops.map_while(address);
         let mut client = self.address;
         while client.map_or(gateway.trusts_local, |address| gateway.trusts(address))
             && let Some(before) = hops.next()
@@ -127,6 +128,13 @@ impl Peer {
         let first = said.and_then(|line| line.split(',').map(str::trim).find(|hop| !hop.is_empty()));
         first.map(ToOwned::to_owned).or_else(|| self.address.map(|address| address.to_string()))
     }
+}
+
+/// The address of a hop. Some proxies say its port as well.
+fn address(hop: &str) -> Option<IpAddr> {
+    let alone = || hop.trim_matches(['[', ']']).parse().ok();
+    let address = alone().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(address.to_canonical())
 }
 
 /// Prepares the head for the upstream that was chosen. The target that it gets, if it is another.
@@ -162,11 +170,21 @@ pub(crate) fn prepare(
         // It belongs to a trace that is not continued.
         headers.take(&TRACE_STATE);
     }
+    if headers.map().get(header::HOST).is_none_or(HeaderValue::is_empty) {
+        // HTTP/1.0 does without; what goes there does not (RFC 9112, 3.2).
+        headers.insert(header::HOST, valid(server(carried))?);
+    }
     if carried.decided(|decision| decision.write) && !gateway.transports.multiplexes(upstream) {
         // See `upstream`: no write travels on a connection that the upstream may be closing at this moment.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(target)
+}
+
+/// The host of a request that names none: the server that gets it.
+fn server(carried: &Carried) -> &str {
+    let authority = carried.lease.as_ref().map(|lease| &**lease.instance().authority());
+    authority.filter(|authority| transport::unix(authority).is_none()).unwrap_or("localhost")
 }
 
 fn valid(value: &str) -> pingora::Result<HeaderValue> {

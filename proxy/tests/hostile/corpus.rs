@@ -1,6 +1,6 @@
 //! What strangers may send, and what must become of it. Each row is one connection: a name, its bytes, the statuses that
 //! come back, and the requests that the server behind the gateway may see, byte for byte but for the headers that the
-//! gateway adds itself. Also read by the end-to-end tests, which send it all to real Python servers.
+//! gateway adds itself, and with `upstream` for the server's own address. Also read by the end-to-end tests, which send it all to real Python servers.
 
 #[path = "corpus/chunks.rs"]
 mod chunks;

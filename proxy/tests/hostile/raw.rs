@@ -32,6 +32,7 @@ static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// A server that keeps what it gets. It reads heads and bodies by the book, and answers `ok`.
 #[derive(Clone, Default)]
 pub struct Server {
+    address: String,
     /// Complete requests.
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Heads, of complete requests and of others.
@@ -44,7 +45,7 @@ impl Server {
     async fn start() -> (Server, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::default();
+        let server = Server { address: address.to_string(), ..Server::default() };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -54,9 +55,9 @@ impl Server {
         (server, address)
     }
 
-    /// The complete requests since the last time, without what the gateway added.
+    /// The complete requests since the last time, without what the gateway added, and with `upstream` for the server's own address.
     pub fn taken(&self) -> Vec<Vec<u8>> {
-        self.seen.lock().unwrap().drain(..).map(|request| without_added(&request)).collect()
+        self.seen.lock().unwrap().drain(..).map(|request| without_added(&request, &self.address)).collect()
     }
 
     /// The heads since the last time.
@@ -123,13 +124,15 @@ fn chunks(mut bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn without_added(request: &[u8]) -> Vec<u8> {
+fn without_added(request: &[u8], address: &str) -> Vec<u8> {
     let head = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 2;
     let added = |line: &[u8]| {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
         ADDED.iter().any(|added| added.as_bytes() == name)
     };
+    let own = format!("Host: {address}\r\n");
     let kept = request[..head].split_inclusive(|byte| *byte == b'\n').filter(|line| !added(line));
+    let kept = kept.map(|line| if line == own.as_bytes() { b"Host: upstream\r\n" } else { line });
     [&kept.collect::<Vec<_>>().concat(), &request[head..]].concat()
 }
 

@@ -24,10 +24,27 @@ async fn an_address_is_let_in_or_not_and_strangers_cannot_choose_theirs() {
 #[tokio::test]
 async fn behind_a_trusted_proxy_the_client_is_whom_the_last_of_them_names() {
     let world = World::with(|config| config.trusted_proxies = vec!["127.0.0.1".into(), "10.9.0.0/16".into()]).await;
-    serve(&world, "[[route]]\npath = \"/inside/{*rest}\"\n[route.plugins.ip]\nallow = [\"192.0.2.0/24\"]\n", "", ramping(0));
-    for (hops, status) in
-        [("192.0.2.7", 200), ("192.0.2.7, 10.9.0.1", 200), ("192.0.2.7, 203.0.113.1", 403), ("203.0.113.1", 403), ("192.0.2.7, x", 403)]
-    {
+    let rule = "[[route]]\npath = \"/inside/{*rest}\"\n[route.plugins.ip]\nallow = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n";
+    serve(&world, rule, "", ramping(0));
+    for (hops, status) in [
+        ("192.0.2.7", 200),
+        ("192.0.2.7, 10.9.0.1", 200),
+        ("192.0.2.7, 203.0.113.1", 403),
+        ("203.0.113.1", 403),
+        ("192.0.2.7, x", 403),
+        // As application gateways say it.
+        ("192.0.2.7:4711", 200),
+        ("192.0.2.7:4711, 10.9.0.1:80", 200),
+        ("203.0.113.1:4711", 403),
+        ("192.0.2.7, 203.0.113.1:4711", 403),
+        ("[2001:db8::1]:4711", 200),
+        ("[2001:db8::1], 10.9.0.1", 200),
+        ("2001:db8::1", 200),
+        ("[::ffff:192.0.2.7]:4711", 200),
+        ("[2001:db9::1]:4711", 403),
+        ("192.0.2.7:x", 403),
+        ("192.0.2.7:70000", 403),
+    ] {
         let got = world.send("GET", "/inside/a", &[("x-forwarded-for", hops)], full("")).await;
         assert_eq!(got.status, status, "{hops}");
     }

@@ -53,7 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("an empty line before the request line", [b"\r\n", &get("")[..]].concat(), forwarded(get(""))),
         row("two empty lines before the request line", [b"\r\n\r\n", &get("")[..]].concat(), refused(400)),
         row("HTTP/0.9 as it was", b"GET /a\r\n\r\n", refused(400)),
-        row("HTTP/1.0 without a host", b"GET /a HTTP/1.0\r\n\r\n", forwarded(&b"GET /a HTTP/1.1\r\n\r\n"[..])),
+        row("HTTP/1.0 without a host", b"GET /a HTTP/1.0\r\n\r\n", forwarded(&b"GET /a HTTP/1.1\r\nHost: upstream\r\n\r\n"[..])),
         row("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refused(505)),
         row("the greeting of TLS", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\n", refused(400)),
         row("the PROXY protocol", [b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", &get("")[..]].concat(), refused(400)),
