@@ -129,3 +129,28 @@ async fn service_records_say_ports_and_weights_and_the_first_priority_counts() {
     server.say(|zone| zone.services.retain(|service| service.0 == 20));
     while !spread(&world, 1, &[]).await.contains_key(&spare.address.to_string()) {}
 }
+
+/// As while a pod comes or goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_record_whose_target_has_no_address_keeps_nobody_from_being_seen() {
+    let (old, new) = (Instance::at("127.0.0.1:0").await, Instance::at("127.0.0.2:0").await);
+    let (old_record, new_record) = ((10, 1, old.address.port(), "one.test"), (10, 1, new.address.port(), "two.test"));
+    let nowhere = (10, 1, 9, "nowhere.test");
+    let server = NameServer::start(Zone { services: vec![nowhere, old_record], ..Zone::default() }).await;
+    let instances = Instances::Srv { name: "_http._tcp.users.test.".into(), lookup: server.lookup() };
+    let found = async || {
+        let found = find_instances(&instances).await;
+        found.map(|found| found.into_iter().map(|one| one.address).collect::<Vec<_>>())
+    };
+    assert_eq!(found().await, Ok(vec![old.address.to_string()]));
+    let world = world(upstream(instances.clone())).await;
+    world.serve(soaking());
+    assert_eq!(spread(&world, 4, &[]).await.into_keys().collect::<Vec<_>>(), [old.address.to_string()]);
+    server.say(|zone| zone.services = vec![new_record, nowhere]);
+    while spread(&world, 2, &[]).await.contains_key(&old.address.to_string()) {}
+    // Where none of them has one, something is wrong with the names.
+    server.say(|zone| zone.services = vec![nowhere]);
+    assert!(found().await.is_err());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(spread(&world, 4, &[]).await.into_keys().collect::<Vec<_>>(), [new.address.to_string()]);
+}

@@ -1,6 +1,7 @@
 //! Instances by DNS: all addresses of a name, or what its SRV records name. Nothing is cached between two looks: the time
 //! to live of the records says when the next one is.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,13 @@ pub(super) struct Names {
     port: Option<u16>,
     lookup: Lookup,
     resolver: Option<TokioResolver>,
+    /// What SRV records named last, and has no address.
+    nowhere: BTreeSet<String>,
 }
 
 impl Names {
     pub(super) fn new(name: &str, port: Option<u16>, lookup: &Lookup) -> Names {
-        Names { name: name.to_owned(), port, lookup: lookup.clone(), resolver: None }
+        Names { name: name.to_owned(), port, lookup: lookup.clone(), resolver: None, nowhere: BTreeSet::new() }
     }
 
     pub(super) async fn look(&mut self) -> Result<Found, String> {
@@ -41,7 +44,7 @@ impl Names {
         };
         let (instances, until) = match self.port {
             Some(port) => addresses(&resolver, &self.name, port, 1).await?,
-            None => services(&resolver, &self.name).await?,
+            None => services(&resolver, &self.name, &mut self.nowhere).await?,
         };
         if instances.is_empty() {
             return Err(format!("`{}` has no addresses", self.name));
@@ -61,8 +64,10 @@ async fn addresses(resolver: &TokioResolver, name: &str, port: u16, weight: u32)
     Ok((instances.collect(), found.valid_until()))
 }
 
-/// What SRV records name, of the first priority alone (RFC 2782). A weight of nothing is the smallest one here.
-async fn services(resolver: &TokioResolver, name: &str) -> Looked {
+/// What SRV records name, of the first priority alone (RFC 2782). A weight of nothing is the smallest one here. A target without an
+/// address is left out, unless all are: who has just gone, or is about to come, must not keep the others from being seen.
+/// `nowhere`: those of the last look, which are not told of again.
+async fn services(resolver: &TokioResolver, name: &str, nowhere: &mut BTreeSet<String>) -> Looked {
     let found = resolver.srv_lookup(name).await.map_err(|error| error.to_string())?;
     let mut until = found.valid_until();
     let records = || {
@@ -72,14 +77,28 @@ async fn services(resolver: &TokioResolver, name: &str) -> Looked {
         })
     };
     let first = records().map(|service: &SRV| service.priority).min();
-    let mut instances = Vec::new();
+    let (mut instances, mut missing, mut failed) = (Vec::new(), BTreeSet::new(), None);
     for service in records().filter(|service| Some(service.priority) == first) {
         let target = service.target.to_utf8();
-        let (at, lives) = addresses(resolver, &target, service.port, u32::from(service.weight).max(1)).await?;
-        instances.extend(at);
-        until = until.min(lives);
+        match addresses(resolver, &target, service.port, u32::from(service.weight).max(1)).await {
+            Ok((at, lives)) => {
+                instances.extend(at);
+                until = until.min(lives);
+            }
+            Err(why) => {
+                if !nowhere.contains(&target) {
+                    tracing::warn!(srv = name, host = target, why, "an instance that is named has no address, and is left out");
+                }
+                missing.insert(target);
+                failed = Some(why);
+            }
+        }
     }
-    Ok((instances, until))
+    *nowhere = missing;
+    match failed {
+        Some(why) if instances.is_empty() => Err(why),
+        _ => Ok((instances, until)),
+    }
 }
 
 fn resolver(lookup: &Lookup) -> Result<TokioResolver, String> {
