@@ -19,6 +19,7 @@ use crate::cache::Keeping;
 use crate::fence::InFlight;
 use crate::forward::{self, Peer};
 use crate::gateway::Inner;
+use crate::harden::Call;
 use crate::hold::Held;
 use crate::identity::Login;
 use crate::metrics::UnderWay;
@@ -125,6 +126,8 @@ pub(crate) struct Carried {
     pub(crate) rehearsal: Rehearsal,
     /// Bytes of its body in this attempt.
     pub(crate) came: u64,
+    /// It is one of gRPC's, and not answered.
+    pub(crate) call: Option<Call>,
     /// Held for its end.
     _under_way: (UnderWay, Option<mpsc::Sender<()>>),
 }
@@ -223,6 +226,7 @@ impl Carried {
             capture: None,
             rehearsal: Rehearsal::default(),
             came: 0,
+            call: None,
             _under_way: (UnderWay::begin(), under_way),
         }
     }

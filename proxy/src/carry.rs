@@ -23,12 +23,15 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::client::Client;
 use crate::gateway::Inner;
-use crate::harden::{Fault, Guard};
+use crate::harden::{Calls, Fault, Guard};
 use crate::upstream::{Place, STREAM_SILENCE};
-use crate::{cache, csrf, fallback, forward, harden, observe, plugins, public, secure, validity, wrote};
+use crate::{cache, csrf, fallback, forward, harden, hops, observe, plugins, public, secure, validity, wrote};
 
 /// By this header an answer of modern ends its caller's session. It goes no further.
 const LOG_OUT: &str = "ficus-log-out";
+
+/// The kinds of bodies of gRPC begin so.
+const GRPC: &str = "application/grpc";
 
 /// Carries requests.
 pub(crate) struct Carrier(pub(crate) Arc<Inner>);
@@ -47,6 +50,9 @@ impl Carrier {
         carried.asked = Asked::read(session.head(), path.clone().unwrap_or_default());
         carried.name(gateway, session.peer(gateway));
         path?;
+        if carried.asked.header("content-type").is_some_and(|kind| kind.starts_with(GRPC)) {
+            carried.call = session.calls().map(Calls::begin);
+        }
         carried.https = forward::is_https(&carried.peer, &carried.asked);
         if let Some(told) = public::answer(gateway, &carried.asked) {
             return Err(told.into());
@@ -278,6 +284,9 @@ impl Carrier {
 
     /// The head of its answer has come.
     pub(crate) async fn answered(&self, session: &mut Client<'_>, head: &mut ResponseHeader, carried: &mut Box<Carried>) -> Result<()> {
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            hops::strip_answer(head);
+        }
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
@@ -332,6 +341,7 @@ impl Carrier {
         if head.status.is_informational() {
             return Ok(());
         }
+        carried.call = None;
         let config = &self.0.config;
         let secure = if carried.https { "; Secure" } else { "" };
         if let Some(at) = carried.answered.filter(|_| Self::is_write_to_remember(carried, head.status)) {
@@ -367,7 +377,9 @@ impl Carrier {
         }
         let may_repeat = again::may_repeat(carried, session);
         match may_repeat {
-            // A pooled connection that its upstream was closing says nothing about the instance.
+            // A pooled connection that its upstream was closing says nothing about the instance, whether that is seen when it is
+            // written to or when it is read.
+            true if *e.etype() == ErrorType::WriteError => e.set_retry(reused),
             true => e.retry.decide_reuse(reused),
             false => e.set_retry(false),
         }

@@ -15,7 +15,7 @@ use pingora::proxy::Session;
 use crate::direct::Plain;
 use crate::forward::Peer;
 use crate::gateway::Inner;
-use crate::harden::Guard;
+use crate::harden::{Calls, Guard, mark_of_socket};
 use crate::observe::Sizes;
 
 /// The client's side of a request.
@@ -54,8 +54,16 @@ impl Client<'_> {
     /// What its connection was marked with.
     pub(crate) fn mark(&self) -> Option<Arc<ProxyDigest>> {
         match self {
-            Client::Any(session) => session.digest()?.proxy_digest.clone(),
+            Client::Any(session) => mark_of_socket(session.digest()?.proxy_digest.as_ref()?),
             Client::Plain(plain) => plain.mark(),
+        }
+    }
+
+    /// The calls of gRPC on its connection, by HTTP/2.
+    pub(crate) fn calls(&self) -> Option<&Arc<Calls>> {
+        match self {
+            Client::Any(session) => Calls::of(session.digest()?.proxy_digest.as_ref()?),
+            Client::Plain(_) => None,
         }
     }
 

@@ -4,7 +4,6 @@
 //! our own work. Whatever is not plain is handed to it untouched, and so are answers that are framed in another way than by their
 //! length.
 
-mod hops;
 mod kept;
 mod plain;
 mod replay;
@@ -34,6 +33,7 @@ use crate::client::Client;
 use crate::forward::Peer;
 use crate::gateway::Inner;
 use crate::harden::{Guard, Next};
+use crate::hops;
 use crate::plugins;
 use crate::upstream::IDLE;
 
@@ -275,7 +275,7 @@ impl Direct {
         let again = client.finish().await?;
         upstream.respect_keepalive();
         let stream = upstream.reuse().await.and_then(|stream| stream.into_any().downcast::<Replay>().ok());
-        Ok((again, stream.map(|stream| stream.into_inner())))
+        Ok((again, stream.and_then(|stream| stream.into_inner())))
     }
 
     /// Has the head of an answer seen by all phases. `ends`: nothing comes after it.

@@ -3,9 +3,10 @@
 //! two spellings of a path would take different ones.
 //!
 //! `guard` looks at the bytes of a connection before the parser does (HTTP/1): `wire`, `head` and `chunks` say what they mean,
-//! `clock` how long they may take. `multiplexed` looks at the frames of HTTP/2: `frames` and `conduct` say the same of them.
+//! `clock` how long they may take. `multiplexed` looks at the frames of HTTP/2: `frames`, `conduct` and `calls` say the same of them.
 //! [`harden`] looks at the parsed head of either.
 
+mod calls;
 mod chunks;
 mod clock;
 mod conduct;
@@ -28,6 +29,7 @@ use ficus_rules::route::may_be_sent;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 
+pub(crate) use calls::{Call, Calls, mark_of_socket};
 pub(crate) use conduct::STREAM_WINDOW;
 pub(crate) use fault::Fault;
 pub(crate) use frames::PREFACE;

@@ -42,6 +42,7 @@ mod gateway;
 mod harden;
 mod health;
 mod hold;
+mod hops;
 mod identity;
 mod kept_file;
 mod legacy;

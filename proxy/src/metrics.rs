@@ -97,7 +97,11 @@ impl Metrics {
                 "Connections closed at once, by the limit that was reached",
                 &["limit"],
             ),
-            left: counters("ficus_connections_left_total", "HTTP/2 connections that were ended, by what the client did", &["why"]),
+            left: counters(
+                "ficus_connections_left_total",
+                "HTTP/2 connections, and for slow_body streams, that were ended, by what the client did",
+                &["why"],
+            ),
             certificate_expires: gauges(
                 "ficus_certificate_expires_timestamp_seconds",
                 "When a certificate of this gateway ends to be good",

@@ -43,7 +43,8 @@ pub(crate) use instance::{Instance, Lease};
 pub(crate) use pool::Pool;
 pub(crate) use room::Place;
 
-/// Connections that lie idle for longer are closed. Below the keep-alive of the servers that we know.
+/// Connections that lie idle for longer are closed. Some servers close theirs before that (gunicorn after 2 s, uvicorn after 5 s,
+/// unless told otherwise): that is seen when one is taken, and a read that is sent at the same moment is sent once more.
 pub(crate) const IDLE: Duration = Duration::from_secs(15);
 /// For how long a WebSocket or an event stream may be silent.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3600);

@@ -151,9 +151,12 @@ impl Plain {
         put_status(&mut text, head);
         spelled.put(&mut text, head, !informs);
         if !informs {
-            text.put_slice(b"Date: ");
-            text.put_slice(get_cached_date().as_bytes());
-            text.put_slice(if self.persists { b"\r\nConnection: keep-alive\r\n" } else { b"\r\nConnection: close\r\n" });
+            if !head.headers.contains_key(header::DATE) {
+                text.put_slice(b"Date: ");
+                text.put_slice(get_cached_date().as_bytes());
+                text.put_slice(b"\r\n");
+            }
+            text.put_slice(if self.persists { b"Connection: keep-alive\r\n" } else { b"Connection: close\r\n" });
         }
         text.put_slice(b"\r\n");
         self.guard.write_all(&text).await.or_err(ErrorType::WriteError, "the head of an answer").map_err(Error::into_down)?;

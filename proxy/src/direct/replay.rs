@@ -3,10 +3,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use pingora::protocols::Stream;
+use pingora::protocols::raw_connect::ProxyDigest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::harden::pass_on;
@@ -23,9 +25,9 @@ impl Replay {
         Replay { stream, before }
     }
 
-    /// The connection as it was.
-    pub(super) fn into_inner(self) -> Stream {
-        self.stream
+    /// The connection as it was, if all that had come was read. Otherwise its server has said more than it was asked.
+    pub(super) fn into_inner(self) -> Option<Stream> {
+        self.before.is_empty().then_some(self.stream)
     }
 
     fn inner(&self) -> Option<&Stream> {
@@ -34,6 +36,10 @@ impl Replay {
 
     fn inner_mut(&mut self) -> &mut Stream {
         &mut self.stream
+    }
+
+    fn mark(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
     }
 
     fn goes_on(&self) -> bool {
@@ -70,3 +76,24 @@ impl AsyncWrite for Replay {
 }
 
 pass_on!(Replay, |inner: Option<&Stream>| inner?.selected_alpn_proto());
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use pingora::protocols::l4::stream::Stream;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::Replay;
+
+    #[tokio::test]
+    async fn a_connection_that_said_more_than_was_read_is_not_given_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        for (read, kept) in [(2, false), (6, true)] {
+            let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+            let mut replay = Replay::new(Box::new(Stream::from(client)), Bytes::from_static(b"answer"));
+            replay.read_exact(&mut vec![0; read]).await.expect("what had come");
+            assert_eq!(replay.into_inner().is_some(), kept, "{read}");
+        }
+    }
+}

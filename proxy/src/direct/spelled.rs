@@ -17,7 +17,7 @@ impl Spelled {
         Spelled { raw: raw.clone(), names: names.collect() }
     }
 
-    /// Writes a head's lines. `ours`: `Date` and `Connection` are said by the gateway.
+    /// Writes a head's lines. `ours`: `Connection` is said by the gateway.
     pub(super) fn put(&self, text: &mut BytesMut, head: &ResponseHeader, ours: bool) {
         let mut line = |name: &[u8], value: &[u8]| {
             text.reserve(name.len() + value.len() + 4);
@@ -26,7 +26,7 @@ impl Spelled {
             text.put_slice(value);
             text.put_slice(b"\r\n");
         };
-        let is_ours = |name: &header::HeaderName| ours && (*name == header::DATE || *name == header::CONNECTION);
+        let is_ours = |name: &header::HeaderName| ours && *name == header::CONNECTION;
         if head.has_case() {
             for ((spelled, value), name) in head.case_header_iter().zip(head.headers.iter().map(|(name, _)| name)) {
                 if !is_ours(name) {
@@ -68,22 +68,23 @@ mod tests {
         let raw = Bytes::from_static(b"X-One ETag Date Set-Cookie");
         let spelled = Spelled::of(&raw, [(0, 5), (6, 4), (11, 4), (16, 10)].into_iter());
         let mut head = ResponseHeader::build_no_case(200, None).expect("a head");
-        for (name, value) in [("set-cookie", "a"), ("x-new", "b"), ("date", "c"), ("etag", "d"), ("x-one", "e"), ("set-cookie", "f")] {
+        let lines = [("set-cookie", "a"), ("x-new", "b"), ("connection", "x"), ("date", "c"), ("etag", "d"), ("x-one", "e")];
+        for (name, value) in lines.into_iter().chain([("set-cookie", "f")]) {
             head.append_header(name, value).expect("a header");
         }
         let mut text = BytesMut::new();
         spelled.put(&mut text, &head, true);
-        assert_eq!(text, "Set-Cookie: a\r\nSet-Cookie: f\r\nx-new: b\r\nETag: d\r\nX-One: e\r\n");
+        assert_eq!(text, "Set-Cookie: a\r\nSet-Cookie: f\r\nx-new: b\r\nDate: c\r\nETag: d\r\nX-One: e\r\n");
         text.clear();
         spelled.put(&mut text, &head, false);
-        assert!(text.ends_with(b"Date: c\r\nETag: d\r\nX-One: e\r\n"));
+        assert!(text.ends_with(b"connection: x\r\nDate: c\r\nETag: d\r\nX-One: e\r\n"));
     }
 
     #[test]
     fn what_we_say_ourselves_is_spelled_as_we_say_it() {
         let mut head = ResponseHeader::build(503, None).expect("a head");
         head.append_header("Retry-After", "1").expect("a header");
-        head.append_header("date", "c").expect("a header");
+        head.append_header("connection", "c").expect("a header");
         let mut text = BytesMut::new();
         Spelled::default().put(&mut text, &head, true);
         assert_eq!(text, "Retry-After: 1\r\n");

@@ -1,8 +1,12 @@
 //! How a client behaves on an HTTP/2 connection, by the frames that pass: how long its heads and bodies keep us waiting, and
-//! how often it takes back what it began or makes us work for nothing. A fault ends the connection: one stream cannot be
-//! told apart from the others by their reader. Pure: time is an argument.
+//! how often it takes back what it began or makes us work for nothing. A body that is too slow ends its stream, every other
+//! fault the connection. Pure: time is an argument.
+//!
+//! Who is answered may take its time: a call that is a conversation is as slow as the two that talk. So may gRPC's calls before
+//! they are answered, for their clients stream what they have when they have it. What a head says cannot be read here (its
+//! coding needs all heads before it), so how many such calls there are is told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::frames::{Frame, Kind};
@@ -43,12 +47,19 @@ impl Allowance {
     }
 }
 
-/// A body that is awaited.
+/// A body that is awaited, and not answered.
 #[derive(Debug)]
 struct Body {
     came: u64,
     waited: Duration,
     window: i64,
+}
+
+impl Body {
+    /// For how long it may be waited for.
+    fn patience(&self, limits: &Limits) -> Duration {
+        limits.body_patience + Duration::from_secs(self.came.checked_div(limits.body_rate).unwrap_or(0))
+    }
 }
 
 /// The conduct of one client.
@@ -57,7 +68,10 @@ pub(super) struct Conduct {
     /// A header block, or the preface, is incomplete since.
     head: Option<Instant>,
     continuations: u32,
-    bodies: HashMap<u32, Body>,
+    /// A header block of ours is incomplete.
+    says_head: bool,
+    /// By their streams: those that were begun first come first.
+    bodies: BTreeMap<u32, Body>,
     window: i64,
     resets: Allowance,
     idle_work: Allowance,
@@ -78,7 +92,8 @@ impl Conduct {
         Conduct {
             head: Some(now),
             continuations: 0,
-            bodies: HashMap::new(),
+            says_head: false,
+            bodies: BTreeMap::new(),
             window: CONNECTION_WINDOW,
             // A browser takes back everything at once when its user goes elsewhere.
             resets: Allowance::new(200, 20, now),
@@ -162,6 +177,11 @@ impl Conduct {
 
     /// A frame of ours.
     pub(super) fn answer(&mut self, frame: Frame) {
+        if matches!(frame.kind, Kind::Headers | Kind::Continuation) {
+            self.says_head = !frame.ends_headers();
+            // Answered, even if there is more to come: nobody waits for the rest of its body.
+            self.bodies.remove(&frame.stream);
+        }
         match frame.kind {
             Kind::WindowUpdate if frame.stream == 0 => self.window += i64::from(frame.adds),
             Kind::WindowUpdate => {
@@ -169,7 +189,6 @@ impl Conduct {
                     body.window += i64::from(frame.adds);
                 }
             }
-            // Answered: nobody waits for the rest of it.
             _ if frame.ends_stream() || frame.kind == Kind::Reset => self.close(frame.stream),
             _ => {}
         }
@@ -178,6 +197,34 @@ impl Conduct {
     fn close(&mut self, stream: u32) {
         self.bodies.remove(&stream);
         self.open.remove(&stream);
+    }
+
+    /// Gives up the streams whose bodies are too slow, but for so many of those that were begun first: that many are calls, which
+    /// may take their time.
+    pub(super) fn give_up(&mut self, calls: usize, limits: &Limits) -> Vec<u32> {
+        let slow: Vec<u32> = self.slow(1, calls, limits).collect();
+        slow.iter().for_each(|stream| self.close(*stream));
+        slow
+    }
+
+    /// Whether there was one to be given up for so long that the client must be hanging in the middle of a frame.
+    pub(super) fn hangs(&self, calls: usize, limits: &Limits) -> bool {
+        self.slow(2, calls, limits).next().is_some()
+    }
+
+    fn slow(&self, times: u32, calls: usize, limits: &Limits) -> impl Iterator<Item = u32> {
+        let slow = self.bodies.iter().filter(move |(_, body)| body.waited > body.patience(limits) * times);
+        slow.map(|(stream, _)| *stream).skip(calls)
+    }
+
+    /// Whether the client is in a header block: no other frame may stand in one (RFC 9113, 4.3).
+    pub(super) fn hears_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Whether we are.
+    pub(super) fn says_head(&self) -> bool {
+        self.says_head
     }
 
     /// Accounts for the time since the last look. Only who may send keeps us waiting: not whom we gave no window.
@@ -201,10 +248,6 @@ impl Conduct {
         }
         for body in self.bodies.values_mut().filter(|body| body.window > 0) {
             body.waited += since;
-            let bought = Duration::from_secs(body.came.checked_div(limits.body_rate).unwrap_or(0));
-            if body.waited > limits.body_patience + bought {
-                return Err("slow_body");
-            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use pingora::protocols::Stream;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -153,6 +154,10 @@ impl Guard {
 
     fn inner(&self) -> Option<&Stream> {
         self.inner.as_ref()
+    }
+
+    fn mark(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner()?.get_proxy_digest()
     }
 
     fn inner_mut(&mut self) -> &mut Stream {

@@ -1,7 +1,7 @@
 //! What a guard passes on of the connection that it guards, besides bytes.
 
-/// Implements pingora's traits for a guard with `inner()`, `inner_mut()`, `goes_on()` and `hurry()`. The second argument tells the protocol that was
-/// agreed on.
+/// Implements pingora's traits for a guard with `inner()`, `inner_mut()`, `goes_on()`, `hurry()` and `mark()`. The second argument tells the
+/// protocol that was agreed on.
 macro_rules! pass_on {
     ($guard:ty, $alpn:expr) => {
         #[async_trait::async_trait]
@@ -54,7 +54,7 @@ macro_rules! pass_on {
 
         impl pingora::protocols::GetProxyDigest for $guard {
             fn get_proxy_digest(&self) -> Option<std::sync::Arc<pingora::protocols::raw_connect::ProxyDigest>> {
-                self.inner()?.get_proxy_digest()
+                self.mark()
             }
         }
 

@@ -29,6 +29,7 @@ use crate::asked::Asked;
 use crate::carried::Carried;
 use crate::forward::{self, Peer};
 use crate::gateway::Inner;
+use crate::hops;
 use crate::identity::User;
 use crate::metrics::metrics;
 use crate::plugins;
@@ -426,11 +427,8 @@ impl Mirror {
 
 /// The headers without those that speak of one connection (RFC 9110, 7.6.1), or of a body's length, which a copy has anew.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let listed = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    let listed: Vec<String> = listed.map(|name| name.trim().to_ascii_lowercase()).collect();
     let mut kept = headers.clone();
-    let fixed = ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
-    for name in fixed.into_iter().chain(["content-length", "expect"]).chain(listed.iter().map(String::as_str)) {
+    for name in hops::of_one_hop(headers).chain([header::CONTENT_LENGTH, header::EXPECT]) {
         kept.remove(name);
     }
     kept

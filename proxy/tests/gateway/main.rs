@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 
 mod announced;
+mod answers;
 mod asking;
 mod bodies;
 mod ciphered;

@@ -22,6 +22,8 @@ const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW: u8 = 8;
 const CONTINUATION: u8 = 9;
+/// Calm down.
+const CALM: u32 = 11;
 
 /// How it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -453,20 +455,82 @@ async fn heads_and_bodies_must_come_in_time() {
     let usual = with(&[]);
     assert!(is_left(begin(&world, &frame(HEADERS, END_STREAM, 1, &usual[..20])).await).await, "half a head");
     let head = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[]));
-    assert!(is_left(begin(&world, &[head.clone(), frame(DATA, 0, 1, b"x")].concat()).await).await, "a body that stops");
-    let mut dripping = begin(&world, &head).await;
-    let dripped = async {
+    let stops = [head.clone(), frame(DATA, 0, 1, b"x")].concat();
+    assert_eq!(send(&world, &stops).await, Some(End::Reset(CALM)), "a body that stops");
+    let hangs = [&stops[..], &frame(DATA, 0, 1, b"xyz")[..10]].concat();
+    assert!(is_left(begin(&world, &hangs).await).await, "a body that stops within a frame");
+    let (mut reading, mut dripping) = begin(&world, &head).await.into_split();
+    let drips = tokio::spawn(async move {
         while dripping.write_all(&frame(DATA, 0, 1, b"x")).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    };
-    timeout(Duration::from_secs(10), dripped).await.expect("a body that drips is left");
+    });
+    assert_eq!(timeout(Duration::from_secs(10), end(&mut reading)).await, Ok(End::Reset(CALM)), "a body that drips");
+    drips.abort();
     let mut preface = world.connect().await;
     preface.write_all(&PREFACE[..20]).await.unwrap();
     assert!(is_left(preface).await, "half a preface");
     // Whoever is waited for by nobody may be silent: the answer takes longer than both.
     *world.server.pause.lock().unwrap() = Duration::from_millis(1_500);
     assert_eq!(send(&world, &get(&usual)).await, Some(End::Status(200)));
+}
+
+/// A world with little patience for bodies.
+async fn impatient() -> World {
+    World::configured(|config| {
+        config.listeners[0].http2 = true;
+        config.limits.body_patience = Duration::from_millis(500);
+    })
+    .await
+}
+
+/// What comes of each stream, in order, until so many have ended.
+async fn streams_end(socket: &mut TcpStream, streams: usize) -> Vec<(u8, End)> {
+    let mut ends = Vec::new();
+    while ends.len() < streams {
+        let mut head = [0; 9];
+        timeout(Duration::from_secs(10), socket.read_exact(&mut head)).await.expect("they end").expect("the connection goes on");
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        socket.read_exact(&mut payload).await.unwrap();
+        match head[3] {
+            HEADERS => ends.push((head[8], End::Status(status(&payload)))),
+            RESET => ends.push((head[8], End::Reset(u32::from_be_bytes(payload.try_into().unwrap())))),
+            GOAWAY => panic!("the connection ends: {payload:?}"),
+            _ => {}
+        }
+    }
+    ends
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_slow_ends_its_stream_and_no_other() {
+    let world = impatient().await;
+    *world.server.pause.lock().unwrap() = Duration::from_millis(1_500);
+    let slow = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[]));
+    let mut socket = begin(&world, &[slow, frame(HEADERS, BOTH, 3, &with(&[]))].concat()).await;
+    assert_eq!(streams_end(&mut socket, 2).await, [(1, End::Reset(CALM)), (3, End::Status(200))]);
+    // What was on its way meanwhile belongs to nobody.
+    *world.server.pause.lock().unwrap() = Duration::ZERO;
+    let late = [frame(DATA, 0, 1, b"late"), frame(DATA, END_STREAM, 1, b""), frame(HEADERS, BOTH, 5, &with(&[]))].concat();
+    socket.write_all(&late).await.unwrap();
+    while streams_end(&mut socket, 1).await != [(5, End::Status(200))] {}
+    assert_eq!(world.server.taken().len(), 2, "the slow one never arrives");
+}
+
+/// Its client streams what it has when it has it; so may its server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_grpc_may_be_quiet_for_as_long_as_it_likes() {
+    let world = impatient().await;
+    let call = frame(HEADERS, END_HEADERS, 1, &but(":method", b"POST", &[("content-type", b"application/grpc+proto")]));
+    let slow = frame(HEADERS, END_HEADERS, 3, &but(":method", b"POST", &[("content-type", b"application/json")]));
+    let mut socket = begin(&world, &[call, slow].concat()).await;
+    assert_eq!(streams_end(&mut socket, 1).await, [(3, End::Reset(CALM))], "nobody else may");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    socket.write_all(&frame(DATA, END_STREAM, 1, b"hello")).await.unwrap();
+    assert_eq!(streams_end(&mut socket, 1).await, [(1, End::Status(200))]);
+    // It is no call any more, and nobody is excused for it.
+    socket.write_all(&frame(HEADERS, END_HEADERS, 5, &but(":method", b"POST", &[]))).await.unwrap();
+    assert_eq!(streams_end(&mut socket, 1).await, [(5, End::Reset(CALM))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,7 @@ async fn all_kinds_of_calls_pass_with_their_trailers() -> Result<()> {
         directory.path().join("ficus.toml"),
         format!(
             "[gateway]\ndefault = \"echo\"\n[[gateway.listener]]\naddress = \"127.0.0.1:{gateway}\"\nhttp2 = true\n\
+             [gateway.limits]\nbody_patience = \"1s\"\n\
              [orchestrator]\nlisten = \"127.0.0.1:{admin}\"\n[upstream.echo]\naddress = \"h2c://127.0.0.1:{server}\"\n"
         ),
     )?;

@@ -61,6 +61,12 @@ impl Client {
         self.now += Duration::from_secs_f64(seconds);
         self.conduct.look(&limits(), self.now)
     }
+
+    /// The streams that are given up after so long, while there are so many calls.
+    fn loses(&mut self, seconds: f64, calls: usize) -> Vec<u32> {
+        self.waits(seconds).expect("a connection that goes on");
+        self.conduct.give_up(calls, &limits())
+    }
 }
 
 #[test]
@@ -88,7 +94,8 @@ fn a_body_has_its_patience_and_what_its_bytes_buy() {
     assert_eq!(client.sends(HEADERS, END_HEADERS, 1, &[]), Ok(()));
     assert_eq!(client.waits(4.0), Ok(()));
     assert_eq!(client.sends(DATA, 0, 1, &[0; 2_000]), Ok(()));
-    assert_eq!((client.waits(2.9), client.waits(0.2)), (Ok(()), Err("slow_body")));
+    assert_eq!((client.loses(2.9, 0), client.loses(0.2, 0)), (vec![], vec![1]));
+    assert!(!client.conduct.is_awaited(), "it is over");
 
     // Trailers end it, and so does our answer.
     let mut client = Client::new();
@@ -99,7 +106,44 @@ fn a_body_has_its_patience_and_what_its_bytes_buy() {
     assert!(client.conduct.is_awaited());
     client.is_answered(HEADERS, END_HEADERS | END_STREAM, 3, &[]);
     assert!(!client.conduct.is_awaited());
-    assert_eq!((client.conduct.begun, client.waits(60.0)), (2, Ok(())));
+    assert_eq!((client.conduct.begun, client.loses(60.0, 0)), (2, vec![]));
+}
+
+#[test]
+fn a_conversation_is_as_slow_as_the_two_that_talk() {
+    let mut client = Client::new();
+    for stream in [1, 3] {
+        assert_eq!(client.sends(HEADERS, END_HEADERS, stream, &[]), Ok(()));
+    }
+    client.is_answered(HEADERS, END_HEADERS, 1, &[]);
+    assert_eq!(client.loses(6.0, 0), [3], "who is answered goes on");
+    assert!(!client.conduct.is_awaited());
+    assert_eq!(client.sends(DATA, 0, 1, &[0; 10]), Ok(()));
+    assert_eq!(client.loses(600.0, 0), [0; 0]);
+}
+
+#[test]
+fn calls_may_take_their_time_until_they_are_answered() {
+    let mut client = Client::new();
+    for stream in [1, 3, 5] {
+        assert_eq!(client.sends(HEADERS, END_HEADERS, stream, &[]), Ok(()));
+    }
+    assert_eq!(client.loses(6.0, 3), [0; 0]);
+    assert_eq!(client.loses(60.0, 2), [5], "of more than there are calls, those that came first are taken for them");
+    assert!(!client.conduct.hangs(2, &limits()));
+    assert!(client.conduct.hangs(1, &limits()), "it could not be told, and too much time has passed");
+    assert_eq!(client.loses(0.0, 0), [1, 3]);
+}
+
+#[test]
+fn no_frame_is_put_into_a_header_block() {
+    let mut client = Client::new();
+    assert_eq!(client.sends(HEADERS, 0, 1, &[]), Ok(()));
+    client.is_answered(HEADERS, 0, 1, &[]);
+    assert!(client.conduct.hears_head() && client.conduct.says_head());
+    assert_eq!(client.sends(CONTINUATION, END_HEADERS, 1, &[]), Ok(()));
+    client.is_answered(CONTINUATION, END_HEADERS, 1, &[]);
+    assert!(!client.conduct.hears_head() && !client.conduct.says_head());
 }
 
 #[test]
@@ -110,10 +154,10 @@ fn who_may_not_send_keeps_nobody_waiting() {
     for payload in [&[0; 60_000][..], &[0; 5_535]] {
         assert_eq!(client.sends(DATA, 0, 1, payload), Ok(()));
     }
-    assert_eq!(client.waits(600.0), Ok(()));
+    assert_eq!(client.loses(600.0, 0), [0; 0]);
     client.is_answered(WINDOW_UPDATE, 0, 0, &100_000u32.to_be_bytes());
     // 65 seconds are bought by what came.
-    assert_eq!((client.waits(69.0), client.waits(2.0)), (Ok(()), Err("slow_body")), "now it may");
+    assert_eq!((client.loses(69.0, 0), client.loses(2.0, 0)), (vec![], vec![1]), "now it may");
 
     // All of the stream's window, in a connection that has more.
     let mut client = Client::new();
@@ -122,9 +166,9 @@ fn who_may_not_send_keeps_nobody_waiting() {
     for _ in 0..STREAM_WINDOW / 32_768 {
         assert_eq!(client.sends(DATA, 0, 1, &[0; 32_768]), Ok(()));
     }
-    assert_eq!(client.waits(600.0), Ok(()));
+    assert_eq!(client.loses(600.0, 0), [0; 0]);
     client.is_answered(WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes());
-    assert_eq!((client.waits(266.0), client.waits(2.0)), (Ok(()), Err("slow_body")), "now it may");
+    assert_eq!((client.loses(266.0, 0), client.loses(2.0, 0)), (vec![], vec![1]), "now it may");
 }
 
 #[test]

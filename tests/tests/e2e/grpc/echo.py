@@ -6,6 +6,7 @@
 
 import sys
 import threading
+import time
 
 import grpc
 
@@ -82,6 +83,18 @@ def call(address, authority=None, name=None):
         answers.append(answer)
         answered.release()
     assert answers == [b"cba", b"fed", b"ihg"], answers
+
+    # Who talks may think, before the first answer and after it, whatever else the channel carries.
+    def slowly(*words):
+        for word in words:
+            time.sleep(2.5)
+            yield word
+
+    both = channel.stream_stream(path + "Both")(slowly(b"abc", b"def"), timeout=20)
+    upwards = channel.stream_unary(path + "Upwards").future(slowly(b"a", b"b"), timeout=20)
+    assert channel.unary_unary(path + "Unary")(b"meanwhile", timeout=20) == b"you said meanwhile"
+    assert list(both) == [b"cba", b"fed"]
+    assert upwards.result() == b"ab"
     try:
         channel.unary_unary(path + "Missing")(b"", timeout=20)
         raise AssertionError("it is there")
