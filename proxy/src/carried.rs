@@ -313,7 +313,7 @@ impl Carried {
 
     /// For how long the whole request has been without an answer; `None`: not all of it was sent, or its silence is no failure.
     pub(crate) fn unanswered(&self, now: Instant) -> Option<Duration> {
-        let sent = self.attempt.filter(|_| self.answered.is_none() && !self.streams)?.sent?;
+        let sent = self.attempt.filter(|_| self.answered.is_none() && !self.streams && self.call.is_none())?.sent?;
         Some(now.saturating_duration_since(sent))
     }
 

@@ -541,8 +541,8 @@ pub trait Sink: Reader {
     /// The oldest events that wait for a bus, in their order: at most so many, of [`OUTBOX`] bytes.
     async fn outbox(&self, bus: &str, at_most: u32) -> Result<Vec<Outgoing>, Error>;
 
-    /// The bus has those up to a number: they are forgotten.
-    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error>;
+    /// The bus has those of these numbers: they are forgotten. Lower ones may have come to the outbox since.
+    async fn sent(&self, bus: &str, numbers: &[u64]) -> Result<(), Error>;
 
     /// How many wait for a bus.
     async fn waiting(&self, bus: &str) -> Result<u64, Error>;

@@ -25,6 +25,8 @@ pub(super) struct Key {
     url: String,
     /// Whose answer it is; `None`: a stranger's, like any other's.
     caller: Option<[u8; 32]>,
+    /// It is one caller's alone, not that of all whom a limit counts together.
+    private: bool,
 }
 
 impl Key {
@@ -55,11 +57,14 @@ impl Key {
                 url.push_str(&String::from_utf8_lossy(value.as_bytes()));
             }
         });
-        let caller = caller(carried, known_by);
+        let (caller, private) = caller(carried, known_by);
         let (mut parts, ()) = http::Request::get(target).body(()).ok()?.into_parts();
         parts.headers = public(headers);
         let capability = carried.capability()?.to_owned();
-        Some((Key { capability, generation: carried.snapshot.published.generation, touched, side: carried.side, url, caller }, parts))
+        Some((
+            Key { capability, generation: carried.snapshot.published.generation, touched, side: carried.side, url, caller, private },
+            parts,
+        ))
     }
 
     /// Whose answers it asks for.
@@ -74,7 +79,7 @@ impl Key {
 
     /// Whether its answers are one caller's alone.
     pub(super) fn is_private(&self) -> bool {
-        self.caller.is_some()
+        self.private
     }
 
     /// Bytes, about.
@@ -83,8 +88,9 @@ impl Key {
     }
 }
 
-/// What tells a caller from all others: everything by which a server could tell it. Nothing: it is a stranger.
-fn caller(carried: &Carried, known_by: &[String]) -> Option<[u8; 32]> {
+/// What tells a caller from all others: everything by which a server could tell it. Nothing: it is a stranger. And whether that is
+/// more than whom a limit counts it as, which may be many.
+fn caller(carried: &Carried, known_by: &[String]) -> (Option<[u8; 32]>, bool) {
     let ours = |name: &str| name == marker::COOKIE || name == ANONYMOUS_COOKIE;
     let mut digest = Sha256::new();
     let mut says = false;
@@ -97,8 +103,7 @@ fn caller(carried: &Carried, known_by: &[String]) -> Option<[u8; 32]> {
     for cookie in carried.asked.cookies.iter().filter(|cookie| !ours(&cookie.name)) {
         add(b'c', &cookie.pair);
     }
-    let counted_by = carried.met.as_ref().into_iter().flat_map(Met::known_by);
-    for name in std::iter::once("authorization").chain(known_by.iter().map(String::as_str)).chain(counted_by) {
+    for name in std::iter::once("authorization").chain(known_by.iter().map(String::as_str)) {
         for value in carried.asked.headers().get_all(name) {
             add(b'a', name.as_bytes());
             add(b'v', value.as_bytes());
@@ -108,7 +113,18 @@ fn caller(carried: &Carried, known_by: &[String]) -> Option<[u8; 32]> {
     if let Some(user) = carried.login.as_ref().and_then(|login| login.user()) {
         add(b'u', format!("{user:?}").as_bytes());
     }
-    says.then(|| digest.finalize().into())
+    let private = says;
+    for name in carried.met.as_ref().into_iter().flat_map(Met::known_by) {
+        for value in carried.asked.headers().get_all(name) {
+            says = true;
+            digest.update([b'l']);
+            for part in [name.as_bytes(), value.as_bytes()] {
+                digest.update(part.len().to_le_bytes());
+                digest.update(part);
+            }
+        }
+    }
+    (says.then(|| digest.finalize().into()), private)
 }
 
 /// The headers that `Vary` may name. Who calls stands in the key.

@@ -202,18 +202,18 @@ impl Conduct {
     /// Gives up the streams whose bodies are too slow, but for so many of those that were begun first: that many are calls, which
     /// may take their time.
     pub(super) fn give_up(&mut self, calls: usize, limits: &Limits) -> Vec<u32> {
-        let slow: Vec<u32> = self.slow(1, calls, limits).collect();
+        let slow: Vec<u32> = self.slow(Duration::ZERO, calls, limits).collect();
         slow.iter().for_each(|stream| self.close(*stream));
         slow
     }
 
     /// Whether there was one to be given up for so long that the client must be hanging in the middle of a frame.
     pub(super) fn hangs(&self, calls: usize, limits: &Limits) -> bool {
-        self.slow(2, calls, limits).next().is_some()
+        self.slow(limits.body_patience, calls, limits).next().is_some()
     }
 
-    fn slow(&self, times: u32, calls: usize, limits: &Limits) -> impl Iterator<Item = u32> {
-        let slow = self.bodies.iter().filter(move |(_, body)| body.waited > body.patience(limits) * times);
+    fn slow(&self, more: Duration, calls: usize, limits: &Limits) -> impl Iterator<Item = u32> {
+        let slow = self.bodies.iter().filter(move |(_, body)| body.waited > body.patience(limits) + more);
         slow.map(|(stream, _)| *stream).skip(calls)
     }
 

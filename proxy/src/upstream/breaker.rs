@@ -16,6 +16,8 @@ pub(super) struct Circuit {
     state: State,
     /// Another with each change of the state, and with each request that is tried.
     round: u64,
+    /// That in which it opened last.
+    opened: u64,
     /// Requests and failures, by the part of the window in which they ended.
     seen: VecDeque<Part>,
 }
@@ -52,7 +54,7 @@ pub(super) enum Pass {
 
 impl Circuit {
     pub(super) fn new() -> Circuit {
-        Circuit { state: State::Closed, round: 0, seen: VecDeque::new() }
+        Circuit { state: State::Closed, round: 0, opened: 0, seen: VecDeque::new() }
     }
 
     /// Whether a request may go.
@@ -74,6 +76,7 @@ impl Circuit {
     /// A request of a round came to its end. Says whether the circuit opened by it.
     pub(super) fn ended(&mut self, round: u64, rule: &Breaker, failed: bool, now: Instant) -> bool {
         if round != self.round {
+            self.ended_late(round, rule, failed);
             return false;
         }
         let opens = match self.state {
@@ -97,8 +100,21 @@ impl Circuit {
         };
         if opens {
             self.turn(State::Open { until: now + rule.open_for });
+            self.opened = self.round;
         }
         opens
+    }
+
+    /// One that was tried was answered after others were tried in its place: what takes longer than the circuit waits is well, too.
+    fn ended_late(&mut self, round: u64, rule: &Breaker, failed: bool) {
+        let tried = round > self.opened && !failed;
+        if let (true, State::Trying { trying, passed }) = (tried, self.state) {
+            if passed + 1 >= rule.passes.max(1) {
+                self.turn(State::Closed);
+            } else {
+                self.state = State::Trying { trying, passed: passed + 1 };
+            }
+        }
     }
 
     /// A request of a round tells nothing: it was not sent, or nobody waited for its end. Another may be tried in its place.
@@ -215,6 +231,19 @@ mod tests {
             assert_eq!(circuit.level(), 0);
             assert!((0..10).all(|_| !circuit.ended(0, &rule(), failed, at(7))), "nor once it is closed again");
         }
+    }
+
+    /// Else an upstream whose answers take longer than that would never be back.
+    #[test]
+    fn what_is_answered_after_the_circuit_has_tried_another_counts() {
+        let (mut circuit, at) = opened();
+        let slow = [5, 10, 15].map(|seconds| round(&mut circuit, at(seconds)));
+        circuit.ended(slow[0], &rule(), false, at(16));
+        assert_eq!((circuit.level(), circuit.pass(&rule(), at(16))), (1, Pass::No(Duration::from_secs(4))), "one of two");
+        circuit.ended(slow[1], &rule(), false, at(17));
+        assert_eq!(circuit.level(), 0);
+        circuit.ended(slow[2], &rule(), true, at(18));
+        assert_eq!(circuit.level(), 0, "that it waits for no more");
     }
 
     #[test]

@@ -70,39 +70,58 @@ struct Compared<'a> {
     least: u64,
 }
 
-/// Errors of modern. `times`: in how many windows it has to fail.
-pub(super) fn errors(gate: &ErrorGate, sides: &Sides, before: &Baseline, times: u32) -> (Verdict, String) {
-    by_kind(gate.min_requests, sides, before, times, |compared| errors_of(gate, compared))
+/// One window, and what it is held against.
+pub(super) struct Window<'a> {
+    pub(super) sides: &'a Sides,
+    pub(super) before: &'a Baseline,
+    /// In how many windows it has to fail.
+    pub(super) times: u32,
+    /// The last minutes of it: what has failed and passes there is over. It is not left for that, and does not go forward.
+    pub(super) lately: Option<&'a Sides>,
 }
 
-/// How long modern takes, likewise.
-pub(super) fn latency(of: Percentile, gate: &LatencyGate, sides: &Sides, before: &Baseline, times: u32) -> (Verdict, String) {
-    by_kind(gate.min_requests, sides, before, times, |compared| latency_of(of, gate, compared))
+impl<'a> Window<'a> {
+    /// Reads and writes of it, or of a part of it.
+    fn kinds(&self, sides: &'a Sides, least: u64) -> [Compared<'a>; 2] {
+        let Sides { legacy, modern, legacy_writes, modern_writes } = sides;
+        let &Window { before, times, .. } = self;
+        let reads = Compared { modern, legacy, before: &before.reads, times, least };
+        [reads, Compared { modern: modern_writes, legacy: legacy_writes, before: &before.writes, times, least }]
+    }
+}
+
+/// Errors of modern.
+pub(super) fn errors(gate: &ErrorGate, window: &Window<'_>) -> (Verdict, String) {
+    by_kind(gate.min_requests, window, |compared| errors_of(gate, compared))
+}
+
+/// How long modern takes.
+pub(super) fn latency(of: Percentile, gate: &LatencyGate, window: &Window<'_>) -> (Verdict, String) {
+    by_kind(gate.min_requests, window, |compared| latency_of(of, gate, compared))
 }
 
 /// Reads and writes, the worse of both. Together they have to be enough; of a kind that by itself is not, only what surely fails is
 /// said.
-fn by_kind(
-    least: u64,
-    sides: &Sides,
-    before: &Baseline,
-    times: u32,
-    judge: impl Fn(&Compared<'_>) -> (Verdict, String),
-) -> (Verdict, String) {
+fn by_kind(least: u64, window: &Window<'_>, judge: impl Fn(&Compared<'_>) -> (Verdict, String)) -> (Verdict, String) {
+    let &Window { sides, lately, .. } = window;
     let least = least.max(1);
-    let reads = Compared { modern: &sides.modern, legacy: &sides.legacy, before: &before.reads, times, least };
-    let writes = Compared { modern: &sides.modern_writes, legacy: &sides.legacy_writes, before: &before.writes, ..reads };
-    let enough = reads.modern.requests.saturating_add(writes.modern.requests) >= least;
-    let judged = |compared: &Compared<'_>| {
-        let of_few = (enough && compared.modern.requests < least).then(|| judge(&Compared { least: 1, ..*compared }));
-        of_few.filter(|(verdict, _)| *verdict == Verdict::Fail).unwrap_or_else(|| judge(compared))
+    let both = window.kinds(sides, least);
+    let few = both.each_ref().map(|kind| kind.modern.requests < least);
+    let enough = both.iter().map(|kind| kind.modern.requests).fold(0, u64::saturating_add) >= least;
+    let judged = |kind: usize| {
+        let compared = &both[kind];
+        let of_few = (enough && few[kind]).then(|| judge(&Compared { least: 1, ..*compared }));
+        let judged = of_few.filter(|(verdict, _)| *verdict == Verdict::Fail).unwrap_or_else(|| judge(compared));
+        let is_over =
+            judged.0 == Verdict::Fail && lately.is_some_and(|lately| judge(&window.kinds(lately, least)[kind]).0 == Verdict::Pass);
+        if is_over { (Verdict::Inconclusive, format!("{}; the last minutes pass", judged.1)) } else { judged }
     };
-    let (of_reads, (verdict, text)) = (judged(&reads), judged(&writes));
+    let (of_reads, (verdict, text)) = (judged(0), judged(1));
     let of_writes = (verdict, format!("writes: {text}"));
-    match (reads.modern.requests < least, writes.modern.requests < least) {
+    match few {
         // Too few are no better than enough of the others.
-        (_, true) if of_writes.0 != Verdict::Fail => of_reads,
-        (true, false) if of_reads.0 != Verdict::Fail => of_writes,
+        [_, true] if of_writes.0 != Verdict::Fail => of_reads,
+        [true, false] if of_reads.0 != Verdict::Fail => of_writes,
         _ if of_writes.0.severity() > of_reads.0.severity() => of_writes,
         _ => of_reads,
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::compare::Window;
 use super::custom::{self, Answer};
 use super::patience::{Patience, failing_windows};
 use super::{Baseline, Gates, Judged, LagGate, ParityGate, QuarantineGate, ShadowGate, Sides, Verdict, compare};
@@ -83,14 +84,11 @@ pub fn judge(gates: &Gates, measured: &Measurements, now: Timestamp) -> Vec<Judg
             judged.push(Judged { gate: gate.to_owned(), verdict, measured, dry_run: gates.patience(gate).dry_run });
         }
     };
-    let before = &measured.legacy_before;
     if let Some(gate) = &gates.errors {
-        let judge = |sides: &Sides, times| compare::errors(gate, sides, before, times);
-        say("errors", all_windows(gates, "errors", gate.min_requests, measured, judge));
+        say("errors", all_windows(gates, "errors", gate.min_requests, measured, |window| compare::errors(gate, window)));
     }
     for (&of, gate) in &gates.latency {
-        let judge = |sides: &Sides, times| compare::latency(of, gate, sides, before, times);
-        say(of.gate(), all_windows(gates, of.gate(), gate.min_requests, measured, judge));
+        say(of.gate(), all_windows(gates, of.gate(), gate.min_requests, measured, |window| compare::latency(of, gate, window)));
     }
     if let Some(gate) = &gates.shadow {
         let whole = one(&measured.shadow, |counts| shadow(gate, counts));
@@ -119,23 +117,19 @@ fn one<T>(measured: &Measured<T>, judge: impl Fn(&T) -> (Verdict, String)) -> Op
     }
 }
 
-/// The whole step, the last minutes or the last one if they are worse, and single windows where a gate waits for several. `judge`
-/// is told in how many windows it has to fail; of fewer than `least` requests it says nothing.
-///
-/// What has failed and passes for the last minutes is inconclusive: it is not left for what is over, and does not go forward.
+/// The whole step, the last minutes or the last one if they are worse, and single windows where a gate waits for several: of fewer
+/// than `least` requests these say nothing.
 fn all_windows(
     gates: &Gates,
     name: &str,
     least: u64,
     measured: &Measurements,
-    judge: impl Fn(&Sides, u32) -> (Verdict, String),
+    judge: impl Fn(&Window<'_>) -> (Verdict, String),
 ) -> Option<(Verdict, String)> {
-    let alone = |sides: &Sides| judge(sides, 1);
-    let mut whole = one(&measured.step, alone)?;
-    let recent = one(&measured.recent, alone);
-    if whole.0 == Verdict::Fail && recent.as_ref().is_some_and(|(verdict, _)| *verdict == Verdict::Pass) {
-        whole = (Verdict::Inconclusive, format!("{}; the last minutes pass", whole.1));
-    }
+    let before = &measured.legacy_before;
+    let alone = |sides: &Sides| judge(&Window { sides, before, times: 1, lately: None });
+    let lately = if let Measured::Value(recent) = &measured.recent { Some(recent) } else { None };
+    let whole = one(&measured.step, |sides| judge(&Window { sides, before, times: 1, lately }))?;
     let patience: Patience = gates.patience(name);
     if patience.failures > 1 {
         let windows = measured.windows.get(name).map_or(&[][..], Vec::as_slice);
@@ -145,10 +139,11 @@ fn all_windows(
         if too_few {
             return Some(whole);
         }
-        return Some(failing_windows(patience, whole, windows.iter().map(|sides| judge(sides, patience.failures)).collect()));
+        let one_of_several = |sides| judge(&Window { sides, before, times: patience.failures, lately: None });
+        return Some(failing_windows(patience, whole, windows.iter().map(one_of_several).collect()));
     }
-    let minute = one(&measured.minute, alone);
-    Some(failing("last minutes", recent).or_else(|| failing("last minute", minute)).unwrap_or(whole))
+    let recent = failing("last minutes", one(&measured.recent, alone));
+    Some(recent.or_else(|| failing("last minute", one(&measured.minute, alone))).unwrap_or(whole))
 }
 
 /// What was judged over a window, if it fails there.

@@ -131,9 +131,9 @@ impl Publisher {
     /// What is there needs to be kept no longer.
     async fn forget(&self, sent: &[Waiting]) -> Result<(), Error> {
         for (side, sink) in self.sinks.iter().enumerate() {
-            // By its own last number: one of the other side may be higher than what is being written here.
-            if let Some((_, last)) = sent.iter().rfind(|(of, _)| *of == side) {
-                sink.sent(&self.name, last.number).await?;
+            let numbers: Vec<u64> = sent.iter().filter(|(of, _)| *of == side).map(|(_, event)| event.number).collect();
+            if !numbers.is_empty() {
+                sink.sent(&self.name, &numbers).await?;
             }
         }
         Ok(())

@@ -44,10 +44,11 @@ impl Endpoint {
         Ok(rows.into_iter().map(event).collect())
     }
 
-    pub(super) async fn forget_events(&self, bus: &str, upto: u64) -> Result<(), Error> {
+    pub(super) async fn forget_events(&self, bus: &str, numbers: &[u64]) -> Result<(), Error> {
         let mut conn = self.server.lease().await?;
-        let delete = "DELETE FROM `_ficus_outbox` WHERE `stream` = ? AND `bus` = ? AND `number` <= ?";
-        conn.exec_drop(delete, (self.stream(), bus, upto)).await.map_err(|e| self.failed(e))?;
+        let these = numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let delete = format!("DELETE FROM `_ficus_outbox` WHERE `stream` = ? AND `bus` = ? AND `number` IN ({these})");
+        conn.exec_drop(delete, (self.stream(), bus)).await.map_err(|e| self.failed(e))?;
         conn.done();
         Ok(())
     }

@@ -21,12 +21,13 @@ use crate::error::Error;
 use crate::port::{Busy, Database, Engine, LetIn, Refused, Rewrite, Rewritten, Same, Shared, Stray, Wanted};
 use crate::quarantine::Kept;
 
-/// The sequence that the column `$2` of the table `$1` owns, or else that its default asks.
+/// The sequence that the column `$2` of the table `$1` owns, or else whose number its default is. (One that makes something else of that
+/// number says nothing about how high it has to be.)
 pub(super) const OF_COLUMN: &str = "SELECT coalesce(pg_get_serial_sequence($1, $2), (SELECT min(s.oid::regclass::text)
       FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = e.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
       JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
-      WHERE a.attrelid = $1::text::regclass AND a.attname = $2))";
+      WHERE a.attrelid = $1::text::regclass AND a.attname = $2 AND pg_get_expr(e.adbin, e.adrelid) ~ '^nextval\\(''.*''::regclass\\)$'))";
 
 /// The sequence that gives out a pair's numbers, quoted: the key column's own, or on modern what `sequence` in the rule
 /// file names, which is a sequence or a table with one.

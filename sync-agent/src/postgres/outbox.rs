@@ -65,10 +65,16 @@ impl Endpoint {
         rows.iter().map(event).collect()
     }
 
-    pub(super) async fn forget_events(&self, bus: &str, upto: u64) -> Result<(), sqlx::Error> {
+    pub(super) async fn forget_events(&self, bus: &str, numbers: &[u64]) -> Result<(), sqlx::Error> {
         let mut connection = self.server.pool.acquire().await?;
-        let delete = "DELETE FROM _ficus.outbox WHERE stream = $1 AND bus = $2 AND number <= $3";
-        sqlx::query(delete).bind(&self.names.stream).bind(bus).bind(signed(upto)).execute(&mut *connection).await.map(drop)
+        let delete = "DELETE FROM _ficus.outbox WHERE stream = $1 AND bus = $2 AND number = ANY($3)";
+        sqlx::query(delete)
+            .bind(&self.names.stream)
+            .bind(bus)
+            .bind(numbers.iter().copied().map(signed).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await
+            .map(drop)
     }
 
     pub(super) async fn count_events(&self, bus: &str) -> Result<u64, sqlx::Error> {

@@ -29,12 +29,12 @@ const FEW: usize = 500;
 /// From here on rows that are not there yet are copied straight into the table.
 const FRESH: usize = 100;
 
-/// Whether something else is done in this session when a row of a table is removed: by a foreign key, or by a trigger of the
-/// application's. A reference that only refuses it does nothing.
+/// Whether something else is done in this session when a row of a table is removed and written anew: by a foreign key, or by a
+/// trigger of the application's. A reference that only refuses it does nothing.
 const NOTICES_DELETES: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid = $1::regclass
       AND k.confdeltype NOT IN ('a', 'r') AND current_setting('session_replication_role') <> 'replica')
     OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::regclass
-      AND NOT t.tgisinternal AND t.tgtype & 8 <> 0 AND NOT starts_with(t.tgname, '_ficus_')
+      AND NOT t.tgisinternal AND t.tgtype & 12 <> 0 AND NOT starts_with(t.tgname, '_ficus_')
       AND t.tgenabled::text IN ('A', CASE current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END))";
 
 /// The rows to copy, and those to upsert.
@@ -141,7 +141,9 @@ impl Endpoint {
     pub(super) fn in_one(&self, changes: &[Changes]) -> Result<Option<String>, Blame> {
         let rows = |changes: &Changes| changes.upserts.len() + changes.deletes.len();
         let counted = self.pairs.iter().zip(changes).any(|(pair, changes)| rows(changes) > 0 && !pair.filters.is_empty());
-        if counted || changes.iter().map(rows).sum::<usize>() > AT_ONCE {
+        // Such keys are not removed by what the column takes for equal.
+        let loose = self.pairs.iter().zip(changes).any(|(pair, changes)| pair.key.loose && !changes.deletes.is_empty());
+        if counted || loose || changes.iter().map(rows).sum::<usize>() > AT_ONCE {
             return Ok(None);
         }
         let mut message = String::new();

@@ -521,8 +521,8 @@ impl Sink for Endpoint {
         self.kept_events(bus, at_most).await.map_err(|e| self.failed(e))
     }
 
-    async fn sent(&self, bus: &str, upto: u64) -> Result<(), Error> {
-        self.forget_events(bus, upto).await
+    async fn sent(&self, bus: &str, numbers: &[u64]) -> Result<(), Error> {
+        self.forget_events(bus, numbers).await
     }
 
     async fn waiting(&self, bus: &str) -> Result<u64, Error> {

@@ -45,11 +45,11 @@ impl Endpoint {
         Ok(sql::all(&mut connection, &room, &values).await?.into_iter().filter_map(event).collect())
     }
 
-    pub(super) async fn forget_events(&self, bus: &str, upto: u64) -> Result<(), Error> {
+    pub(super) async fn forget_events(&self, bus: &str, numbers: &[u64]) -> Result<(), Error> {
         let mut tx = self.file.begin().await?;
-        let delete = "DELETE FROM \"_ficus_outbox\" WHERE \"stream\" = ?1 AND \"bus\" = ?2 AND \"number\" <= ?3";
-        let values = [Value::Text(self.stream()), Value::Text(bus.to_owned()), signed(upto)];
-        sql::run_with(&mut tx, delete, &values).await.map_err(|e| self.failed(e))?;
+        let these = numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let delete = format!("DELETE FROM \"_ficus_outbox\" WHERE \"stream\" = ?1 AND \"bus\" = ?2 AND \"number\" IN ({these})");
+        sql::run_with(&mut tx, &delete, &[Value::Text(self.stream()), Value::Text(bus.to_owned())]).await.map_err(|e| self.failed(e))?;
         tx.commit().await.map_err(|e| self.failed(e))
     }
 

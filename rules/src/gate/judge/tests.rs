@@ -463,6 +463,22 @@ fn what_is_over_is_inconclusive() {
     assert_eq!(judged(&measured), Some(Verdict::Fail), "it is not, perhaps by chance");
 }
 
+/// Many reads that are well do not say that a few writes are.
+#[test]
+fn what_is_over_is_so_by_requests_of_its_kind() {
+    for few_are_writes in [true, false] {
+        let of = |many: Traffic, few: Traffic| {
+            let (modern, modern_writes) = if few_are_writes { (many, few) } else { (few, many) };
+            Measured::Value(Sides { modern, modern_writes, ..Sides::default() })
+        };
+        let mut measured = Measurements { step: of(traffic(100_000, 0), traffic(100, 100)), ..Measurements::default() };
+        for (few, expected) in [(traffic(1, 1), Verdict::Fail), (traffic(0, 0), Verdict::Fail), (traffic(300, 0), Verdict::Inconclusive)] {
+            measured.recent = of(traffic(500, 0), few);
+            assert_eq!(verdict(&measured, "errors"), Some(expected), "{measured:?}");
+        }
+    }
+}
+
 /// Where a minute has fewer requests than a gate asks for, no window ever fails.
 #[test]
 fn where_windows_say_nothing_the_step_fails() {

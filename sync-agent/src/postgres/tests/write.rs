@@ -285,7 +285,7 @@ async fn events_are_kept_with_rows_that_are_written_while_others_wait() {
         // THEN whoever would go on from here finds it told
         assert_eq!(kept().await, [1]);
         // and what has left is not told again.
-        bed.modern.sent("bus", 1).await.unwrap();
+        bed.modern.sent("bus", &[1]).await.unwrap();
         exec(&mut modern, "INSERT INTO parent VALUES (2)").await;
     };
     let (done, ()) = tokio::join!(apply, others);
