@@ -108,20 +108,22 @@ fn by_kind(least: u64, window: &Window<'_>, judge: impl Fn(&Compared<'_>) -> (Ve
     let both = window.kinds(sides, least);
     let few = both.each_ref().map(|kind| kind.modern.requests < least);
     let enough = both.iter().map(|kind| kind.modern.requests).fold(0, u64::saturating_add) >= least;
+    // And whether it says anything.
     let judged = |kind: usize| {
         let compared = &both[kind];
         let of_few = (enough && few[kind]).then(|| judge(&Compared { least: 1, ..*compared }));
-        let judged = of_few.filter(|(verdict, _)| *verdict == Verdict::Fail).unwrap_or_else(|| judge(compared));
-        let is_over =
-            judged.0 == Verdict::Fail && lately.is_some_and(|lately| judge(&window.kinds(lately, least)[kind]).0 == Verdict::Pass);
-        if is_over { (Verdict::Inconclusive, format!("{}; the last minutes pass", judged.1)) } else { judged }
+        let of_few = of_few.filter(|(verdict, _)| *verdict == Verdict::Fail);
+        let says = of_few.is_some() || !few[kind];
+        let (verdict, text) = of_few.unwrap_or_else(|| judge(compared));
+        let is_over = verdict == Verdict::Fail && lately.is_some_and(|lately| judge(&window.kinds(lately, least)[kind]).0 == Verdict::Pass);
+        if is_over { (says, (Verdict::Inconclusive, format!("{text}; the last minutes pass"))) } else { (says, (verdict, text)) }
     };
-    let (of_reads, (verdict, text)) = (judged(0), judged(1));
+    let ((reads_say, of_reads), (writes_say, (verdict, text))) = (judged(0), judged(1));
     let of_writes = (verdict, format!("writes: {text}"));
-    match few {
+    match (reads_say, writes_say) {
         // Too few are no better than enough of the others.
-        [_, true] if of_writes.0 != Verdict::Fail => of_reads,
-        [true, false] if of_reads.0 != Verdict::Fail => of_writes,
+        (_, false) => of_reads,
+        (false, true) => of_writes,
         _ if of_writes.0.severity() > of_reads.0.severity() => of_writes,
         _ => of_reads,
     }
