@@ -139,9 +139,11 @@ async fn a_stranger_is_not_told_who_leads() {
     let second = One::start(&etcd, rules.path(), tokens()).await;
     for given in [None, Some("wrong")] {
         *second.http.token.lock().expect("not poisoned") = given.map(str::to_owned);
-        let (status, body) = second.http.send(Method::GET, "/api/v1/status", None).await;
-        assert_eq!(status, StatusCode::UNAUTHORIZED, "{given:?}");
-        assert!(!body.to_string().contains(&first.base), "{body}");
+        for path in ["/api/v1/status", "/", "/console", "/metrics", "/anything"] {
+            let (status, body) = second.http.send(Method::GET, path, None).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{given:?} {path}");
+            assert!(!body.to_string().contains(&first.base), "{body}");
+        }
     }
     *second.http.token.lock().expect("not poisoned") = Some("fleet-secret".to_owned());
     let begun = Instant::now();
