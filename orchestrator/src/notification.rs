@@ -1,8 +1,10 @@
 //! Tells other systems what the journal says: each notifier follows it by itself, in order, and remembers how far it is, so
 //! that every entry is sent at least once, also over a restart. Decides nothing, and holds nothing up.
 //!
-//! A receiver that cannot be reached or answers 5xx, 408 or 429 is asked again, ever more slowly; one that refuses is not.
-//! What nobody has taken an hour after it was written is given up, counted and logged, so that a receiver that is back hears news.
+//! A receiver that cannot be reached or answers 5xx, 408 or 429 is asked again, ever more slowly; one that refuses whoever sends
+//! (a proxy in the midst of a deployment answers 404 for a moment, a secret is renewed) for a minute; one that refuses the message
+//! itself is not. What nobody has taken an hour after it was written is given up, counted and logged, so that a receiver that is
+//! back hears news.
 
 mod message;
 
@@ -31,6 +33,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The pause after a failure, doubled with every further one.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Whoever is refused may be let in soon; for longer than this it holds up no other entry.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// What people want to hear of when they do not say: a capability moved, or waits for somebody.
 const TRANSITIONS: [&str; 12] =
@@ -128,7 +132,7 @@ async fn catch_up(shared: &Shared, caller: &Caller, notifier: &Notifier, upto: &
 
 async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &JournalEntry) -> End {
     let mut stopping = shared.stopping.subscribe();
-    let mut pause = PAUSE;
+    let (mut pause, mut waited) = (PAUSE, Duration::ZERO);
     let (body, key) = (notifier.format.body(entry), format!("{}-{}", notifier.name, entry.id));
     loop {
         let headers = [("idempotency-key", key.as_str())];
@@ -141,7 +145,7 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
         };
         let why = match sent {
             Ok(Ok((status, _))) if status.is_success() => return End::Delivered,
-            Ok(Ok((status, _))) if !is_passing(status) => return End::GivenUp(format!("answered {status}")),
+            Ok(Ok((status, _))) if waited + pause > patience(status) => return End::GivenUp(format!("answered {status}")),
             Ok(Ok((status, _))) => format!("answered {status}"),
             Ok(Err(why)) => why.to_owned(),
             Err(_) => "did not answer in time".to_owned(),
@@ -155,12 +159,22 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
         tokio::select! {
             biased;
             () = crate::stopped(&mut stopping) => return End::Stopped,
-            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = sleep(pause) => (waited, pause) = (waited + pause, (pause * 2).min(LONGEST_PAUSE)),
         }
     }
 }
 
-/// Whether it may be otherwise next time.
-fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+/// For how long it may be otherwise next time; how old the entry is counts besides.
+fn patience(status: StatusCode) -> Duration {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Duration::MAX,
+        _ if status.is_server_error() => Duration::MAX,
+        // It is about the message, which stays as it is.
+        StatusCode::BAD_REQUEST
+        | StatusCode::GONE
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => Duration::ZERO,
+        _ => REFUSED,
+    }
 }

@@ -65,10 +65,10 @@ fn notifier(name: &str, url: String, format: Format, kinds: Option<&[&str]>) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transitions_are_told_in_order_and_again_until_they_are_taken() {
     let (all, chat, deaf) = (Receiver::default(), Receiver::default(), Receiver::default());
-    // The first message fails twice; the second is taken.
-    *all.answers.lock().expect("not poisoned") = vec![500, 429];
-    // Refused: not asked again.
-    *deaf.answers.lock().expect("not poisoned") = vec![404; 100];
+    // The first message fails, meets a deployment, and is taken.
+    *all.answers.lock().expect("not poisoned") = vec![500, 404];
+    // The message is refused: not asked again.
+    *deaf.answers.lock().expect("not poisoned") = vec![422; 100];
     let (to_all, to_chat, to_deaf) = (all.start().await, chat.start().await, deaf.start().await);
     let mut world = World::start(|config| {
         config.notifiers = vec![
