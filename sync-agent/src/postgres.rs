@@ -16,6 +16,7 @@
 
 mod absent;
 mod apply;
+mod at_once;
 mod busy;
 mod capture;
 mod catalog;
@@ -111,13 +112,17 @@ impl Server {
     /// Opens an existing database. `label` names it in errors.
     pub(crate) async fn open(url: &str, label: &str) -> Result<Server, Error> {
         let address = url::Address::parse(url, label)?;
+        let port = address.port();
         let pool = PgPoolOptions::new()
             .max_connections(6)
             .acquire_timeout(Duration::from_secs(10))
             .test_before_acquire(false)
             .max_lifetime(None)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
+                    if let Some(port) = port {
+                        at_once::send(port);
+                    }
                     // Needs a superuser, or a grant on the parameter (15 and newer); without it references are enforced.
                     match sql::run(connection, "SET session_replication_role = replica").await {
                         Err(error) if sql::code(&error) != Some("42501") => Err(error),

@@ -117,6 +117,11 @@ impl Address {
         self.plain().options([("default_transaction_read_only", "on"), ("client_encoding", "UTF8")])
     }
 
+    /// Of a server that is reached by TCP.
+    pub(super) fn port(&self) -> Option<u16> {
+        (!self.host.starts_with('/')).then_some(self.port)
+    }
+
     fn plain(&self) -> PgConnectOptions {
         let options = PgConnectOptions::new_without_pgpass().port(self.port).username(&self.user).database(&self.database);
         let mut options = if self.host.starts_with('/') { options.socket(&self.host) } else { options.host(&self.host) };
