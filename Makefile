@@ -10,7 +10,7 @@ MONOLITH := tests/systems/student-management/monolith
 # Prerequisites build on each other in their order (Python's packages on the machine's), also with `MAKEFLAGS=-j`; cargo uses all
 # processors by itself.
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench bench-gateway soak fuzz simulate mutations packages packages-test python python-test release debug reference monolith-tests clean
+.PHONY: help demo test check lint bench bench-gateway soak fuzz simulate mutations packages packages-test packages-bench python python-test release debug reference monolith-tests clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,9 @@ lint:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --quiet
 
-bench: packages-test python ## Measure; one JSON object a line; fails at the end if a bar is missed
+bench: packages-bench python ## Measure; one JSON object a line; fails at the end if a bar is missed
 	@$(CARGO) build --release --quiet --workspace --bins --examples
-	@missed=0; for bench in examples/session_bench examples/gateway_bench examples/backfill_bench examples/postgres_bench bench; do \
+	@missed=0; for bench in examples/session_bench examples/gateway_bench examples/backfill_bench examples/postgres_bench examples/engines_bench bench; do \
 		target/release/$$bench || missed=1; \
 	done; exit $$missed
 
@@ -75,6 +75,9 @@ packages: ## Install what the build needs and the machine lacks
 
 packages-test:
 	@.ci/packages cmake python prometheus mariadb postgres rabbitmq redis sqlite systemd chromium etcd
+
+packages-bench: packages-test
+	@.ci/packages pgloader
 
 python: .venv/installed ## Install the example's Python environment
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::agent::Running;
-use crate::bed::{Bed, PATIENCE, cpu_of, run, until};
+use crate::bed::{Bed, cpu_of, run};
 use crate::lines::{Bar, Figure, Stopwatch, rate};
+use crate::machine::{PATIENCE, until};
 use crate::server::{self, PASSWORD};
 use crate::{Result, order, rounds, size};
 

@@ -4,8 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::agent::Running;
-use crate::bed::{Bed, PATIENCE, cpu_of, run};
+use crate::bed::{Bed, cpu_of, run};
 use crate::lines::{Bar, Figure, Stopwatch, rate};
+use crate::machine::PATIENCE;
 use crate::server::{self, PASSWORD, Server};
 use crate::{Result, order, rounds, size};
 

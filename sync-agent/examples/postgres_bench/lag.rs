@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::agent::Running;
 use crate::apply::{BASE, TABLES};
-use crate::bed::{Bed, cpu_of, run, until};
+use crate::bed::{Bed, cpu_of, run};
 use crate::lines::{Bar, Figure, Stopwatch, median, quantile};
+use crate::machine::until;
 use crate::{Failed, Result, order, rounds, server, size};
 
 /// Commits by second, writers that take turns, and the bars in milliseconds.

@@ -18,12 +18,19 @@
 //!
 //! The agent runs as a process of its own (this program again), so that its memory and its CPU are its own.
 
+#[path = "../support/agent.rs"]
 mod agent;
 mod apply;
 mod bed;
+#[path = "../support/bench.rs"]
+mod bench;
 mod copy;
 mod lag;
+#[path = "../support/lines.rs"]
 mod lines;
+#[path = "../support/machine.rs"]
+mod machine;
+mod maps;
 #[path = "../../tests/support/own.rs"]
 mod own;
 #[path = "../../tests/support/postgres.rs"]
@@ -31,57 +38,24 @@ mod server;
 
 use std::process::ExitCode;
 
+use bench::{Failed, Result, order, rounds, size};
+
 /// The one of `ficus`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Result<T> = std::result::Result<T, Failed>;
-
-const ALL: [&str; 4] = ["decode", "apply", "lag", "copy"];
-
 fn main() -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, rest @ ..] = arguments.as_slice()
-        && role == agent::ROLE
-    {
-        return runtime.block_on(agent::run(rest)).map(|()| ExitCode::SUCCESS);
-    }
-    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
-    if let Some(unknown) = arguments.iter().find(|argument| !ALL.contains(&argument.as_str())) {
-        return Err(format!("{unknown} is not measured here; name some of {}", ALL.join(", ")).into());
-    }
-    let met = runtime.block_on(async {
+    bench::main(&["decode", "apply", "lag", "copy"], async |wanted| {
         let mut met = true;
-        if wanted("decode") || wanted("apply") {
-            met &= apply::measure(wanted("decode"), wanted("apply")).await?;
+        if wanted.has("decode") || wanted.has("apply") {
+            met &= apply::measure(wanted.has("decode"), wanted.has("apply")).await?;
         }
-        if wanted("lag") {
+        if wanted.has("lag") {
             met &= lag::measure().await?;
         }
-        if wanted("copy") {
+        if wanted.has("copy") {
             met &= copy::measure().await?;
         }
-        Result::Ok(met)
-    })?;
-    Ok(if met || size("REPORT", 0)? == 1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A size from the environment.
-fn size(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(format!("FICUS_BENCH_{name}")) {
-        Ok(text) => text.parse().map_err(|_| format!("FICUS_BENCH_{name} is no number").into()),
-        Err(_) => Ok(default),
-    }
-}
-
-/// How often each figure is taken.
-fn rounds() -> Result<usize> {
-    Ok(usize::try_from(size("ROUNDS", 3)?)?.clamp(1, 20))
-}
-
-/// Whether the agent's turn is now, for both turns of a round.
-fn order(round: usize) -> [bool; 2] {
-    [round % 2 == 1, round.is_multiple_of(2)]
+        Ok(met)
+    })
 }

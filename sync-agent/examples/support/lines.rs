@@ -1,8 +1,11 @@
 //! Figures of several rounds to lines of JSON.
+#![allow(dead_code, reason = "no bench has all kinds of bars")]
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use crate::machine::{TICKS, cpu_of_process};
 
 /// What a ratio or a value has to be.
 #[derive(Clone, Copy)]
@@ -11,6 +14,8 @@ pub(crate) enum Bar {
     RatioAtLeast(f64),
     /// Ours over the peer's, at most.
     RatioAtMost(f64),
+    /// Ours, at least.
+    AtLeast(f64),
     /// Ours, below.
     Below(f64),
 }
@@ -42,6 +47,7 @@ impl Figure {
         let (bar, ok) = match self.bar {
             Bar::RatioAtLeast(bar) => (bar, ratio.is_some_and(|ratio| ratio >= bar)),
             Bar::RatioAtMost(bar) => (bar, ratio.is_some_and(|ratio| ratio <= bar)),
+            Bar::AtLeast(bar) => (bar, value >= bar),
             Bar::Below(bar) => (bar, value < bar),
         };
         let line: Value = json!({
@@ -113,8 +119,5 @@ fn busy() -> f64 {
 
 /// Those of this process.
 fn own() -> f64 {
-    crate::bed::cpu_of_process(std::process::id())
+    cpu_of_process(std::process::id())
 }
-
-/// Ticks of `/proc` in a second: USER_HZ is 100 on every Linux that we know.
-pub(crate) const TICKS: f64 = 100.0;

@@ -1,4 +1,5 @@
-//! The agent as a process of its own: what it is told on its command line, and the handle that the bench holds.
+//! The agent as a process of its own: what it is told on its command line, and the handle that the bench holds. Which mappings
+//! there are, the bench says (`maps`).
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::Result;
-use crate::bed::{PATIENCE, cpu_of_process};
+use crate::machine::{PATIENCE, cpu_of_process};
 
 /// The first argument of the process.
 pub(crate) const ROLE: &str = "as-agent";
@@ -82,7 +83,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<()> {
         legacy_url: legacy.clone(),
         modern: "modern".into(),
         modern_url: modern.clone(),
-        tables: tables(map)?,
+        tables: crate::maps::tables(map)?,
     };
     match task.as_str() {
         "stream" => stream(resolved, SyncOrder::Run).await,
@@ -151,9 +152,9 @@ async fn hold() -> Result<()> {
     Ok(())
 }
 
-/// The mappings.
-fn tables(map: &str) -> Result<Vec<TableMap>> {
-    let pair = |legacy: &str, modern: &str, modern_key: &str, columns: Vec<ColumnMap>| TableMap {
+/// A pair of tables whose legacy key is `id`.
+pub(crate) fn pair(legacy: &str, modern: &str, modern_key: &str, columns: Vec<ColumnMap>) -> TableMap {
+    TableMap {
         events: Vec::new(),
         source: format!("bench.toml: {legacy}"),
         legacy: legacy.into(),
@@ -167,20 +168,10 @@ fn tables(map: &str) -> Result<Vec<TableMap>> {
         keep_modern: Vec::new(),
         zero_dates: ficus_rules::mapping::ZeroDates::default(),
         rows: Rows::default(),
-    };
-    let from = |modern: &str, legacy: &str| ColumnMap { modern: modern.into(), from: ColumnSource::Column(legacy.into()) };
-    let uuid = |modern: &str, column: &str| ColumnMap {
-        modern: modern.into(),
-        from: ColumnSource::Uuid5 { column: column.into(), of: "person".into() },
-    };
-    let renamed = || vec![from("given_name", "first_name"), from("amount", "balance")];
-    match map {
-        "same" => Ok(vec![pair("item", "item", "id", Vec::new()), pair("mark", "mark", "id", Vec::new())]),
-        "renamed" => Ok(vec![pair("person", "people", "legacy_id", renamed())]),
-        "uuid" => {
-            let columns = renamed().into_iter().chain([uuid("id", "id")]).collect();
-            Ok(vec![pair("person", "citizens", "legacy_id", columns)])
-        }
-        other => Err(format!("{other} is no mapping").into()),
     }
+}
+
+/// A column that has another name in modern.
+pub(crate) fn renamed(legacy: &str, modern: &str) -> ColumnMap {
+    ColumnMap { modern: modern.into(), from: ColumnSource::Column(legacy.into()) }
 }
