@@ -185,6 +185,22 @@ impl Shaky {
         Shaky { term, faults, rules_dir, _directory: directory }
     }
 
+    /// One with a second capability.
+    async fn with_two_drafts() -> Shaky {
+        let shaky = Shaky::begin().await;
+        std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
+        until("two drafts", || ["users", "courses"].iter().all(|name| shaky.view().capability(name).is_some())).await;
+        shaky
+    }
+
+    /// Writes that a capability begins to move; nobody here knows it.
+    async fn begin_unseen(&self, name: &str) -> Stored {
+        let known = self.view().states[name].state.clone();
+        let state = State { phase: Phase::Backfilling, ..known.clone() };
+        let change = Change { from: known.version, state: &state, serving: true, orders: false, journal: &[] };
+        self.term.shared.store.compare_and_swap(&change).await.expect("it writes").expect("nothing was written since")
+    }
+
     fn view(&self) -> Arc<View> {
         self.term.shared.publisher.view()
     }
@@ -268,14 +284,9 @@ async fn what_is_written_after_it_was_given_up_is_published() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_written_in_between_is_published_with_what_was_written_after_it() {
-    let shaky = Shaky::begin().await;
-    std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
-    until("two drafts", || ["users", "courses"].iter().all(|name| shaky.view().capability(name).is_some())).await;
+    let shaky = Shaky::with_two_drafts().await;
     // A write that was given up long ago arrives, and nobody here knows it.
-    let known = shaky.view().states["users"].state.clone();
-    let state = State { phase: Phase::Backfilling, ..known.clone() };
-    let change = Change { from: known.version, state: &state, serving: true, orders: false, journal: &[] };
-    let late = shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").expect("nothing was written since");
+    let late = shaky.begin_unseen("users").await;
     assert_eq!(shaky.flag("new", "ada").await, StatusCode::OK);
     let published = shaky.term.shared.publisher.published().borrow().clone();
     assert!(published.generation > late.serving_generation);
@@ -318,15 +329,10 @@ async fn a_wish_that_was_overtaken_is_judged_again_and_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_write_that_failed_nothing_is_decided_of_the_others_before_what_is_written_is_read() {
-    let shaky = Shaky::begin().await;
-    std::fs::write(shaky.rules_dir.join("courses.toml"), COURSES).expect("it writes");
-    until("two drafts", || ["users", "courses"].iter().all(|name| shaky.view().capability(name).is_some())).await;
+    let shaky = Shaky::with_two_drafts().await;
     // Both are about to move, and nobody here knows it before nothing can be written.
     for name in ["courses", "users"] {
-        let known = shaky.view().states[name].state.clone();
-        let state = State { phase: Phase::Backfilling, ..known.clone() };
-        let change = Change { from: known.version, state: &state, serving: true, orders: false, journal: &[] };
-        assert!(shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").is_some());
+        shaky.begin_unseen(name).await;
     }
     shaky.faults.refuse_all.store(true, Ordering::SeqCst);
     assert_eq!(shaky.flag("new", "ada").await, StatusCode::OK);

@@ -71,7 +71,7 @@ impl Parts for Open<'_> {
             Room::None => Ok(true),
             Room::Parked => Ok(pair.sql.park.is_some()),
             // Foreign keys do nothing in the agent's sessions.
-            Room::Anew => Ok(pair.sql.whole && !triggers::notices_deletes(self.conn, &pair.shape.table).await?),
+            Room::Anew => Ok(pair.sql.whole && !triggers::notices_anew(self.conn, &pair.shape.table).await?),
         }
     }
 
@@ -622,4 +622,4 @@ impl Sink for Endpoint {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -48,8 +48,8 @@ impl Existing {
     }
 }
 
-/// Whether a trigger of the application's acts when a row is removed or written anew.
-pub(super) async fn notices_deletes(conn: &mut Conn, table: &str) -> Result<bool, mysql_async::Error> {
+/// Whether a trigger of the application's may do something when a row is removed or written anew.
+pub(super) async fn notices_anew(conn: &mut Conn, table: &str) -> Result<bool, mysql_async::Error> {
     let any = "SELECT 1 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND BINARY EVENT_OBJECT_TABLE = ? \
          AND EVENT_MANIPULATION IN ('DELETE', 'INSERT') AND LEFT(TRIGGER_NAME, 7) <> '_ficus_' LIMIT 1";
     Ok(conn.exec_first::<u8, _, _>(any, (table,)).await?.is_some())

@@ -31,7 +31,7 @@ const FRESH: usize = 100;
 
 /// Whether something else is done in this session when a row of a table is removed and written anew: by a foreign key, or by a
 /// trigger of the application's. A reference that only refuses it does nothing.
-const NOTICES_DELETES: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid = $1::regclass
+const NOTICES_ANEW: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.confrelid = $1::regclass
       AND k.confdeltype NOT IN ('a', 'r') AND current_setting('session_replication_role') <> 'replica')
     OR EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::regclass
       AND NOT t.tgisinternal AND t.tgtype & 12 <> 0 AND NOT starts_with(t.tgname, '_ficus_')
@@ -86,7 +86,7 @@ impl Parts for Open<'_> {
             Room::Parked => Ok(pair.sql.park.is_some()),
             Room::Anew if !pair.sql.whole => Ok(false),
             Room::Anew => {
-                let noticed: bool = sqlx::query_scalar(NOTICES_DELETES).bind(&pair.table).fetch_one(&mut *self.tx).await?;
+                let noticed: bool = sqlx::query_scalar(NOTICES_ANEW).bind(&pair.table).fetch_one(&mut *self.tx).await?;
                 Ok(!noticed)
             }
         }

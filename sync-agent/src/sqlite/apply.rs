@@ -52,7 +52,7 @@ impl Parts for Open<'_> {
         match room {
             Room::None => Ok(true),
             Room::Parked => Ok(pair.sql.park.is_some()),
-            Room::Anew => Ok(pair.sql.whole && !triggers::notices_deletes(self.tx, &pair.shape.table).await?),
+            Room::Anew => Ok(pair.sql.whole && !triggers::notices_anew(self.tx, &pair.shape.table).await?),
         }
     }
 

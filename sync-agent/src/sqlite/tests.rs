@@ -230,10 +230,12 @@ async fn rows_are_not_removed_for_a_moment_where_a_trigger_would_notice() {
         }
     };
     assert_eq!((apply(["a", "b"]).await, apply(["b", "a"]).await), (0, 0));
-    exec(
-        &mut other,
-        "CREATE TABLE grave (id); CREATE TRIGGER bury AFTER DELETE ON item BEGIN INSERT INTO grave VALUES (OLD.legacy_id); END",
-    )
-    .await;
-    assert_eq!(apply(["a", "b"]).await, 2);
+    exec(&mut other, "CREATE TABLE book (count); INSERT INTO book VALUES (0)").await;
+    for event in ["DELETE", "INSERT"] {
+        exec(&mut other, &format!("CREATE TRIGGER keep AFTER {event} ON item BEGIN UPDATE book SET count = count + 1; END")).await;
+        assert_eq!(apply(["a", "b"]).await, 2, "{event}");
+        exec(&mut other, "DROP TRIGGER keep").await;
+    }
+    assert_eq!(sql::one(&mut other, "SELECT count FROM book", &[]).await.unwrap(), Some(Value::Int(0)));
+    assert_eq!(apply(["a", "b"]).await, 0);
 }

@@ -46,7 +46,7 @@ pub(super) fn all(scope: &str, table: &Table, pairs: &[Captured<'_>], records: b
 }
 
 /// Whether a trigger of the application's may do something when a row is removed or written anew.
-pub(super) async fn notices_deletes(connection: &mut SqliteConnection, table: &str) -> Result<bool, sqlx::Error> {
+pub(super) async fn notices_anew(connection: &mut SqliteConnection, table: &str) -> Result<bool, sqlx::Error> {
     let any = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE AND (sql LIKE '%delete%' OR sql LIKE '%insert%') \
          AND substr(name, 1, 7) <> '_ficus_' LIMIT 1";
     Ok(super::sql::one(connection, any, &[Value::Text(table.to_owned())]).await?.is_some())

@@ -89,6 +89,17 @@ const CASES: &[Case] = &[
             "ALTER TABLE users ALTER legacy_id SET DEFAULT number()",
         ],
     ),
+    case(
+        Modern,
+        "sequence_rights",
+        "users",
+        Warning,
+        &[
+            "CREATE SCHEMA numbers",
+            "CREATE SEQUENCE numbers.\"of users\"",
+            "ALTER TABLE users ALTER legacy_id SET DEFAULT nextval('numbers.\"of users\"')",
+        ],
+    ),
     case(Legacy, "replica_identity", "accounts_user", Note, &["ALTER TABLE accounts_user REPLICA IDENTITY NOTHING"]),
     case(Legacy, "table_kind", "accounts_note", Refused, &["ALTER TABLE accounts_note SET UNLOGGED"]),
     case(

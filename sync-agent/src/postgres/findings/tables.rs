@@ -60,24 +60,51 @@ pub(super) async fn find(
         found.push(finding.mend(format!("ALTER TABLE {} REPLICA IDENTITY FULL;", table.qualified)));
     }
     for key in wanted.tables.iter().filter(|wanted| wanted.table == name).map(|wanted| &wanted.key).collect::<BTreeSet<_>>() {
-        found.extend(numbers(connection, name, table, key).await?);
+        found.extend(numbers(connection, role, name, table, key).await?);
     }
     Ok(found)
 }
 
+/// What the role may do with a sequence, by its name as [`OF_COLUMN`] has it: use its schema, which comes first, read it, and raise it.
+const RIGHTS: &str = "SELECT quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'),
+      has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE')
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'S' AND $1 IN (c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname)) LIMIT 1";
+
 /// A key whose numbers come from somewhere that cannot be raised.
-async fn numbers(connection: &mut PgConnection, name: &str, table: &Table, key: &str) -> Result<Option<Finding>, sqlx::Error> {
+async fn numbers(connection: &mut PgConnection, role: &Role, name: &str, table: &Table, key: &str) -> Result<Option<Finding>, sqlx::Error> {
     if table.column(key).is_none_or(|column| column.info.kind != Kind::Int) {
         return Ok(None);
     }
+    let sequence: Option<String> = sqlx::query_scalar(OF_COLUMN).bind(&table.qualified).bind(key).fetch_one(&mut *connection).await?;
+    if let Some(sequence) = sequence {
+        return Ok(rights(connection, role, &sequence).await?.map(|finding| finding.column(name, key)));
+    }
     let default: Option<String> =
         sqlx::query_scalar(DEFAULT).bind(i64::from(table.oid)).bind(key).fetch_optional(&mut *connection).await?.flatten();
-    let sequence: Option<String> = sqlx::query_scalar(OF_COLUMN).bind(&table.qualified).bind(key).fetch_one(&mut *connection).await?;
-    let Some(default) = default.filter(|_| sequence.is_none()) else { return Ok(None) };
+    let Some(default) = default else { return Ok(None) };
     let means = "it is not raised when the other side takes over, and may give out numbers that are taken";
     let what = format!("the numbers of {key} come from {default}, which is no sequence that the catalog knows of");
     let finding = Finding::warning("key_sequence", what, means).column(name, key);
     Ok(Some(finding.then("let the default be nextval('the sequence'::regclass), or raise it by hand at every cutover")))
+}
+
+/// A sequence of somebody else's.
+async fn rights(connection: &mut PgConnection, role: &Role, sequence: &str) -> Result<Option<Finding>, sqlx::Error> {
+    let Some(row) = sqlx::query(RIGHTS).bind(sequence).fetch_optional(connection).await? else { return Ok(None) };
+    let (schema, enters, raises): (String, bool, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if enters && raises {
+        return Ok(None);
+    }
+    let means = "no cutover gets past the step that raises it, and writes are held until that is given up";
+    let mut finding = Finding::warning("sequence_rights", format!("the role may not raise the sequence {sequence}"), means);
+    if !enters {
+        finding = finding.mend(format!("GRANT USAGE ON SCHEMA {schema} TO {};", role.name));
+    }
+    if !raises {
+        finding = finding.mend(format!("GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {};", role.name));
+    }
+    Ok(Some(finding))
 }
 
 async fn triggers(connection: &mut PgConnection, role: &Role, name: &str, table: &Table) -> Result<Vec<Finding>, sqlx::Error> {
