@@ -39,8 +39,9 @@ const NO_AUTHORITIES: &str = "/dev/null";
 const AFTER_HANDING_OVER: Duration = Duration::from_millis(100);
 /// Requests of one client at once, by HTTP/2.
 const STREAMS: u32 = 100;
-/// Streams that we reset for a client's faults, before it is left.
-const LOCAL_RESETS: usize = 128;
+/// Streams that we reset for a client's faults, slow bodies among them, before it is left. As many as h2 has by itself: behind one
+/// connection may be a proxy with all its callers.
+const LOCAL_RESETS: usize = 1024;
 
 /// Serves until `shutdown` says stop; then finishes what is under way, within the grace period.
 pub(crate) fn run(gateway: &Arc<Inner>, shutdown: watch::Receiver<bool>) -> Result<(), Error> {

@@ -68,8 +68,6 @@ pub(super) struct Conduct {
     /// A header block, or the preface, is incomplete since.
     head: Option<Instant>,
     continuations: u32,
-    /// A header block of ours is incomplete.
-    says_head: bool,
     /// By their streams: those that were begun first come first.
     bodies: BTreeMap<u32, Body>,
     window: i64,
@@ -92,7 +90,6 @@ impl Conduct {
         Conduct {
             head: Some(now),
             continuations: 0,
-            says_head: false,
             bodies: BTreeMap::new(),
             window: CONNECTION_WINDOW,
             // A browser takes back everything at once when its user goes elsewhere.
@@ -126,6 +123,8 @@ impl Conduct {
     /// # Errors
     /// One word for what it does too much of.
     pub(super) fn hear(&mut self, frame: Frame, limits: &Limits, now: Instant) -> Result<(), &'static str> {
+        // Before what begins here: that was not waited for.
+        self.account(now);
         match frame.kind {
             Kind::Headers => {
                 self.continuations = 0;
@@ -178,7 +177,6 @@ impl Conduct {
     /// A frame of ours.
     pub(super) fn answer(&mut self, frame: Frame) {
         if matches!(frame.kind, Kind::Headers | Kind::Continuation) {
-            self.says_head = !frame.ends_headers();
             // Answered, even if there is more to come: nobody waits for the rest of its body.
             self.bodies.remove(&frame.stream);
         }
@@ -217,22 +215,12 @@ impl Conduct {
         slow.map(|(stream, _)| *stream).skip(calls)
     }
 
-    /// Whether the client is in a header block: no other frame may stand in one (RFC 9113, 4.3).
-    pub(super) fn hears_head(&self) -> bool {
-        self.head.is_some()
-    }
-
-    /// Whether we are.
-    pub(super) fn says_head(&self) -> bool {
-        self.says_head
-    }
-
-    /// Accounts for the time since the last look. Only who may send keeps us waiting: not whom we gave no window.
+    /// Whether anything took too long, up to now.
     ///
     /// # Errors
-    /// One word for what took too long.
+    /// One word for what did.
     pub(super) fn look(&mut self, limits: &Limits, now: Instant) -> Result<(), &'static str> {
-        let since = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        self.account(now);
         if self.head.is_some_and(|since| now.saturating_duration_since(since) > limits.head_within) {
             return Err("slow_head");
         }
@@ -243,12 +231,17 @@ impl Conduct {
                 return Err(ENOUGH);
             }
         }
-        if self.window <= 0 {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Accounts for the time since the last look. Only who may send keeps us waiting: not whom we gave no window.
+    fn account(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        if since.is_zero() || self.window <= 0 {
+            return;
         }
         for body in self.bodies.values_mut().filter(|body| body.window > 0) {
             body.waited += since;
         }
-        Ok(())
     }
 }

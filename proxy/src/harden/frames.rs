@@ -44,7 +44,7 @@ const HEAD: usize = 9;
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The place in one direction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Frames {
     /// Bytes of a preface or payload that are passed over.
     skip: usize,
@@ -52,12 +52,14 @@ pub(super) struct Frames {
     head: [u8; HEAD + 4],
     have: usize,
     begun: bool,
+    /// A header block has begun, and no other frame may stand in it (RFC 9113, 4.3).
+    in_block: bool,
 }
 
 impl Frames {
     /// A client's direction begins with the preface, a server's with a frame.
     pub(super) fn new(of_client: bool) -> Frames {
-        Frames { skip: if of_client { PREFACE.len() } else { 0 }, head: [0; HEAD + 4], have: 0, begun: !of_client }
+        Frames { skip: if of_client { PREFACE.len() } else { 0 }, head: [0; HEAD + 4], have: 0, begun: !of_client, in_block: false }
     }
 
     /// Whether the preface has passed.
@@ -65,38 +67,47 @@ impl Frames {
         self.begun
     }
 
-    /// Whether the last byte that passed ended a frame, or the preface.
+    /// Whether another frame may stand after the last byte that passed.
     pub(super) fn is_between(&self) -> bool {
-        self.skip == 0 && self.have == 0
+        self.skip == 0 && self.have == 0 && !self.in_block
     }
 
-    /// Takes bytes that pass, and tells of each frame as soon as its head is complete.
-    pub(super) fn pass(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Frame)) {
-        while !bytes.is_empty() {
+    /// Takes bytes that pass, and tells of each frame as soon as its head is complete, with the number of bytes that have passed
+    /// then. The last place among these bytes after which another frame may stand, if there is one.
+    pub(super) fn pass(&mut self, bytes: &[u8], mut tell: impl FnMut(Frame, usize)) -> Option<usize> {
+        let (mut at, mut place) = (0, None);
+        while at < bytes.len() {
             if self.skip > 0 {
-                let passed = self.skip.min(bytes.len());
+                let passed = self.skip.min(bytes.len() - at);
                 self.skip -= passed;
-                bytes = &bytes[passed..];
+                at += passed;
                 self.begun |= self.skip == 0;
-                continue;
+            } else {
+                let wanted = if self.have >= HEAD { HEAD + 4 } else { HEAD };
+                let taken = (wanted - self.have).min(bytes.len() - at);
+                self.head[self.have..self.have + taken].copy_from_slice(&bytes[at..at + taken]);
+                self.have += taken;
+                at += taken;
+                if self.have < wanted {
+                    return place;
+                }
+                let frame = self.read();
+                if frame.kind == Kind::WindowUpdate && frame.length == 4 && self.have == HEAD {
+                    // Its payload is wanted as well.
+                    continue;
+                }
+                self.skip = frame.length as usize - (self.have - HEAD);
+                self.have = 0;
+                if matches!(frame.kind, Kind::Headers | Kind::Continuation) {
+                    self.in_block = !frame.ends_headers();
+                }
+                tell(frame, at);
             }
-            let wanted = if self.have >= HEAD { HEAD + 4 } else { HEAD };
-            let taken = (wanted - self.have).min(bytes.len());
-            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have < wanted {
-                return;
+            if self.is_between() {
+                place = Some(at);
             }
-            let frame = self.read();
-            if frame.kind == Kind::WindowUpdate && frame.length == 4 && self.have == HEAD {
-                // Its payload is wanted as well.
-                continue;
-            }
-            self.skip = frame.length as usize - (self.have - HEAD);
-            self.have = 0;
-            tell(frame);
         }
+        place
     }
 
     fn read(&self) -> Frame {
@@ -118,6 +129,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Frames, Kind, PREFACE};
 
     #[test]
@@ -130,7 +143,7 @@ mod tests {
         for size in 1..bytes.len() {
             let (mut frames, mut told) = (Frames::new(true), Vec::new());
             for piece in bytes.chunks(size) {
-                frames.pass(piece, |frame| told.push((frame.kind, frame.stream, frame.length, frame.adds, frame.ends_stream())));
+                frames.pass(piece, |frame, _| told.push((frame.kind, frame.stream, frame.length, frame.adds, frame.ends_stream())));
             }
             let wanted = [
                 (Kind::Other, 0, 0, 0, false),
@@ -140,6 +153,31 @@ mod tests {
             ];
             assert_eq!(told, wanted, "in pieces of {size}");
             assert!(frames.is_between());
+        }
+    }
+
+    proptest! {
+        /// By where the frames were put, and which of them leave a header block open.
+        #[test]
+        fn the_places_between_frames_are_found_wherever_the_bytes_are_cut(
+            frames in prop::collection::vec((0u8..10, any::<u8>(), 0u8..20), 1..20),
+            cuts in prop::collection::vec(1usize..60, 1..20),
+        ) {
+            let (mut bytes, mut places, mut open) = (Vec::new(), Vec::new(), false);
+            for (kind, flags, length) in frames {
+                bytes.extend([0, 0, length, kind, flags, 0, 0, 0, 1]);
+                bytes.extend(vec![0xff; usize::from(length)]);
+                open = if matches!(kind, 1 | 9) { flags & 0x4 == 0 } else { open };
+                places.extend(Some(bytes.len()).filter(|_| !open));
+            }
+            let (mut read, mut at, mut cuts) = (Frames::new(false), 0, cuts.into_iter().cycle());
+            while at < bytes.len() {
+                let to = bytes.len().min(at + cuts.next().unwrap_or(1));
+                let wanted = places.iter().rfind(|place| (at + 1..=to).contains(*place)).map(|place| place - at);
+                prop_assert_eq!(read.pass(&bytes[at..to], |_, _| {}), wanted);
+                prop_assert_eq!(read.is_between(), wanted == Some(to - at));
+                at = to;
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ fn frames_are_told_whatever_they_say() {
         let told = |piece: usize| {
             let (mut frames, mut told) = (Frames::new(true), Vec::new());
             for bytes in input.chunks(piece) {
-                frames.pass(bytes, |frame| told.push((frame.kind, frame.stream, frame.length, frame.adds, frame.ends_headers())));
+                frames.pass(bytes, |frame, _| told.push((frame.kind, frame.stream, frame.length, frame.adds, frame.ends_headers())));
             }
             (told, frames.is_between(), frames.has_begun())
         };

@@ -517,6 +517,25 @@ async fn a_body_that_is_too_slow_ends_its_stream_and_no_other() {
     assert_eq!(world.server.taken().len(), 2, "the slow one never arrives");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_body_is_too_slow_is_told_and_asks_on_by_the_same_connection() {
+    let world = impatient().await;
+    let (client, connection) = h2::client::handshake(world.connect().await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let asked = |method: &str| http::Request::builder().method(method).uri("http://a.test/a").body(()).unwrap();
+    let mut client = client.ready().await.unwrap();
+    for _ in 0..3 {
+        let (answer, mut body) = client.send_request(asked("POST"), false).unwrap();
+        body.send_data(bytes::Bytes::from_static(b"some"), false).unwrap();
+        let told = timeout(Duration::from_secs(10), answer).await.expect("it is told").unwrap_err();
+        assert_eq!((told.is_reset(), told.reason()), (true, Some(h2::Reason::ENHANCE_YOUR_CALM)));
+        client = client.ready().await.unwrap();
+        let (answer, _) = client.send_request(asked("GET"), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
+    assert!(!connection.is_finished());
+}
+
 /// Its client streams what it has when it has it; so may its server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_grpc_may_be_quiet_for_as_long_as_it_likes() {

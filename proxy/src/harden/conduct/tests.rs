@@ -26,7 +26,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Frame {
     let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
     let mut read = Vec::new();
-    Frames::new(false).pass(&[&head, payload].concat(), |frame| read.push(frame));
+    Frames::new(false).pass(&[&head, payload].concat(), |frame, _| read.push(frame));
     read.pop().expect("a frame")
 }
 
@@ -136,14 +136,14 @@ fn calls_may_take_their_time_until_they_are_answered() {
 }
 
 #[test]
-fn no_frame_is_put_into_a_header_block() {
+fn a_body_is_not_waited_for_before_it_begins() {
+    // GIVEN a connection that was idle for longer than a body may take
     let mut client = Client::new();
-    assert_eq!(client.sends(HEADERS, 0, 1, &[]), Ok(()));
-    client.is_answered(HEADERS, 0, 1, &[]);
-    assert!(client.conduct.hears_head() && client.conduct.says_head());
-    assert_eq!(client.sends(CONTINUATION, END_HEADERS, 1, &[]), Ok(()));
-    client.is_answered(CONTINUATION, END_HEADERS, 1, &[]);
-    assert!(!client.conduct.hears_head() && !client.conduct.says_head());
+    client.now += Duration::from_secs(60);
+    // WHEN a request begins
+    client.sends(HEADERS, END_HEADERS, 1, &[]).expect("a request");
+    // THEN its body has its time
+    assert_eq!((client.loses(4.9, 0), client.loses(0.2, 0)), (vec![], vec![1]));
 }
 
 #[test]
