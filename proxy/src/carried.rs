@@ -11,6 +11,7 @@ use ficus_rules::plan::Route;
 use ficus_rules::wire::Serving;
 use ficus_rules::{Share, Side, Timestamp};
 use http::StatusCode;
+use pingora::upstreams::peer::HttpPeer;
 use tokio::sync::mpsc;
 
 use crate::answer::Refusal;
@@ -88,6 +89,8 @@ pub(crate) struct Carried {
     pub(crate) peeked: Option<Bytes>,
     /// Its place at an instance of its upstream.
     pub(crate) lease: Option<Lease>,
+    /// Where it goes next, if that was chosen before pingora asks.
+    pub(crate) chosen: Option<Box<HttpPeer>>,
     /// Instances that it was sent to, or could not be, and will not be again.
     pub(crate) tried: Vec<Arc<str>>,
     /// The answer was not taken: another instance, or legacy, is asked next.
@@ -207,6 +210,7 @@ impl Carried {
             held: None,
             peeked: None,
             lease: None,
+            chosen: None,
             tried: Vec::new(),
             redirected: false,
             began: None,
@@ -345,5 +349,11 @@ impl Carried {
         self.place = None;
         self.keeping = None;
         self.capture = None;
+    }
+}
+
+impl std::fmt::Debug for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Carried").field("request_id", &self.request_id).finish_non_exhaustive()
     }
 }

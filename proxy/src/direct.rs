@@ -2,8 +2,10 @@
 //! phases of [`Carrier`] in pingora's order: `plain` is the client's side of it, `server` the other. What pingora's proxy and its
 //! sessions have for everything else (bodies that are streamed both ways, HTTP/2, tunnels, its own cache) costs more than all of
 //! our own work. Whatever is not plain is handed to it untouched, and so are answers that are framed in another way than by their
-//! length.
+//! length. A request whose upstream turns out to speak HTTP/2 is handed over as far as it has come.
 
+#[cfg(test)]
+mod fuzz;
 mod kept;
 mod plain;
 mod replay;
@@ -18,9 +20,9 @@ use http::{Method, StatusCode, Version, header, request};
 use pingora::apps::{HttpServerApp as _, ReusedHttpStream};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as Upstream;
 use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
@@ -55,11 +57,17 @@ pub(crate) struct Direct {
     kept: Arc<Kept>,
     /// Tries of one request.
     tries: usize,
-    /// Some upstream speaks HTTP/2: then nothing is carried here.
-    multiplexes: bool,
     /// Clients are told to send nothing more by their connections.
     stops: AtomicBool,
     closing: watch::Sender<bool>,
+}
+
+/// A request that has gone through its first phases, and has its peer: what pingora's proxy does next is to send it.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// As it is to be sent.
+    pub(crate) head: RequestHeader,
+    pub(crate) carried: Box<Carried>,
 }
 
 impl Direct {
@@ -70,7 +78,6 @@ impl Direct {
             connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(conf))),
             kept: Arc::new(Kept::new(conf.upstream_keepalive_pool_size)),
             tries: conf.max_retries,
-            multiplexes: gateway.transports.multiplex(),
             stops: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         }
@@ -107,20 +114,24 @@ impl Direct {
                 _ = &mut closed => return,
             };
             let Some(next) = next else { return };
-            let plain = match next == Next::Plain && !self.multiplexes {
+            let plain = match next == Next::Plain {
                 true => Plain::read(guard, peer.take()),
                 false => Err(guard),
             };
-            let same = match plain {
+            let answered = match plain {
                 Ok(mut plain) => {
                     if more == Some(0) {
                         plain.ends();
                     }
-                    self.answer(plain, &mut alarm).await.map(|(guard, known)| {
-                        peer = known;
-                        guard
-                    })
+                    self.answer(plain, &mut alarm).await
                 }
+                Err(guard) => Err(guard),
+            };
+            let same = match answered {
+                Ok(same) => same.map(|(guard, known)| {
+                    peer = known;
+                    guard
+                }),
                 Err(guard) => {
                     let mut session = ServerSession::new_http1(guard);
                     session.set_keepalive(Some(KEEP_ALIVE).filter(|_| !*shutdown.borrow()));
@@ -136,26 +147,33 @@ impl Direct {
         }
     }
 
-    /// Answers one request. Its connection, if another one may come by it.
-    async fn answer(&self, mut plain: Plain, alarm: &mut Alarm) -> Option<(Box<Guard>, Option<Peer>)> {
+    /// Answers one request. Its connection, if another one may come by it; as an error, if pingora is to answer it.
+    async fn answer(&self, mut plain: Plain, alarm: &mut Alarm) -> Result<Option<(Box<Guard>, Option<Peer>)>, Box<Guard>> {
         let mut carried = self.carrier.request();
         let (carrier, client) = (&self.carrier, &mut plain);
         self.look(client);
         match carrier.begin(&mut Client::Plain(client), &mut carried).await {
             Ok(true) => {
                 carrier.end(&Client::Plain(client), None, &mut carried);
-                return plain.reuse().await;
+                return Ok(plain.reuse().await);
             }
             Ok(false) => client.remember(&carried.peer),
             Err(error) => {
                 carrier.fail(&mut Client::Plain(client), &error, &mut carried).await;
                 carrier.end(&Client::Plain(client), Some(&error), &mut carried);
-                return None;
+                return Ok(None);
             }
         }
         let (mut again, mut failed) = (false, None);
         for _ in 0..self.tries {
-            (again, failed) = self.attempt(client, &mut carried, alarm).await;
+            (again, failed) = match carrier.choose(&mut Client::Plain(client), &mut carried).await {
+                Ok(peer) if peer.get_alpn() == Some(&ALPN::H2) => {
+                    carried.chosen = Some(peer);
+                    return Err(plain.hand_over(carried));
+                }
+                Ok(peer) => self.attempt(client, &peer, &mut carried, alarm).await,
+                Err(error) => (false, Some(error)),
+            };
             if !failed.as_ref().is_some_and(|error| error.retry()) {
                 break;
             }
@@ -164,7 +182,7 @@ impl Direct {
             carrier.fail(&mut Client::Plain(client), error, &mut carried).await;
         }
         carrier.end(&Client::Plain(client), failed.as_deref(), &mut carried);
-        if again { plain.reuse().await } else { None }
+        Ok(if again { plain.reuse().await } else { None })
     }
 
     /// Has its answer say that no other request should come, if that is so.
@@ -175,15 +193,17 @@ impl Direct {
     }
 
     /// Sends it to one upstream. Whether the client's connection can go on; and what failed.
-    async fn attempt(&self, client: &mut Plain, carried: &mut Box<Carried>, alarm: &mut Alarm) -> (bool, Option<Box<Error>>) {
-        let peer = match self.carrier.choose(&mut Client::Plain(client), carried).await {
-            Ok(peer) => peer,
-            Err(error) => return (false, Some(error)),
-        };
+    async fn attempt(
+        &self,
+        client: &mut Plain,
+        peer: &HttpPeer,
+        carried: &mut Box<Carried>,
+        alarm: &mut Alarm,
+    ) -> (bool, Option<Box<Error>>) {
         let key = peer.reuse_hash();
         let (stream, reused) = match self.kept.take(key) {
             Some(stream) => (stream, true),
-            None => match self.connector.new_stream(&*peer).await {
+            None => match self.connector.new_stream(peer).await {
                 Ok(stream) => (stream, false),
                 Err(mut error) => {
                     error.as_up();
@@ -192,7 +212,7 @@ impl Direct {
             },
         };
         let server = Server::new(stream, peer.options.read_timeout, alarm);
-        match self.carry(client, server, &peer, reused, carried).await {
+        match self.carry(client, server, peer, reused, carried).await {
             Ok((again, stream)) => {
                 let keeps = peer.options.idle_timeout.is_some_and(|idle| idle >= IDLE);
                 if let Some(stream) = stream.filter(|_| keeps) {
@@ -223,7 +243,7 @@ impl Direct {
         server.ask(&head).await.map_err(Error::into_up)?;
         carrier.pass(&mut None, true, carried)?;
         let (mut answer, spelled, ends) = match server.hear(&head.method, client).await? {
-            Heard::Answer { head, spelled, ends } => (head, spelled, ends),
+            Heard::Answer { head, spelled, ends, .. } => (head, spelled, ends),
             Heard::Other(before) => return Box::pin(self.by_pingora(client, server.replay(before), &head, peer, carried)).await,
         };
         self.reply(client, &mut answer, ends, carried).await?;

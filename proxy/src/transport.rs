@@ -102,11 +102,6 @@ impl Transports {
         self.ways.get(upstream).is_some_and(|way| way.settings.http2)
     }
 
-    /// Whether requests to any upstream do.
-    pub(crate) fn multiplex(&self) -> bool {
-        self.ways.values().any(|way| way.settings.http2)
-    }
-
     /// The TLS of a tunnel to an instance of an upstream; `None`: it is spoken to in the clear.
     ///
     /// # Errors

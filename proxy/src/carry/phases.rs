@@ -13,6 +13,7 @@ use pingora::{Error, Result};
 use super::Carrier;
 use crate::carried::Carried;
 use crate::client::Client;
+use crate::harden::Guard;
 use crate::plugins;
 
 /// Nothing waits here before a piece of a body goes on.
@@ -30,11 +31,20 @@ impl ProxyHttp for Carrier {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<bool> {
+        if let Some(begun) = Guard::of(session).and_then(Guard::begun) {
+            *session.req_header_mut() = begun.head;
+            *carried = begun.carried;
+            Client::Any(session).set_deadlines(self.0.limits.send_within);
+            return Ok(false);
+        }
         self.begin(&mut Client::Any(session), carried).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, carried: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        self.choose(&mut Client::Any(session), carried).await
+        match carried.chosen.take() {
+            Some(chosen) => Ok(chosen),
+            None => self.choose(&mut Client::Any(session), carried).await,
+        }
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, carried: &mut Self::CTX, e: Box<Error>) -> Box<Error> {

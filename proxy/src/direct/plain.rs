@@ -17,8 +17,10 @@ use pingora::protocols::{GetProxyDigest as _, GetSocketDigest as _, Shutdown, So
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 
+use super::Begun;
 use super::spelled::Spelled;
 use crate::asked::Asked;
+use crate::carried::Carried;
 use crate::forward::Peer;
 use crate::gateway::Inner;
 use crate::harden::Guard;
@@ -27,6 +29,8 @@ use crate::observe::Sizes;
 /// A plain read.
 pub(crate) struct Plain {
     guard: Box<Guard>,
+    /// Its head as it came.
+    raw: Bytes,
     /// Without its headers once they are on the way.
     head: RequestHeader,
     under_way: bool,
@@ -53,10 +57,18 @@ enum Framing {
 impl Plain {
     /// Reads the head that waits at a guard. Without one: what pingora should look at.
     pub(super) fn read(mut guard: Box<Guard>, peer: Option<Peer>) -> Result<Plain, Box<Guard>> {
-        let Some((head, persists)) = parsed(&Bytes::copy_from_slice(guard.head())) else { return Err(guard) };
+        let raw = Bytes::copy_from_slice(guard.head());
+        let Some((head, persists)) = parsed(&raw) else { return Err(guard) };
         guard.take_head();
         let (under_way, written, framing, sent) = (false, None, Framing::Length(0), 0);
-        Ok(Plain { guard, head, under_way, peer, persists, written, framing, sent })
+        Ok(Plain { guard, raw, head, under_way, peer, persists, written, framing, sent })
+    }
+
+    /// Leaves it to pingora's proxy, which goes on with it from here. Nothing was written.
+    pub(super) fn hand_over(mut self, carried: Box<Carried>) -> Box<Guard> {
+        let head = self.take_head(&carried.asked).into();
+        self.guard.give_back(&self.raw, Begun { head, carried });
+        self.guard
     }
 
     /// The guard of its connection.

@@ -34,26 +34,33 @@ const LINES: usize = 64;
 /// A connection to a server, for one request.
 pub(super) struct Server<'a> {
     stream: Stream,
-    came: BytesMut,
-    /// Of the body.
-    left: u64,
+    answer: Answer,
     persists: bool,
     /// How long it may be silent.
     pub(super) patience: Option<Duration>,
     alarm: &'a mut Alarm,
 }
 
+/// What has come of an answer, and was not handed on. Pure: no sockets.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) came: BytesMut,
+    /// Bytes of the body that are to be handed on.
+    pub(super) left: u64,
+}
+
 /// What a server says.
+#[derive(Debug)]
 pub(super) enum Heard {
-    /// An answer that says how long it is.
-    Answer { head: Box<ResponseHeader>, spelled: Spelled, ends: bool },
+    /// An answer that says how long it is. `persists`: its connection goes on.
+    Answer { head: Box<ResponseHeader>, spelled: Spelled, ends: bool, persists: bool },
     /// Something else: it begins with these bytes.
     Other(Bytes),
 }
 
 impl Server<'_> {
     pub(super) fn new(stream: Stream, patience: Option<Duration>, alarm: &mut Alarm) -> Server<'_> {
-        Server { stream, came: BytesMut::new(), left: 0, persists: false, patience, alarm }
+        Server { stream, answer: Answer::default(), persists: false, patience, alarm }
     }
 
     /// Sends a head.
@@ -78,48 +85,35 @@ impl Server<'_> {
 
     /// Waits for its answer. An error is a client's that leaves meanwhile.
     pub(super) async fn hear(&mut self, method: &Method, client: &mut Plain) -> Result<Heard> {
-        self.came.reserve(ROOM);
         loop {
+            self.answer.came.reserve(ROOM);
             if self.more(client).await? == 0 {
                 let mut error = Error::explain(ErrorType::ConnectionClosed, "while reading response headers").into_up();
                 error.retry = RetryType::ReusedOnly;
                 return Err(error);
             }
-            if let Some(end) = memmem::find(&self.came, b"\n\r\n") {
-                let raw = self.came.split_to(end + 3).freeze();
-                return Ok(match parsed(&raw, method) {
-                    Some(Parsed { head, spelled, length, persists }) => {
-                        self.persists &= persists;
-                        self.left = length;
-                        Heard::Answer { head, spelled, ends: length == 0 }
-                    }
-                    None => Heard::Other([&raw[..], &self.came[..]].concat().into()),
-                });
+            if let Some(heard) = self.answer.head(method) {
+                self.persists &= matches!(heard, Heard::Answer { persists: true, .. });
+                return Ok(heard);
             }
-            if self.came.len() > HEAD || memmem::find(&self.came, b"\n\n").is_some() {
-                return Ok(Heard::Other(self.came.split().freeze()));
-            }
-            self.came.reserve(ROOM);
         }
     }
 
     /// The next piece of the body, and whether it is the last one.
     pub(super) async fn piece(&mut self, client: &mut Plain) -> Result<(Bytes, bool)> {
-        if self.came.is_empty() {
-            self.came.reserve(usize::try_from(self.left).unwrap_or(LARGE).clamp(ROOM, LARGE));
+        if self.answer.came.is_empty() {
+            let left = self.answer.left;
+            self.answer.came.reserve(usize::try_from(left).unwrap_or(LARGE).clamp(ROOM, LARGE));
             if self.more(client).await? == 0 {
-                let missing = format!("{} bytes of the body were to come", self.left);
-                return Err(Error::explain(ErrorType::ConnectionClosed, missing).into_up());
+                return Err(Error::explain(ErrorType::ConnectionClosed, format!("{left} bytes of the body were to come")).into_up());
             }
         }
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.came.len());
-        self.left -= length as u64;
-        Ok((self.came.split_to(length).freeze(), self.left == 0))
+        Ok(self.answer.piece())
     }
 
     /// Reads more, while its client stays.
     async fn more(&mut self, client: &mut Plain) -> Result<usize> {
-        let (stream, came, alarm, patience) = (&mut self.stream, &mut self.came, &mut *self.alarm, self.patience);
+        let (stream, came, alarm, patience) = (&mut self.stream, &mut self.answer.came, &mut *self.alarm, self.patience);
         let mut read = pin!(stream.read_buf(came));
         alarm.begin();
         poll_fn(|cx| {
@@ -148,11 +142,36 @@ impl Server<'_> {
 
     /// The connection, if another request may go by it.
     pub(super) async fn reuse(mut self) -> Option<Stream> {
-        if self.persists && self.left == 0 && self.came.is_empty() {
+        if self.persists && self.answer.left == 0 && self.answer.came.is_empty() {
             return Some(self.stream);
         }
         Shutdown::shutdown(&mut *self.stream).await;
         None
+    }
+}
+
+impl Answer {
+    /// Its head, once all of that has come, or as soon as it is clear that it is another's to read. Called when more has come.
+    pub(super) fn head(&mut self, method: &Method) -> Option<Heard> {
+        if let Some(end) = memmem::find(&self.came, b"\n\r\n") {
+            let raw = self.came.split_to(end + 3).freeze();
+            return Some(match parsed(&raw, method) {
+                Some(Parsed { head, spelled, length, persists }) => {
+                    self.left = length;
+                    Heard::Answer { head, spelled, ends: length == 0, persists }
+                }
+                None => Heard::Other([&raw[..], &self.came[..]].concat().into()),
+            });
+        }
+        let other = self.came.len() > HEAD || memmem::find(&self.came, b"\n\n").is_some();
+        other.then(|| Heard::Other(self.came.split().freeze()))
+    }
+
+    /// What has come of its body, and whether that was the rest of it.
+    pub(super) fn piece(&mut self) -> (Bytes, bool) {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.came.len());
+        self.left -= length as u64;
+        (self.came.split_to(length).freeze(), self.left == 0)
     }
 }
 
@@ -185,11 +204,15 @@ struct Parsed {
 
 /// The plainest of answers: final, by HTTP/1.1, and of a length that is said once or goes without saying.
 fn parsed(raw: &Bytes, method: &Method) -> Option<Parsed> {
+    // An empty line before it would be skipped, and is one that ends a head when it comes alone.
+    if !raw.starts_with(b"HTTP/1.1 ") {
+        return None;
+    }
     let mut lines = [const { MaybeUninit::uninit() }; LINES];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, raw, &mut lines);
     let status = answer.code.filter(|status| *status >= 200)?;
-    if !parsed.is_ok_and(|parsed| parsed == httparse::Status::Complete(raw.len())) || answer.version != Some(1) {
+    if !parsed.is_ok_and(|parsed| parsed == httparse::Status::Complete(raw.len())) {
         return None;
     }
     let (mut parts, ()) = http::Response::new(()).into_parts();
@@ -289,6 +312,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 1\r\n\r\n",
             "HTTP/2 200\r\nContent-Length: 1\r\n\r\n",
+            "\n\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
             "\r\n\r\n",
         ] {
             assert_eq!(get(other), None, "{other:?}");

@@ -8,11 +8,11 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use pingora::protocols::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::proxy::Session;
@@ -25,6 +25,7 @@ use super::pass_on::pass_on;
 use super::stall::Stall;
 use super::wire::Wire;
 use crate::config::Limits;
+use crate::direct::Begun;
 use crate::tunnel::Tunnel;
 
 /// Stands in for a head that is not handed on.
@@ -65,6 +66,8 @@ pub(crate) struct Guard {
     out: Outbox,
     /// Where it goes when pingora lets go of it, if it has become a tunnel.
     tunnel: Option<Arc<Tunnel>>,
+    /// How far the request that waits has come already.
+    begun: Mutex<Option<Begun>>,
 }
 
 impl Guard {
@@ -82,6 +85,7 @@ impl Guard {
             stall: Stall::default(),
             out: Outbox::default(),
             tunnel: Some(tunnel),
+            begun: Mutex::default(),
         }
     }
 
@@ -150,6 +154,20 @@ impl Guard {
     pub(crate) fn take_head(&mut self) {
         self.kept.advance(self.cleared);
         self.cleared = 0;
+    }
+
+    /// It is read once more, by who goes on with its request.
+    pub(crate) fn give_back(&mut self, head: &Bytes, begun: Begun) {
+        let rest = self.kept.split();
+        self.kept.extend_from_slice(head);
+        self.kept.extend_from_slice(&rest);
+        self.cleared += head.len();
+        self.begun = Mutex::new(Some(begun));
+    }
+
+    /// How far the request that is carried now had come when it was handed on.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn inner(&self) -> Option<&Stream> {
@@ -403,6 +421,7 @@ impl Drop for Guard {
                 stall,
                 out,
                 tunnel: None,
+                begun: Mutex::default(),
             });
             return;
         }

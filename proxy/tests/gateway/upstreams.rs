@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::pki::Authority;
 use super::support::{Origin, World, eventually, ramping, soaking};
@@ -101,6 +101,103 @@ async fn http_2_without_tls_shares_connections_and_carries_trailers() {
     assert_eq!(&answer.to_bytes()[5..], b"hi");
     let seen = origin.seen("/Method").remove(0);
     assert_eq!((seen.headers.get("te").unwrap().as_bytes(), seen.size), (&b"trailers"[..], 7));
+}
+
+/// A server by HTTP/1.1 that answers with the head that it got.
+async fn parrot() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while connection.read_buf(&mut head).await.is_ok_and(|count| count > 0) {
+                    if head.ends_with(b"\r\n\r\n") {
+                        let answer = [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", head.len()).as_bytes(), &head].concat();
+                        let _ = connection.write_all(&answer).await;
+                        head.clear();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// What the gateway carries by itself it sends with names in small letters; pingora's proxy spells them as they came.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_upstream_by_http_2_leaves_the_reads_of_others_their_short_way() {
+    let modern = Origin::speaking("users-service", None, true).await;
+    let legacy = parrot().await;
+    let world = World::with(|config| {
+        let transport = Transport { tls: None, http2: true };
+        config.upstreams.insert("users-service".into(), Upstream { transport, ..Upstream::at(modern.address.to_string()) });
+        config.upstreams.insert("monolith".into(), Upstream::at(legacy));
+    })
+    .await;
+    world.serve(soaking());
+    let mut socket = TcpStream::connect(world.address).await.unwrap();
+    // All by one connection of the client's: what was handed over comes back.
+    for round in 0..3 {
+        for (method, path, http2, spelled) in [
+            ("GET", "/page", false, "\r\nx-spelled: 1\r\n"),
+            ("GET", "/api/v1/users/1", true, ""),
+            ("GET", "/api/v1/users/slow/20", true, ""),
+            ("OPTIONS", "/page", false, "x-spelled: 1\r\n"),
+            ("GET", "/page", false, "\r\nx-spelled: 1\r\n"),
+        ] {
+            let before = modern.seen("").len();
+            let asked = format!("{method} {path} HTTP/1.1\r\nHost: a.test\r\nX-Spelled: 1\r\nCookie: a={round}\r\n\r\n");
+            socket.write_all(asked.as_bytes()).await.unwrap();
+            let (head, body) = answer(&mut socket).await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{method} {path}: {head}");
+            match http2 {
+                false if method == "GET" => assert!(body.contains(spelled), "{body}"),
+                false => assert!(body.to_ascii_lowercase().contains(spelled), "{body}"),
+                true => {
+                    let seen = modern.seen("")[before..].to_vec();
+                    assert_eq!(seen.iter().map(|seen| &*seen.method).collect::<Vec<_>>(), [method], "{path}, once");
+                    assert_eq!(
+                        (&seen[0].headers["x-spelled"], &seen[0].headers["cookie"]),
+                        (&"1".parse().unwrap(), &format!("a={round}").parse().unwrap())
+                    );
+                    assert_eq!(seen[0].headers["x-forwarded-for"], "127.0.0.1");
+                    assert!(head.contains("x-ficus-side: modern"), "{head}");
+                }
+            }
+        }
+    }
+}
+
+/// It was handed over when its upstream was chosen, and goes where it would otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_could_not_be_sent_by_http_2_is_answered_by_legacy() {
+    let world = World::with(|config| {
+        let transport = Transport { tls: None, http2: true };
+        config.upstreams.insert("users-service".into(), Upstream { transport, ..Upstream::at("127.0.0.1:9") });
+    })
+    .await;
+    world.serve(ramping(100));
+    for nth in 1..=4 {
+        world.fresh(1, super::support::now());
+        let got = world.get("/api/v1/users/1").await;
+        assert_eq!((got.status, got.side(), got.json()["origin"].as_str()), (200, "legacy", Some("monolith")));
+        assert_eq!(world.legacy.seen("/api/v1/users/1").len(), nth);
+    }
+}
+
+/// An answer that says its length: its head and its body.
+async fn answer(socket: &mut TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let said = head.to_ascii_lowercase();
+    let length = said.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    socket.read_exact(&mut body).await.unwrap();
+    (head, String::from_utf8(body).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
