@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::Cohort;
@@ -15,6 +15,8 @@ pub const HIDDEN: &str = "*";
 /// What is secret in a path stands after one of these, unless it was configured otherwise: Django's `reset/UID/TOKEN/`, and what
 /// packages for registration send by mail.
 pub const SECRET_AFTER: [&str; 3] = ["reset", "activate", "confirm-email"];
+/// As often a path may have been escaped.
+const ESCAPED: usize = 3;
 /// Longer names of parameters are not told: they are no names.
 const LONGEST_NAME: usize = 40;
 
@@ -93,12 +95,27 @@ pub struct AccessLine<'a> {
 }
 
 /// A path without what stands after one of these words: `/accounts/reset/*/*/`. Links that log somebody in, or let a password be
-/// set, have their secret there. A word counts as it is spelled or escaped, in upper or lower case.
+/// set, have their secret there. A word counts as it is spelled or escaped, in upper or lower case. So does a slash: a part that
+/// holds more than the word is not told at all.
 pub fn without_secrets<'a>(path: &'a str, after: &[String]) -> Cow<'a, str> {
-    let says = |part: &str, word: &String| Cow::<[u8]>::from(percent_decode_str(part)).eq_ignore_ascii_case(word.as_bytes());
-    let Some(at) = path.split('/').position(|part| after.iter().any(|word| says(part, word))) else { return Cow::Borrowed(path) };
-    let told = path.split('/').enumerate().map(|(place, part)| if place > at && !part.is_empty() { HIDDEN } else { part });
+    let is_word = |part: &[u8]| after.iter().any(|word| part.eq_ignore_ascii_case(word.as_bytes()));
+    let says = |part: &str| unescaped(part).split(|byte| matches!(byte, b'/' | b'\\')).any(is_word);
+    let Some(at) = path.split('/').position(says) else { return Cow::Borrowed(path) };
+    let hides = |place: usize, part: &str| !part.is_empty() && (place > at || place == at && !is_word(&unescaped(part)));
+    let told = path.split('/').enumerate().map(|(place, part)| if hides(place, part) { HIDDEN } else { part });
     Cow::Owned(told.collect::<Vec<_>>().join("/"))
+}
+
+/// A part of a path as it was meant, also if several have escaped it one after the other.
+fn unescaped(part: &str) -> Cow<'_, [u8]> {
+    let mut plain = Cow::Borrowed(part.as_bytes());
+    for _ in 0..ESCAPED {
+        if !plain.contains(&b'%') {
+            break;
+        }
+        plain = percent_decode(&plain).collect::<Vec<_>>().into();
+    }
+    plain
 }
 
 /// A query without its values: `page=*&token=*`. What is no name (a lone word, a long or odd one) is hidden too.
@@ -133,6 +150,12 @@ mod tests {
             ("/accounts/confirm-email/s3cret", "/accounts/confirm-email/*"),
             ("/password_reset/done/", "/password_reset/done/"),
             ("/api/presets/7", "/api/presets/7"),
+            ("/accounts/reset%2fMg%2Fs3cret", "/accounts/*"),
+            ("/accounts%2Freset/Mg/s3cret", "/*/*/*"),
+            ("/reset%5cMg%5Cs3cret/", "/*/"),
+            ("/reset\\Mg\\s3cret", "/*"),
+            ("/a/%72eset%252fMg%25252fs3cret/b", "/a/*/*"),
+            ("/presets%2f7", "/presets%2f7"),
             ("/reset/", "/reset/"),
             ("", ""),
         ] {
