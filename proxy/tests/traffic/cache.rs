@@ -188,6 +188,31 @@ async fn callers_that_a_header_tells_apart_are_never_mixed() {
     assert_eq!(ask("/kept/thing", &[("x-tenant", "a")], "a's").await, told("all's", true), "it tells nobody apart on this route");
 }
 
+/// Whom a limit counts together may be many, and what it says of one request is no part of an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_makes_no_answer_private_and_tells_each_request_what_is_left() {
+    let world = World::start().await;
+    let limited = "[[route]]\npath = \"/limited/{*rest}\"\ncsrf = false\ncache = { at_most = \"1h\" }\n[route.plugins.rate_limit]\n\
+                   quotas = [\"4/h\"]\nby = \"header:x-tenant\"\n";
+    publish(&world, limited, soaking());
+    *world.modern.state.thing.lock().unwrap() = "one".into();
+    let ask = async |tenant: &'static str| {
+        let got = world.ask("/limited/thing", &[("x-tenant", tenant)]).await;
+        let left: Vec<_> = got.headers.get_all("ratelimit-remaining").iter().map(|left| left.to_str().unwrap().to_owned()).collect();
+        (got.status, got.header("cache-status").to_owned(), left.join(" and "))
+    };
+    let told = |status: u16, cache: &str, left: &str| (status, cache.to_owned(), left.to_owned());
+    *world.modern.state.headers.lock().unwrap() = vec![("cache-control", "private, max-age=600")];
+    assert_eq!([ask("many").await, ask("many").await], [told(200, "", "3"), told(200, "", "2")], "it is one caller's");
+    *world.modern.state.headers.lock().unwrap() = GOOD.to_vec();
+    let hit = "ficus; hit";
+    assert_eq!([ask("a").await, ask("a").await, ask("a").await], [told(200, "", "3"), told(200, hit, "2"), told(200, hit, "1")]);
+    assert_eq!([ask("b").await, ask("b").await], [told(200, "", "3"), told(200, hit, "2")], "of its own");
+    assert_eq!([ask("a").await, ask("a").await], [told(200, hit, "0"), told(429, "", "0")], "what is kept is counted as well");
+    assert_eq!(ask("b").await, told(200, hit, "1"), "and a refusal is not kept");
+    assert_eq!(world.asked("/limited/thing"), 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_a_change_and_whatever_is_published_end_it() {
     let world = kept(GOOD).await;

@@ -7,6 +7,7 @@ use ficus_proxy::{Breaker, Bulkhead, Upstream};
 use ficus_rules::Share;
 
 use super::instance::{Instance, fixed, upstream, world};
+use super::rules::publish;
 use super::support::{World, eventually, full, ramping, soaking};
 
 async fn narrow(instance: &Instance, requests: usize, queue: usize, wait: Duration) -> World {
@@ -98,4 +99,48 @@ async fn a_circuit_opens_spares_its_upstream_and_closes_when_it_is_well() {
         assert_eq!((got.status, got.side()), (200, "legacy"));
     }
     assert!(instance.seen("GET") < 4 + 20 + 20);
+}
+
+/// Of an upstream that takes requests and says nothing, a deadline tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_opens_for_silence_tries_after_its_time_and_closes_by_answers_late_ones_too() {
+    const OPEN_FOR: Duration = Duration::from_millis(1_500);
+    let routes = "[[route]]\npath = \"/quick/{*rest}\"\ncsrf = false\ndeadlines = { first_byte = \"300ms\" }\n\
+                  [[route]]\npath = \"/patient/{*rest}\"\ncsrf = false\ndeadlines = { first_byte = \"1m\" }\n";
+    let instance = Instance::start().await;
+    let breaker =
+        Breaker { share: Share::from_millionths(500_000), requests: 4, window: Duration::from_secs(60), open_for: OPEN_FOR, passes: 2 };
+    let world = world(Upstream { breaker: Some(breaker), ..upstream(fixed(&[&instance])) }).await;
+    publish(&world, routes, soaking());
+    let status = async |path: &str| world.get(path).await.status;
+    let several = async |path: &str| futures::future::join_all((0..4).map(|_| status(path))).await;
+    let (hung, good, late) = ("/quick/slow/600000", "/quick/1", "/patient/slow/5000");
+    // GIVEN one that hangs
+    assert_eq!(several(hung).await, [504; 4]);
+    // THEN nothing is sent
+    let refused = world.get(good).await;
+    assert_eq!((refused.status, refused.header("retry-after"), instance.seen("GET")), (503, "2", 4));
+    // WHEN its time is over, one is tried, and hangs as well
+    tokio::time::sleep(OPEN_FOR).await;
+    assert_eq!((status(hung).await, instance.seen("GET")), (504, 5));
+    assert_eq!((several(good).await, instance.seen("GET")), (vec![503; 4], 5), "it is open again");
+    // WHEN two are answered
+    tokio::time::sleep(OPEN_FOR).await;
+    assert_eq!((status(good).await, status(good).await), (200, 200));
+    // THEN it is closed
+    assert_eq!(several(good).await, [200; 4]);
+    // GIVEN an upstream that was silent and is slow now
+    while several(hung).await != [503; 4] {}
+    tokio::time::sleep(OPEN_FOR).await;
+    let sent = instance.seen("GET");
+    let tried = async {
+        eventually("one is tried", || instance.seen("GET") > sent).await;
+        let (at_once, ()) = (status(good).await, tokio::time::sleep(OPEN_FOR).await);
+        // WHEN another is tried in its place
+        (at_once, status(good).await)
+    };
+    let (late, tried) = tokio::join!(status(late), tried);
+    assert_eq!((tried, late), ((503, 200), 200));
+    // THEN what was answered late counts beside it
+    assert_eq!(several(good).await, [200; 4]);
 }
