@@ -10,19 +10,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request, respons
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 use pingora::http::ResponseHeader;
 
-/// Headers that speak of one connection (RFC 9110, 7.6.1), or that are made anew.
-const OF_A_CONNECTION: [&str; 10] = [
-    "x-request-id",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "age",
-];
+/// Headers that are made anew. What speaks of one connection was taken out of an answer when it came (`hops`), but for its framing.
+const MADE_ANEW: [&str; 4] = ["x-request-id", "transfer-encoding", "content-length", "age"];
 
 /// An answer that is kept.
 #[derive(Debug)]
@@ -89,7 +78,7 @@ impl Kept {
         if !policy.is_storable() || lives.is_zero() {
             return None;
         }
-        OF_A_CONNECTION.iter().for_each(|name| drop(headers.remove(*name)));
+        MADE_ANEW.iter().for_each(|name| drop(headers.remove(*name)));
         Some(Kept { policy, until: now + lives, asked_at, status: head.status, headers, body })
     }
 

@@ -143,7 +143,7 @@ fn errors_of(gate: &ErrorGate, compared: &Compared<'_>) -> (Verdict, String) {
     let of_legacy = if requests > 0 { share(errors, requests) } else { 0.0 };
     let of_modern = share(modern.errors, modern.requests);
     let judged = |limit, requests| {
-        let beyond = Beyond { bad: modern.errors, of: modern.requests, limit, known_by: requests, once: !when.is_empty(), times };
+        let beyond = Beyond { bad: modern.errors, of: modern.requests, limit, others: requests, once: !when.is_empty(), times };
         beyond.settle(within(of_modern, limit))
     };
     let verdict = judged(of_legacy + gate.max_increase.ratio(), requests);
@@ -162,9 +162,9 @@ fn latency_of(of: Percentile, gate: &LatencyGate, compared: &Compared<'_>) -> (V
     let Some(took) = percentile(modern, of.share()) else {
         return (Verdict::Inconclusive, "no answer of modern was timed".to_owned());
     };
-    let judged = |limit: Duration, known_by, once| {
+    let judged = |limit: Duration, others, once| {
         // Slower than a percentile's limit is by chance what lies beyond that percentile.
-        let beyond = Beyond { bad: slower(modern, limit), of: modern.requests, limit: 1.0 - of.share(), known_by, once, times };
+        let beyond = Beyond { bad: slower(modern, limit), of: modern.requests, limit: 1.0 - of.share(), others, once, times };
         beyond.settle(within(took.as_secs_f64(), limit.as_secs_f64()))
     };
     let absolute = gate.max.map(|max| (judged(max, 0, false), format!("modern {}, at most {}", millis(took), millis(max))));
@@ -198,8 +198,8 @@ struct Beyond {
     of: u64,
     /// The share.
     limit: f64,
-    /// By how many requests of the other side that is known; 0: exactly.
-    known_by: u64,
+    /// Requests of the other side that it is known by; 0: it is known exactly.
+    others: u64,
     /// They are the same ones for all windows.
     once: bool,
     times: u32,
@@ -208,7 +208,7 @@ struct Beyond {
 /// Errors of legacy beyond those that it is known by, by no chance.
 pub(super) fn is_worse(legacy: &Traffic, known: &Known) -> bool {
     let limit = share(known.errors, known.requests.max(1));
-    Beyond { bad: legacy.errors, of: legacy.requests, limit, known_by: known.requests, once: false, times: 1 }.surely()
+    Beyond { bad: legacy.errors, of: legacy.requests, limit, others: known.requests, once: false, times: 1 }.surely()
 }
 
 impl Beyond {
@@ -220,11 +220,11 @@ impl Beyond {
     /// As in a test of two proportions, by what both sides together have. Chance comes in fewer of several windows in a row: each
     /// needs less to be no chance, but for what all of them are held against.
     fn surely(&self) -> bool {
-        let (bad, of, other) = (self.bad as f64, self.of.max(1) as f64, self.known_by as f64);
+        let (bad, of, others) = (self.bad as f64, self.of.max(1) as f64, self.others as f64);
         let times = f64::from(self.times.max(1));
-        let (together, spread) = match self.known_by {
+        let (together, spread) = match self.others {
             0 => (self.limit, 1.0 / of / times),
-            _ => ((bad + self.limit * other) / (of + other), 1.0 / of / times + 1.0 / other / if self.once { 1.0 } else { times }),
+            _ => ((bad + self.limit * others) / (of + others), 1.0 / of / times + 1.0 / others / if self.once { 1.0 } else { times }),
         };
         let deviation = (together * (1.0 - together).max(0.0) * spread).sqrt();
         bad > of * (self.limit + DEVIATIONS * deviation) + MORE / times.sqrt()
