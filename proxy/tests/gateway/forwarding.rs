@@ -50,6 +50,29 @@ async fn a_trusted_proxy_is_believed_and_added_to() {
     assert_eq!((&seen["x-forwarded-host"], &seen["x-forwarded-port"]), (&"school.test".parse().unwrap(), &"443".parse().unwrap()));
 }
 
+/// Of the two ways to say whence a request comes, servers are told one; `Via` says nothing that anybody decides by.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobodys_forwarded_is_passed_on_and_everybodys_via_is() {
+    for trusted in [false, true] {
+        let world = World::with(|config| config.trusted_proxies.extend(trusted.then(|| "127.0.0.1".to_owned()))).await;
+        world.serve(soaking());
+        let said = [("forwarded", "for=6.6.6.6;proto=https;host=evil.test"), ("forwarded", "for=7.7.7.7"), ("via", "1.1 proxy.test")];
+        for (method, path) in [("GET", "/page"), ("POST", "/page"), ("GET", "/api/v1/users/1"), ("POST", "/api/v1/users/1")] {
+            let got = world.send(method, path, &[&said[..], &[("host", "a.test")]].concat(), full("")).await;
+            assert!(!got.headers.contains_key("via") && !got.headers.contains_key("forwarded"));
+            let side = if got.side() == "modern" { &world.modern } else { &world.legacy };
+            let seen = side.seen("").pop().unwrap().headers;
+            assert_eq!(
+                (seen.get("forwarded"), seen["via"].to_str().unwrap()),
+                (None, "1.1 proxy.test"),
+                "{method} {path}, trusted: {trusted}"
+            );
+            let told = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].map(|name| seen[name].to_str().unwrap());
+            assert_eq!(told, ["127.0.0.1", "http", "a.test"], "{method} {path}, trusted: {trusted}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_clients_own_authorization_reaches_legacy_and_never_modern() {
     let world = World::start().await;
