@@ -19,7 +19,11 @@ use bytes::Bytes;
 use ficus_tests::bare::Bare;
 use ficus_tests::process::{Process, free_port};
 use ficus_tests::school;
-use hyper::Method;
+use futures::TryStreamExt as _;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
@@ -39,7 +43,7 @@ cutover = true
 /// Rows whose fault comes so late that the head may have been sent on.
 const BROKEN: usize = 3;
 const QUIET: Duration = Duration::from_millis(60);
-/// Ordinary callers, and requests of each.
+/// Ordinary callers by each version of HTTP, and requests of each.
 const CALLERS: usize = 8;
 const REQUESTS: usize = 40;
 /// Rows of which something passes that gunicorn does not take: by its limits, which count what the gateway adds, and by its taste.
@@ -124,6 +128,8 @@ struct Logged {
 /// A Python server behind a gateway, and the files of both.
 struct Chain {
     bare: Bare,
+    /// The port where HTTP/2 is taken.
+    multiplexing: u16,
     counted: PathBuf,
     log: PathBuf,
     _server: Process,
@@ -131,21 +137,23 @@ struct Chain {
 
 impl Chain {
     async fn start(directory: &Path, server: &[&str]) -> Result<Chain> {
-        let port = free_port()?;
+        let (port, multiplexing) = (free_port()?, free_port()?);
         let bind = if server.contains(&"--bind") { format!("127.0.0.1:{port}") } else { port.to_string() };
         let (counted, log) = (directory.join("counted"), directory.join("access.log"));
         let mut command = Command::new(school::python()?);
         command.args(server).arg(bind).env("COUNTED", &counted);
         let server = Process::start("server", &mut command, &directory.join("server.log"))?;
-        let logs = "[gateway.access_log]\nto = \"access.log\"\n";
-        let bare = Bare::start_with(directory, &[("server", port), ("modern", port)], &[("users.toml", RULES)], logs).await?;
+        let more = format!(
+            "[gateway.access_log]\nto = \"access.log\"\n[[gateway.listener]]\naddress = \"127.0.0.1:{multiplexing}\"\nhttp2 = true\n"
+        );
+        let bare = Bare::start_with(directory, &[("server", port), ("modern", port)], &[("users.toml", RULES)], &more).await?;
         let mut tries = 0;
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             tries += 1;
             ensure!(tries < 2_400, "the server does not come up: {}", server.log());
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        Ok(Chain { bare, counted, log, _server: server })
+        Ok(Chain { bare, multiplexing, counted, log, _server: server })
     }
 
     /// What the application counted so far. It does so before it answers.
@@ -192,20 +200,15 @@ impl Chain {
         Ok((wanted, refused))
     }
 
-    /// Sends what applications send, on kept connections: the id of each request, and how long its body was.
+    /// Sends what applications send, on kept connections: the id of each request, and how long its body was. By HTTP/1.1, and by
+    /// HTTP/2, where all of a caller's requests are under way at once.
     async fn ordinary(&self) -> Result<BTreeMap<String, u64>> {
         let callers = (0..CALLERS).map(|caller| {
             let http = self.bare.http();
             async move {
                 let mut sent = Vec::new();
                 for number in 0..REQUESTS {
-                    let (method, length) = match number % 4 {
-                        0 => (Method::POST, number * 1_000),
-                        1 => (Method::PUT, number),
-                        2 => (Method::HEAD, 0),
-                        _ => (Method::GET, 0),
-                    };
-                    let path = format!("/api/v1/{}/{caller}/{number}?page={number}", if number % 3 == 0 { "users" } else { "courses" });
+                    let (method, path, length) = usual(caller, number);
                     let answer = http.send(method, &path, &[], Bytes::from(vec![b'x'; length])).await?;
                     ensure!(answer.status == 200, "{path}: {}", answer.status);
                     sent.push((answer.header("x-request-id").context("an id")?.to_owned(), length as u64));
@@ -213,8 +216,44 @@ impl Chain {
                 Ok(sent)
             }
         });
-        Ok(futures::future::try_join_all(callers).await?.into_iter().flatten().collect())
+        let multiplexed = (CALLERS..2 * CALLERS).map(|caller| self.multiplexed(caller));
+        let (one, two) =
+            futures::future::try_join(futures::future::try_join_all(callers), futures::future::try_join_all(multiplexed)).await?;
+        Ok(one.into_iter().chain(two).flatten().collect())
     }
+
+    async fn multiplexed(&self, caller: usize) -> Result<Vec<(String, u64)>> {
+        let stream = TokioIo::new(TcpStream::connect(("127.0.0.1", self.multiplexing)).await?);
+        let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
+        tokio::spawn(connection);
+        let requests = (0..REQUESTS).map(|number| {
+            let mut sender = sender.clone();
+            async move {
+                let (method, path, length) = usual(caller, number);
+                let request = Request::builder().method(method).uri(format!("http://127.0.0.1:{}{path}", self.multiplexing));
+                // Every other body says no length.
+                let body = Full::new(Bytes::from(vec![b'x'; length]));
+                let body = if number % 8 < 4 { body.boxed() } else { StreamBody::new(body.into_data_stream().map_ok(Frame::data)).boxed() };
+                sender.ready().await?;
+                let (answer, body) = sender.send_request(request.body(body)?).await?.into_parts();
+                body.collect().await?;
+                ensure!(answer.status == 200, "{path}, by HTTP/2: {}", answer.status);
+                Ok((answer.headers.get("x-request-id").context("an id")?.to_str()?.to_owned(), length as u64))
+            }
+        });
+        futures::future::try_join_all(requests).await
+    }
+}
+
+/// An ordinary request: its method, its target and the length of its body.
+fn usual(caller: usize, number: usize) -> (Method, String, usize) {
+    let (method, length) = match number % 4 {
+        0 => (Method::POST, number * 1_000),
+        1 => (Method::PUT, number),
+        2 => (Method::HEAD, 0),
+        _ => (Method::GET, 0),
+    };
+    (method, format!("/api/v1/{}/{caller}/{number}?page={number}", if number.is_multiple_of(3) { "users" } else { "courses" }), length)
 }
 
 /// `refuses`: rows of which the gateway lets something pass that the server's parser does not.
@@ -224,7 +263,7 @@ async fn agree(server: &[&str], refuses: &[&str]) -> Result<()> {
     let (wanted, refused) = chain.hostile().await?;
     let of_strangers = chain.counted()?;
     let ordinary = chain.ordinary().await?;
-    ensure!(ordinary.len() == CALLERS * REQUESTS, "two requests have one id");
+    ensure!(ordinary.len() == 2 * CALLERS * REQUESTS, "two requests have one id");
     let last = chain.bare.http().get("/last").await?.header("x-request-id").context("an id")?.to_owned();
     let sent_on = by_id(chain.sent_on(&last).await?, |line| Some(line.request_id.clone()))?;
     let counted = by_id(chain.counted()?, |line| line.id.clone())?;
