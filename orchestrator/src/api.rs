@@ -134,6 +134,6 @@ async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Re
         return answer::problem(StatusCode::UPGRADE_REQUIRED, apart.to_string());
     }
     let from = request.extensions().get::<ConnectInfo<Caller>>().map(|info| info.0.0);
-    request.extensions_mut().insert(Origin { token, from });
+    request.extensions_mut().insert(Origin { token, from, directory: None });
     next.run(request).await
 }

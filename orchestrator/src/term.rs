@@ -105,7 +105,7 @@ impl Term {
 
     /// Reads the rules directory now.
     pub(crate) async fn reload(&self) -> Result<u64, Vec<Complaint>> {
-        reconcile::reload(&self.shared, Author::default(), None).await
+        reconcile::reload(&self.shared, Author::of_files(&self.shared.config.rules_dir), None).await
     }
 
     /// Its end also waits for this.

@@ -60,7 +60,7 @@ async fn watch(shared: Arc<Shared>, watcher: notify::RecommendedWatcher, mut cha
         let unwritten = view.complaints.iter().any(|complaint| complaint.file.is_empty());
         if files != view.attempted || elsewhere || unwritten {
             // Complaints are logged and kept by the reconciler; a directory that cannot be read is one.
-            let _ = reconcile::reload(&shared, Author::default(), None).await;
+            let _ = reconcile::reload(&shared, Author::of_files(&shared.config.rules_dir), None).await;
             judged_by = stands;
         }
     }

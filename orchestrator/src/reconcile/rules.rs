@@ -45,7 +45,10 @@ impl Reconciler {
         });
         match (judged, before) {
             (Ok((files, _)), Some(before)) if files == before.files => self.view.rulebook = Arc::new(before),
-            (Ok((files, checked)), _) => self.adopt(files, checked, &Author::default(), None).await?,
+            (Ok((files, checked)), _) => {
+                let by = Author::of_files(&self.shared.config.rules_dir);
+                self.adopt(files, checked, &by, None).await?;
+            }
             (Err(complaints), Some(before)) => {
                 self.complain(complaints);
                 self.view.rulebook = Arc::new(before);

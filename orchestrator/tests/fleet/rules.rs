@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ficus_orchestrator::{Error, Orchestrator};
+use ficus_rules::api::JournalEntry;
 use ficus_rules::migration::Stage;
 use ficus_rules::wire::Published;
 use hyper::{Method, StatusCode};
@@ -49,6 +50,11 @@ async fn a_bad_file_leaves_the_last_good_ones() {
     assert_eq!(good.rules.generation, first.rules.generation + 1);
     assert!(good.generation > first.generation);
     assert_eq!(world.orchestrator().reload().await, Ok(Some(good.rules.generation)), "nothing new");
+    let journal: Vec<JournalEntry> = world.http.get("/api/v1/journal?limit=50").await;
+    let taken: Vec<_> = journal.iter().filter(|entry| entry.line.kind == "rules").collect();
+    let directory = world.config.rules_dir.display().to_string();
+    assert!(taken.len() == 2 && taken.iter().all(|entry| entry.by.as_deref() == Some("the rules directory")), "{taken:?}");
+    assert!(taken.iter().all(|entry| entry.line.detail["origin"]["directory"] == directory), "{taken:?}");
 }
 
 /// Every orchestrator of this process shows its own number, again and again: this one's is the only one that is not none.
