@@ -132,7 +132,7 @@ pub(crate) enum Command {
     /// Move the writes of a capability to the new service.
     #[command(after_help = "Examples:\n  ficus cutover users\n  ficus cutover users --wait 30s")]
     Cutover(Wish),
-    /// Stop a cutover before its point of no return.
+    /// Stop a cutover before its point of no return, or a repair that is under way.
     #[command(after_help = "Examples:\n  ficus abort users")]
     Abort(Wish),
     /// Give a capability back to the monolith, with every write made meanwhile.

@@ -82,7 +82,7 @@ struct Session<'a> {
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
     verifying: Option<Verifying>,
-    repairing: Option<u64>,
+    repairing: Option<Repairing>,
     /// The epoch that both databases know to be carried out.
     obeyed: Option<u64>,
     /// Legacy has what it needs to let strangers write.
@@ -99,6 +99,14 @@ struct Session<'a> {
 struct Verifying {
     token: u64,
     owner: Side,
+    task: AbortHandle,
+}
+
+/// A repair under way, or finished.
+struct Repairing {
+    token: u64,
+    /// Held while rows are asked for.
+    wanted: Arc<tokio::sync::Mutex<bool>>,
     task: AbortHandle,
 }
 
@@ -320,7 +328,7 @@ impl Session<'_> {
 
     async fn done(&mut self, done: Result<Result<Done, Error>, JoinError>, wish: &CapabilityOrders) -> Result<(), Error> {
         if done.as_ref().is_err_and(JoinError::is_cancelled) {
-            // A verification that another one has taken the place of.
+            // A verification that another one has taken the place of, or a repair that is not wished any more.
             return Ok(());
         }
         match done.map_err(|error| Error::Task(error.to_string()))?? {
@@ -533,6 +541,7 @@ impl Session<'_> {
             report.epoch = wish.epoch;
             report.removed = false;
         });
+        self.end_repair(wish).await;
         self.fence(wish).await?;
         // Only now: what was ordered before may have been carried out until a moment ago.
         if self.state().report().generation != Some(wish.generation) {
@@ -553,8 +562,7 @@ impl Session<'_> {
         if let Some(verify) = wish.verify {
             self.verify(verify, wish.owner);
         }
-        if let Some(token) = wish.repair.filter(|token| self.repairing != Some(*token)) {
-            self.repairing = Some(token);
+        if let Some(token) = wish.repair.filter(|_| self.repairing.is_none()) {
             let known = self.state().report().repaired.is_some_and(|known| known.token == token && known.done);
             if !known {
                 self.repair(token, wish.owner);
@@ -671,14 +679,25 @@ impl Session<'_> {
         self.verifying = Some(Verifying { token: wish.token, owner, task });
     }
 
+    /// Before anything else is done: rows that were asked for behind a fence, or for an owner that was left, would be written over newer
+    /// ones. What has been asked for goes the way of all rows.
+    async fn end_repair(&mut self, wish: &CapabilityOrders) {
+        if let Some(old) = self.repairing.take_if(|old| wish.repair != Some(old.token)) {
+            *old.wanted.lock().await = false;
+            old.task.abort();
+        }
+    }
+
     fn repair(&mut self, token: u64, owner: Side) {
         let state = Arc::clone(&self.context.state);
         state.update(|report| report.repaired = Some(RepairReport { token, done: false, rows: 0 }));
         let (verifier, pairs): (Verifier, Vec<usize>) = (self.verifier(owner), (0..self.plans.len()).collect());
-        self.tasks.spawn(async move {
+        let wanted = Arc::new(tokio::sync::Mutex::new(true));
+        let asked = Arc::clone(&wanted);
+        let task = self.tasks.spawn(async move {
             // Those that can be seen before the rows are looked at: what is written later is not decided by this.
             let strays = verifier.legacy.unsettled().await?;
-            let rows = verifier.repair(&pairs).await?;
+            let Some(rows) = verifier.repair(&pairs, &asked).await? else { return Ok(Done::Compared) };
             let carries = state.carrying().await;
             verifier.legacy.settle_strays(&strays).await?;
             drop(carries);
@@ -686,6 +705,7 @@ impl Session<'_> {
             state.update(|report| report.repaired = Some(RepairReport { token, done: true, rows }));
             Ok(Done::Compared)
         });
+        self.repairing = Some(Repairing { token, wanted, task });
     }
 
     fn verifier(&self, owner: Side) -> Verifier {

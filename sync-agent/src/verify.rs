@@ -97,22 +97,29 @@ impl Verifier {
         Ok(())
     }
 
-    /// Writes the owner's rows over everything that differs, through its log and the stream. The number of rows.
-    pub(crate) async fn repair(&self, pairs: &[usize]) -> Result<u64, Error> {
+    /// Writes the owner's rows over everything that differs, through its log and the stream. The number of rows; `None`: it is not
+    /// wanted any more, and has stopped between two chunks.
+    pub(crate) async fn repair(&self, pairs: &[usize], wanted: &tokio::sync::Mutex<bool>) -> Result<Option<u64>, Error> {
         let owner = self.side(self.owner);
         let mut rows = 0;
         for pair in pairs {
             let drift = self.all(*pair).await?.drift;
             let touched: Vec<Touched> = drift.into_iter().map(|(key, _)| Touched { pair: *pair, key }).collect();
             crash::point("repair");
-            owner.touch(&touched).await?;
+            for chunk in touched.chunks(CHUNK) {
+                let wanted = wanted.lock().await;
+                if !*wanted {
+                    return Ok(None);
+                }
+                owner.touch(chunk).await?;
+            }
             rows += touched.len() as u64;
         }
         let end = owner.end_position().await?;
         while !self.state.applied(self.owner, end, std::time::Duration::from_secs(5)).await {
             tracing::info!(capability = %self.state.capability, "repair waits for the stream");
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
     fn side(&self, side: Side) -> &Shared {

@@ -371,6 +371,38 @@ async fn a_planted_bit_is_found_and_repaired() {
     agent.stop().await;
 }
 
+/// A revert takes the order for a repair back, and the owner may be another one next.
+#[tokio::test]
+async fn a_repair_that_is_not_wished_any_more_writes_nothing() {
+    let mut world = World::new().await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy_user(&mut legacy, 1).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.must_be_equal(&agent).await;
+    let mut modern = world.app(Side::Modern).await;
+    // The stream cannot write, and the repair waits for it to know whether the row is wrong.
+    exec(
+        &mut modern,
+        "BEGIN IMMEDIATE; UPDATE _ficus_context SET writer = 'planted'; UPDATE users SET email = 'planted' WHERE legacy_id = 1;
+         UPDATE _ficus_context SET writer = NULL; COMMIT; BEGIN IMMEDIATE",
+    )
+    .await;
+    legacy_user(&mut legacy, 2).await;
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "the repair begins", |report| report.repaired.as_ref().is_some_and(|repair| repair.token == token)).await;
+    world.order(&agent, |orders, _| orders.repair = None);
+    let generation = world.orders.generation;
+    until(&agent, "it hears of that", |report| report.generation == Some(generation)).await;
+    exec(&mut modern, "COMMIT").await;
+    world.settle(&agent, Side::Legacy).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let tables = world.verify(&agent, VerifyScope::Full).await;
+    assert_eq!(tables[0].samples, ["id=1: email"], "the repair went on");
+    assert!(report(&agent).repaired.is_some_and(|repair| !repair.done));
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn a_verification_beside_another_finds_what_is_wrong() {
     let mut world = World::new().await;

@@ -112,6 +112,7 @@ fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Opti
         "cutover" if state.phase != Phase::Soaking => aborted(),
         "revert" if state.phase == Phase::Soaking => aborted(),
         "verify" => (!state.verifying && state.verified_at != before.verified_at).then_some(Ok(())),
+        "repair" if state.stage.is_some() => Some(Err("given up: the writes are on their way to the other side".to_owned())),
         "repair" => (!state.repairing).then_some(Ok(())),
         "retire" => (state.phase == Phase::Retired).then_some(Ok(())),
         // Copying the rows is the beginning of the way, and what is waited for.

@@ -31,7 +31,7 @@ pub enum Wish {
     Approve,
     /// Move the writes to modern now.
     Cutover,
-    /// Take a switch back that has not flipped the owner.
+    /// Take a switch back that has not flipped the owner, or give a repair up.
     Abort,
     /// Back to legacy.
     Revert,

@@ -27,11 +27,11 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
         Side::Legacy => waiting::strays_on_the_way_back(plan, seen, now),
     });
     missing.extend(waiting::busy(state, plan, seen, now));
-    if state.repair.is_some() {
-        missing.push(Waiting::new(WaitingKind::Agent, "repair", "a repair is under way"));
-    }
     match to {
         Side::Modern => {
+            if state.repair.is_some() {
+                missing.push(Waiting::new(WaitingKind::Agent, "repair", "a repair is under way (`ficus abort` ends it)"));
+            }
             missing.extend(waiting::stream(plan, seen, Side::Modern, now));
             missing.extend(waiting::gateways(seen, now));
             missing.extend(waiting::modern_up(plan, seen, now));
@@ -54,7 +54,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
     missing
 }
 
-/// Publishes the fence.
+/// Publishes the fence. A repair that is under way is given up: what it still found, it would find for an owner that is left.
 pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp) -> Outcome {
     let switch = Switch {
         to,
@@ -65,8 +65,9 @@ pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp)
         from_phase: state.phase,
     };
     let phase = phase_of(to, Stage::Fence);
-    let next = State { phase, switch: Some(switch), ..without_old_reasons(state.clone()) };
-    let text = format!("moving the writes to {to}: gateways hold new ones");
+    let next = State { phase, switch: Some(switch), repair: None, ..without_old_reasons(state.clone()) };
+    let given_up = if state.repair.is_some() { "; the repair that is under way is given up" } else { "" };
+    let text = format!("moving the writes to {to}: gateways hold new ones{given_up}");
     Outcome::moved(next, "stage", text, json!({ "stage": "fence", "to": to, "from": state.phase.as_str() }))
 }
 

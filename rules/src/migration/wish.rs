@@ -132,7 +132,11 @@ fn cutover(state: &State, plan: &Capability, seen: &Observation, now: Timestamp)
 
 fn abort(state: &State, now: Timestamp) -> Outcome {
     match &state.switch {
-        None => Outcome::refused(state, "no cutover or revert is under way"),
+        None if state.repair.is_some() => {
+            let next = State { repair: None, ..state.clone() };
+            Outcome::moved(next, "repair", "the repair is given up; what it has written stays", json!({ "token": state.repair }))
+        }
+        None => Outcome::refused(state, "no cutover, revert or repair is under way"),
         Some(running) if running.stage.is_decided() => {
             Outcome::refused(state, "the owner is flipped: only forward; `ficus revert` once it is finished")
         }

@@ -101,7 +101,7 @@ impl Session<'_> {
         let verifier = self.verifier(owner);
         let (legacy, modern, plans) = (Arc::clone(&self.legacy), Arc::clone(&self.modern), Arc::clone(&self.plans));
         self.tasks.spawn(async move {
-            verifier.repair(&gaps).await?;
+            verifier.repair(&gaps, &tokio::sync::Mutex::new(true)).await?;
             let mut copied = modern.copied().await?;
             copied.retain(|known| known.left == Left::All && gaps.iter().any(|pair| plans[*pair].pair == known.pair));
             copied.iter_mut().for_each(|known| known.left = Left::Nothing);

@@ -226,7 +226,7 @@ async fn an_abort_while_draining_and_while_catching_up() -> Result<()> {
     school.until_back("cutover", "catch_up", BEFORE_A_CUTOVER).await?;
     busy.end().await?;
     let idle = school.world.operator()?.try_type(&["abort", "users"]).await?;
-    ensure!(idle.code == 3 && idle.err.contains("no cutover or revert is under way"), "{idle:?}");
+    ensure!(idle.code == 3 && idle.err.contains("no cutover, revert or repair is under way"), "{idle:?}");
 
     until_both_stream(&school.world).await?;
     wish_until_accepted(&school.world, "cutover").await?;

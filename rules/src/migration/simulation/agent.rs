@@ -2,7 +2,7 @@
 
 use super::CAPABILITIES;
 use super::chance::Clock;
-use super::database::{Database, Stray};
+use super::database::{Database, KEYS, Stray};
 use crate::Side;
 use crate::wire::{
     AgentReport, Backfill, CapabilityOrders, CapabilityReport, EndReport, Fences, RepairReport, Strays, StreamReport, SyncOrder,
@@ -55,6 +55,35 @@ struct Memory {
     carries: Option<(u64, CapabilityOrders)>,
     report: CapabilityReport,
     end: Option<(u64, Side, usize)>,
+    repairing: Option<Repair>,
+}
+
+/// The rows of whoever owned when it began are asked for, one after the other. What strangers had written before is decided then.
+#[derive(Debug, Clone, PartialEq)]
+struct Repair {
+    token: u64,
+    owner: Side,
+    strays: Vec<u64>,
+    left: usize,
+    /// Where the log ended when the last row was asked for.
+    end: Option<usize>,
+}
+
+impl Repair {
+    fn of(token: u64, owner: Side, legacy: &Database) -> Repair {
+        Repair { token, owner, strays: legacy.strays.iter().map(|stray| stray.write.id).collect(), left: KEYS, end: None }
+    }
+
+    /// One row more; `true`: all are on the other side.
+    fn go_on(&mut self, owner: &mut Database, other: &Database) -> bool {
+        if let Some(key) = self.left.checked_sub(1) {
+            self.left = key;
+            owner.touch(key);
+        } else {
+            self.end.get_or_insert(owner.log.len());
+        }
+        self.end.is_some_and(|end| other.applied >= end)
+    }
 }
 
 /// What an agent may do next; [`Agent::ALL`] has them in the order of a friendly day.
@@ -244,8 +273,8 @@ impl Memory {
                 (modern.applied, legacy.applied, modern.copied) = (legacy.log.len(), modern.log.len(), true);
             }
             Task::Copy => {}
-            Task::Forward if modern.copied => return Worked::of_turn(modern.apply(turns[1], &legacy.log, 6)),
-            Task::Reverse if modern.copied => return Worked::of_turn(legacy.apply(turns[0], &modern.log, 6)),
+            Task::Forward if modern.copied => return Worked::of_turn(modern.apply(turns[1], legacy, 6)),
+            Task::Reverse if modern.copied => return Worked::of_turn(legacy.apply(turns[0], modern, 6)),
             Task::Forward | Task::Reverse => {}
             Task::MarkEnd => {
                 let known = |token| self.end.is_some_and(|(known, ..)| known == token);
@@ -254,7 +283,7 @@ impl Memory {
                     self.end = Some((wish.token, wish.side, end));
                 }
             }
-            Task::Errands if !legacy.strays.is_empty() && !mine => return Worked::Superseded,
+            Task::Errands if !mine && (!legacy.strays.is_empty() || orders.repair.is_some()) => return Worked::Superseded,
             Task::Errands => {
                 if orders.raise_sequences.is_some() {
                     let highest = legacy.rows.values().chain(modern.rows.values()).max().copied().unwrap_or_default();
@@ -264,18 +293,25 @@ impl Memory {
                 if orders.carry_strays && orders.owner == Side::Modern && !orders.fenced.modern {
                     carry(legacy, modern);
                 }
-                let applied = modern.applied == legacy.log.len() && legacy.applied == modern.log.len();
-                if orders.repair.is_some() && !legacy.strays.is_empty() && applied {
-                    legacy.rows.clone_from(&modern.rows);
-                    legacy.strays.clear();
+                // One that is not wished any more is left where it is.
+                if self.repairing.as_ref().map(|repair| repair.token) != orders.repair {
+                    self.repairing = orders.repair.map(|token| Repair::of(token, orders.owner, legacy));
                 }
-                self.report.repaired =
-                    orders.repair.filter(|_| legacy.strays.is_empty()).map(|token| RepairReport { token, done: true, rows: 0 });
+                if let Some(repair) = self.repairing.as_mut().filter(|_| modern.copied) {
+                    let done = match repair.owner {
+                        Side::Legacy => repair.go_on(legacy, modern),
+                        Side::Modern => repair.go_on(modern, legacy),
+                    };
+                    if done {
+                        legacy.strays.retain(|stray| !repair.strays.contains(&stray.write.id));
+                    }
+                    self.report.repaired = Some(RepairReport { token: repair.token, done, rows: 0 });
+                }
             }
             Task::Verify => {
                 let applied = modern.applied == legacy.log.len() && legacy.applied == modern.log.len();
                 if let Some(wish) = orders.verify.filter(|_| applied && modern.copied) {
-                    let differ = (0..super::database::KEYS).filter(|key| legacy.rows.get(key) != modern.rows.get(key)).count() as u64;
+                    let differ = (0..KEYS).filter(|key| legacy.rows.get(key) != modern.rows.get(key)).count() as u64;
                     let table = TableVerified {
                         legacy: String::new(),
                         modern: String::new(),

@@ -40,7 +40,8 @@ pub(super) struct Database {
     pub(super) rows: BTreeMap<usize, u64>,
     /// What was written to each row, in its order, but for what was let in: one that is applied twice stands there twice.
     pub(super) history: BTreeMap<usize, Vec<u64>>,
-    pub(super) log: Vec<(usize, u64)>,
+    /// Each write to a row; `None`: nobody wrote it, and it is to be looked at again.
+    pub(super) log: Vec<(usize, Option<u64>)>,
     /// The checkpoint: how much of the other side's log is applied here.
     pub(super) applied: usize,
     /// Whose turn it is to apply, written with the checkpoint.
@@ -86,16 +87,26 @@ impl Database {
     /// It goes on to the other side.
     fn own(&mut self, write: Write) {
         self.history.entry(write.key).or_default().push(write.id);
-        self.log.push((write.key, write.id));
+        self.log.push((write.key, Some(write.id)));
+    }
+
+    /// The agent asks for a row, as if somebody had written it.
+    pub(super) fn touch(&mut self, key: usize) {
+        self.log.push((key, None));
     }
 
     /// What the agent applies of the other side's log, in one transaction with its checkpoint; `false`: not its turn.
-    pub(super) fn apply(&mut self, turn: u64, log: &[(usize, u64)], most: usize) -> bool {
-        let upto = log.len().min(self.applied + most);
+    pub(super) fn apply(&mut self, turn: u64, source: &Database, most: usize) -> bool {
+        let upto = source.log.len().min(self.applied + most);
         if turn == self.turn {
-            for (key, id) in &log[self.applied..upto] {
-                self.rows.insert(*key, *id);
-                self.history.entry(*key).or_default().push(*id);
+            for (key, write) in &source.log[self.applied..upto] {
+                match write.or_else(|| source.rows.get(key).copied()) {
+                    Some(id) => self.rows.insert(*key, id),
+                    None => self.rows.remove(key),
+                };
+                if let Some(id) = write {
+                    self.history.entry(*key).or_default().push(*id);
+                }
             }
             self.applied = upto;
         }

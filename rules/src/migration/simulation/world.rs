@@ -252,7 +252,7 @@ impl World {
             6 if self.chance.one_in(6) => Wish::Abort,
             7 if !switching || self.chance.one_in(6) => Wish::Revert,
             8 if self.chance.one_in(3) => Wish::Hold("because".into()),
-            9 if self.chance.one_in(3) => Wish::Repair,
+            9 if self.chance.one_in(2) => Wish::Repair,
             10..12 => Wish::Approve,
             12 if self.retires && self.chance.one_in(3) => Wish::Retire,
             _ => Wish::Release(None),
@@ -503,10 +503,14 @@ impl World {
         self.settle(capability);
     }
 
-    /// Strangers wrote what nobody carries, or nobody could.
-    fn has_undecided(&self, capability: usize) -> bool {
+    /// Strangers wrote what nobody carries, or nobody could: somebody has to look at it, and does.
+    fn decides_about_strangers(&mut self, capability: usize) {
         let nobody_carries = self.strays[capability] != StrayWrites::Forward;
-        self.databases[capability][0].strays.iter().any(|stray| stray.passed || nobody_carries)
+        let undecided = self.databases[capability][0].strays.iter().any(|stray| stray.passed || nobody_carries);
+        // What was written since a repair began is for the next one.
+        if undecided && (self.state(capability).repair.is_none() || self.chance.one_in(500)) {
+            self.reconcile(capability, &Event::Wish(Wish::Repair));
+        }
     }
 
     pub(super) fn until(&mut self, capability: usize, what: &str, wish: Option<Wish>, done: impl Fn(&State) -> bool) {
@@ -516,10 +520,7 @@ impl World {
                 return;
             }
             if round % 500 == 0 && state.switch.is_none() {
-                // Somebody has to look at what strangers wrote.
-                if self.has_undecided(capability) {
-                    self.reconcile(capability, &Event::Wish(Wish::Repair));
-                }
+                self.decides_about_strangers(capability);
                 if let Some(wish) = wish.clone() {
                     self.reconcile(capability, &Event::Wish(Wish::Release(None)));
                     self.reconcile(capability, &Event::Wish(Wish::Approve));
@@ -546,8 +547,8 @@ impl World {
             if quiet && modern.applied == legacy.log.len() && legacy.applied == modern.log.len() {
                 return self.ledger.settle(capability, &self.databases[capability]);
             }
-            if self.strays[capability] == StrayWrites::Report && self.has_undecided(capability) {
-                self.reconcile(capability, &Event::Wish(Wish::Repair));
+            if self.strays[capability] == StrayWrites::Report {
+                self.decides_about_strangers(capability);
             }
             // Time goes on: a leader whose lease ended just now gives nobody orders until it has another one.
             self.now += 1;

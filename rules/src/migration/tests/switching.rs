@@ -360,3 +360,33 @@ fn a_gateway_that_missed_a_fence_gets_no_validity() {
     let state = switching(Stage::Drain, Side::Modern);
     assert!(state.lets_forward(9) && !state.lets_forward(8));
 }
+
+/// A repair looks at every row, which may last for hours: whoever typed it as a runbook says must not lose the way back by that.
+#[test]
+fn a_revert_gives_a_repair_up_and_a_cutover_waits_for_it() {
+    let soaking = wish(&super::state(Phase::Soaking, 4), &good(Side::Modern, NOW), Wish::Repair).state;
+    assert!(soaking.repair.is_some());
+    let reverting = wish(&soaking, &good(Side::Modern, NOW), Wish::Revert);
+    assert!(reverting.journal[0].text.ends_with("the repair that is under way is given up"), "{:?}", reverting.journal);
+    assert_eq!((reverting.state.phase, reverting.state.repair), (Phase::Reverting, None));
+    assert_eq!(desired::orders(&reverting.state, &plan()).expect("it is synchronised").repair, None);
+
+    let mut failing = good(Side::Modern, NOW);
+    failing.traffic.step.modern.errors = 50;
+    failing.traffic.recent = failing.traffic.step.clone();
+    let left = tick(&soaking, &failing, NOW).state;
+    assert_eq!((left.phase, left.repair), (Phase::Reverting, None), "nor does anybody have to type it");
+
+    let ramping = wish(&super::state(Phase::Ramping, 2), &good(Side::Legacy, NOW), Wish::Repair).state;
+    assert!(refusal(wish(&ramping, &good(Side::Legacy, NOW), Wish::Cutover)).contains("a repair is under way"));
+}
+
+#[test]
+fn a_repair_is_given_up_by_an_abort() {
+    let seen = good(Side::Modern, NOW);
+    let repairing = wish(&super::state(Phase::Soaking, 4), &seen, Wish::Repair).state;
+    let given_up = wish(&repairing, &seen, Wish::Abort);
+    assert_eq!((given_up.state.repair, given_up.journal[0].kind.as_str()), (None, "repair"));
+    assert_eq!((given_up.state.phase, given_up.state.aborted, given_up.state.holds.len()), (Phase::Soaking, None, 0));
+    assert!(refusal(wish(&given_up.state, &seen, Wish::Abort)).contains("no cutover, revert or repair"));
+}
