@@ -11,7 +11,7 @@ pub(crate) mod names;
 mod window;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ficus_rules::api::{AgentStatus, GatewayStatus, Quarantine, TrafficPoint};
@@ -23,7 +23,7 @@ use ficus_rules::migration::observation::{AgentSeen, GatewaySeen, Limits, Observ
 use ficus_rules::migration::relations::Relations;
 use ficus_rules::plan::{Capability, RuleSet};
 use ficus_rules::roster::Roster;
-use ficus_rules::time::Steady;
+use ficus_rules::time::{Onward, Steady};
 use ficus_rules::wire::{AgentReport, CapabilityReport, Freshness, GatewayCapability, GatewayReport, QuarantineReport, Refers, SetAside};
 use ficus_rules::{Timestamp, crossing};
 
@@ -58,9 +58,21 @@ struct Gateway {
     report: GatewayReport,
 }
 
-/// The system's clock; the only place of this crate that reads it.
-pub(crate) fn now() -> Timestamp {
+/// The system's clock, for what is said in hours and days; the only place of this crate that reads it.
+pub(crate) fn wall() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
+}
+
+/// The time of this process, for everything that is waited for: nobody sets it back.
+pub(crate) fn now() -> Timestamp {
+    hear(wall())
+}
+
+/// The same, when somebody has written down that it was `said`.
+pub(crate) fn hear(said: Timestamp) -> Timestamp {
+    static TIME: LazyLock<Mutex<Onward>> = LazyLock::new(Mutex::default);
+    let mut time = TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    time.hear(said, steady())
 }
 
 /// The clock that validities and leases are measured by: nobody sets it.
@@ -72,21 +84,21 @@ pub(crate) fn steady() -> Steady {
 /// A moment by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// What people read, and whoever is far away.
-    pub(crate) wall: Timestamp,
+    /// By what it is measured how long something lasts that outlives this process.
+    pub(crate) time: Timestamp,
     /// By what it is measured how long somebody has been silent.
     pub(crate) steady: Steady,
 }
 
 impl Moment {
-    /// This one, of which the wall's time was read just now.
-    pub(crate) fn at(wall: Timestamp) -> Moment {
-        Moment { wall, steady: steady() }
+    /// This one, of which the time was read just now.
+    pub(crate) fn at(time: Timestamp) -> Moment {
+        Moment { time, steady: steady() }
     }
 
-    /// What people read, back then.
+    /// The time back then.
     fn back_at(self, then: Steady) -> Timestamp {
-        self.wall.before(self.steady.since(then))
+        self.time.before(self.steady.since(then))
     }
 }
 
@@ -176,12 +188,12 @@ impl Fleet {
         if within {
             inner.lag_beyond_since.remove(&plan.name);
         } else {
-            inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now.wall);
+            inner.lag_beyond_since.entry(plan.name.clone()).or_insert(now.time);
         }
         let inner = &mut *inner;
         let window = inner.windows.entry(plan.name.clone()).or_default();
-        window.note(&stored.state, now.wall);
-        inner.curves.entry(plan.name.clone()).or_default().note(window.total(), lag, now.wall);
+        window.note(&stored.state, now.time);
+        inner.curves.entry(plan.name.clone()).or_default().note(window.total(), lag, now.time);
     }
 
     /// The last minutes of a capability's traffic.
@@ -210,7 +222,7 @@ impl Fleet {
             let counts = report.and_then(|report| report.capabilities.get(name));
             GatewaySeen {
                 name: gateway.to_owned(),
-                counts_until: now.wall.plus(inner.leases.left(gateway, now.steady)),
+                counts_until: now.time.plus(inner.leases.left(gateway, now.steady)),
                 generation: report.map_or(0, |report| report.generation),
                 astray: inner.leases.is_astray(gateway),
                 inflight_writes: counts.map_or(0, |c| c.inflight_writes),
@@ -242,6 +254,7 @@ impl Fleet {
             },
             answers: inner.answers.of_step(name, stored.state.since),
             limits,
+            ahead: now.time.since(wall()),
             ..Observation::default()
         };
         let (rules, said) = (&view.rulebook.rules, |name: &str| inner.said(name));

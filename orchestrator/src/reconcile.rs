@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::access::Author;
 use crate::fleet::Moment;
 use crate::publish::View;
-use crate::store::{Change, Note, StoreError, Stored};
+use crate::store::{Change, Loaded, Note, StoreError, Stored};
 use crate::{Error, Shared, crash, fleet, metrics, status};
 
 pub(crate) use rules::reload;
@@ -99,9 +99,7 @@ impl Reconciler {
     /// Loads what is written, reads the rules, and publishes.
     pub(crate) async fn begin(shared: Arc<Shared>, queue: mpsc::Receiver<Command>) -> Result<Reconciler, Error> {
         let loaded = shared.store.load().await?;
-        for stored in loaded.states.values() {
-            shared.fleet.restore_floor(&stored.state.capability, stored.state.floor);
-        }
+        take_in(&shared, &loaded);
         let view = View {
             states: loaded.states,
             overrides: loaded.overrides,
@@ -275,9 +273,7 @@ impl Reconciler {
     /// What is written counts: another process wrote, or a write of this one whose answer was lost.
     async fn take_over(&mut self) -> Result<(), StoreError> {
         let loaded = self.shared.store.load().await?;
-        for stored in loaded.states.values() {
-            self.shared.fleet.restore_floor(&stored.state.capability, stored.state.floor);
-        }
+        take_in(&self.shared, &loaded);
         self.view.states = loaded.states;
         (self.view.overrides, self.view.overrides_generation) = (loaded.overrides, loaded.overrides_generation);
         if loaded.rules_generation != self.view.rulebook.generation
@@ -332,7 +328,15 @@ impl Reconciler {
             metrics::gateway(&gateway.name, gateway.reported.unwrap_or(self.began), now);
         }
         metrics::complaints(self.view.complaints.iter().filter(|complaint| !complaint.warning).count());
-        metrics::flags_expired(self.view.rulebook.rules.flags.values().filter(|flag| flag.is_expired(now)).count());
+        metrics::flags_expired(self.view.rulebook.rules.flags.values().filter(|flag| flag.is_expired(fleet::wall())).count());
+    }
+}
+
+/// Floors hold, and it is no earlier than it was for whoever wrote.
+fn take_in(shared: &Shared, loaded: &Loaded) {
+    for Stored { state, .. } in loaded.states.values() {
+        shared.fleet.restore_floor(&state.capability, state.floor);
+        fleet::hear(state.newest());
     }
 }
 

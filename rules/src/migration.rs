@@ -192,6 +192,14 @@ impl State {
         }
     }
 
+    /// The newest time that stands in it of something that has been: whoever reads it is not before that.
+    pub fn newest(&self) -> Timestamp {
+        let switch = self.switch.iter().map(|switch| switch.since);
+        let noted = self.compared.iter().map(|compared| compared.at).chain(self.strays.values().map(|told| told.at));
+        let returned = self.returned.iter().map(|returned| returned.since).chain(self.aborted);
+        switch.chain(noted).chain(returned).fold(self.since, Timestamp::max)
+    }
+
     /// Whether an operator approved this step, as it stands there now.
     pub(crate) fn is_approved(&self, at: usize, step: &Step) -> bool {
         let is_it = |approved: &Approved| approved.step == at && approved.action == step.action;

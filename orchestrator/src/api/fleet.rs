@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Shares;
 use super::answer::{ok, parse, store_failed};
-use crate::fleet::{names, now, steady};
+use crate::fleet::{names, steady, wall};
 use crate::{Shared, samples};
 
 /// No poll waits longer.
@@ -51,7 +51,7 @@ pub(super) async fn gateway_report(State(shared): State<Shares>, body: Bytes) ->
     shared.wake.notify_one();
     samples::offer(&shared, differences);
     let view = shared.publisher.view();
-    let (log_outs, log_outs_heard) = shared.fleet.hear_log_outs(log_outs, &heard, now());
+    let (log_outs, log_outs_heard) = shared.fleet.hear_log_outs(log_outs, &heard, wall());
     ok(&ReportAnswer {
         generation: shared.publisher.generation(),
         valid_for_ms: u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX),

@@ -21,7 +21,7 @@ fn after(ms: u64) -> Steady {
 }
 
 fn moment(ms: u64) -> Moment {
-    Moment { wall: later(ms), steady: after(ms) }
+    Moment { time: later(ms), steady: after(ms) }
 }
 
 fn plan() -> Capability {
@@ -180,12 +180,20 @@ fn an_agent_that_is_silent_is_so_by_whatever_the_clock_on_the_wall_says() {
     let (fleet, plan, stored) = (Fleet::new(SILENT, Vec::new()), plan(), stored());
     fleet.hear_agent(agent("a", live(0.1)), after(3_600_000));
     let live = |ms| {
-        let now = Moment { wall: later(ms), steady: after(3_600_000 + ms) };
+        let now = Moment { time: later(ms), steady: after(3_600_000 + ms) };
         let seen = fleet.observe(&plan, &stored, &View::default(), Limits::default(), now);
-        (seen.live_agent(now.wall).is_some(), fleet.agents(now)[0].reported)
+        (seen.live_agent(now.time).is_some(), fleet.agents(now)[0].reported)
     };
     assert_eq!(live(10_000), (true, NOW));
     assert_eq!(live(10_001), (false, NOW));
+}
+
+/// Else an hour of a rule file would be another one, and every comparison an old one, once a clock was set ahead and right again.
+#[test]
+fn how_far_the_time_is_ahead_of_the_clock_on_the_wall_is_told() {
+    let now = Moment { time: wall().plus(Duration::from_secs(3_600)), steady: steady() };
+    let ahead = Fleet::new(SILENT, Vec::new()).observe(&plan(), &stored(), &View::default(), Limits::default(), now).ahead;
+    assert!((3_500..=3_600).contains(&ahead.as_secs()), "{ahead:?}");
 }
 
 #[test]

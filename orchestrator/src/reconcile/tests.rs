@@ -372,6 +372,20 @@ async fn the_name_of_a_gateway_that_comes_back_is_kept() {
     shaky.term.stop().await;
 }
 
+/// Whoever wrote it had a clock that is not as late: a deadline of his must not last longer here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_no_earlier_than_it_was_for_whoever_wrote() {
+    let shaky = Shaky::begin().await;
+    until("a draft", || shaky.view().capability("users").is_some()).await;
+    let known = shaky.view().states["users"].state.clone();
+    let state = State { since: fleet::now().plus(Duration::from_secs(3)), ..known.clone() };
+    let change = Change { from: known.version, state: &state, serving: false, orders: false, journal: &[] };
+    assert!(shaky.term.shared.store.compare_and_swap(&change).await.expect("it writes").is_some());
+    assert_eq!(shaky.call(Method::POST, "/api/v1/capabilities/users/hold", r#"{"reason":"wait","by":"ada"}"#).await, StatusCode::OK);
+    assert!(fleet::now() >= state.since);
+    shaky.term.stop().await;
+}
+
 /// Whoever leads next reckons with the names that are stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_whose_name_could_not_be_stored_gets_no_validity() {

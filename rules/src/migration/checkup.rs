@@ -36,7 +36,7 @@ pub(super) fn tick(state: &State, plan: &Capability, seen: &Observation, now: Ti
         return Some(verified(state, wish.scope, answer, now));
     }
     let last = report.verified.as_ref().filter(|v| v.done);
-    let stale = last.is_none_or(|v| now.since(v.at) >= plan.gates.parity.max_age / 2);
+    let stale = last.is_none_or(|v| now.since(v.at.plus(seen.ahead)) >= plan.gates.parity.max_age / 2);
     stale.then(|| {
         let state = order(state.clone(), if last.is_none() { VerifyScope::Full } else { VerifyScope::Changed });
         Outcome { state, journal: Vec::new(), refused: None }

@@ -78,6 +78,8 @@ pub struct Observation {
     pub answers: BTreeMap<String, Vec<Answer>>,
     /// Times to wait for.
     pub limits: Limits,
+    /// By so much the time that waits are measured by ([`crate::time::Onward`]) is ahead of what people and agents read.
+    pub ahead: Duration,
 }
 
 /// Another capability at the other end of a foreign key.
@@ -199,7 +201,7 @@ impl Observation {
         let mut missing = switch::preconditions(state, state.owner.other(), plan, self, now);
         missing.retain(|waiting| waiting.kind != WaitingKind::Transaction);
         let report = self.live_agent(now).map(|agent| &agent.report);
-        let drift = report.and_then(|report| parity(report).last).map_or(0, |(rows, _)| rows);
+        let drift = report.and_then(|report| self.parity(report).last).map_or(0, |(rows, _)| rows);
         let set_aside = report.map_or(0, |report| report.quarantined);
         let (verdict, measured) = match (waiting::sentence(&missing), drift) {
             (why, _) if set_aside > 0 => (Verdict::Fail, format!("a revert is lossless now: no ({why})")),
@@ -230,7 +232,7 @@ impl Observation {
         if !plan.tables.is_empty() && matches!(state.phase, Streaming | Shadowing | Ramping | Soaking | Reverted) {
             (asked.lag, asked.parity) = match self.live_agent(now) {
                 None => (Measured::Missing(SILENT.to_owned()), Measured::Missing(SILENT.to_owned())),
-                Some(agent) => (self.lag(&agent.report, state.owner), Measured::Value(parity(&agent.report))),
+                Some(agent) => (self.lag(&agent.report, state.owner), Measured::Value(self.parity(&agent.report))),
             };
             asked.lag_missing_since = self.traffic.lag_beyond_since;
             asked.quarantined = match self.live_agent(now) {
@@ -257,6 +259,10 @@ impl Observation {
             return Measured::Missing(format!("the stream from {owner} does not run"));
         }
         Measured::Value(LagSeen { seconds: stream.lag_seconds, beyond_since: self.traffic.lag_beyond_since })
+    }
+
+    fn parity(&self, report: &CapabilityReport) -> ParitySeen {
+        ParitySeen { last: report.verified.as_ref().filter(|v| v.done).map(|v| (v.drift_rows(), v.at.plus(self.ahead))) }
     }
 
     /// While ramping, ever fewer reads are left to mirror: too few of them are no reason to wait. While modern owns, legacy may be
@@ -296,8 +302,4 @@ pub(super) fn compared_share(state: &State, plan: &Capability) -> Share {
 pub(super) fn reads_share(plan: &Capability, step: usize) -> Share {
     let mut shares = plan.steps.iter().take(step.saturating_add(1)).rev();
     shares.find_map(|s| if let StepAction::Reads(share) = s.action { Some(share) } else { None }).unwrap_or(Share::NONE)
-}
-
-fn parity(report: &CapabilityReport) -> ParitySeen {
-    ParitySeen { last: report.verified.as_ref().filter(|v| v.done).map(|v| (v.drift_rows(), v.at)) }
 }

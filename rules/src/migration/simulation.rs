@@ -83,6 +83,7 @@ fn run(seed: u64) -> World {
             world.until(capability, "a cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         }
         world.strangers_are_reported(capability);
+        world.is_being_repaired(capability);
         world.count_refused(capability);
         world.until(capability, "a revert", Some(Wish::Revert), |s| s.phase == Phase::Reverted);
         world.until(capability, "a second cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);

@@ -42,7 +42,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
             let stops = |j: &Judged| j.fails() || (j.verdict != Verdict::Pass && matches!(j.gate.as_str(), "lag" | "parity"));
             let bad: Vec<_> = judged.into_iter().filter(stops).collect();
             missing.extend(waiting::gates(&bad));
-            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
+            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), seen, now));
             if state.verify.is_some_and(|v| v.scope == VerifyScope::Full) {
                 missing.push(Waiting::new(WaitingKind::Agent, "comparison", "every row is being compared"));
             }

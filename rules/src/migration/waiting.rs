@@ -106,8 +106,9 @@ fn acts(gate: &str) -> bool {
 }
 
 /// It may begin at this hour.
-pub(super) fn window(windows: &[Hours], now: Timestamp) -> Option<Waiting> {
-    let within = windows.is_empty() || windows.iter().any(|window| window.contain(now));
+pub(super) fn window(windows: &[Hours], seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let hour = now.before(seen.ahead);
+    let within = windows.is_empty() || windows.iter().any(|window| window.contain(hour));
     let listed = windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     (!within).then(|| Waiting::new(WaitingKind::Window, &listed, format!("not at this hour: {listed}")))
 }

@@ -136,7 +136,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
     match next_step(state, plan) {
         None => {
             missing.extend(waiting::busy(state, plan, seen, now));
-            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), now));
+            missing.extend(waiting::window(plan.windows_of(StepAction::is_cutover), seen, now));
             missing.extend(waiting::parents(seen));
             missing.push(Waiting::new(WaitingKind::Wish, "cutover", "no step is left: `ficus cutover`"));
         }
@@ -145,7 +145,7 @@ pub(super) fn missing_for_step(state: &State, plan: &Capability, seen: &Observat
                 let (on, text) = (format!("approval of step {}", at + 1), format!("step {} waits for approval: `ficus approve`", at + 1));
                 missing.push(Waiting::new(WaitingKind::Wish, on, text));
             }
-            missing.extend(waiting::window(plan.windows_of_step(step), now));
+            missing.extend(waiting::window(plan.windows_of_step(step), seen, now));
             if step.action == StepAction::Cutover {
                 missing.extend(cool_down_left(state, seen, now));
                 let known = |w: &Waiting| !missing.contains(w);

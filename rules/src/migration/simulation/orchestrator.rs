@@ -10,6 +10,7 @@ use super::agent::Orders;
 use super::chance::Clock;
 use super::store::{Answer, Put, Store, Stored};
 use super::{CAPABILITIES, Published, name_of};
+use crate::Timestamp;
 use crate::crossing::{Crossing, Order};
 use crate::gate::Sides;
 use crate::lease::{Heard, Leases, Mandate, Said};
@@ -18,7 +19,7 @@ use crate::migration::observation::{AgentSeen, GatewaySeen, Kin, Observation, Tr
 use crate::migration::{State, desired};
 use crate::plan::Capability;
 use crate::roster::Roster;
-use crate::time::Steady;
+use crate::time::{Onward, Steady};
 use crate::wire::{AgentReport, Traffic};
 
 /// What gateways are given.
@@ -32,6 +33,8 @@ const LATE: Duration = Duration::from_secs(6);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Orchestrator {
     pub(super) clock: Clock,
+    /// What it waits by.
+    onward: Onward,
     /// Whether it may promise anything.
     mandate: Mandate,
     /// It does not reach the store, and writes nothing.
@@ -66,6 +69,7 @@ impl Orchestrator {
             mandate: Mandate::granted(clock.steady(now), LEASE),
             cut_off: false,
             clock,
+            onward: Onward::default(),
             plans,
             term: 0,
             view: store.read(),
@@ -86,16 +90,23 @@ impl Orchestrator {
         self.leases = Leases::new(VALIDITY, store.names().cloned().collect(), self.clock.steady(now));
         self.roster = Roster::default();
         self.gateways.clear();
-        self.take_over(store);
+        self.onward = Onward::default();
+        self.take_over(store, now);
     }
 
     /// What is written counts.
-    fn take_over(&mut self, store: &Store) {
+    fn take_over(&mut self, store: &Store, now: u64) {
         self.view = store.read();
         for stored in &self.view {
             self.leases.restore_floor(&stored.state.capability, stored.state.floor);
+            self.onward.hear(stored.state.newest(), self.clock.steady(now));
         }
         self.unsure = false;
+    }
+
+    /// Whatever its clock is set to.
+    pub(super) fn time(&self, now: u64) -> Timestamp {
+        self.onward.clone().hear(self.clock.wall(now), self.clock.steady(now))
     }
 
     /// The next leader. This one may not know yet that it leads no longer.
@@ -173,12 +184,12 @@ impl Orchestrator {
     }
 
     pub(super) fn observe(&self, capability: usize, now: u64) -> Observation {
-        let (name, wall) = (name_of(capability), self.clock.wall(now));
+        let (name, time) = (name_of(capability), self.time(now));
         let gateway = |gateway: &str| {
             let (generation, inflight) = self.gateways.get(gateway).copied().unwrap_or_default();
             GatewaySeen {
                 name: gateway.to_owned(),
-                counts_until: wall.plus(self.leases.left(gateway, self.clock.steady(now))),
+                counts_until: time.plus(self.leases.left(gateway, self.clock.steady(now))),
                 generation,
                 astray: self.leases.is_astray(gateway),
                 inflight_writes: inflight[capability],
@@ -200,9 +211,10 @@ impl Orchestrator {
             agent: self.roster.of(&name).map(|(at, agent, report)| AgentSeen {
                 name: agent.agent.clone(),
                 generation: Roster::generation(agent, report),
-                at: wall.before(self.clock.steady(now).since(at)),
+                at: time.before(self.clock.steady(now).since(at)),
                 report: report.clone(),
             }),
+            ahead: time.since(self.clock.wall(now)),
             ..Observation::default()
         }
     }
@@ -224,11 +236,12 @@ impl Orchestrator {
 
     /// Reads what is written, unless it knows, or does not reach it.
     pub(super) fn read(&mut self, store: &Store, now: u64) {
+        self.onward.hear(self.clock.wall(now), self.clock.steady(now));
         if self.cut_off {
             return;
         }
         if self.unsure || self.clock.steady(now) < self.late_until {
-            self.take_over(store);
+            self.take_over(store, now);
         }
     }
 
@@ -241,7 +254,7 @@ impl Orchestrator {
         }
         let (plan, before) = (&self.plans[capability], self.state(capability).clone());
         let seen = self.observe(capability, now);
-        let after = advance(&before, plan, &seen, event, self.clock.wall(now)).state;
+        let after = advance(&before, plan, &seen, event, self.time(now)).state;
         if after == before {
             return None;
         }
@@ -262,7 +275,7 @@ impl Orchestrator {
                 self.view[put.capability] = put.stored;
                 // Something came between; whoever is given this generation would never ask for that.
                 if put.generation > known + 1 {
-                    self.take_over(store);
+                    self.take_over(store, now);
                 }
             }
             Some(Answer::Overtaken) => self.unsure = true,

@@ -10,7 +10,7 @@ use crate::{Side, Timestamp};
 
 impl World {
     /// A leader decides by what it has been told.
-    pub(super) fn look_at_decision(&self, Decision { before, seen, put }: &Decision, wall: Timestamp) {
+    pub(super) fn look_at_decision(&self, Decision { before, seen, put }: &Decision, time: Timestamp) {
         let stage = |state: &State| state.switch.as_ref().map(|switch| switch.stage);
         let (after, known) = (&put.stored.state, seen.agent.as_ref().map(|agent| &agent.report));
         if before.switch.is_none() && after.switch.is_some() {
@@ -25,11 +25,11 @@ impl World {
             assert!(seen.joined.values().all(moved), "it retires, and legacy owns what it joins: {:?}", seen.joined);
         }
         match (stage(before), stage(after)) {
-            (Some(Stage::Drain), Some(Stage::FenceDatabase)) if !is_left_hanging(before, wall) => {
-                self.nothing_is_under_way(put.capability, seen, wall);
+            (Some(Stage::Drain), Some(Stage::FenceDatabase)) if !is_left_hanging(before, time) => {
+                self.nothing_is_under_way(put.capability, seen, time);
             }
             (Some(Stage::Lift), None) => {
-                let lifted = before.switch.as_ref().map(|switch| wall.since(switch.since));
+                let lifted = before.switch.as_ref().map(|switch| time.since(switch.since));
                 let given_up = lifted >= Some(Limits::default().lift);
                 let is_fenced = self.databases[put.capability][after.owner as usize].fenced;
                 let is_known = known.is_some_and(|report| report.fenced.of(after.owner));
@@ -41,8 +41,8 @@ impl World {
 
     /// Behind a fence that every gateway has which is reckoned with: what those had sent that were cut off for long, their
     /// database decides about.
-    fn nothing_is_under_way(&self, capability: usize, seen: &Observation, wall: Timestamp) {
-        for counting in seen.counting(wall) {
+    fn nothing_is_under_way(&self, capability: usize, seen: &Observation, time: Timestamp) {
+        for counting in seen.counting(time) {
             let gateway = self.gateways.iter().find(|gateway| gateway.name == counting.name).expect("only these report");
             assert_eq!(gateway.under_way(capability).count(), 0, "{} is not drained", gateway.name);
         }
@@ -53,6 +53,8 @@ impl World {
         let (was, is) = (stage(before), stage(after));
         if let Some(stage) = is.filter(|_| was != is) {
             *self.stages.entry(stage).or_default() += 1;
+            let switch = if was.is_none() { self.now } else { self.began[capability][0] };
+            self.began[capability] = [switch, self.now];
         }
         let [owner, other] = [after.owner, after.owner.other()].map(|side| &self.databases[capability][side as usize]);
         match (was, is) {
@@ -135,6 +137,6 @@ impl World {
 }
 
 /// A service that has answered nothing for so long is left without its answers: its database decides about them.
-fn is_left_hanging(state: &State, wall: Timestamp) -> bool {
-    state.switch.as_ref().is_some_and(|switch| switch.to == Side::Legacy && wall.since(switch.since) >= Limits::default().hangs())
+fn is_left_hanging(state: &State, time: Timestamp) -> bool {
+    state.switch.as_ref().is_some_and(|switch| switch.to == Side::Legacy && time.since(switch.since) >= Limits::default().hangs())
 }

@@ -51,6 +51,9 @@ pub(super) struct World {
     /// The clock of whoever grants leases, and when by it the leader's ends.
     grantor: Clock,
     lease_ends: Steady,
+    /// Since when the leader's process runs, and the switch of each capability and its stage do, by this world's clock.
+    leads_since: u64,
+    pub(super) began: [[u64; 2]; CAPABILITIES],
     /// A question for another lease: when it was asked, and whether it was heard.
     renewal: Option<(Steady, bool)>,
     /// Leaders are cut off from the store in this world; gateways are given what another orchestrator's gateway kept.
@@ -135,6 +138,8 @@ impl World {
             former: None,
             lease_ends: grantor.steady(now).plus(LEASE),
             grantor,
+            leads_since: now,
+            began: [[now; 2]; CAPABILITIES],
             renewal: None,
             elections: chance.one_in(5),
             strangers: chance.one_in(6),
@@ -224,7 +229,7 @@ impl World {
             80 => self.restart_gateway(gateway),
             81 if self.chance.one_in(8) => self.restart_agent(),
             // One that does not reach its store cannot begin.
-            82 if !self.orchestrator.cut_off && self.chance.one_in(3) => self.orchestrator.restart(&mut self.store, self.now),
+            82 if !self.orchestrator.cut_off && self.chance.one_in(3) => self.restart_leader(),
             83 => self.set_clock(),
             84 => self.complain(capability),
             85 => self.agent_falls_asleep(),
@@ -480,6 +485,14 @@ impl World {
         self.until(capability, "a way back", Some(Wish::Revert), is_back);
         if !matches!(self.state(capability).phase, Phase::Draft | Phase::Backfilling) {
             self.settle(capability);
+        }
+    }
+
+    /// Somebody has every row looked at, and does not wait for its end.
+    pub(super) fn is_being_repaired(&mut self, capability: usize) {
+        self.reconcile(capability, &Event::Wish(Wish::Repair));
+        for _ in 0..self.chance.below(400) {
+            self.stir();
         }
     }
 

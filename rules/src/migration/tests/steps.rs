@@ -200,6 +200,33 @@ fn an_approved_cutover_begins_in_its_hours_alone() {
     }
 }
 
+/// The time that waits are measured by is never set back; the hours of the rules and the ages of comparisons are what people and
+/// agents read.
+#[test]
+fn hours_and_comparisons_are_by_the_clock_on_the_wall() {
+    let mut plan = plan();
+    plan.windows = vec![Hours::parse("mon-fri 09:00-17:00 UTC").expect("hours")];
+    let ahead = Duration::from_secs(8 * 3_600);
+    let asked = |ahead| {
+        let now = NOW.plus(Duration::from_secs(8 * 3_600));
+        let mut seen = Observation { ahead, ..good(Side::Legacy, now) };
+        report(&mut seen).verified = Some(verified(0, 0, NOW));
+        seen.gateways[0].counts_until = now;
+        let ramping = State { released: true, ..state(Phase::Ramping, 2) };
+        advance(&ramping, &plan, &seen, &Event::Wish(Wish::Cutover), now)
+    };
+    assert_eq!(asked(ahead).state.phase, Phase::Fencing, "it is Monday, 13:46 UTC");
+    let refused = refusal(asked(Duration::ZERO));
+    assert!(refused.contains("not at this hour") && refused.contains("gate parity"), "{refused}");
+    let streaming = state(Phase::Streaming, 0);
+    let compares = |ahead| {
+        let mut seen = Observation { ahead, ..good(Side::Legacy, NOW.plus(Duration::from_secs(8 * 3_600))) };
+        report(&mut seen).verified = Some(verified(0, 0, NOW));
+        tick(&streaming, &seen, NOW.plus(Duration::from_secs(8 * 3_600))).state.verify.is_some()
+    };
+    assert!(compares(Duration::ZERO) && !compares(ahead));
+}
+
 #[test]
 fn who_releases_holds_has_approved_nothing() {
     let mut held = state(Phase::Ramping, 2);

@@ -1,5 +1,7 @@
 //! Leaders: who leads, whom a message reaches, and what becomes of what they write.
 
+use std::time::Duration;
+
 use super::World;
 use crate::migration::Stage;
 use crate::migration::advance::Event;
@@ -25,6 +27,7 @@ impl World {
         if self.grantor.steady(self.now) >= self.lease_ends {
             let next = self.orchestrator.succeed(Clock::new(&mut self.chance), &mut self.store, self.now);
             let mut former = std::mem::replace(&mut self.orchestrator, next);
+            self.leads_since = self.now;
             // It reaches the store again, and may not know that it is another's.
             former.cut_off &= self.chance.one_in(2);
             self.former = (!self.calm).then_some(former);
@@ -72,19 +75,28 @@ impl World {
         self.late_write_comes_between();
         let decision = self.orchestrator.decide(capability, event, &self.store, self.now);
         if let Some(decision) = decision {
-            self.look_at_decision(&decision, self.orchestrator.clock.wall(self.now));
+            self.look_at_decision(&decision, self.orchestrator.time(self.now));
             let answer = self.send_to_store(&decision.put);
             self.orchestrator.told(decision.put, answer, &self.store, self.now);
         }
         // One that does not know what is written takes nothing back; it reads that first, or whoever leads next does.
-        let (wall, knows) = (self.orchestrator.clock.wall(self.now), !self.orchestrator.unsure);
+        let (time, knows) = (self.orchestrator.time(self.now), !self.orchestrator.unsure);
         if let (Event::Tick, true, Some(switch)) = (event, knows, &self.orchestrator.state(capability).switch) {
             let seen = self.orchestrator.observe(capability, self.now);
-            let has_trouble = seen.live_agent(wall).is_some_and(|agent| agent.report.trouble.is_some());
-            let (undecided, held) = (switch.stage < Stage::Open, wall.since(switch.started));
+            let has_trouble = seen.live_agent(time).is_some_and(|agent| agent.report.trouble.is_some());
+            let undecided = switch.stage < Stage::Open;
             assert!(!undecided || !has_trouble, "writes are held for an agent that has trouble: {switch:?}");
+            let [held, lifted] = self.began[capability].map(|began| self.lasts(began));
             assert!(!undecided || held < Limits::default().switch_deadline, "held for {held:?}: {switch:?}");
+            let is_known = seen.agent.is_some_and(|agent| agent.report.fenced.of(self.state(capability).owner));
+            let is_lifting = switch.stage == Stage::Lift && !is_known;
+            assert!(!is_lifting || lifted < Limits::default().lift, "its abort lasts for {lifted:?}: {switch:?}");
         }
+    }
+
+    /// For how long the leader has seen something last that began then, by any clock: at least so long by its own, which may be slow.
+    fn lasts(&self, began: u64) -> Duration {
+        Duration::from_millis(self.now - began.max(self.leads_since)).mul_f64(0.99)
     }
 
     /// Until it hears that another one leads.
@@ -97,7 +109,7 @@ impl World {
             match answer {
                 Some(Answer::Deposed) => return,
                 // It may know too little by now; who else leads may not.
-                Some(Answer::Written) => self.look_at_decision(&decision, former.clock.wall(self.now)),
+                Some(Answer::Written) => self.look_at_decision(&decision, former.time(self.now)),
                 _ => {}
             }
             former.told(decision.put, answer, &self.store, self.now);

@@ -33,6 +33,11 @@ impl World {
         self.gateway_reports(gateway);
     }
 
+    pub(super) fn restart_leader(&mut self) {
+        self.orchestrator.restart(&mut self.store, self.now);
+        self.leads_since = self.now;
+    }
+
     pub(super) fn restart_agent(&mut self) {
         let at = self.chance.below(self.agents.len());
         self.agents[at].restart(self.now);
