@@ -75,6 +75,8 @@ pub(crate) struct Endpoint {
     /// The agent's turn at the stream that ends here.
     epoch: AtomicI64,
     quarantined: AtomicU64,
+    /// Up to here the log has no entry of ours any more. One capability's entries are not gone through by the others again and again.
+    pruned: AtomicU64,
     /// Triggers keep what is written while the fence lets it through.
     records: AtomicBool,
     /// How many of those rows have been decided about: counted once, and followed from there. Nobody else decides.
@@ -162,6 +164,7 @@ impl Endpoint {
             schema: AtomicI64::new(i64::MIN),
             epoch: AtomicI64::new(0),
             quarantined: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
             records: AtomicBool::new(false),
             settled: tokio::sync::Mutex::default(),
         })

@@ -17,12 +17,11 @@ use crate::port::{Batch, Left, Piece, Position, Source, Touched, unseen_name, un
 /// Entries that one pruning removes at most: it is a write transaction on the application's database.
 const PRUNE: i64 = 2_000;
 
-/// The log, by capability.
+/// The log, by number: an index by capability would be written with each of the application's writes.
 pub(super) const ENTRIES: &str = "SELECT \"seq\", \"pair\", \"key\", (julianday('now') - \"at\") * 86400.0, \"what\" FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3";
 pub(super) const LEFT: &str = "SELECT count(*) FROM \"_ficus_log\" WHERE \"seq\" > ?1 AND \"scope\" = ?2";
-pub(super) const PRUNABLE: &str =
-    "SELECT max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?3)";
-pub(super) const FORGET: &str = "DELETE FROM \"_ficus_log\" WHERE \"seq\" <= ?1 AND \"scope\" = ?2";
+pub(super) const PRUNABLE: &str = "SELECT min(\"seq\"), max(\"seq\") FROM (SELECT \"seq\" FROM \"_ficus_log\" WHERE \"seq\" > ?3 AND \"seq\" <= ?1 AND \"scope\" = ?2 ORDER BY \"seq\" LIMIT ?4)";
+pub(super) const FORGET: &str = "DELETE FROM \"_ficus_log\" WHERE \"seq\" >= ?3 AND \"seq\" <= ?1 AND \"scope\" = ?2";
 
 /// A key of the log.
 #[derive(Clone)]
@@ -325,22 +324,24 @@ impl Source for Endpoint {
     }
 
     async fn confirm(&self, position: Position) -> Result<(), Error> {
-        let values = [number(position), self.scope_value(), Value::Int(PRUNE)];
+        let pruned = Position(self.pruned.load(Ordering::Acquire));
+        let values = [number(position), self.scope_value(), number(pruned), Value::Int(PRUNE)];
         // There is mostly nothing, and to find that out keeps no writer of the file waiting.
         let mut connection = self.file.read.acquire().await.map_err(|e| self.failed(e))?;
-        let found = sql::one(&mut connection, PRUNABLE, &values).await.map_err(|e| self.failed(e))?;
+        let found = sql::all(&mut connection, PRUNABLE, &values).await.map_err(|e| self.failed(e))?;
         drop(connection);
-        if !matches!(found, Some(Value::Int(_))) {
+        let Some(&[Value::Int(first), Value::Int(last)]) = found.first().map(Vec::as_slice) else {
+            self.pruned.fetch_max(position.0, Ordering::AcqRel);
             return Ok(());
-        }
+        };
         let mut tx = self.guarded().await?;
-        if let Some(last @ Value::Int(_)) = sql::one(&mut tx, PRUNABLE, &values).await.map_err(|e| self.failed(e))? {
-            let values = [last, self.scope_value()];
-            sql::run_with(&mut tx, FORGET, &values).await.map_err(|e| self.failed(e))?;
-            let note = "INSERT INTO \"_ficus_pruned\" (\"seq\", \"scope\") VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"seq\" = max(\"seq\", excluded.\"seq\")";
-            sql::run_with(&mut tx, note, &values).await.map_err(|e| self.failed(e))?;
-        }
-        tx.commit().await.map_err(|e| self.failed(e))
+        let values = [Value::Int(last), self.scope_value(), Value::Int(first)];
+        sql::run_with(&mut tx, FORGET, &values).await.map_err(|e| self.failed(e))?;
+        let note = "INSERT INTO \"_ficus_pruned\" (\"seq\", \"scope\") VALUES (?1, ?2) ON CONFLICT (\"scope\") DO UPDATE SET \"seq\" = max(\"seq\", excluded.\"seq\")";
+        sql::run_with(&mut tx, note, &values[..2]).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.pruned.fetch_max(u64::try_from(last).unwrap_or(0), Ordering::AcqRel);
+        Ok(())
     }
 
     async fn pruned(&self) -> Result<Position, Error> {

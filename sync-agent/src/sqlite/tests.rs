@@ -88,17 +88,36 @@ async fn nothing_to_prune_waits_for_nobody() {
     assert_eq!(bed.legacy.pruned().await.unwrap(), end);
 }
 
-/// The entries of a capability that stands still are not gone through by the others.
+/// The entries of a capability that stands still are not gone through by the others again and again; and no index on the log, which the
+/// application would write, is needed for that.
 #[tokio::test]
-async fn the_log_is_read_and_pruned_by_capability() {
+async fn the_log_is_read_and_pruned_from_where_it_was_left() {
     let bed = Bed::new().await;
-    let mut connection = bed.files[0].read.acquire().await.unwrap();
+    let mut other = app(&bed.dir, "legacy").await;
+    exec(&mut other, "CREATE INDEX _ficus_log_scope ON _ficus_log (scope)").await;
+    bed.legacy.prepare().await.unwrap();
+    // Another connection: what is only explained is explained by the schema that was known.
+    let mut other = app(&bed.dir, "legacy").await;
     for query in [super::capture::PRUNABLE, super::capture::ENTRIES, super::capture::LEFT, super::capture::FORGET] {
-        let plan = format!("EXPLAIN QUERY PLAN {query}");
-        let steps = sql::all(&mut connection, &plan, &[]).await.unwrap();
+        let steps = sql::all(&mut other, &format!("EXPLAIN QUERY PLAN {query}"), &[]).await.unwrap();
         let steps = format!("{steps:?}");
-        assert!(steps.contains("INDEX _ficus_log_scope (scope=? AND "), "{query}: {steps}");
+        assert!(steps.contains("SEARCH _ficus_log USING INTEGER PRIMARY KEY (rowid>?"), "{query}: {steps}");
     }
+    // Ours are between those of another one.
+    let entry = "INSERT INTO _ficus_log (scope, pair, key, at) VALUES ('still/legacy', 'item', 9, 0)";
+    exec(&mut other, &format!("{entry}; INSERT INTO item VALUES (1, 'one'), (2, 'two'); {entry}")).await;
+    for at_most in [2, 4] {
+        bed.legacy.confirm(Position(at_most)).await.unwrap();
+        let ours = sql::one(&mut other, "SELECT count(*) FROM _ficus_log WHERE scope <> 'still/legacy'", &[]).await.unwrap();
+        assert_eq!(ours, Some(Value::Int(i64::from(at_most == 2))));
+    }
+    assert_eq!(bed.legacy.pruned().await.unwrap(), Position(3));
+    // There was nothing of ours between 3 and 4, and it is not looked for again.
+    bed.legacy.confirm(Position(4)).await.unwrap();
+    exec(&mut other, "INSERT INTO _ficus_log (seq, scope, pair, key, at) SELECT 3, min(scope), 'item', 9, 0 FROM _ficus_fence").await;
+    bed.legacy.confirm(Position(4)).await.unwrap();
+    let all = sql::one(&mut other, "SELECT group_concat(seq) FROM _ficus_log", &[]).await.unwrap();
+    assert_eq!(all, Some(Value::Text("1,3,4".into())));
 }
 
 /// What a commit without an answer has written is compared by the next verification of what has changed.
