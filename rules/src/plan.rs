@@ -221,6 +221,8 @@ pub struct Return {
     pub tries: u32,
     /// For so long before that no gate must have failed.
     pub cool_down: Duration,
+    /// What becomes of modern's open transactions that the way back would wait for.
+    pub transactions: OpenTransactions,
 }
 
 /// Where a ramp goes back to.
@@ -243,9 +245,24 @@ pub enum SoakReturn {
     Page,
 }
 
+/// What becomes of an open transaction in modern's database that the way back would wait for. Legacy's are always waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenTransactions {
+    /// The agent ends its session, where it may: nobody was told that it is done.
+    End,
+    /// The way back waits for its end.
+    Wait,
+}
+
 impl Default for Return {
     fn default() -> Self {
-        Return { ramp: RampReturn::Legacy, soak: SoakReturn::Revert, tries: 0, cool_down: Duration::from_secs(600) }
+        Return {
+            ramp: RampReturn::Legacy,
+            soak: SoakReturn::Revert,
+            tries: 0,
+            cool_down: Duration::from_secs(600),
+            transactions: OpenTransactions::End,
+        }
     }
 }
 

@@ -79,7 +79,7 @@ impl Lookout {
                 forgot = if self.forget().await { None } else { Some(Instant::now()) };
             }
             let pause = if seen == Busy::Perhaps { AGAIN } else { EVERY };
-            let held = if let Busy::Held(text) = seen { Some(text) } else { None };
+            let held = if let Busy::Held { text, ends } = seen { Some((text, ends)) } else { None };
             self.state.set_busy(epoch, held, side.fence_waits());
             tokio::time::sleep(pause).await;
         }
@@ -114,7 +114,7 @@ impl Lookout {
 }
 
 /// What is known of a transaction.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Open {
     /// For how long it has been open, at least.
     pub(crate) age: Duration,
@@ -122,19 +122,43 @@ pub(crate) struct Open {
     pub(crate) who: Vec<String>,
     /// How it ends.
     pub(crate) remedy: String,
+    /// Whether the agent may end it; otherwise, what would let it, or why nothing does.
+    pub(crate) ends: Result<(), String>,
 }
 
-/// The oldest of them, in words. `label` names the database.
-pub(crate) fn sentence(label: &str, what: &str, mut open: Vec<Open>) -> Busy {
+impl Open {
+    /// One that nothing ends from here.
+    pub(crate) fn endless(age: Duration, who: Vec<String>, remedy: String) -> Open {
+        Open { age, who, remedy, ends: Err(String::new()) }
+    }
+
+    /// Who it is, and for how long.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{}, open for {} s", self.who.join(", "), self.age.as_secs())
+    }
+}
+
+/// The oldest of them, in words. `label` names the database of a side; of modern it is said what becomes of them on the way back.
+pub(crate) fn sentence(label: &str, side: Side, what: &str, mut open: Vec<Open>) -> Busy {
     open.sort_by_key(|open| std::cmp::Reverse(open.age));
+    let ends = open.iter().all(|open| open.ends.is_ok());
     let others = open.len().saturating_sub(1);
-    let Some(Open { age, who, remedy }) = open.into_iter().next() else { return Busy::Free };
+    // Whoever cannot be ended is who somebody has to see to.
+    let back = open.iter().find_map(|open| open.ends.clone().err());
+    let back = match back {
+        _ if side == Side::Legacy => String::new(),
+        None => "; a revert ends it by itself".to_owned(),
+        Some(why) if why.is_empty() => String::new(),
+        Some(why) => format!("; {why}"),
+    };
+    let Some(Open { age, who, remedy, .. }) = open.into_iter().next() else { return Busy::Free };
     let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
     let others = if others == 0 { String::new() } else { format!(", and {others} more") };
-    Busy::Held(format!(
-        "{label}: {what} {} s{who}{others}; a fence would wait for it, and everybody's writes with it: {remedy}",
+    let text = format!(
+        "{label}: {what} {} s{who}{others}; a fence would wait for it, and everybody's writes with it: {remedy}{back}",
         age.as_secs()
-    ))
+    );
+    Busy::Held { text, ends }
 }
 
 /// What may be shown of a statement: what stands before its first value. `marks` begin texts in the engine's language.
@@ -159,6 +183,8 @@ pub(crate) fn statement(text: &str, marks: &[char]) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use ficus_rules::Side;
+
     use super::{Open, sentence, statement};
     use crate::port::Busy;
 
@@ -182,9 +208,21 @@ mod tests {
 
     #[test]
     fn the_oldest_is_named() {
-        let open = |seconds, who: &str| Open { age: Duration::from_secs(seconds), who: vec![who.into()], remedy: format!("end {who}") };
-        assert_eq!(sentence("db", "open for", vec![]), Busy::Free);
-        let Busy::Held(text) = sentence("db", "open for", vec![open(2, "a"), open(5, "b")]) else { panic!("it is held") };
-        assert!(text.starts_with("db: open for 5 s (b), and 1 more; ") && text.ends_with("end b"), "{text}");
+        let open = |seconds, who: &str| Open {
+            ends: Ok(()),
+            ..Open::endless(Duration::from_secs(seconds), vec![who.into()], format!("end {who}"))
+        };
+        let two = || vec![open(2, "a"), open(5, "b")];
+        assert_eq!(sentence("db", Side::Legacy, "open for", vec![]), Busy::Free);
+        let Busy::Held { text, ends } = sentence("db", Side::Legacy, "open for", two()) else { panic!("it is held") };
+        assert!(text.starts_with("db: open for 5 s (b), and 1 more; ") && text.ends_with("end b") && ends, "{text}");
+        // Of modern's it is said that they are ended, or what would have to be granted for any of them
+        let Busy::Held { text, .. } = sentence("db", Side::Modern, "open for", two()) else { panic!("it is held") };
+        assert!(text.ends_with("end b; a revert ends it by itself"), "{text}");
+        let spared = Open { ends: Err("so that a revert does: GRANT it;".into()), ..open(3, "c") };
+        let Busy::Held { text, ends } = sentence("db", Side::Modern, "open for", [two(), vec![spared]].concat()) else {
+            panic!("it is held")
+        };
+        assert!(text.ends_with("end b; so that a revert does: GRANT it;") && !ends, "{text}");
     }
 }

@@ -44,7 +44,7 @@ mod url;
 mod value;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -95,6 +95,8 @@ pub(crate) struct Endpoint {
     settled: tokio::sync::Mutex<Option<u64>>,
     /// Since when the fence would have had to wait, whenever it was looked.
     waits: std::sync::Mutex<Option<Instant>>,
+    /// The connection that closes the fence; 0: none does.
+    closing: AtomicU32,
 }
 
 /// A pair as this side has it.
@@ -147,6 +149,7 @@ impl Endpoint {
             records: AtomicBool::new(false),
             settled: tokio::sync::Mutex::default(),
             waits: std::sync::Mutex::default(),
+            closing: AtomicU32::new(0),
         })
     }
 

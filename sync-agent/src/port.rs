@@ -575,8 +575,13 @@ pub enum Busy {
     Free,
     /// Somebody's, and whether it is an old one is not known yet: worth asking again soon.
     Perhaps,
-    /// An old one: in words, with what to do.
-    Held(String),
+    /// An old one.
+    Held {
+        /// Whose, in words, with what to do.
+        text: String,
+        /// [`Database::end_writers`] would end all of them.
+        ends: bool,
+    },
 }
 
 /// One side of a capability.
@@ -637,6 +642,12 @@ pub trait Database: Source + Sink {
     /// Whose open transaction the fence would wait for. Waits for no lock, holds none longer than a statement that
     /// changes nothing; remembers what it saw last time.
     async fn busy(&self) -> Result<Busy, Error>;
+
+    /// Ends the sessions whose old transactions keep [`Database::fence`] waiting at this moment, where it may; none of Ficus's own.
+    /// Each one that it ended, in words.
+    async fn end_writers(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 
     /// For how long [`Database::fence`] waits for such a transaction before it gives up.
     fn fence_waits(&self) -> Duration;

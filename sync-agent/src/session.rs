@@ -47,6 +47,10 @@ const STRAYS: Duration = Duration::from_secs(10);
 /// How far the numbers of new rows are apart while both sides give some out.
 const APART: i64 = 1_000_000;
 
+/// How long a fence waits for a session that may be ended, well within the time after which it gives up; and between two looks.
+const ENDS_AFTER: Duration = Duration::from_secs(2);
+const ENDS_AGAIN: Duration = Duration::from_millis(100);
+
 /// What a session is made of.
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -594,7 +598,7 @@ impl Session<'_> {
                 let state = &self.context.state;
                 let carries = if side == Side::Modern { Some(state.carrying().await) } else { None };
                 state.set_closing(Some(side));
-                self.side(side).fence(on).await?;
+                self.set_fence(side, on, wish).await?;
                 state.set_closing(None);
                 drop(carries);
                 // Before anything is asked of the other side, which may be away by now.
@@ -615,6 +619,44 @@ impl Session<'_> {
             self.note_fences().await?;
         }
         Ok(())
+    }
+
+    /// Opens or closes a side's fence. Who keeps modern's waiting, and leaves it on the way back, is ended after a while.
+    async fn set_fence(&self, side: Side, on: bool, wish: &CapabilityOrders) -> Result<(), Error> {
+        let mut closing = pin!(self.side(side).fence(on));
+        if !on || side == Side::Legacy || !wish.end_sessions {
+            return closing.await;
+        }
+        self.state().note(|report| report.ended.clear());
+        let mut patience = ENDS_AFTER;
+        loop {
+            match tokio::time::timeout(patience, closing.as_mut()).await {
+                Ok(closed) => return closed,
+                Err(_) => self.end_sessions(wish.epoch).await,
+            }
+            patience = ENDS_AGAIN;
+        }
+    }
+
+    /// Unless that was taken back meanwhile.
+    async fn end_sessions(&self, epoch: u64) {
+        let ordered = {
+            let newest = self.orders.borrow();
+            newest.end_sessions && newest.epoch == epoch
+        };
+        if !ordered {
+            return;
+        }
+        let capability = &self.state().capability;
+        match self.modern.end_writers().await {
+            Ok(ended) => {
+                for session in &ended {
+                    tracing::warn!(%capability, %session, "ended: the way back to legacy waited for its open transaction");
+                }
+                self.state().note(|report| report.ended.extend(ended));
+            }
+            Err(error) => tracing::warn!(%capability, %error, "cannot end who keeps the way back to legacy waiting"),
+        }
     }
 
     async fn note_fences(&mut self) -> Result<(), Error> {

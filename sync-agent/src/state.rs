@@ -186,13 +186,14 @@ impl State {
     }
 
     /// What stands in the way of the fence of an epoch's owner.
-    pub(crate) fn set_busy(&self, epoch: u64, busy: Option<String>, fence_waits: Duration) {
+    pub(crate) fn set_busy(&self, epoch: u64, busy: Option<(String, bool)>, fence_waits: Duration) {
         let mut report = lock(&self.report);
         if report.epoch != epoch {
             return;
         }
         let other = report.busy.is_some() != busy.is_some();
-        report.busy = busy;
+        report.busy_ends = busy.as_ref().is_some_and(|(_, ends)| *ends);
+        report.busy = busy.map(|(text, _)| text);
         report.fence_waits_ms = u64::try_from(fence_waits.as_millis()).ok();
         drop(report);
         if other {

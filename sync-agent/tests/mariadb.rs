@@ -275,6 +275,49 @@ async fn a_fence_waits_for_whoever_has_written_already() {
     agent.stop().await;
 }
 
+/// Otherwise a service that hangs in a transaction, or whose machine is gone, could not be left before somebody ends its sessions.
+#[tokio::test]
+async fn a_session_that_keeps_the_way_back_waiting_is_ended_and_nobody_elses() {
+    let server = Server::start(&[]);
+    let mut world = Pairs::new(&server, Engine::MariaDb, Engine::MariaDb).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    legacy.writer(1).await;
+    modern.exec("CREATE TABLE other (id int)").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+
+    // GIVEN one who writes elsewhere, and one who has written to a table of the capability and does not end
+    let (mut elsewhere, mut hung) = (world.app(Side::Modern).await, world.app(Side::Modern).await);
+    elsewhere.exec("START TRANSACTION; INSERT INTO other VALUES (1)").await;
+    hung.exec("START TRANSACTION; UPDATE writers SET email = 'secret' WHERE legacy_id = 1").await;
+    let id = hung.number("SELECT connection_id()").await;
+    // THEN an agent that may not end it gives up, and says what lets it
+    world.order(&agent, |orders, _| (orders.fenced.modern, orders.end_sessions) = (true, true));
+    let said = until(&agent, "trouble", |report| report.trouble.is_some()).await.trouble.unwrap();
+    world.order(&agent, |orders, _| (orders.fenced.modern, orders.end_sessions) = (false, false));
+    let grant = format!("GRANT PROCESS, CONNECTION ADMIN ON *.* TO '{}'@'%';", mariadb::AGENT);
+    assert!(said.ends_with(&format!("a revert ends such a one by itself: {grant}")), "{said}");
+    mariadb::exec(&mut server.root("mysql").await, &grant).await;
+    agent.stop().await;
+    let agent = world.agent().await;
+    let seen = until(&agent, "it may", |report| report.busy_ends).await;
+    assert!(seen.busy.is_some_and(|said| said.ends_with("a revert ends it by itself")), "the one who may says so");
+
+    // WHEN the way back is ordered to, THEN it is ended and told, and the fence goes up
+    world.order(&agent, |orders, _| (orders.fenced.modern, orders.end_sessions) = (true, true));
+    let seen = until(&agent, "fenced", |report| report.fenced.modern).await;
+    let told = format!("connection {id}, account `root`, from ");
+    assert!(matches!(seen.ended.as_slice(), [who] if who.starts_with(&told) && !who.contains("secret")), "{:?}", seen.ended);
+    assert!(hung.attempt("COMMIT").await.is_err(), "nobody hears that it is done");
+    // AND what the other one did stays
+    elsewhere.exec("COMMIT").await;
+    assert_eq!(modern.number("SELECT count(*) FROM other").await, 1);
+    assert_eq!(modern.number("SELECT count(*) FROM writers WHERE email = 'secret'").await, 0);
+    world.must_be_equal(&agent).await;
+    agent.stop().await;
+}
+
 /// Nobody is named for three seconds.
 async fn nobody_is_named(agent: &ficus_sync_agent::Agent) {
     for _ in 0..150 {

@@ -140,6 +140,7 @@ impl World {
             mark_end: None,
             strays: ficus_rules::plan::StrayWrites::default(),
             carry_strays: false,
+            end_sessions: false,
             verify: None,
             raise_sequences: None,
             repair: None,
@@ -584,6 +585,72 @@ async fn a_target_that_is_killed_in_the_copy_gets_again_what_it_forgot() {
     streaming(&agent).await;
     let all = server::number(&mut modern, "SELECT count(DISTINCT username) FROM users").await;
     assert_eq!(all, 1_000);
+    agent.stop().await;
+}
+
+/// Otherwise a service that hangs in a transaction, or whose machine is gone, could not be left before somebody ends its sessions.
+#[tokio::test]
+async fn a_session_that_keeps_the_way_back_waiting_is_ended_and_nobody_elses() {
+    let mut world = World::new([Engine::Postgres, Engine::Postgres]).await;
+    let (mut legacy, server, name) = (world.app(Side::Legacy).await, Server::shared(), world.databases[1].clone());
+    fill(&mut legacy).await;
+    let mut root = server.root(&name).await;
+    let role = "CREATE ROLE service LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO service; CREATE TABLE other (id int); ALTER TABLE other OWNER TO service";
+    server::exec(&mut root, &role.replace("LOGIN", &format!("LOGIN PASSWORD '{}'", server::PASSWORD.replace('\'', "''")))).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+
+    // GIVEN one who writes elsewhere, one who reads, and one who has written to a table of the capability and does not end
+    let (mut elsewhere, mut reader, mut hung) =
+        (server.connect("service", &name).await, server.connect("service", &name).await, server.connect("service", &name).await);
+    server::exec(&mut elsewhere, "BEGIN; INSERT INTO other VALUES (1)").await;
+    server::exec(&mut reader, "BEGIN; SELECT count(*) FROM users").await;
+    server::exec(&mut hung, "SET application_name = 'users-service'").await;
+    let pid = server::number(&mut hung, "SELECT pg_backend_pid()").await;
+    server::exec(&mut hung, "BEGIN; UPDATE users SET email = 'secret' WHERE legacy_id = 1").await;
+    // THEN an agent that may not end it says what lets it
+    let seen = until(&agent, "named", |report| report.busy.is_some()).await;
+    let said = seen.busy.unwrap();
+    assert!(said.contains(&format!("pid {pid}, ")) && said.ends_with("GRANT pg_signal_backend TO \"agent\";"), "{said}");
+    assert!(!seen.busy_ends);
+    let (_, grant) = said.rsplit_once(": ").unwrap();
+    server::exec(&mut root, grant).await;
+    let seen = until(&agent, "it may", |report| report.busy_ends).await;
+    assert!(seen.busy.is_some_and(|said| said.ends_with("a revert ends it by itself")), "the one who may says so");
+
+    // AND without an order, nobody is ended: the fence gives up
+    world.order(&agent, |orders, _| orders.fenced.modern = true);
+    until(&agent, "it gives up", |report| report.trouble.is_some()).await;
+    world.order(&agent, |orders, _| orders.fenced.modern = false);
+    until(&agent, "open again", |report| report.trouble.is_none() && !report.fenced.modern && report.reverse.live).await;
+    assert_eq!(server::number(&mut hung, "SELECT count(*) FROM users WHERE email = 'secret'").await, 1);
+
+    // WHEN the way back is ordered to, THEN it is ended and told, as far as may be seen, and the fence goes up
+    server::exec(&mut root, "GRANT pg_read_all_stats TO agent").await;
+    world.order(&agent, |orders, _| (orders.fenced.modern, orders.end_sessions) = (true, true));
+    let seen = until(&agent, "fenced", |report| report.fenced.modern).await;
+    let [who] = seen.ended.as_slice() else { panic!("{:?}", seen.ended) };
+    assert!(
+        who.starts_with(&format!("pid {pid}, role `service`, application `users-service`, from 127.0.0.1, idle in transaction")),
+        "{who}"
+    );
+    assert!(who.contains("last statement `UPDATE users SET email = …`, open for ") && !who.contains("secret"), "{who}");
+    assert!(server::attempt(&mut hung, "COMMIT").await.is_err(), "nobody hears that it is done");
+    // AND what the others did stays theirs
+    server::exec(&mut elsewhere, "COMMIT").await;
+    server::exec(&mut reader, "COMMIT").await;
+    world.must_be_equal(&agent).await;
+    assert_eq!(server::number(&mut root, "SELECT count(*) FROM users WHERE email = 'secret'").await, 0);
+
+    // AND one that is ordered to end somebody, of legacy's, does not
+    world.switch(&agent, Side::Legacy).await;
+    legacy.exec("BEGIN").await;
+    legacy.exec("UPDATE accounts_user SET email = 'kept' WHERE id = 1").await;
+    world.order(&agent, |orders, _| (orders.fenced.legacy, orders.end_sessions) = (true, true));
+    until(&agent, "it gives up", |report| report.trouble.is_some()).await;
+    legacy.exec("COMMIT").await;
+    server::exec(&mut root, "REVOKE pg_signal_backend, pg_read_all_stats FROM agent").await;
     agent.stop().await;
 }
 

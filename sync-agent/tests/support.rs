@@ -135,6 +135,7 @@ impl World {
                         mark_end: None,
                         strays: ficus_rules::plan::StrayWrites::default(),
                         carry_strays: false,
+                        end_sessions: false,
                         verify: None,
                         raise_sequences: None,
                         repair: None,

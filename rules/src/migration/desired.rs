@@ -2,7 +2,7 @@
 
 use super::observation::{compared_share, reads_share, shadow_share};
 use super::{Phase, Stage, State, Switch};
-use crate::plan::{Capability, StrayWrites};
+use crate::plan::{Capability, OpenTransactions, StrayWrites};
 use crate::wire::{CapabilityOrders, Fences, MarkEnd, Serving, SyncOrder};
 use crate::{Share, Side};
 
@@ -34,6 +34,7 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
         strays: strays(state, plan),
         carry_strays: carries_strays(state, plan),
         fenced: if retired { Fences::default() } else { fences(state) },
+        end_sessions: ends_sessions(state, plan),
         mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
         verify: state.verify.filter(|_| !retired),
         raise_sequences: (stage == Some(Stage::Sequences)).then_some(state.token),
@@ -52,6 +53,12 @@ fn carries_strays(state: &State, plan: &Capability) -> bool {
     let before_the_end = |s: &Switch| s.to == Side::Legacy && s.stage <= Stage::Drain;
     let open = state.switch.as_ref().is_none_or(before_the_end) && state.phase != Phase::Retired;
     plan.strays == StrayWrites::Forward && state.owner == Side::Modern && open
+}
+
+/// Only of the side that is left, and only in the stage in which its fence waits for them. Legacy's are other people's.
+fn ends_sessions(state: &State, plan: &Capability) -> bool {
+    let waits = |s: &Switch| s.to == Side::Legacy && s.stage == Stage::FenceDatabase;
+    plan.returns.transactions == OpenTransactions::End && state.switch.as_ref().is_some_and(waits)
 }
 
 /// Whoever does not own is fenced, always; the owner is while a switch stands between fence and flip.

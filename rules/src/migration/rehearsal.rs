@@ -145,7 +145,7 @@ fn back(part: &Part, places: &Places, now: Timestamp) -> Option<SwitchForeseen> 
 
 /// What a fence would wait for now, and what becomes of a switch under which it does not end.
 fn open_now(part: &Part, places: &Places, now: Timestamp) -> Option<OpenNow> {
-    let whose = waiting::busy(part.state, part.plan, &part.seen, now)?.text;
+    let whose = waiting::busy_before(part.state, part.state.owner.other(), part.plan, &part.seen, now)?.text;
     let endless = Part { pace: Pace { lock: world::LONG, ..part.pace.clone() }, ..part.clone() };
     let switch = match part.state.owner {
         Side::Legacy => Walk::new(&endless, now).first_switch(places),

@@ -85,6 +85,7 @@ fn run(seed: u64) -> World {
         world.strangers_are_reported(capability);
         world.is_being_repaired(capability);
         world.count_refused(capability);
+        world.stays_open(capability);
         world.until(capability, "a revert", Some(Wish::Revert), |s| s.phase == Phase::Reverted);
         world.until(capability, "a second cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         world.fails_until_it_is_left(capability);

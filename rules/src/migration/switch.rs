@@ -26,7 +26,7 @@ pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &O
         Side::Modern => waiting::strays(plan, seen, now),
         Side::Legacy => waiting::strays_on_the_way_back(plan, seen, now),
     });
-    missing.extend(waiting::busy(state, plan, seen, now));
+    missing.extend(waiting::busy_before(state, to, plan, seen, now));
     match to {
         Side::Modern => {
             if state.repair.is_some() {
@@ -85,7 +85,9 @@ pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Ob
     if !running.stage.is_decided()
         && let Some(why) = spoiled(state, running, plan, seen, now)
     {
-        return abort(state, running, &why, now);
+        let mut outcome = abort(state, running, &why, now);
+        tell_ended(&mut outcome, running, seen, now);
+        return outcome;
     }
     if !missing(state, running, plan, seen, now).is_empty() {
         return Outcome::unchanged(state);
@@ -105,7 +107,9 @@ pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Ob
         }
         Stage::FenceDatabase => {
             let next = State { token: state.token + 1, ..state.clone() };
-            on(next, running, Stage::CatchUp, "the owner's database refuses every writer but the agent", now)
+            let mut outcome = on(next, running, Stage::CatchUp, "the owner's database refuses every writer but the agent", now);
+            tell_ended(&mut outcome, running, seen, now);
+            outcome
         }
         Stage::CatchUp => {
             let next = if plan.tables.is_empty() { state.clone() } else { order(state.clone(), VerifyScope::Changed) };
@@ -190,6 +194,17 @@ pub(super) fn abort(state: &State, running: &Switch, why: &str, now: Timestamp) 
 pub(super) fn without_old_reasons(mut state: State) -> State {
     state.holds.retain(|hold| !hold.starts_with("cutover: ") && !hold.starts_with("revert: "));
     state
+}
+
+/// Whose sessions were ended so that modern's fence could be closed.
+fn tell_ended(outcome: &mut Outcome, running: &Switch, seen: &Observation, now: Timestamp) {
+    let waited = running.to == Side::Legacy && running.stage == Stage::FenceDatabase;
+    let ended = seen.obedient_agent(now).filter(|_| waited).map_or_else(Vec::new, |report| report.ended.clone());
+    if let ([first, others @ ..], Some(line)) = (ended.as_slice(), outcome.journal.first_mut()) {
+        let more = if others.is_empty() { String::new() } else { format!("; and {} more", others.len()) };
+        line.text += &format!("; of sessions that kept it waiting in an open transaction was ended: {first}{more}");
+        line.detail["ended"] = json!(ended);
+    }
 }
 
 fn on(mut state: State, running: &Switch, stage: Stage, text: &str, now: Timestamp) -> Outcome {

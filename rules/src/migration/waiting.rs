@@ -9,7 +9,7 @@ use crate::count::counted;
 use crate::crossing::Order;
 use crate::gate::{Judged, Verdict};
 use crate::hours::Hours;
-use crate::plan::{Capability, StrayWrites};
+use crate::plan::{Capability, OpenTransactions, StrayWrites};
 use crate::wire::{CapabilityReport, Strays};
 use crate::{Side, Timestamp};
 
@@ -204,6 +204,13 @@ pub(super) fn busy(state: &State, plan: &Capability, seen: &Observation, now: Ti
     // What an older epoch's owner has open keeps nobody waiting.
     let text = report.busy.as_ref().filter(|_| report.epoch == state.epoch)?;
     Some(Waiting::new(WaitingKind::Transaction, format!("database of {}", state.owner), text.clone()))
+}
+
+/// The same, but for those of modern whose sessions are ended on the way back.
+pub(super) fn busy_before(state: &State, to: Side, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let may_end = seen.live_agent(now).is_some_and(|agent| agent.report.busy_ends);
+    let ended = to == Side::Legacy && may_end && plan.returns.transactions == OpenTransactions::End;
+    busy(state, plan, seen, now).filter(|_| !ended)
 }
 
 /// A stream runs.

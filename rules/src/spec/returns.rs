@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fields::Fields;
 use super::shape::{Key, Kind, Literal, NATURAL, Section};
 use super::words::{of_choices, suggest};
-use crate::plan::{RampReturn, Return, SoakReturn};
+use crate::plan::{OpenTransactions, RampReturn, Return, SoakReturn};
 
 pub(super) const RETURN: Section = Section::new(
     "[return]",
@@ -15,11 +15,18 @@ pub(super) const RETURN: Section = Section::new(
         Key::new("tries", NATURAL, "How often it goes forward again by itself.").unset(Literal::Natural(0)),
         Key::new("cool_down", Kind::Duration, "For so long before that no gate must have failed.")
             .unset(Literal::Duration(Duration::from_mins(10))),
+        Key::new(
+            "open_transactions",
+            Kind::Word(&of_choices(&TRANSACTIONS)),
+            "What becomes of modern's sessions that keep the way back waiting in a transaction that has written to the capability's tables.",
+        )
+        .unset(Literal::Text("end")),
     ],
 );
 
 const RAMP: [(&str, RampReturn); 2] = [("legacy", RampReturn::Legacy), ("last_good", RampReturn::LastGood)];
 const SOAK: [(&str, SoakReturn); 3] = [("revert", SoakReturn::Revert), ("hold", SoakReturn::Hold), ("page", SoakReturn::Page)];
+const TRANSACTIONS: [(&str, OpenTransactions); 2] = [("end", OpenTransactions::End), ("wait", OpenTransactions::Wait)];
 
 pub(super) fn read(file: &mut Fields<'_>) -> Return {
     let default = Return::default();
@@ -28,8 +35,9 @@ pub(super) fn read(file: &mut Fields<'_>) -> Return {
     let soak = choice(&mut section, "soak", SOAK).unwrap_or(default.soak);
     let tries = section.natural("tries").map_or(default.tries, |tries| u32::try_from(tries.value).unwrap_or(u32::MAX));
     let cool_down = section.duration("cool_down").map_or(default.cool_down, |time| time.value);
+    let transactions = choice(&mut section, "open_transactions", TRANSACTIONS).unwrap_or(default.transactions);
     section.finish();
-    Return { ramp, soak, tries, cool_down }
+    Return { ramp, soak, tries, cool_down, transactions }
 }
 
 /// The word of a key that knows only some.

@@ -59,6 +59,12 @@ pub struct CapabilityReport {
     /// Whose open transaction would keep the fence of the owner's database waiting, with what to do. Of the report's epoch.
     #[serde(default)]
     pub busy: Option<String>,
+    /// The agent may end the sessions of all of those, and does where [`super::CapabilityOrders::end_sessions`] says so.
+    #[serde(default)]
+    pub busy_ends: bool,
+    /// Whose sessions it ended, in words, when it closed modern's fence last.
+    #[serde(default)]
+    pub ended: Vec<String>,
     /// For how long that fence would wait for it before it gives up, in milliseconds; `None`: nobody has said.
     #[serde(default)]
     pub fence_waits_ms: Option<u64>,

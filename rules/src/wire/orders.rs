@@ -38,6 +38,9 @@ pub struct CapabilityOrders {
     /// What it let through before goes on being carried to modern, where nobody is let through any more.
     #[serde(default)]
     pub carry_strays: bool,
+    /// While modern's fence is closed: sessions that keep it waiting in an open transaction are ended.
+    #[serde(default)]
+    pub end_sessions: bool,
     /// Read the end of this side's log and say when it has been applied.
     pub mark_end: Option<MarkEnd>,
     /// Compare both databases.

@@ -111,6 +111,7 @@ async fn stream(resolved: Resolved, sync: SyncOrder) -> Result<()> {
         mark_end: None,
         strays: ficus_rules::plan::StrayWrites::default(),
         carry_strays: false,
+        end_sessions: false,
         verify: None,
         raise_sequences: None,
         repair: None,

@@ -1,7 +1,7 @@
 //! What the server, the account and the tables have to be like, all of it at once, each with the statement that mends it.
 //! Reads only. The agent's start refuses what is refused here; `ficus check --live` shows everything.
 
-mod rights;
+pub(super) mod rights;
 mod tables;
 
 use ficus_rules::finding::Finding;
@@ -64,7 +64,7 @@ pub(super) async fn find(server: &Server, conn: &mut Conn, wanted: &Wanted) -> R
         );
     }
     found.extend(settings(server, conn).await?);
-    found.extend(rights::find(server, conn).await?);
+    found.extend(rights::find(server, conn, wanted.side).await?);
     // Without that right, the finding about it says so.
     if let Ok(Some((_, _, only, but))) = log(server, conn).await {
         found.extend(left_out(server.database(), &only, &but));

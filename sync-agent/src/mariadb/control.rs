@@ -12,6 +12,7 @@ use ficus_rules::mapping::{Plan, Tables, Value};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use super::checks::rights::Account;
 use super::connect::{LOCK_SECONDS, Lease};
 use super::parts::name;
 use super::schema::Counter;
@@ -92,11 +93,19 @@ impl Endpoint {
         // Whoever has written to a fenced table since it began holds a shared lock on this row: this waits for them, as
         // long as the session waits for a lock at all.
         let update = "UPDATE `_ficus_fence` SET `fenced` = ? WHERE `scope` = ?";
-        match conn.exec_drop(update, (value, &self.scope)).await {
+        self.closing.store(conn.id(), Ordering::Release);
+        let updated = conn.exec_drop(update, (value, &self.scope)).await;
+        self.closing.store(0, Ordering::Release);
+        match updated {
             Ok(()) => {}
             Err(mysql_async::Error::Server(said)) if said.code == 1205 => {
-                return Err(self
-                    .refused("a transaction that has written to a captured table has been open for too long; let it end, then try again"));
+                let account = Account::of(&mut conn).await.map_err(|e| self.failed(e))?;
+                let ends = match account.may_end_others().filter(|_| self.side == Side::Modern && self.server.is_mariadb()) {
+                    Some(grant) => format!("; so that a revert ends such a one by itself: {grant}"),
+                    None => String::new(),
+                };
+                let what = "a transaction that has written to a captured table has been open for too long; let it end, then try again";
+                return Err(self.refused(&format!("{what}{ends}")));
             }
             Err(error) => return Err(self.failed(error)),
         }
@@ -195,6 +204,10 @@ impl Database for Endpoint {
 
     async fn busy(&self) -> Result<Busy, Error> {
         self.old_writers().await
+    }
+
+    async fn end_writers(&self) -> Result<Vec<String>, Error> {
+        self.end_old_writers().await
     }
 
     fn fence_waits(&self) -> Duration {

@@ -9,6 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::fence::OF_WRITERS;
+use super::url::APPLICATION;
 use super::{Endpoint, sql};
 use crate::busy::{OLD, Open, sentence, statement};
 use crate::error::Error;
@@ -23,10 +24,39 @@ const JOINED: &str = "LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
       AND x.virtualtransaction = l.virtualtransaction
     LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid";
 
+/// Whether the agent's role may end a session, of whom it is not itself; `pg_signal_backend` does not reach a superuser's.
+const MAY_END: &str =
+    "coalesce(m.rolsuper OR NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')), false),
+    coalesce(r.rolsuper, false), m.rolname::text";
+const ROLES: &str = "JOIN pg_catalog.pg_roles m ON m.rolname = current_user LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid";
+
 impl Endpoint {
     pub(super) async fn old_writers(&self) -> Result<Busy, Error> {
+        let old = self.find_old_writers().await?.into_iter().map(|(_, open)| open).collect();
+        Ok(sentence(&self.server.label, self.side, "a transaction that has written to the capability's tables is open for", old))
+    }
+
+    /// Ends their sessions, if they still are in these transactions. A prepared one has none.
+    pub(super) async fn end_old_writers(&self) -> Result<Vec<String>, Error> {
         let query = format!(
-            "SELECT DISTINCT ON (l.virtualtransaction) {COLUMNS} FROM pg_catalog.pg_locks l {JOINED} WHERE {OF_WRITERS} ORDER BY l.virtualtransaction"
+            "SELECT pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+               WHERE {OF_WRITERS} AND l.virtualtransaction = $2 AND NOT (a.application_name = $3 AND a.usename = current_user) LIMIT 1"
+        );
+        let mut ended = Vec::new();
+        for (transaction, open) in self.find_old_writers().await?.into_iter().filter(|(_, open)| open.ends.is_ok()) {
+            let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+            let end = sql::query(&query).bind(self.oids()).bind(transaction).bind(APPLICATION);
+            if end.fetch_optional(&mut *connection).await.map_err(|e| self.failed(e))?.is_some() {
+                ended.push(open.in_words());
+            }
+        }
+        Ok(ended)
+    }
+
+    /// With the numbers of their transactions.
+    async fn find_old_writers(&self) -> Result<Vec<(String, Open)>, Error> {
+        let query = format!(
+            "SELECT DISTINCT ON (l.virtualtransaction) {COLUMNS}, {MAY_END} FROM pg_catalog.pg_locks l {JOINED} {ROLES} WHERE {OF_WRITERS} ORDER BY l.virtualtransaction"
         );
         let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
         let rows = sql::query(&query).bind(self.oids()).fetch_all(&mut *connection).await.map_err(|e| self.failed(e))?;
@@ -36,12 +66,12 @@ impl Endpoint {
         for row in &rows {
             let transaction: String = row.try_get(0).map_err(|e| self.failed(e))?;
             let since = known.get(&transaction).copied().unwrap_or_else(Instant::now);
-            still.insert(transaction, since);
+            still.insert(transaction.clone(), since);
             let open = open(row, since).map_err(|e| self.failed(e))?;
-            old.extend((open.age >= OLD).then_some(open));
+            old.extend((open.age >= OLD).then_some((transaction, open)));
         }
         *known = still;
-        Ok(sentence(&self.server.label, "a transaction that has written to the capability's tables is open for", old))
+        Ok(old)
     }
 }
 
@@ -51,14 +81,20 @@ fn open(row: &PgRow, since: Instant) -> Result<Open, sqlx::Error> {
     let (pid, age): (i64, Option<f64>) = (row.try_get(1)?, row.try_get(2)?);
     let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok()).unwrap_or_else(|| since.elapsed());
     let mut who = Vec::new();
-    let remedy = match text(8)? {
+    let (may_end, of_superuser, agent): (bool, bool, String) = (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+    let (remedy, ends) = match text(8)? {
         Some(id) => {
             who.push(format!("prepared as {id}"));
-            format!("COMMIT PREPARED or ROLLBACK PREPARED {};", sql::text(&id))
+            (format!("COMMIT PREPARED or ROLLBACK PREPARED {};", sql::text(&id)), Err(String::new()))
         }
         None => {
             who.push(format!("pid {pid}"));
-            format!("wait for its end, or end it: SELECT pg_terminate_backend({pid});")
+            let ends = match may_end {
+                true => Ok(()),
+                false if of_superuser => Err("a superuser's session is nobody else's to end".to_owned()),
+                false => Err(format!("so that a revert ends such a one by itself: {}", may_end_others(&sql::name(&agent)))),
+            };
+            (format!("wait for its end, or end it: SELECT pg_terminate_backend({pid});"), ends)
         }
     };
     let quoted = |name: &str| format!("`{name}`");
@@ -70,7 +106,12 @@ fn open(row: &PgRow, since: Instant) -> Result<Open, sqlx::Error> {
     who.extend(state);
     let shown = text(7)?.and_then(|query| statement(&query, &['\'', '$']));
     who.extend(shown.map(|shown| format!("{} {}", if idle { "last statement" } else { "statement" }, quoted(&shown))));
-    Ok(Open { age, who, remedy })
+    Ok(Open { age, who, remedy, ends })
+}
+
+/// What lets a role, as SQL has it, end sessions of others.
+pub(super) fn may_end_others(role: &str) -> String {
+    format!("GRANT pg_signal_backend TO {role};")
 }
 
 #[cfg(test)]

@@ -115,6 +115,10 @@ impl Database for Endpoint {
         self.old_writers().await
     }
 
+    async fn end_writers(&self) -> Result<Vec<String>, Error> {
+        self.end_old_writers().await
+    }
+
     fn fence_waits(&self) -> Duration {
         PATIENCE
     }

@@ -22,6 +22,7 @@ pub(crate) fn orders() -> Orders {
         mark_end: None,
         strays: ficus_rules::plan::StrayWrites::default(),
         carry_strays: false,
+        end_sessions: false,
         verify: None,
         raise_sequences: None,
         repair: None,

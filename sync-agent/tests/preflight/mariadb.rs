@@ -152,6 +152,12 @@ async fn what_is_wrong_with_a_server_or_an_account_is_told_and_mended() {
     assert!(find(&seen, Legacy, "clock", "").is_some_and(|found| found.then.contains("time server")), "{:#?}", seen.findings);
     exec(&mut root, "SET GLOBAL init_connect = ''").await;
     assert!(find(&look().await, Legacy, "clock", "").is_none());
+    // Of modern alone: legacy's sessions are nobody's to end.
+    let seen = look().await;
+    let found = find(&seen, Modern, "account_ends_nobody", "").unwrap();
+    assert!(find(&seen, Legacy, "account_ends_nobody", "").is_none());
+    exec(&mut root, &found.statements[0]).await;
+    assert!(find(&look().await, Modern, "account_ends_nobody", "").is_none());
 }
 
 #[tokio::test]

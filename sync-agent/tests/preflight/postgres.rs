@@ -185,6 +185,15 @@ async fn what_is_wrong_with_a_server_is_told_and_mended() {
         assert_eq!(own.see(code).await, None, "{found:?}");
     }
 
+    // GIVEN a role that could not end whom a revert waits for, THEN that is told of modern alone
+    let both = async || {
+        let report = look_at(own.server.url(&own.names[0]), own.server.url(&own.names[1])).await;
+        [Legacy, Modern].map(|side| find(&report, side, "role_ends_nobody", "").cloned())
+    };
+    let [None, Some(found)] = both().await else { panic!("it is a note of modern's") };
+    own.mend(&found).await;
+    assert_eq!(both().await, [None, None]);
+
     // GIVEN a transaction that has written, and goes on for longer than ten seconds
     let mut writer = own.server.root(&own.names[1]).await;
     exec(&mut writer, "BEGIN; INSERT INTO users VALUES (gen_random_uuid(), 1, 'ada', 1)").await;

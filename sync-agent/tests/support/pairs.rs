@@ -102,6 +102,7 @@ impl<'a> Pairs<'a> {
             mark_end: None,
             strays: ficus_rules::plan::StrayWrites::default(),
             carry_strays: false,
+            end_sessions: false,
             verify: None,
             raise_sequences: None,
             repair: None,

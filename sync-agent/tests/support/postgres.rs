@@ -146,7 +146,7 @@ impl Server {
         self.connect("postgres", database).await
     }
 
-    async fn connect(&self, user: &str, database: &str) -> PgConnection {
+    pub async fn connect(&self, user: &str, database: &str) -> PgConnection {
         let options =
             PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.port).username(user).password(PASSWORD).database(database);
         let options = options.options([("TimeZone", "Asia/Kathmandu"), ("DateStyle", "German"), ("IntervalStyle", "sql_standard")]);

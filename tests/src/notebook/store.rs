@@ -18,6 +18,8 @@ const SHOWN: usize = 5;
 const CONNECTIONS: u32 = 8;
 /// Of the old notebook.
 const ADD: &str = "INSERT INTO note (text, person_id) VALUES ($1, $2)";
+/// Of the new one, in PostgreSQL.
+const ADD_NEW: &str = "INSERT INTO notes (legacy_id, text, person_id) VALUES (nextval(pg_get_serial_sequence('seq_notes', 'id')), $1, $2)";
 const SQLITE_SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 20000";
 
 /// Which of the two it is.
@@ -104,24 +106,25 @@ impl Store {
                 add.bind(number).bind(text.to_owned()).bind(person).execute(&mut *write).await?;
                 Ok(write.commit().await?)
             }
-            (Book::New, _) => {
-                let number = "nextval(pg_get_serial_sequence('seq_notes', 'id'))";
-                let add = format!("INSERT INTO notes (legacy_id, text, person_id) VALUES ({number}, $1, $2)");
-                self.write(&add, text, person).await.map(drop)
-            }
+            (Book::New, _) => self.write(ADD_NEW, text, person).await.map(drop),
         }
     }
 
-    /// Adds a note to the old notebook, in a transaction that stays open for a while after it.
+    /// Adds a note, in a transaction that stays open for a while after it: to the old notebook, or to the new one in PostgreSQL.
     ///
     /// # Errors
-    /// The database refuses it.
+    /// The database refuses it, or ends the session.
     pub async fn add_slowly(&self, person: i64, text: &str, open: Duration) -> Result<()> {
-        ensure!(self.book == Book::Old, "the new notebook's are added at once");
+        let on_postgres = matches!(self.connections, Connections::Postgres(_));
+        ensure!(self.book == Book::Old || on_postgres, "such notes are added at once");
         match &self.connections {
             Connections::Postgres(pool) | Connections::Sqlite { writer: pool, .. } => {
                 let mut write = pool.begin().await?;
-                sqlx::query(ADD).bind(text.to_owned()).bind(person).execute(&mut *write).await?;
+                sqlx::query(if self.book == Book::Old { ADD } else { ADD_NEW })
+                    .bind(text.to_owned())
+                    .bind(person)
+                    .execute(&mut *write)
+                    .await?;
                 tokio::time::sleep(open).await;
                 Ok(write.commit().await?)
             }

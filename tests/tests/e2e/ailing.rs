@@ -39,6 +39,8 @@ enum Turn {
     Differs,
     Dies,
     Hangs,
+    /// In transactions that stay open.
+    HangsWithin,
 }
 
 /// When it does.
@@ -119,7 +121,7 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
     let slow = turn == Turn::Slow;
     let (readers, latency) = if slow { (SLOW_READERS, Latency::ByRatio) } else { (READERS, Latency::Leniently) };
     let checked = when == When::Soak && turn == Turn::Lies;
-    let callers_wait = if turn == Turn::Hangs { CALLERS_WAIT_BRIEFLY } else { CALLERS_WAIT };
+    let callers_wait = if matches!(turn, Turn::Hangs | Turn::HangsWithin) { CALLERS_WAIT_BRIEFLY } else { CALLERS_WAIT };
     let mut world = World::start(engines, readers, callers_wait, async |new, store| {
         let url = if checked { checks(new, store).await? } else { String::new() };
         let compared = if turn == Turn::Differs { "soak = \"7d\"\ncompare = \"50%\"" } else { "soak = \"7d\"" };
@@ -144,6 +146,7 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
         (Turn::Slow, Some(new)) => new.becomes(Illness::Slow(OLD_TAKES * 2)),
         (Turn::Lies | Turn::Differs, Some(new)) => new.becomes(Illness::Lies),
         (Turn::Hangs, Some(new)) => new.becomes(Illness::Hangs),
+        (Turn::HangsWithin, Some(new)) => new.becomes(Illness::HangsWithin),
         (Turn::Dies, _) => drop(world.new.take()),
         (_, None) => {}
     }
@@ -156,7 +159,7 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
     let gate = match turn {
         // A dead one does not answer what is mirrored to it, either.
         Turn::Dies | Turn::Hangs if when == When::Ramp && held_by("gate:shadow") => "gate:shadow",
-        Turn::Errors | Turn::Dies | Turn::Hangs => "gate:errors",
+        Turn::Errors | Turn::Dies | Turn::Hangs | Turn::HangsWithin => "gate:errors",
         Turn::Slow => "gate:latency_p99",
         Turn::Lies if when == When::Soak => "gate:checks",
         Turn::Lies | Turn::Differs => "gate:shadow",
@@ -176,6 +179,7 @@ async fn is_left(engines: Engines, when: When, turn: Turn) -> Result<()> {
     ensure!(took <= WINDOW * 2 && felt <= WINDOW * 2, "it took {took:?}, {felt:?}: {moved:#}");
     let text = serde_json::to_string(&entries)?;
     ensure!(text.contains(&format!("gate {} fails (", gate.trim_start_matches("gate:"))), "the journal does not say why");
+    ensure!(turn != Turn::HangsWithin || text.contains("was ended: pid "), "the journal does not say whose sessions were ended");
     ensure!(world.last_of_new() == Some(last), "somebody came back to it");
     world.settle().await
 }
@@ -212,6 +216,7 @@ cells! {
     wrong_data_in_the_soak_on_postgresql: Soak Differs;
     silence_in_the_ramp_on_postgresql: Ramp Hangs;
     silence_in_the_soak_on_postgresql: Soak Hangs;
+    silence_within_transactions_in_the_soak_on_postgresql: Soak HangsWithin;
     twice_the_latency_in_the_ramp_on_postgresql: Ramp Slow #[ignore = "part of `make soak`"];
     wrong_data_in_the_ramp_on_postgresql: Ramp Lies #[ignore = "part of `make soak`"];
     a_crash_in_the_ramp_on_postgresql: Ramp Dies #[ignore = "part of `make soak`"];

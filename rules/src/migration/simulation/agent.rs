@@ -160,7 +160,7 @@ impl Agent {
         if !memory.superseded {
             memory.report.trouble = trouble.map(str::to_owned);
         }
-        memory.report.busy = busy.map(str::to_owned);
+        (memory.report.busy, memory.report.busy_ends) = (busy.map(str::to_owned), busy.is_some());
     }
 
     pub(super) fn work(&mut self, capability: usize, task: usize, databases: &mut [Database; 2], now: u64) {
@@ -257,6 +257,10 @@ impl Memory {
             return Worked::Outdated;
         }
         databases.iter_mut().for_each(|database| database.epoch = orders.epoch);
+        if self.report.epoch != orders.epoch {
+            // It was said of another owner.
+            self.report.busy = None;
+        }
         self.report.epoch = orders.epoch;
         let [legacy, modern] = databases;
         let mine = turns == [legacy.turn, modern.turn];
@@ -269,7 +273,13 @@ impl Memory {
         self.report.backfill = Backfill { done: 1, total: 1, complete: modern.copied, ..Backfill::default() };
         match task {
             Task::FenceLegacy if mine => (legacy.fenced, legacy.letting) = (orders.fenced.legacy, lets(orders)),
-            Task::FenceModern if mine => modern.fenced = orders.fenced.modern,
+            Task::FenceModern if mine => {
+                if orders.end_sessions {
+                    self.report.busy = None;
+                }
+                let waits = orders.owner == Side::Modern && orders.fenced.modern && self.report.busy.is_some();
+                modern.fenced = orders.fenced.modern && (modern.fenced || !waits);
+            }
             Task::FenceLegacy | Task::FenceModern => return Worked::Superseded,
             // Under the snapshot of the log's end; the fence of the copy stands before its first row.
             Task::Copy if mine && orders.may_copy && modern.fenced && !modern.copied => {

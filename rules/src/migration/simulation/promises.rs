@@ -6,6 +6,7 @@ use super::world::World;
 use crate::migration::observation::{Kin, Limits, Observation};
 use crate::migration::{Phase, Stage, State};
 use crate::plan::StrayWrites;
+use crate::wire::CapabilityReport;
 use crate::{Side, Timestamp};
 
 impl World {
@@ -14,9 +15,10 @@ impl World {
         let stage = |state: &State| state.switch.as_ref().map(|switch| switch.stage);
         let (after, known) = (&put.stored.state, seen.agent.as_ref().map(|agent| &agent.report));
         if before.switch.is_none() && after.switch.is_some() {
-            let waits = known.is_some_and(|report| report.busy.is_some() && report.epoch == before.epoch);
-            assert!(!waits, "everybody's writes would be held for an old transaction");
             let to_modern = after.switch.as_ref().is_some_and(|switch| switch.to == Side::Modern);
+            let stays = |report: &CapabilityReport| to_modern || !report.busy_ends;
+            let waits = known.is_some_and(|report| report.busy.is_some() && report.epoch == before.epoch && stays(report));
+            assert!(!waits, "everybody's writes would be held for an old transaction");
             let stays = |kin: &&Kin| kin.owner == Side::Legacy || kin.phase == Phase::Reverting;
             assert_eq!(seen.parents.iter().find(stays).filter(|_| to_modern), None, "it goes ahead of whom it refers to");
         }

@@ -455,10 +455,16 @@ impl World {
         }
     }
 
+    /// Somebody has written to modern, and does not end: on the way back nobody waits for that.
+    pub(super) fn stays_open(&mut self, capability: usize) {
+        self.agents.iter_mut().for_each(|agent| agent.complain(capability, None, Some("pid 7 has a transaction open")));
+    }
+
     /// Its new service fails, and nobody types anything, but to decide about what strangers wrote.
     pub(super) fn fails_until_it_is_left(&mut self, capability: usize) {
         self.failing[capability] = self.gated;
         if self.gated {
+            self.stays_open(capability);
             self.until(capability, "a failing service is left", None, |s| s.phase == Phase::Reverted);
             self.goes_on_too_late(capability);
         }

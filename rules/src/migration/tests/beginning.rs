@@ -1,6 +1,7 @@
 //! What keeps a switch from beginning.
 
 use super::*;
+use crate::plan::{OpenTransactions, Return};
 
 #[test]
 fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_a_while() {
@@ -126,4 +127,26 @@ fn an_old_open_transaction_stops_a_switch_before_anybody_is_held() {
     assert_eq!(wish(&soaking, &busy(Side::Modern, 0), Wish::Revert).refused, None);
     let bare = Capability { tables: vec![], ..plan() };
     assert_eq!(advance(&before, &bare, &busy(Side::Legacy, 0), &Event::Wish(Wish::Cutover), NOW).refused, None);
+}
+
+#[test]
+fn a_way_back_begins_over_transactions_of_modern_that_the_agent_may_end_and_over_no_others() {
+    let soaking = State { epoch: 1, ..state(Phase::Soaking, 4) };
+    let busy = |owner, ends| {
+        let mut seen = good(owner, NOW);
+        let said = Some("modern: a transaction is open for 12 s (pid 4711)".into());
+        *report(&mut seen) = CapabilityReport { epoch: 1, busy: said, busy_ends: ends, ..report(&mut seen).clone() };
+        seen.traffic.recent.modern.errors = 60;
+        seen
+    };
+    let waits = Capability { returns: Return { transactions: OpenTransactions::Wait, ..Return::default() }, ..plan() };
+    for (rules, ends, begins) in [(plan(), true, true), (plan(), false, false), (waits, true, false)] {
+        let seen = busy(Side::Modern, ends);
+        let typed = advance(&soaking, &rules, &seen, &Event::Wish(Wish::Revert), NOW);
+        let by_itself = advance(&soaking, &rules, &seen, &Event::Tick, NOW).state;
+        assert_eq!((typed.refused.is_none(), by_itself.switch.is_some()), (begins, begins), "{ends}, {:?}", rules.returns.transactions);
+    }
+    // Legacy's are never ended, whatever the agent may do
+    let before = State { epoch: 1, released: true, ..state(Phase::Ramping, 2) };
+    assert!(refusal(wish(&before, &busy(Side::Legacy, true), Wish::Cutover)).contains("pid 4711"));
 }

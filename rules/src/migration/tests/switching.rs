@@ -1,6 +1,7 @@
 //! The stages of a switch, and what ends them, takes them back or lets them wait.
 
 use super::*;
+use crate::migration::advance::JournalLine;
 
 #[test]
 fn a_cutover_goes_through_every_stage_and_flips_once() {
@@ -180,6 +181,49 @@ fn strangers_are_let_in_only_while_modern_owns_and_nothing_moves() {
     assert_eq!(strays(&soaking), StrayWrites::Report);
     assert!(carries(&soaking, &forwarding) && !carries(&soaking, &lenient));
     assert_eq!(desired::orders(&soaking, &plan()).expect("it is synchronised").strays, StrayWrites::Refuse, "unless the rules say so");
+}
+
+#[test]
+fn sessions_are_ended_only_of_modern_and_only_while_its_fence_waits_for_them() {
+    let ends = |state: &State, plan: &Capability| desired::orders(state, plan).expect("it is synchronised").end_sessions;
+    let returns = crate::plan::Return { transactions: crate::plan::OpenTransactions::Wait, ..crate::plan::Return::default() };
+    let waits = Capability { returns, ..plan() };
+    for to in Side::BOTH {
+        for stage in Stage::ALL.into_iter().take(8) {
+            let state = switching(stage, to);
+            assert_eq!(ends(&state, &plan()), (to, stage) == (Side::Legacy, Stage::FenceDatabase), "{stage:?} to {to}");
+            assert!(!ends(&state, &waits));
+        }
+    }
+    assert!(!ends(&super::state(Phase::Soaking, 4), &plan()));
+}
+
+#[test]
+fn whose_sessions_were_ended_stands_in_the_journal() {
+    let state = switching(Stage::FenceDatabase, Side::Legacy);
+    let mut seen = good(Side::Modern, NOW);
+    obey(&state, &mut seen);
+    let ended = ["pid 7, role `users`, open for 12 s", "pid 8, role `users`, open for 3 s"];
+    report(&mut seen).ended = ended.map(str::to_owned).to_vec();
+    let done = tick(&state, &seen, NOW);
+    assert_eq!(done.state.switch.map(|s| s.stage), Some(Stage::CatchUp));
+    seen.agent.as_mut().expect("there is an agent").at = later(10);
+    let told = |line: &JournalLine| {
+        (line.text.ends_with("was ended: pid 7, role `users`, open for 12 s; and 1 more"), line.detail["ended"].clone())
+    };
+    assert_eq!(told(&done.journal[0]), (true, serde_json::json!(ended)));
+    // Also when nothing comes of it
+    report(&mut seen).fenced.modern = false;
+    let aborted = tick(&state, &seen, later(10));
+    assert_eq!((aborted.journal[0].kind.as_str(), told(&aborted.journal[0])), ("aborted", (true, serde_json::json!(ended))));
+    // And in no other stage, nor on the way to modern
+    for (stage, to) in [(Stage::CatchUp, Side::Legacy), (Stage::FenceDatabase, Side::Modern)] {
+        let state = switching(stage, to);
+        let mut seen = good(state.owner, NOW);
+        obey(&state, &mut seen);
+        report(&mut seen).ended = ended.map(str::to_owned).to_vec();
+        assert!(!tick(&state, &seen, NOW).journal[0].text.contains("pid 7"), "{stage:?} to {to}");
+    }
 }
 
 /// Rows of strangers: those that are on one side only, and those of them that may still be carried over.

@@ -9,7 +9,7 @@ use crate::postgres::tests::Bed;
 
 async fn held(side: &Shared) -> String {
     match side.busy().await.unwrap() {
-        Busy::Held(text) => text,
+        Busy::Held { text, .. } => text,
         other => panic!("nobody is named: {other:?}"),
     }
 }

@@ -1,9 +1,11 @@
 //! The server, the database and the role.
 
+use ficus_rules::Side;
 use ficus_rules::finding::Finding;
 use sqlx::{PgConnection, Row};
 
 use crate::port::Wanted;
+use crate::postgres::busy::may_end_others;
 use crate::postgres::objects::Names;
 use crate::postgres::sql;
 
@@ -40,7 +42,8 @@ const SERVER: &str = "SELECT current_setting('wal_level'), pg_is_in_recovery(), 
       (SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user),
       has_database_privilege(current_database(), 'CREATE') OR to_regnamespace('_ficus') IS NOT NULL,
       (SELECT pg_encoding_to_char(encoding)::text FROM pg_catalog.pg_database WHERE datname = current_database()),
-      current_setting('max_slot_wal_keep_size'), pg_has_role('pg_read_all_stats', 'USAGE')";
+      current_setting('max_slot_wal_keep_size'), pg_has_role('pg_read_all_stats', 'USAGE'),
+      pg_has_role('pg_signal_backend', 'USAGE')";
 
 pub(super) async fn find(connection: &mut PgConnection, names: &Names, role: &Role, wanted: &Wanted) -> Result<Vec<Finding>, sqlx::Error> {
     let row = sqlx::query(SERVER).fetch_one(&mut *connection).await?;
@@ -99,6 +102,11 @@ pub(super) async fn find(connection: &mut PgConnection, names: &Names, role: &Ro
         let means = "who holds up a slot or a cutover cannot be named";
         let finding = Finding::note("role_blind", "the role does not see what transactions of others are open", means);
         found.push(finding.mend(format!("GRANT pg_read_all_stats TO {who};")));
+    }
+    if wanted.side == Side::Modern && !row.try_get::<bool, _>(8)? {
+        let means = "a transaction that the new service leaves open, because it hangs or its machine is gone, keeps a revert waiting until somebody ends it";
+        let finding = Finding::note("role_ends_nobody", "the role may not end sessions of others", means);
+        found.push(finding.mend(may_end_others(who)));
     }
     found.extend(slots(connection, names, wanted).await?);
     found.extend(transactions(connection).await?);
