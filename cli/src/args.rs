@@ -136,8 +136,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  ficus abort users")]
     Abort(Wish),
     /// Give a capability back to the monolith, with every write made meanwhile.
-    #[command(after_help = "Examples:\n  ficus revert users\n  ficus revert users --wait 30s")]
-    Revert(Wish),
+    #[command(after_help = "Examples:\n  ficus revert users\n  ficus revert users --wait 30s\n  ficus revert users --leave-set-aside")]
+    Revert(Revert),
     /// End the monolith's part in a capability. There is no way back.
     #[command(after_help = "Examples:\n  ficus retire users")]
     Retire(Wish),
@@ -307,6 +307,19 @@ pub(crate) struct Wish {
     /// Wait until it is done, at most this long, like 30s.
     #[arg(long, value_parser = duration)]
     pub(crate) wait: Option<std::time::Duration>,
+}
+
+/// A way back.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Revert {
+    #[command(flatten)]
+    pub(crate) wish: Wish,
+    /// Although rows are set aside: they stay so, and are not on legacy. Says which, and asks.
+    #[arg(long)]
+    pub(crate) leave_set_aside: bool,
+    /// Do not ask.
+    #[arg(long, requires = "leave_set_aside")]
+    pub(crate) yes: bool,
 }
 
 /// A hold that is taken away.

@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod quarantine;
 mod reload;
+mod revert;
 mod schema;
 mod state;
 mod status;
@@ -79,7 +80,7 @@ async fn operator(args: &Args) -> Result<()> {
         Command::Approve(wish) => wish::execute(args, "approve", wish, None).await,
         Command::Cutover(wish) => wish::execute(args, "cutover", wish, None).await,
         Command::Abort(wish) => wish::execute(args, "abort", wish, None).await,
-        Command::Revert(wish) => wish::execute(args, "revert", wish, None).await,
+        Command::Revert(asked) => revert::execute(args, asked).await,
         Command::Retire(wish) => wish::execute(args, "retire", wish, None).await,
         Command::Verify(wish) => wish::execute(args, "verify", wish, None).await,
         Command::Repair(wish) => wish::execute(args, "repair", wish, None).await,

@@ -163,6 +163,9 @@ pub struct WishRequest {
     /// Which hold `release` takes away; empty, or left out together with `reason`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// `revert` goes back although rows are set aside, and leaves them so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave_set_aside: bool,
 }
 
 /// Body of every answer that is a refusal or an error.

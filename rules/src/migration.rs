@@ -253,6 +253,9 @@ pub struct Switch {
     pub deadline: Timestamp,
     /// The phase and step to fall back to on an abort.
     pub from_phase: Phase,
+    /// Back to legacy, although rows are set aside: they stay so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_aside: bool,
 }
 
 /// The stages of a switch, in order.

@@ -223,6 +223,8 @@ pub struct Return {
     pub cool_down: Duration,
     /// What becomes of modern's open transactions that the way back would wait for.
     pub transactions: OpenTransactions,
+    /// Whether it goes back by itself over rows that are set aside.
+    pub aside: SetAsideRows,
 }
 
 /// Where a ramp goes back to.
@@ -254,6 +256,15 @@ pub enum OpenTransactions {
     Wait,
 }
 
+/// What rows that are set aside mean for a way back that nobody types. They are on modern alone, or newer there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetAsideRows {
+    /// It waits for somebody to decide about them.
+    Hold,
+    /// It leaves them where they are: set aside.
+    GoBack,
+}
+
 impl Default for Return {
     fn default() -> Self {
         Return {
@@ -262,6 +273,7 @@ impl Default for Return {
             tries: 0,
             cool_down: Duration::from_secs(600),
             transactions: OpenTransactions::End,
+            aside: SetAsideRows::Hold,
         }
     }
 }

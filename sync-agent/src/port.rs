@@ -531,6 +531,9 @@ pub trait Sink: Reader {
     /// large to be shown stays where it is.
     async fn set_aside(&self, at_most: u32) -> Result<Vec<Kept>, Error>;
 
+    /// Forgets those that are set aside: this side owns now, and its rows are right.
+    async fn forget_aside(&self) -> Result<(), Error>;
+
     /// Rows that are set aside because of a foreign key that would not refuse them any more: at most so many, those first that
     /// have waited longest. None where references are not enforced on what the agent writes.
     async fn returning(&self, at_most: u32) -> Result<Vec<Touched>, Error> {

@@ -564,7 +564,7 @@ impl Session<'_> {
             self.state().update(|report| report.sequences_raised = Some(token));
         }
         if let Some(verify) = wish.verify {
-            self.verify(verify, wish.owner);
+            self.verify(verify, wish.owner, wish.leaves_aside);
         }
         if let Some(token) = wish.repair.filter(|_| self.repairing.is_none()) {
             let known = self.state().report().repaired.is_some_and(|known| known.token == token && known.done);
@@ -706,7 +706,7 @@ impl Session<'_> {
     }
 
     /// A new wish ends the old one, and so does a new owner: whose rows are right has changed.
-    fn verify(&mut self, wish: Verify, owner: Side) {
+    fn verify(&mut self, wish: Verify, owner: Side, leaves_aside: bool) {
         if self.verifying.as_ref().is_some_and(|known| (known.token, known.owner) == (wish.token, owner)) {
             return;
         }
@@ -717,7 +717,7 @@ impl Session<'_> {
             old.task.abort();
         }
         let verifier = self.verifier(owner);
-        let task = self.tasks.spawn(async move { verifier.run(wish.token, wish.scope).await.map(|()| Done::Compared) });
+        let task = self.tasks.spawn(async move { verifier.run(wish.token, wish.scope, leaves_aside).await.map(|()| Done::Compared) });
         self.verifying = Some(Verifying { token: wish.token, owner, task });
     }
 
@@ -743,6 +743,7 @@ impl Session<'_> {
             let carries = state.carrying().await;
             verifier.legacy.settle_strays(&strays).await?;
             drop(carries);
+            verifier.forget_aside().await?;
             strays::look(&state, &verifier.legacy, &verifier.modern, &verifier.plans).await?;
             state.update(|report| report.repaired = Some(RepairReport { token, done: true, rows }));
             Ok(Done::Compared)

@@ -7,7 +7,7 @@
 mod hash;
 mod recheck;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ficus_rules::count;
@@ -20,11 +20,14 @@ pub(crate) use self::hash::show;
 use crate::crash;
 use crate::error::Error;
 use crate::metrics;
-use crate::port::{KeyRange, Shared, Touched};
+use crate::port::{Direction, KeyRange, Shared, Touched};
 use crate::state::{Dirty, State, now};
 
 /// Rows read at a time.
 const CHUNK: usize = 1_000;
+
+/// Rows that may be left set aside by a way back: of more, some count as drift.
+const LEFT: u32 = 100_000;
 
 /// Samples of differing keys in a report.
 const SAMPLES: usize = 10;
@@ -61,8 +64,9 @@ pub(crate) struct Both {
 }
 
 impl Verifier {
-    /// Compares, and reports under the token of the wish. One at a time; may be ended anywhere.
-    pub(crate) async fn run(&self, token: u64, scope: VerifyScope) -> Result<(), Error> {
+    /// Compares, and reports under the token of the wish. One at a time; may be ended anywhere. `leaves_aside`: rows that are known to
+    /// be set aside are no drift.
+    pub(crate) async fn run(&self, token: u64, scope: VerifyScope, leaves_aside: bool) -> Result<(), Error> {
         let _turn = self.state.verification().await;
         self.state.update(|report| {
             // The last answer stays until there is a new one: its token says whose it is, and the parity gate needs it.
@@ -75,12 +79,14 @@ impl Verifier {
         let keys = if scope == VerifyScope::Changed && !strays { taken.keys.by_pair() } else { None };
         let mut tables = Vec::new();
         let mut again = Dirty::nothing();
+        let aside = if leaves_aside { self.aside().await? } else { HashSet::new() };
         for pair in 0..self.plans.len() {
-            let compared = match &keys {
+            let mut compared = match &keys {
                 Some(keys) => self.some(pair, keys.get(&pair).map_or(&[], Vec::as_slice)).await?,
                 None => self.all(pair).await?,
             };
             compared.remember(pair, &mut again);
+            compared.drift.retain(|(key, _)| !aside.contains(&(self.plans[pair].pair.clone(), hash::show(key))));
             tables.push(self.table(pair, compared));
         }
         if keys.is_none() {
@@ -94,6 +100,27 @@ impl Verifier {
         // After drift, what was to be looked at returns; what a look at everything found comes on top.
         self.state.keep_dirty(again);
         self.state.update(|state| state.verified = Some(report));
+        Ok(())
+    }
+
+    /// The rows that are known not to be on the side that does not own as they are on the one that does, by pair and key.
+    async fn aside(&self) -> Result<HashSet<(String, String)>, Error> {
+        let mut kept = self.side(self.owner.other()).set_aside(LEFT).await?;
+        kept.extend(self.legacy.show_unsettled(LEFT).await?);
+        Ok(kept.into_iter().map(|kept| (kept.pair, kept.key)).collect())
+    }
+
+    /// What was set aside on its way to the side that owns now was left behind by the way back, and is decided by a repair: its own rows
+    /// are right.
+    pub(crate) async fn forget_aside(&self) -> Result<(), Error> {
+        let owner = self.side(self.owner);
+        let left = owner.quarantined().await?;
+        if left > 0 {
+            owner.forget_aside().await?;
+            tracing::warn!(capability = %self.state.capability, rows = left, "rows that a revert left set aside are decided: the owner's stay");
+            self.state.set_quarantined(Direction::from(self.owner.other()), 0);
+            self.state.show_aside(self.owner.other(), Vec::new());
+        }
         Ok(())
     }
 

@@ -275,6 +275,33 @@ async fn a_fence_waits_for_whoever_has_written_already() {
     agent.stop().await;
 }
 
+#[tokio::test]
+async fn rows_that_a_way_back_left_set_aside_are_shown_until_somebody_decides() {
+    let mut world = Pairs::new(Server::shared(), Engine::MariaDb, Engine::MariaDb).await;
+    let (mut legacy, mut modern) = (world.app(Side::Legacy).await, world.app(Side::Modern).await);
+    legacy.writer(1).await;
+    legacy.exec("ALTER TABLE writer ADD CONSTRAINT only_on_legacy CHECK (level < 9)").await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.switch(&agent, Side::Modern).await;
+    modern.exec("UPDATE writers SET level = 9 WHERE legacy_id = 1").await;
+    until(&agent, "set aside", |report| report.quarantined == 1).await;
+    for (leaves, rows) in [(false, 1), (true, 0)] {
+        world.order(&agent, |orders, _| orders.leaves_aside = leaves);
+        let tables = world.verify(&agent, VerifyScope::Changed).await;
+        assert_eq!(tables.iter().map(|table| table.drift_rows).sum::<u64>(), rows, "{leaves}");
+    }
+    world.order(&agent, |orders, _| (orders.leaves_aside, orders.verify) = (false, None));
+    world.switch(&agent, Side::Legacy).await;
+    assert_eq!((report(&agent).quarantined, agent.quarantine().rows.len()), (1, 1));
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token));
+    until(&agent, "repaired", |report| report.repaired.as_ref().is_some_and(|known| known.token == token && known.done)).await;
+    assert_eq!((report(&agent).quarantined, agent.quarantine().rows.len()), (0, 0));
+    world.must_be_equal(&agent).await;
+    assert_eq!(modern.number("SELECT level FROM writers WHERE legacy_id = 1").await, 1);
+    agent.stop().await;
+}
+
 /// Otherwise a service that hangs in a transaction, or whose machine is gone, could not be left before somebody ends its sessions.
 #[tokio::test]
 async fn a_session_that_keeps_the_way_back_waiting_is_ended_and_nobody_elses() {

@@ -136,6 +136,7 @@ impl World {
                         strays: ficus_rules::plan::StrayWrites::default(),
                         carry_strays: false,
                         end_sessions: false,
+                        leaves_aside: false,
                         verify: None,
                         raise_sequences: None,
                         repair: None,

@@ -29,7 +29,9 @@ pub(crate) async fn execute(args: &Args, capability: &str) -> Result<()> {
         }
     }
     if quarantine.total > 0 {
-        println!("remove the cause, then `ficus repair {capability}`");
+        println!(
+            "remove the cause, then `ficus repair {capability}`: the rows of whoever owns are written, and what is left here is decided"
+        );
     }
     Ok(())
 }

@@ -18,8 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Wishes, and waits for the end if that was asked for. `hold` is the one that is released.
 pub(crate) async fn execute(args: &Args, wish: &str, asked: &Wish, hold: Option<&str>) -> Result<()> {
+    send(args, wish, asked, WishRequest { hold: hold.map(str::to_owned), ..because(&asked.reason) }).await
+}
+
+/// The same with a request of the caller's.
+pub(super) async fn send(args: &Args, wish: &str, asked: &Wish, request: WishRequest) -> Result<()> {
     let admin = Admin::new(args)?;
-    let request = WishRequest { hold: hold.map(str::to_owned), ..because(&asked.reason) };
     let before = one(&admin, &asked.capability).await?;
     let path = format!("/api/v1/capabilities/{}/{wish}", asked.capability);
     let mut state: CapabilityStatus = admin.send(Method::POST, &path, &request).await?;
@@ -124,7 +128,8 @@ fn done(wish: &str, before: &CapabilityStatus, state: &CapabilityStatus) -> Opti
 
 /// What somebody at this machine says of a wish.
 pub(super) fn because(reason: &str) -> WishRequest {
-    WishRequest { by: whoami(), reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()), hold: None }
+    let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+    WishRequest { by: whoami(), reason, ..WishRequest::default() }
 }
 
 /// Who wishes it, for the journal.

@@ -79,7 +79,7 @@ async fn granted(shared: &Shares, origin: Origin, name: String, wish: impl Fn(&W
 async fn caught_up(shared: &Shares, capability: &str, wish: &Wish, aborts: u64) -> bool {
     let to = match wish {
         Wish::Cutover => Side::Modern,
-        Wish::Revert => Side::Legacy,
+        Wish::Revert | Wish::RevertLeaving => Side::Legacy,
         _ => return false,
     };
     let (begun, mut waited) = (tokio::time::Instant::now(), false);
@@ -131,6 +131,7 @@ pub(super) fn wish_of(word: &str, request: &WishRequest) -> Option<Wish> {
         "approve" => Wish::Approve,
         "cutover" => Wish::Cutover,
         "abort" => Wish::Abort,
+        "revert" if request.leave_set_aside => Wish::RevertLeaving,
         "revert" => Wish::Revert,
         "verify" => Wish::Verify,
         "repair" => Wish::Repair,

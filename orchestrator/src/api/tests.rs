@@ -31,7 +31,8 @@ fn the_description_has_every_wish_and_no_other() {
             Wish::Approve => Wish::Cutover,
             Wish::Cutover => Wish::Abort,
             Wish::Abort => Wish::Revert,
-            Wish::Revert => Wish::Retire,
+            Wish::Revert => Wish::RevertLeaving,
+            Wish::RevertLeaving => Wish::Retire,
             Wish::Retire => Wish::Verify,
             Wish::Verify => Wish::Repair,
             Wish::Repair => return None,
@@ -52,6 +53,16 @@ fn the_description_has_every_wish_and_no_other() {
             && wish_of("retire", &WishRequest::default()).is_none()
     );
     assert_eq!(words.into_iter().chain(["retire"]).collect::<BTreeSet<_>>(), wishes);
+}
+
+#[test]
+fn a_revert_leaves_rows_set_aside_only_if_the_request_says_so() {
+    let described: Value = serde_json::from_str(OPENAPI).expect("the description is JSON");
+    assert!(described["components"]["schemas"]["Wish"]["properties"]["leave_set_aside"].is_object());
+    for (body, wish) in [(r#"{"by":"ada"}"#, Wish::Revert), (r#"{"by":"ada","leave_set_aside":true}"#, Wish::RevertLeaving)] {
+        let request: WishRequest = serde_json::from_str(body).expect("a wish");
+        assert_eq!(wish_of("revert", &request), Some(wish));
+    }
 }
 
 #[test]

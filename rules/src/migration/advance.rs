@@ -35,6 +35,8 @@ pub enum Wish {
     Abort,
     /// Back to legacy.
     Revert,
+    /// The same, although rows are set aside: they stay so.
+    RevertLeaving,
     /// End legacy's part. No way back.
     Retire,
     /// Compare every row.
@@ -53,7 +55,7 @@ impl Wish {
             Wish::Approve => "approve",
             Wish::Cutover => "cutover",
             Wish::Abort => "abort",
-            Wish::Revert => "revert",
+            Wish::Revert | Wish::RevertLeaving => "revert",
             Wish::Retire => "retire",
             Wish::Verify => "verify",
             Wish::Repair => "repair",

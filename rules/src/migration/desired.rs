@@ -35,6 +35,7 @@ pub fn orders(state: &State, plan: &Capability) -> Option<CapabilityOrders> {
         carry_strays: carries_strays(state, plan),
         fenced: if retired { Fences::default() } else { fences(state) },
         end_sessions: ends_sessions(state, plan),
+        leaves_aside: state.switch.as_ref().is_some_and(|s| s.leaves_aside),
         mark_end: (stage == Some(Stage::CatchUp)).then_some(MarkEnd { token: state.token, side: state.owner }),
         verify: state.verify.filter(|_| !retired),
         raise_sequences: (stage == Some(Stage::Sequences)).then_some(state.token),

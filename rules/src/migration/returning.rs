@@ -10,7 +10,7 @@ use super::advance::{JournalLine, Outcome};
 use super::observation::{Observation, failing};
 use super::{Phase, Returned, State, switch, waiting, walk};
 use crate::gate::Judged;
-use crate::plan::{Capability, RampReturn, SoakReturn, StepAction};
+use crate::plan::{Capability, RampReturn, SetAsideRows, SoakReturn, StepAction};
 use crate::{Side, Timestamp};
 
 #[cfg(test)]
@@ -108,7 +108,11 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged
         outcome.journal[0].text = format!("{reason}, and {tries} reverts were taken back: somebody has to look");
         return (tries == seen.limits.reverts).then(|| measured(outcome, judged));
     }
-    let mut missing = switch::preconditions(state, Side::Legacy, plan, seen, now);
+    let leaving = plan.returns.aside == SetAsideRows::GoBack;
+    let mut missing = match leaving {
+        true => switch::preconditions_leaving(state, plan, seen, now),
+        false => switch::preconditions(state, Side::Legacy, plan, seen, now),
+    };
     missing.extend(walk::cool_down_left(state, seen, now));
     missing.extend(waiting::legacy_up(plan, seen, now));
     if !missing.is_empty() {
@@ -118,9 +122,14 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, judged: &[Judged
     let mut held = State { judged: judged.to_vec(), ..state.clone() };
     held.holds.insert(format!("{BY_GATE}{}", fails.gate));
     held.returned = Some(Returned { gate: fails.gate.clone(), since: now, tries: tries + 1 });
-    let mut outcome = switch::begin(&held, Side::Legacy, seen, now);
+    let mut outcome = match leaving {
+        true => switch::begin_leaving(&held, plan, seen, now),
+        false => switch::begin(&held, Side::Legacy, seen, now),
+    };
+    let left = Some(waiting::left_aside(plan, seen, now)).filter(|left| leaving && !left.is_empty());
+    let left = left.map_or_else(String::new, |left| format!("; {left}"));
     let beware = waiting::stay_behind(seen).map_or_else(String::new, |beware| format!("; beware: {beware}"));
-    outcome.journal[0].text = format!("{reason}: going back to legacy{beware}");
+    outcome.journal[0].text = format!("{reason}: going back to legacy{left}{beware}");
     Some(measured(outcome, judged))
 }
 

@@ -154,7 +154,7 @@ fn the_way_back_begins_everywhere() {
             *began.entry((state.walked(), state.switch.is_some())).or_insert(0) += 1;
         }
     }
-    let often = |phase, switches| began.get(&(phase, switches)).is_some_and(|times| *times >= 20);
+    let often = |phase, switches| began.get(&(phase, switches)).is_some_and(|times| *times >= 15);
     let before = [Phase::Draft, Phase::Backfilling, Phase::Streaming, Phase::Shadowing, Phase::Ramping];
     assert!(before.iter().all(|phase| often(*phase, false)), "{began:?}");
     assert!(often(Phase::Shadowing, true) && often(Phase::Ramping, true), "{began:?}");

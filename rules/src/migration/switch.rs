@@ -19,11 +19,21 @@ use crate::{Side, Timestamp};
 
 /// What must be true before the first fence goes up.
 pub(super) fn preconditions(state: &State, to: Side, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    conditions(state, to, false, plan, seen, now)
+}
+
+/// The same for a way back that may leave rows set aside.
+pub(super) fn preconditions_leaving(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    conditions(state, Side::Legacy, true, plan, seen, now)
+}
+
+fn conditions(state: &State, to: Side, leaves: bool, plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
     let mut missing = waiting::agent(plan, seen, now);
     missing.extend(waiting::stream(plan, seen, state.owner, now));
-    missing.extend(waiting::quarantined(plan, seen, now));
+    missing.extend(waiting::quarantined(plan, seen, now).filter(|_| !leaves));
     missing.extend(match to {
         Side::Modern => waiting::strays(plan, seen, now),
+        Side::Legacy if leaves => waiting::too_many_to_carry(plan, seen, now),
         Side::Legacy => waiting::strays_on_the_way_back(plan, seen, now),
     });
     missing.extend(waiting::busy_before(state, to, plan, seen, now));
@@ -63,12 +73,28 @@ pub(super) fn begin(state: &State, to: Side, seen: &Observation, now: Timestamp)
         started: now,
         deadline: now.plus(seen.limits.switch_deadline),
         from_phase: state.phase,
+        leaves_aside: false,
     };
     let phase = phase_of(to, Stage::Fence);
     let next = State { phase, switch: Some(switch), repair: None, ..without_old_reasons(state.clone()) };
     let given_up = if state.repair.is_some() { "; the repair that is under way is given up" } else { "" };
     let text = format!("moving the writes to {to}: gateways hold new ones{given_up}");
     Outcome::moved(next, "stage", text, json!({ "stage": "fence", "to": to, "from": state.phase.as_str() }))
+}
+
+/// The same back to legacy, although rows are set aside. The journal says how many, and where.
+pub(super) fn begin_leaving(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+    let mut outcome = begin(state, Side::Legacy, seen, now);
+    if let Some(switch) = &mut outcome.state.switch {
+        switch.leaves_aside = true;
+    }
+    let left = waiting::left_aside(plan, seen, now);
+    if !left.is_empty() {
+        let line = &mut outcome.journal[0];
+        line.text += &format!("; {left}");
+        line.detail["left_aside"] = json!(left);
+    }
+    outcome
 }
 
 /// One stage on, back, or nothing.
@@ -136,7 +162,7 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
                 missing.extend(under_way(seen, now));
             }
             if carries_strays(running, plan) {
-                missing.extend(waiting::strays_carried(plan, seen, now));
+                missing.extend(waiting::strays_carried(plan, seen, running.leaves_aside, now));
             }
             missing
         }
@@ -280,11 +306,12 @@ fn spoiled(state: &State, running: &Switch, plan: &Capability, seen: &Observatio
     if let Some(trouble) = &report.trouble {
         return Some(trouble.clone());
     }
-    if report.quarantined > 0 {
+    if report.quarantined > 0 && !running.leaves_aside {
         return Some(counted(report.quarantined, "row is quarantined", "rows are quarantined"));
     }
     let to_be_carried = carries_strays(running, plan) && running.stage <= Stage::Drain;
-    if let Some(strays) = if to_be_carried { waiting::undecided(plan, report) } else { waiting::unsettled(report) } {
+    let strays = if to_be_carried { waiting::undecided(plan, report) } else { waiting::unsettled(report) };
+    if let Some(strays) = strays.filter(|_| !running.leaves_aside) {
         return Some(strays);
     }
     let drift = answer(state, report).filter(|drift| running.stage == Stage::Verify && *drift > 0)?;

@@ -177,15 +177,37 @@ fn written_by(strays: &Strays) -> String {
 /// be carried over while everybody's writes wait.
 pub(super) fn strays_on_the_way_back(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
     let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
-    let too_many = || report.strays.iter().filter(|strays| strays.untried > CARRIED_SOON).find_map(to_be_carried);
-    Some(Waiting::new(WaitingKind::Agent, "stray writes", undecided(plan, report).or_else(too_many)?))
+    let undecided = undecided(plan, report).map(|text| Waiting::new(WaitingKind::Agent, "stray writes", text));
+    undecided.or_else(|| too_many_to_carry(plan, seen, now))
 }
 
-/// Legacy takes none any more, and all that it took has been carried over.
-pub(super) fn strays_carried(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+/// Of those, what no decision lets through: more than can be carried over.
+pub(super) fn too_many_to_carry(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
+    let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
+    let text = report.strays.iter().filter(|strays| strays.untried > CARRIED_SOON).find_map(to_be_carried)?;
+    Some(Waiting::new(WaitingKind::Agent, "stray writes", text))
+}
+
+/// What a way back leaves set aside, in words; empty: nothing.
+pub(super) fn left_aside(plan: &Capability, seen: &Observation, now: Timestamp) -> String {
+    let Some(agent) = seen.live_agent(now).filter(|_| !plan.tables.is_empty()) else { return String::new() };
+    let quarantined = agent.report.quarantined;
+    let aside = (quarantined > 0).then(|| counted(quarantined, "row that legacy did not take", "rows that legacy did not take"));
+    let undecided = |strays: &Strays| {
+        let carried = if plan.strays == StrayWrites::Forward { strays.untried } else { 0 };
+        let rows = strays.unsettled.saturating_sub(carried);
+        let tables = strays.tables.keys().cloned().collect::<Vec<_>>().join(", ");
+        (rows > 0).then(|| format!("{} to {} past the gateway ({tables})", counted(rows, "row written", "rows written"), strays.side))
+    };
+    let left: Vec<String> = aside.into_iter().chain(agent.report.strays.iter().filter_map(undecided)).collect();
+    if left.is_empty() { String::new() } else { format!("left set aside, as `ficus quarantine` shows: {}", left.join(", and ")) }
+}
+
+/// Legacy takes none any more, and all that it took has been carried over; of a way back that leaves some, all that can be.
+pub(super) fn strays_carried(plan: &Capability, seen: &Observation, leaves: bool, now: Timestamp) -> Vec<Waiting> {
     let missing = agent(plan, seen, now);
     let Some(report) = seen.live_agent(now).filter(|_| missing.is_empty()).map(|agent| &agent.report) else { return missing };
-    let text = match report.strays.iter().find_map(to_be_carried) {
+    let text = match report.strays.iter().filter(|strays| !leaves || strays.untried > 0).find_map(to_be_carried) {
         _ if !report.fenced.legacy => "legacy's database to refuse who writes past the gateway".to_owned(),
         Some(left) => left,
         None => return missing,

@@ -16,7 +16,8 @@ pub(super) fn grant(state: &State, plan: &Capability, seen: &Observation, wish: 
         Wish::Hold(reason) => hold(state, reason),
         Wish::Release(reason) => release(state, plan, reason.as_deref(), now),
         Wish::Abort => abort(state, now),
-        Wish::Revert => revert(state, plan, seen, now),
+        Wish::Revert => revert(state, plan, seen, false, now),
+        Wish::RevertLeaving => revert(state, plan, seen, true, now),
         _ if state.switch.is_some() => Outcome::refused(state, format!("{} is under way", under_way(state))),
         Wish::Advance => advance(state, plan, seen, now),
         Wish::Approve => approve(state, plan),
@@ -145,7 +146,8 @@ fn abort(state: &State, now: Timestamp) -> Outcome {
     }
 }
 
-fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) -> Outcome {
+/// `leaving`: although rows are set aside.
+fn revert(state: &State, plan: &Capability, seen: &Observation, leaving: bool, now: Timestamp) -> Outcome {
     match (&state.switch, state.phase) {
         (Some(running), _) if running.to == Side::Modern => abort(state, now),
         (Some(_), _) => Outcome::refused(state, format!("{} is under way", under_way(state))),
@@ -153,9 +155,15 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) 
             walk::back_to_streaming(state, "revert", "reverted by an operator: all reads go to legacy".to_owned(), now)
         }
         (None, Phase::Soaking) => {
-            let missing = switch::preconditions(state, Side::Legacy, plan, seen, now);
+            let missing = match leaving {
+                true => switch::preconditions_leaving(state, plan, seen, now),
+                false => switch::preconditions(state, Side::Legacy, plan, seen, now),
+            };
             if missing.is_empty() {
-                let mut begun = switch::begin(state, Side::Legacy, seen, now);
+                let mut begun = match leaving {
+                    true => switch::begin_leaving(state, plan, seen, now),
+                    false => switch::begin(state, Side::Legacy, seen, now),
+                };
                 // It may be the very reason to type it: the writes wait for a monolith that is about to come back.
                 let down = waiting::legacy_up(plan, seen, now);
                 let down = (!down.is_empty()).then(|| waiting::sentence(&down));
@@ -164,7 +172,9 @@ fn revert(state: &State, plan: &Capability, seen: &Observation, now: Timestamp) 
                 }
                 begun
             } else {
-                Outcome::refused(state, format!("the way back is not open: {}", waiting::sentence(&missing)))
+                let only_aside = !leaving && switch::preconditions_leaving(state, plan, seen, now).is_empty();
+                let choice = if only_aside { "; or leave these rows where they are: `ficus revert --leave-set-aside`" } else { "" };
+                Outcome::refused(state, format!("the way back is not open: {}{choice}", waiting::sentence(&missing)))
             }
         }
         (None, Phase::Retired) => Outcome::refused(state, "it is retired: legacy's rows are no longer kept"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fields::Fields;
 use super::shape::{Key, Kind, Literal, NATURAL, Section};
 use super::words::{of_choices, suggest};
-use crate::plan::{OpenTransactions, RampReturn, Return, SoakReturn};
+use crate::plan::{OpenTransactions, RampReturn, Return, SetAsideRows, SoakReturn};
 
 pub(super) const RETURN: Section = Section::new(
     "[return]",
@@ -21,12 +21,15 @@ pub(super) const RETURN: Section = Section::new(
             "What becomes of modern's sessions that keep the way back waiting in a transaction that has written to the capability's tables.",
         )
         .unset(Literal::Text("end")),
+        Key::new("rows_set_aside", Kind::Word(&of_choices(&ASIDE)), "Whether it goes back by itself over rows that are set aside, and leaves them so.")
+            .unset(Literal::Text("hold")),
     ],
 );
 
 const RAMP: [(&str, RampReturn); 2] = [("legacy", RampReturn::Legacy), ("last_good", RampReturn::LastGood)];
 const SOAK: [(&str, SoakReturn); 3] = [("revert", SoakReturn::Revert), ("hold", SoakReturn::Hold), ("page", SoakReturn::Page)];
 const TRANSACTIONS: [(&str, OpenTransactions); 2] = [("end", OpenTransactions::End), ("wait", OpenTransactions::Wait)];
+const ASIDE: [(&str, SetAsideRows); 2] = [("hold", SetAsideRows::Hold), ("go_back", SetAsideRows::GoBack)];
 
 pub(super) fn read(file: &mut Fields<'_>) -> Return {
     let default = Return::default();
@@ -36,8 +39,9 @@ pub(super) fn read(file: &mut Fields<'_>) -> Return {
     let tries = section.natural("tries").map_or(default.tries, |tries| u32::try_from(tries.value).unwrap_or(u32::MAX));
     let cool_down = section.duration("cool_down").map_or(default.cool_down, |time| time.value);
     let transactions = choice(&mut section, "open_transactions", TRANSACTIONS).unwrap_or(default.transactions);
+    let aside = choice(&mut section, "rows_set_aside", ASIDE).unwrap_or(default.aside);
     section.finish();
-    Return { ramp, soak, tries, cool_down, transactions }
+    Return { ramp, soak, tries, cool_down, transactions, aside }
 }
 
 /// The word of a key that knows only some.

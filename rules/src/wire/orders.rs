@@ -41,6 +41,9 @@ pub struct CapabilityOrders {
     /// While modern's fence is closed: sessions that keep it waiting in an open transaction are ended.
     #[serde(default)]
     pub end_sessions: bool,
+    /// A way back is under way that leaves rows set aside: they are no drift.
+    #[serde(default)]
+    pub leaves_aside: bool,
     /// Read the end of this side's log and say when it has been applied.
     pub mark_end: Option<MarkEnd>,
     /// Compare both databases.

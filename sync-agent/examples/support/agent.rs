@@ -112,6 +112,7 @@ async fn stream(resolved: Resolved, sync: SyncOrder) -> Result<()> {
         strays: ficus_rules::plan::StrayWrites::default(),
         carry_strays: false,
         end_sessions: false,
+        leaves_aside: false,
         verify: None,
         raise_sequences: None,
         repair: None,

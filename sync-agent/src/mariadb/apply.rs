@@ -563,6 +563,14 @@ impl Sink for Endpoint {
         Ok(())
     }
 
+    async fn forget_aside(&self) -> Result<(), Error> {
+        let mut conn = self.guarded().await?;
+        conn.exec_drop("DELETE FROM `_ficus_quarantine` WHERE `stream` = ?", (self.stream(),)).await.map_err(|e| self.failed(e))?;
+        self.commit(conn).await?;
+        self.quarantined.store(0, Ordering::Release);
+        Ok(())
+    }
+
     async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
         let mut conn = self.guarded().await?;
         let update = "UPDATE `_ficus_checkpoint` SET `position` = ?, `backfilled` = ? WHERE `stream` = ?";

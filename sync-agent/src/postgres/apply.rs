@@ -429,6 +429,15 @@ impl Sink for Endpoint {
         Ok(())
     }
 
+    async fn forget_aside(&self) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let clear = "DELETE FROM _ficus.quarantine WHERE stream = $1";
+        sqlx::query(clear).bind(&self.names.stream).execute(&mut *tx).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(0, Ordering::Release);
+        Ok(())
+    }
+
     async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         let update = "UPDATE _ficus.checkpoint SET position = $2, backfilled = $3 WHERE stream = $1";

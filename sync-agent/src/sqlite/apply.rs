@@ -472,6 +472,15 @@ impl Sink for Endpoint {
         Ok(())
     }
 
+    async fn forget_aside(&self) -> Result<(), Error> {
+        let mut tx = self.guarded().await?;
+        let clear = "DELETE FROM \"_ficus_quarantine\" WHERE \"stream\" = ?1";
+        sql::run_with(&mut tx, clear, &[Value::Text(self.stream())]).await.map_err(|e| self.failed(e))?;
+        tx.commit().await.map_err(|e| self.failed(e))?;
+        self.quarantined.store(0, Ordering::Release);
+        Ok(())
+    }
+
     async fn begin_at(&self, position: Position, backfilled: bool) -> Result<(), Error> {
         let mut tx = self.guarded().await?;
         let update = "UPDATE \"_ficus_checkpoint\" SET \"position\" = ?2, \"backfilled\" = ?3 WHERE \"stream\" = ?1";

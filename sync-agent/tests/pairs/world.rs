@@ -23,6 +23,7 @@ pub(crate) fn orders() -> Orders {
         strays: ficus_rules::plan::StrayWrites::default(),
         carry_strays: false,
         end_sessions: false,
+        leaves_aside: false,
         verify: None,
         raise_sequences: None,
         repair: None,

@@ -103,6 +103,7 @@ impl<'a> Pairs<'a> {
             strays: ficus_rules::plan::StrayWrites::default(),
             carry_strays: false,
             end_sessions: false,
+            leaves_aside: false,
             verify: None,
             raise_sequences: None,
             repair: None,

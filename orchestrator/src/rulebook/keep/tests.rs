@@ -33,6 +33,7 @@ fn switching(from_phase: Phase) -> State {
         started: Timestamp(0),
         deadline: Timestamp(9),
         from_phase,
+        leaves_aside: false,
     };
     State { switch: Some(switch), phase: Phase::CatchingUp, ..from }
 }

@@ -161,6 +161,7 @@ async fn whoever_stood_by_finishes_a_switch_that_a_newer_release_began() {
         started: now,
         deadline: now.plus(Duration::from_secs(60)),
         from_phase: Phase::Streaming,
+        leaves_aside: false,
     };
     let fencing = State { phase: Phase::Fencing, switch: Some(switch), ..State::draft("users", now) };
     let journal = [super::note(Some("users"), "foretold")];

@@ -247,6 +247,7 @@ fn a_switch_under_way_is_walked_on() {
         started: NOW,
         deadline: later(10),
         from_phase: Phase::Ramping,
+        leaves_aside: false,
     };
     let from = State { phase: Phase::Draining, switch: Some(running), ..state(Phase::Ramping, 2) };
     let path = path(&from, &plan(), &pace());

@@ -1,7 +1,7 @@
 //! What keeps a switch from beginning.
 
 use super::*;
-use crate::plan::{OpenTransactions, Return};
+use crate::plan::{OpenTransactions, Return, SetAsideRows};
 
 #[test]
 fn an_aborted_cutover_is_tried_again_by_an_operator_at_once_and_by_itself_after_a_while() {
@@ -149,4 +149,75 @@ fn a_way_back_begins_over_transactions_of_modern_that_the_agent_may_end_and_over
     // Legacy's are never ended, whatever the agent may do
     let before = State { epoch: 1, released: true, ..state(Phase::Ramping, 2) };
     assert!(refusal(wish(&before, &busy(Side::Legacy, true), Wish::Cutover)).contains("pid 4711"));
+}
+
+/// In the soak, a service that is about to fail has written a row that only legacy's database refuses.
+fn aside() -> Observation {
+    let mut seen = good(Side::Modern, NOW);
+    report(&mut seen).quarantined = 2;
+    seen.traffic.recent.modern.errors = 60;
+    seen
+}
+
+#[test]
+fn rows_that_are_set_aside_keep_a_way_back_from_beginning_unless_somebody_says_that_they_are_left() {
+    let soaking = state(Phase::Soaking, 4);
+    let left = "left set aside, as `ficus quarantine` shows: 2 rows that legacy did not take";
+    // GIVEN rules that say nothing of it, THEN neither a command nor a failing gate begins it, and it is said which command would
+    let refused = refusal(wish(&soaking, &aside(), Wish::Revert));
+    assert!(refused.contains("2 rows are quarantined") && refused.ends_with("`ficus revert --leave-set-aside`"), "{refused}");
+    assert_eq!(tick(&soaking, &aside(), NOW).state.switch, None);
+    // WHEN they are left by a command, or by a rule
+    let leaves = Capability { returns: Return { aside: SetAsideRows::GoBack, ..Return::default() }, ..plan() };
+    let by_itself = advance(&soaking, &leaves, &aside(), &Event::Tick, NOW);
+    for begun in [wish(&soaking, &aside(), Wish::RevertLeaving), by_itself] {
+        // THEN it goes back, and the journal says how many and where
+        assert!(begun.journal[0].text.ends_with(left) && begun.journal[0].detail["left_aside"] == left, "{:?}", begun.journal);
+        assert_eq!(begun.state.switch.as_ref().map(|s| (s.to, s.leaves_aside)), Some((Side::Legacy, true)));
+        assert!(desired::orders(&begun.state, &plan()).expect("it is synchronised").leaves_aside);
+        // AND it is not taken back for them
+        assert!(tick(&begun.state, &aside(), NOW).state.switch.is_some_and(|s| s.stage == Stage::Drain));
+    }
+    // BUT not for what else would lose rows, nor by a command that does not say so
+    let mut lagging = aside();
+    report(&mut lagging).reverse.live = false;
+    assert!(refusal(wish(&soaking, &lagging, Wish::RevertLeaving)).contains("the stream from modern does not run"));
+    assert!(!refusal(wish(&soaking, &lagging, Wish::Revert)).contains("--leave-set-aside"), "it would not help");
+    assert!(refusal(advance(&soaking, &leaves, &aside(), &Event::Wish(Wish::Revert), NOW)).contains("quarantined"));
+    // NOR is a way there begun over them
+    let mut there = good(Side::Legacy, NOW);
+    report(&mut there).quarantined = 2;
+    assert!(refusal(wish(&state(Phase::Reverted, 0), &there, Wish::Cutover)).contains("quarantined"));
+}
+
+#[test]
+fn what_strangers_wrote_and_nobody_decided_about_is_left_by_the_same_word() {
+    let mut seen = good(Side::Modern, NOW);
+    let tables = std::collections::BTreeMap::from([("users".to_owned(), 3)]);
+    let strays = |untried, unsettled| crate::wire::Strays {
+        side: Side::Legacy,
+        refused: 0,
+        writers: vec![],
+        reported: 4,
+        unsettled,
+        untried,
+        wrote: vec![],
+        tables: tables.clone(),
+    };
+    report(&mut seen).strays = vec![strays(0, 3)];
+    let soaking = state(Phase::Soaking, 4);
+    assert!(refusal(wish(&soaking, &seen, Wish::Revert)).ends_with("`ficus revert --leave-set-aside`"));
+    let begun = wish(&soaking, &seen, Wish::RevertLeaving);
+    assert!(begun.journal[0].text.ends_with("3 rows written to legacy past the gateway (users)"), "{:?}", begun.journal);
+    assert!(tick(&begun.state, &seen, NOW).state.switch.is_some_and(|s| s.stage == Stage::Drain));
+    // Of those that are carried over, the ones are waited for that have not been tried
+    let forwards = Capability { strays: crate::plan::StrayWrites::Forward, ..plan() };
+    let draining =
+        State { switch: begun.state.switch.clone().map(|s| crate::migration::Switch { stage: Stage::Drain, ..s }), ..begun.state };
+    for (untried, waits) in [(1, true), (0, false)] {
+        report(&mut seen).strays = vec![strays(untried, 3)];
+        report(&mut seen).fenced.legacy = true;
+        let after = advance(&draining, &forwards, &seen, &Event::Tick, NOW).state;
+        assert_eq!(after.switch.map(|s| s.stage == Stage::Drain), Some(waits), "{untried}");
+    }
 }
