@@ -145,7 +145,7 @@ async fn orders_of_before_a_cutover_are_not_carried_out() {
 
 #[tokio::test]
 async fn whoever_holds_the_write_lock_is_told_and_whoever_only_writes_is_not() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let agent = world.agent().await;
     streaming(&agent).await;
     // GIVEN a writer who leaves the lock free for no longer than it takes to get it again
@@ -177,9 +177,16 @@ async fn whoever_holds_the_write_lock_is_told_and_whoever_only_writes_is_not() {
     exec(&mut holder, "BEGIN IMMEDIATE").await;
     let text = until(&agent, "told", |report| report.busy.is_some()).await.busy.unwrap();
     let me = format!("held the write lock without a commit for 1 s (pid {}, ", std::process::id());
-    assert!(text.contains("(legacy): ") && text.contains(&me), "{text}");
+    assert!(text.contains("(legacy): ") && text.contains(&me) && text.ends_with("end that process"), "{text}");
     exec(&mut holder, "COMMIT").await;
     until(&agent, "free", |report| report.busy.is_none()).await;
+    // AND once the other side owns, who holds that one's, and that a revert waits for it too
+    world.switch(&agent, Side::Modern).await;
+    exec(&mut modern, "BEGIN IMMEDIATE").await;
+    let seen = until(&agent, "told", |report| report.busy.is_some()).await;
+    assert!(seen.busy.is_some_and(|text| text.contains("(modern): ") && text.ends_with("a revert ends no other process, and waits too")));
+    assert!(!seen.busy_ends);
+    exec(&mut modern, "ROLLBACK").await;
     agent.stop().await;
 }
 

@@ -56,8 +56,8 @@ impl Endpoint {
             Some(_) => "wait for its end, or end that process".to_owned(),
             None => format!("wait for its end, or look which process has the file open: fuser '{}'", path.replace('\'', "'\\''")),
         };
-        // The lock is another process's: nothing but its end gives it back.
-        let open = Open::endless(since.elapsed(), who.into_iter().collect(), remedy);
+        let ends = Err("a revert ends no other process, and waits too".to_owned());
+        let open = Open { age: since.elapsed(), who: who.into_iter().collect(), remedy, ends };
         Ok(sentence(&self.file.label, self.side, "a transaction has held the write lock without a commit for", vec![open]))
     }
 }
