@@ -165,7 +165,7 @@ fn the_way_back_begins_everywhere() {
 fn the_chaos_reaches_every_stage() {
     let mut stages = std::collections::BTreeMap::new();
     let (mut flips, mut aborts, mut writes) = (0, 0, 0);
-    for seed in 0..150 {
+    for seed in 0..200 {
         let mut world = World::new(seed);
         (0..8_000).for_each(|_| world.stir());
         for (stage, seen) in &world.stages {

@@ -257,7 +257,8 @@ impl World {
             6 if self.chance.one_in(6) => Wish::Abort,
             7 if !switching || self.chance.one_in(6) => Wish::Revert,
             8 if self.chance.one_in(3) => Wish::Hold("because".into()),
-            9 if self.chance.one_in(2) => Wish::Repair,
+            // It lasts, and a cutover waits for it.
+            9 if self.chance.one_in(6) => Wish::Repair,
             10..12 => Wish::Approve,
             12 if self.retires && self.chance.one_in(3) => Wish::Retire,
             _ => Wish::Release(None),
