@@ -77,7 +77,7 @@ packages-test:
 	@.ci/packages cmake python prometheus mariadb postgres rabbitmq redis sqlite systemd chromium etcd
 
 packages-bench: packages-test
-	@.ci/packages pgloader
+	-@.ci/packages pgloader
 
 python: .venv/installed ## Install the example's Python environment
 

@@ -10,7 +10,7 @@ mod message;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ficus_rules::api::JournalEntry;
 use hyper::{Method, StatusCode};
@@ -132,7 +132,7 @@ async fn catch_up(shared: &Shared, caller: &Caller, notifier: &Notifier, upto: &
 
 async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &JournalEntry) -> End {
     let mut stopping = shared.stopping.subscribe();
-    let (mut pause, mut waited) = (PAUSE, Duration::ZERO);
+    let (mut pause, mut refused) = (PAUSE, None::<Instant>);
     let (body, key) = (notifier.format.body(entry), format!("{}-{}", notifier.name, entry.id));
     loop {
         let headers = [("idempotency-key", key.as_str())];
@@ -145,10 +145,23 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
         };
         let why = match sent {
             Ok(Ok((status, _))) if status.is_success() => return End::Delivered,
-            Ok(Ok((status, _))) if waited + pause > patience(status) => return End::GivenUp(format!("answered {status}")),
-            Ok(Ok((status, _))) => format!("answered {status}"),
-            Ok(Err(why)) => why.to_owned(),
-            Err(_) => "did not answer in time".to_owned(),
+            Ok(Ok((status, _))) => {
+                let (patience, why) = (patience(status), format!("answered {status}"));
+                // What lets everybody wait is no refusal, and the next one is the first.
+                refused = patience.and(refused.or_else(|| Some(Instant::now())));
+                if patience.zip(refused).is_some_and(|(patience, since)| since.elapsed() >= patience) {
+                    return End::GivenUp(why);
+                }
+                why
+            }
+            Ok(Err(why)) => {
+                refused = None;
+                why.to_owned()
+            }
+            Err(_) => {
+                refused = None;
+                "did not answer in time".to_owned()
+            }
         };
         // Counted from when it was written: after a long outage everything that is old is tried once, and is in the way of no news.
         if fleet::now().since(entry.at) + pause > notifier.give_up {
@@ -159,22 +172,22 @@ async fn deliver(shared: &Shared, caller: &Caller, notifier: &Notifier, entry: &
         tokio::select! {
             biased;
             () = crate::stopped(&mut stopping) => return End::Stopped,
-            () = sleep(pause) => (waited, pause) = (waited + pause, (pause * 2).min(LONGEST_PAUSE)),
+            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
         }
     }
 }
 
-/// For how long it may be otherwise next time; how old the entry is counts besides.
-fn patience(status: StatusCode) -> Duration {
+/// For how long somebody who refuses is asked again; `None`: it is no refusal.
+fn patience(status: StatusCode) -> Option<Duration> {
     match status {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Duration::MAX,
-        _ if status.is_server_error() => Duration::MAX,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => None,
+        _ if status.is_server_error() => None,
         // It is about the message, which stays as it is.
         StatusCode::BAD_REQUEST
         | StatusCode::GONE
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::UNPROCESSABLE_ENTITY => Duration::ZERO,
-        _ => REFUSED,
+        | StatusCode::UNPROCESSABLE_ENTITY => Some(Duration::ZERO),
+        _ => Some(REFUSED),
     }
 }

@@ -29,7 +29,7 @@ use crate::state::State;
 
 /// Batches that one transaction of the copy takes (under a tenth of a second): each commit writes the pages that keys in
 /// random order have touched, and nobody is served from these tables yet.
-const BATCHES: usize = 8;
+const BATCHES: usize = 4;
 
 /// A copy from legacy to modern.
 #[derive(Clone)]

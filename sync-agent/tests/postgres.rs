@@ -14,7 +14,6 @@ use ficus_rules::Side;
 use ficus_rules::mapping::{ColumnMap, ColumnSource, TableMap, uuid_of};
 use ficus_rules::wire::{CapabilityOrders, Fences, MarkEnd, Orders, SyncOrder, Verify, VerifyScope};
 use ficus_sync_agent::{Agent, Config, Resolved};
-use rustix::process::{Pid, Signal};
 use server::Server;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
@@ -124,7 +123,6 @@ struct World {
     token: u64,
     /// Rows of a batch; with few, whatever is behind is a backlog.
     batch_rows: usize,
-    copy_rows_per_second: Option<u64>,
     /// Another process's world, as the environment names it.
     theirs: Option<[String; 2]>,
 }
@@ -153,7 +151,6 @@ impl World {
             orders: Orders { generation: 1, rules: Vec::new(), capabilities: BTreeMap::from([("users".to_owned(), orders)]) },
             token: 0,
             batch_rows: 200,
-            copy_rows_per_second: None,
             theirs: None,
         };
         for (index, side) in Side::BOTH.into_iter().enumerate() {
@@ -198,7 +195,7 @@ impl World {
     async fn agent(&self) -> Agent {
         let mut config = Config::new("test", BTreeMap::new());
         config.poll = Duration::from_millis(5);
-        (config.batch_rows, config.copy_rows_per_second) = (self.batch_rows, self.copy_rows_per_second);
+        config.batch_rows = self.batch_rows;
         let resolved = Resolved {
             legacy: "monolith".into(),
             legacy_url: self.url(Side::Legacy),
@@ -555,38 +552,6 @@ async fn what_a_server_lacks_is_refused_with_the_statement() {
     assert_eq!(seen.trouble, None, "once it is done, the agent goes on by itself");
     agent.stop().await;
     root.close().await.unwrap();
-}
-
-/// Batches of the copy wait for no disk: what a crash takes, it takes together with what is remembered of it.
-#[tokio::test]
-async fn a_target_that_is_killed_in_the_copy_gets_again_what_it_forgot() {
-    let server = Server::start(&[]);
-    let name = server.database().await;
-    let mut world = World::new([Engine::Sqlite, Engine::Sqlite]).await;
-    let mut legacy = world.app(Side::Legacy).await;
-    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-        INSERT INTO accounts_user (id, username, email) SELECT i, 'user' || i, 'e' FROM n";
-    legacy.exec(fill).await;
-    let mut modern = server.app(&name).await;
-    server::exec(&mut modern, MODERN_POSTGRES).await;
-    world.theirs = Some([world.url(Side::Legacy), server.url(&name)]);
-    (world.batch_rows, world.copy_rows_per_second) = (5, Some(500));
-    let agent = world.agent().await;
-    until(&agent, "rows are copied", |report| report.backfill.done > 0).await;
-    // It writes the log of commits that wait for no disk; now nobody does.
-    let mut root = server.root(&name).await;
-    let writer = server::number(&mut root, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").await;
-    rustix::process::kill_process(Pid::from_raw(i32::try_from(writer).unwrap()).unwrap(), Signal::STOP).unwrap();
-    until(&agent, "more are", |report| report.backfill.done > 400).await;
-    let there = server::number(&mut modern, "SELECT count(*) FROM users").await;
-    server.crash_and_restart();
-    modern = server.app(&name).await;
-    let kept = server::number(&mut modern, "SELECT count(*) FROM users").await;
-    assert!(kept < there, "nothing was forgotten: {kept} of {there}");
-    streaming(&agent).await;
-    let all = server::number(&mut modern, "SELECT count(DISTINCT username) FROM users").await;
-    assert_eq!(all, 1_000);
-    agent.stop().await;
 }
 
 /// Else a service that is about to fail could switch its own return off, by one row that only legacy's database refuses.

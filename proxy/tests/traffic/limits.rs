@@ -119,7 +119,8 @@ async fn a_circuit_opens_for_silence_tries_after_its_time_and_closes_by_answers_
     assert_eq!(several(hung).await, [504; 4]);
     // THEN nothing is sent
     let refused = world.get(good).await;
-    assert_eq!((refused.status, refused.header("retry-after"), instance.seen("GET")), (503, "2", 4));
+    assert_eq!((refused.status, instance.seen("GET")), (503, 4));
+    assert!(["1", "2"].contains(&refused.header("retry-after")), "{refused:?}");
     // WHEN its time is over, one is tried, and hangs as well
     tokio::time::sleep(OPEN_FOR).await;
     assert_eq!((status(hung).await, instance.seen("GET")), (504, 5));

@@ -199,10 +199,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Loads lines straight into the table; what refused them, and then nothing was written. Its commit waits for no disk: what a
-    /// crash of the server takes, it takes together with the note of it, and the copy goes on from there; its end is durable.
+    /// Loads lines straight into the table; what refused them, and then nothing was written.
     async fn load_plain(&self, pair: usize, lines: Vec<Vec<u8>>, copied: Option<&Copied>) -> Result<Option<Blame>, Error> {
-        let mut tx = self.marked(None, "SET LOCAL synchronous_commit = off").await?;
+        let mut tx = self.marked(None, "").await?;
         match send(&mut tx, &self.pairs[pair].sql.copy_in, lines).await.map_err(Failure::from) {
             Ok(()) => {}
             Err(Failure::Other(error)) => return Err(self.failed(error)),
