@@ -105,7 +105,7 @@ impl Endpoint {
                     None => String::new(),
                 };
                 let what = "a transaction that has written to a captured table has been open for too long; let it end, then try again";
-                return Err(self.refused(&format!("{what}{ends}")));
+                return Err(self.refused(format!("{what}{ends}")));
             }
             Err(error) => return Err(self.failed(error)),
         }

@@ -80,8 +80,8 @@ async fn walk_once(hand: &str, kept: Kept) -> Result<()> {
     let directory = Directory::new();
     let plan = Plan { token: Some(TOKEN.to_owned()), patient: true, ..Plan::default() };
     let mut world = World::start(directory.path(), plan).await?;
-    // A browser wants the processors as well.
-    let load = Load::start(&world.http(), Shape { people: 10, admins: 1, pause: Duration::from_millis(80) }).await?;
+    // As many people, since a twentieth of them has to be somebody; they take their time, since a browser wants the processors as well.
+    let load = Load::start(&world.http(), Shape { pause: Duration::from_millis(150), ..Shape::default() }).await?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/console/walk.py");
     let mut command = Command::new(school::python()?);
     command
