@@ -15,7 +15,8 @@
 //! | `rehearsal` | the path ahead, walked in a world of its own |
 //!
 //! A switch moves the writes: `Fence → Drain → FenceDatabase → CatchUp → Verify → Sequences → Open → Release`. Up to
-//! `Sequences` everything can be taken back (`Lift`); the transition into `Open` is the point of no return.
+//! `Sequences` everything can be taken back (`Lift`). The transition into `Open` flips the owner, and is taken back as well if the new
+//! one's database does not open; `Release` is the point of no return.
 
 pub mod advance;
 mod checkup;
@@ -274,7 +275,8 @@ pub enum Stage {
     Verify,
     /// Sequences are raised above both sides.
     Sequences,
-    /// The journal says so, the epoch grows, the owner is another: no way but forward. The new owner's database opens.
+    /// The journal says so, the epoch grows, the owner is another. The new owner's database opens; if it does not, the old one owns again,
+    /// and the epoch grows once more.
     Open,
     /// Gateways take the new owner, acknowledge, and release what they hold.
     Release,
@@ -311,7 +313,7 @@ impl Stage {
         }
     }
 
-    /// The owner has been flipped: no way but forward.
+    /// The owner has been flipped.
     pub fn is_decided(self) -> bool {
         matches!(self, Stage::Open | Stage::Release)
     }

@@ -32,7 +32,9 @@ impl Context {
     pub(crate) async fn open_alone(&self, orders: &watch::Receiver<Ordered>) -> Result<(), Error> {
         let wish = orders.borrow().clone();
         let owner = wish.owner;
-        let stuck = wish.sync == SyncOrder::Run && self.state.may_refuse(owner) && !wish.fenced.of(owner);
+        // It may have opened a moment before the other one went, and nobody has heard of it.
+        let untold = self.state.report().fenced == wish.fenced && self.state.report().generation != Some(wish.generation);
+        let stuck = wish.sync == SyncOrder::Run && !wish.fenced.of(owner) && (self.state.may_refuse(owner) || untold);
         let (true, Some(known), Some(turn)) = (stuck, self.state.known(), self.state.turn(owner)) else { return Ok(()) };
         let (url, name) = match owner {
             Side::Legacy => (&self.resolved.legacy_url, &self.resolved.legacy),

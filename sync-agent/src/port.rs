@@ -599,6 +599,9 @@ pub trait Database: Source + Sink {
     /// [`Error::Outdated`]: orders of a later epoch were.
     async fn obey(&self, epoch: u64) -> Result<(), Error>;
 
+    /// The newest epoch of which that is remembered; 0: none.
+    async fn obeyed(&self) -> Result<u64, Error>;
+
     /// Refuses every writer but the agent, or stops refusing. Durable; no schema change.
     async fn fence(&self, on: bool) -> Result<(), Error>;
 

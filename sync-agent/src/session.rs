@@ -83,6 +83,8 @@ struct Session<'a> {
     streaming: bool,
     /// The fences as they were before this session touched them.
     found: Fences,
+    /// The newest epochs whose orders were carried out in legacy and in modern before it.
+    carried_out: [u64; 2],
     /// Pairs being compared because their capture had a gap.
     gaps: bool,
     verifying: Option<Verifying>,
@@ -203,6 +205,7 @@ impl Context {
             orders: orders.clone(),
             streaming: false,
             found: Fences::default(),
+            carried_out: [0; 2],
             gaps: false,
             verifying: None,
             repairing: None,
@@ -237,8 +240,11 @@ impl Session<'_> {
         self.modern.prepare().await?;
         // Before anything is taken from an agent that may have newer orders, and again when it can do nothing more: between
         // the two it may have carried them out.
+        self.carried_out = [self.legacy.obeyed().await?, self.modern.obeyed().await?];
         let epoch = orders.borrow().epoch;
-        self.obey(epoch).await?;
+        for (known, database) in self.carried_out.into_iter().zip([&self.context.resolved.legacy, &self.context.resolved.modern]) {
+            Error::unless_newest(database, epoch, known)?;
+        }
         let owner = orders.borrow().owner;
         let forward = self.claim(Side::Modern).await.map_err(|error| match error {
             // Those rows are nobody's to remove.
@@ -258,9 +264,9 @@ impl Session<'_> {
             return Ok(());
         }
         let wish = orders.borrow_and_update().clone();
-        self.obey(wish.epoch).await?;
-        // Before a fence hides it.
+        // Before the epoch hides it, or a fence.
         let Some(wish) = self.note_unseen([&forward, &reverse], wish, orders, stop).await? else { return Ok(()) };
+        self.obey(wish.epoch).await?;
         if self.undrained && wish.owner == Side::Legacy {
             // Had it not been behind the stream, legacy would not own again.
             self.undrained = false;
@@ -290,7 +296,7 @@ impl Session<'_> {
         loop {
             let wish = orders.borrow_and_update().clone();
             // What takes other triggers takes another session.
-            if wish.sync == SyncOrder::Remove || wish.strays.lets_in() && !self.records {
+            if wish.sync == SyncOrder::Remove || wish.strays.lets_in() && !self.records || self.is_left_open(&wish) {
                 return Ok(());
             }
             self.carry_out(&wish).await?;
@@ -457,9 +463,8 @@ impl Session<'_> {
             report.backfill.complete = true;
             report.trouble = None;
         });
-        for (direction, position) in [(Direction::Forward, forward), (Direction::Reverse, reverse)] {
-            self.reaches(direction, position, wish).await?;
-        }
+        let forward = self.reaches(Direction::Forward, forward, wish).await?;
+        let reverse = self.reaches(Direction::Reverse, reverse, wish).await?;
         let mut gaps = self.legacy.gaps().await?;
         gaps.extend(self.modern.gaps().await?);
         gaps.sort_unstable();
@@ -544,6 +549,9 @@ impl Session<'_> {
             }
             report.epoch = wish.epoch;
             report.removed = false;
+            if !wish.end_sessions {
+                report.ended.clear();
+            }
         });
         self.end_repair(wish).await;
         self.fence(wish).await?;
@@ -575,6 +583,13 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A database is left that was opened a moment ago: what strangers wrote to it is seen to where a session begins.
+    fn is_left_open(&self, wish: &CapabilityOrders) -> bool {
+        let left = wish.owner.other();
+        let refuses = if left == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
+        self.streaming && self.obeyed.is_some_and(|epoch| epoch < wish.epoch) && wish.fenced.of(left) && !refuses
+    }
+
     async fn fence(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
         let lets = self.records && wish.strays.lets_in() && wish.owner == Side::Modern && wish.fenced.legacy;
         if self.letting && !lets {
@@ -591,7 +606,8 @@ impl Session<'_> {
         if wish.owner == Side::Legacy {
             self.state().flow(Direction::Forward).discard(false);
         }
-        for side in Side::BOTH {
+        // Whoever does not own first: never are both open that can both be reached.
+        for side in [wish.owner.other(), wish.owner] {
             let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
             if holds != wish.fenced.of(side) {
                 let on = wish.fenced.of(side);
@@ -627,7 +643,6 @@ impl Session<'_> {
         if !on || side == Side::Legacy || !wish.end_sessions {
             return closing.await;
         }
-        self.state().note(|report| report.ended.clear());
         let mut patience = ENDS_AFTER;
         loop {
             match tokio::time::timeout(patience, closing.as_mut()).await {

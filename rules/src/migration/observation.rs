@@ -96,6 +96,11 @@ pub struct Kin {
 }
 
 impl Kin {
+    /// Modern owns it, and that is not taken back any more.
+    pub fn has_arrived(&self) -> bool {
+        matches!(self.phase, Phase::Soaking | Phase::Retired)
+    }
+
     /// Modern owns it, and is about to go on.
     pub fn has_moved(&self) -> bool {
         self.owner == Side::Modern && self.phase != Phase::Reverting

@@ -80,6 +80,7 @@ fn run(seed: u64) -> World {
         world.until(capability, "no switch is left over", None, |s| s.switch.is_none() && s.phase != Phase::Backfilling);
         world.settle(capability);
         if world.state(capability).phase != Phase::Soaking {
+            world.clone().loses_the_new_owner(capability);
             world.until(capability, "a cutover", Some(Wish::Cutover), |s| s.phase == Phase::Soaking);
         }
         world.strangers_are_reported(capability);
@@ -164,7 +165,7 @@ fn the_way_back_begins_everywhere() {
 #[test]
 fn the_chaos_reaches_every_stage() {
     let mut stages = std::collections::BTreeMap::new();
-    let (mut flips, mut aborts, mut writes) = (0, 0, 0);
+    let (mut flips, mut flips_back, mut aborts, mut writes) = (0, 0, 0, 0);
     for seed in 0..200 {
         let mut world = World::new(seed);
         (0..8_000).for_each(|_| world.stir());
@@ -172,9 +173,11 @@ fn the_chaos_reaches_every_stage() {
             *stages.entry(*stage).or_insert(0) += seen;
         }
         flips += world.flips;
+        flips_back += world.flips_back;
         aborts += world.aborts;
         writes += world.writes();
     }
     assert_eq!(stages.len(), super::Stage::ALL.len(), "{stages:?}");
     assert!(flips >= 50 && aborts >= 50 && writes >= 1_000, "{flips} flips, {aborts} aborts, {writes} writes");
+    assert!(flips_back >= 2, "{flips_back} flips taken back");
 }

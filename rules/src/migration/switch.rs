@@ -2,13 +2,14 @@
 //!
 //! Fence the gateways, drain them, fence the owner's database, and only **then** read the end of its log; wait until that
 //! is applied, recheck, raise sequences. The transition into `Open` flips the owner: up to it, any trouble and the
-//! deadline lead to an abort; from it on, only forward.
+//! deadline lead to an abort. From it on only forward, but for one case: while the new owner's database has not opened, no gateway
+//! has let a write go to it, and where it does not open in time the old one owns again, by an epoch of its own.
 
 use serde_json::json;
 
 use super::advance::Outcome;
 use super::checkup::{figures, order};
-use super::observation::Observation;
+use super::observation::{AgentSeen, Observation};
 use super::waiting::{self, Waiting, WaitingKind};
 use super::{Phase, Stage, State, Switch};
 use crate::count::{self, counted};
@@ -115,8 +116,14 @@ pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Ob
         tell_ended(&mut outcome, running, seen, now);
         return outcome;
     }
-    if !missing(state, running, plan, seen, now).is_empty() {
-        return Outcome::unchanged(state);
+    let missing = missing(state, running, plan, seen, now);
+    if !missing.is_empty() {
+        // One without trouble has only not said yet that it is open: a new leader, or an agent that was started just now.
+        let late = now >= running.deadline && now.since(running.since) >= seen.limits.lift;
+        return match running.stage == Stage::Open && late && waiting::in_trouble(seen, now) {
+            true => abort(state, running, &format!("it has not opened in time: {}", waiting::sentence(&missing)), now),
+            false => Outcome::unchanged(state),
+        };
     }
     match running.stage {
         Stage::Fence => {
@@ -143,7 +150,8 @@ pub(super) fn tick(state: &State, running: &Switch, plan: &Capability, seen: &Ob
         }
         Stage::Verify => {
             let next = State { token: state.token + 1, verify: None, ..state.clone() };
-            on(next, running, Stage::Sequences, "both databases agree", now)
+            let aside = if running.leaves_aside { ", but for the rows that are left set aside" } else { "" };
+            on(next, running, Stage::Sequences, &format!("both databases agree{aside}"), now)
         }
         Stage::Sequences => flip(state, running, seen.obedient_agent(now), now),
         Stage::Open => on(state.clone(), running, Stage::Release, "the new owner's database is open", now),
@@ -183,13 +191,24 @@ pub(super) fn missing(state: &State, running: &Switch, plan: &Capability, seen: 
         Stage::Sequences => {
             agent_says(plan, seen, now, "sequences", "the sequences to be raised", |r| r.sequences_raised == Some(state.token))
         }
-        Stage::Open => agent_says(plan, seen, now, &fence_of(owner), &format!("{owner}'s database to open"), |r| {
-            r.fenced.of(owner.other()) && !r.fenced.of(owner)
-        }),
+        // What is wrong with the side that is left keeps nobody from the new owner.
+        Stage::Open => {
+            let missing = waiting::agent_follows(plan, seen, now);
+            let is_open = |agent: &AgentSeen| agent.report.fenced.of(owner.other()) && !agent.report.fenced.of(owner);
+            match missing.is_empty() && !seen.live_agent(now).is_some_and(is_open) {
+                true => vec![Waiting::new(WaitingKind::Agent, fence_of(owner), format!("{owner}'s database to open"))],
+                false => missing,
+            }
+        }
         Stage::Lift => {
             let what = format!("{owner}'s database to open again");
-            // An agent that has just been started has not looked at the fences yet: no fence reported is none known.
-            let mut missing = agent_says(plan, seen, now, &fence_of(owner), &what, |r| r.backfill.complete && !r.fenced.of(owner));
+            // An agent that has just been started has not looked at the fences yet: no fence reported is none known. What is wrong with
+            // the other side, as it is wherever that is away, keeps nobody from the owner.
+            let mut missing = waiting::agent_follows(plan, seen, now);
+            let is_open = |agent: &AgentSeen| agent.report.backfill.complete && !agent.report.fenced.of(owner);
+            if missing.is_empty() && !plan.tables.is_empty() && !seen.live_agent(now).is_some_and(is_open) {
+                missing.push(Waiting::new(WaitingKind::Agent, fence_of(owner), what));
+            }
             if is_known_fenced(state, plan, seen) {
                 let text = format!("{owner}'s database is still fenced: the gateways hold the writes until the agent opens it");
                 missing.push(Waiting::new(WaitingKind::Agent, fence_of(owner), text));
@@ -204,9 +223,15 @@ pub(super) fn abort(state: &State, running: &Switch, why: &str, now: Timestamp) 
     let word = word_of(running.to);
     let mut next = State { aborted: Some(now), verify: None, ..without_old_reasons(state.clone()).unapproved() };
     next.holds.insert(format!("{word}: {why}"));
-    let detail = json!({ "stage": running.stage.as_str(), "to": running.to, "why": why });
-    let text = format!("{word} aborted in stage {}: {why}", running.stage.as_str());
-    if running.stage.fences_owner() {
+    let mut detail = json!({ "stage": running.stage.as_str(), "to": running.to, "why": why });
+    let mut text = format!("{word} aborted in stage {}: {why}", running.stage.as_str());
+    if running.stage == Stage::Open {
+        // Whoever still carries out the orders of the epoch between finds a newer one in the owner's database.
+        (next.owner, next.epoch) = (running.to.other(), state.epoch + 1);
+        text += &format!("; no gateway has let anybody into {}, and {} owns again (epoch {})", running.to, next.owner, next.epoch);
+        (detail["owner"], detail["epoch"]) = (json!(next.owner), json!(next.epoch));
+    }
+    if running.stage == Stage::Open || running.stage.fences_owner() {
         next.phase = phase_of(running.to, Stage::Lift);
         next.switch = Some(Switch { stage: Stage::Lift, since: now, ..running.clone() });
         return Outcome::moved(next, "aborted", text, detail);
@@ -225,7 +250,8 @@ pub(super) fn without_old_reasons(mut state: State) -> State {
 /// Whose sessions were ended so that modern's fence could be closed.
 fn tell_ended(outcome: &mut Outcome, running: &Switch, seen: &Observation, now: Timestamp) {
     let waited = running.to == Side::Legacy && running.stage == Stage::FenceDatabase;
-    let ended = seen.obedient_agent(now).filter(|_| waited).map_or_else(Vec::new, |report| report.ended.clone());
+    // An agent whose fence does not close obeys the orders of before.
+    let ended = seen.live_agent(now).filter(|_| waited).map_or_else(Vec::new, |agent| agent.report.ended.clone());
     if let ([first, others @ ..], Some(line)) = (ended.as_slice(), outcome.journal.first_mut()) {
         let more = if others.is_empty() { String::new() } else { format!("; and {} more", others.len()) };
         line.text += &format!("; of sessions that kept it waiting in an open transaction was ended: {first}{more}");
@@ -240,7 +266,7 @@ fn on(mut state: State, running: &Switch, stage: Stage, text: &str, now: Timesta
     Outcome::moved(state, "stage", text, detail)
 }
 
-/// The point of no return.
+/// The other side owns from now on.
 fn flip(state: &State, running: &Switch, report: Option<&CapabilityReport>, now: Timestamp) -> Outcome {
     let next = State { owner: running.to, epoch: state.epoch + 1, verify: None, ..state.clone() };
     let epoch = next.epoch;

@@ -1,9 +1,11 @@
 //! "What are we waiting for" as a type that an operator can read. The same lists decide whether a transition happens,
 //! so what `ficus status` shows is the truth.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::observation::{self, Kin, Observation};
+use super::observation::{self, AgentSeen, Kin, Observation};
 use super::{Phase, State, switch, walk};
 use crate::count::counted;
 use crate::crossing::Order;
@@ -12,6 +14,10 @@ use crate::hours::Hours;
 use crate::plan::{Capability, OpenTransactions, StrayWrites};
 use crate::wire::{CapabilityReport, Strays};
 use crate::{Side, Timestamp};
+
+/// An agent ends a session after two seconds; all of that, and its rollback, has to be over within the half of a deadline that is left
+/// when writes under way were waited for.
+const ENDED_WITHIN: Duration = Duration::from_secs(3);
 
 /// One thing that is missing for the next transition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,12 +130,27 @@ pub(super) fn agent(plan: &Capability, seen: &Observation, now: Timestamp) -> Ve
         (Some(silent), None) => say("report", format!("agent {} has been silent for {}s", silent.name, now.since(silent.at).as_secs())),
         (_, Some(agent)) => match &agent.report.trouble {
             Some(trouble) => say("trouble", format!("agent {}: {trouble}", agent.name)),
-            None if agent.generation < seen.orders_generation => {
-                say("generation", format!("agent {} is at generation {} of {}", agent.name, agent.generation, seen.orders_generation))
-            }
-            None => Vec::new(),
+            None => behind(agent, seen).into_iter().collect(),
         },
     }
+}
+
+/// It has done what it was told last, whatever else it has to complain of.
+pub(super) fn agent_follows(plan: &Capability, seen: &Observation, now: Timestamp) -> Vec<Waiting> {
+    match seen.live_agent(now).filter(|_| !plan.tables.is_empty()) {
+        Some(agent) if agent.report.trouble.is_some() && agent.generation >= seen.orders_generation => Vec::new(),
+        _ => agent(plan, seen, now),
+    }
+}
+
+/// It says that something is wrong.
+pub(super) fn in_trouble(seen: &Observation, now: Timestamp) -> bool {
+    seen.live_agent(now).is_some_and(|agent| agent.report.trouble.is_some())
+}
+
+fn behind(agent: &AgentSeen, seen: &Observation) -> Option<Waiting> {
+    let text = || format!("agent {} is at generation {} of {}", agent.name, agent.generation, seen.orders_generation);
+    (agent.generation < seen.orders_generation).then(|| Waiting::new(WaitingKind::Agent, "generation", text()))
 }
 
 /// No row is set aside.
@@ -183,7 +204,9 @@ pub(super) fn strays_on_the_way_back(plan: &Capability, seen: &Observation, now:
 
 /// Of those, what no decision lets through: more than can be carried over.
 pub(super) fn too_many_to_carry(plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
-    let report = &seen.live_agent(now).filter(|_| !plan.tables.is_empty())?.report;
+    // Where none is carried over, none of them waits for that.
+    let carried = plan.strays == StrayWrites::Forward && !plan.tables.is_empty();
+    let report = &seen.live_agent(now).filter(|_| carried)?.report;
     let text = report.strays.iter().filter(|strays| strays.untried > CARRIED_SOON).find_map(to_be_carried)?;
     Some(Waiting::new(WaitingKind::Agent, "stray writes", text))
 }
@@ -228,9 +251,10 @@ pub(super) fn busy(state: &State, plan: &Capability, seen: &Observation, now: Ti
     Some(Waiting::new(WaitingKind::Transaction, format!("database of {}", state.owner), text.clone()))
 }
 
-/// The same, but for those of modern whose sessions are ended on the way back.
+/// The same, but for those of modern whose sessions are ended on the way back, if the deadline gives time for it.
 pub(super) fn busy_before(state: &State, to: Side, plan: &Capability, seen: &Observation, now: Timestamp) -> Option<Waiting> {
-    let may_end = seen.live_agent(now).is_some_and(|agent| agent.report.busy_ends);
+    let in_time = seen.limits.switch_deadline.saturating_sub(seen.limits.hangs()) >= ENDED_WITHIN;
+    let may_end = in_time && seen.live_agent(now).is_some_and(|agent| agent.report.busy_ends);
     let ended = to == Side::Legacy && may_end && plan.returns.transactions == OpenTransactions::End;
     busy(state, plan, seen, now).filter(|_| !ended)
 }
@@ -284,7 +308,7 @@ pub(super) fn legacy_up(plan: &Capability, seen: &Observation, now: Timestamp) -
 /// Those to whose rows foreign keys lead, and that have to move before. While legacy owns such rows, it refuses to remove each
 /// of them that it would have to take these rows with: their fence refuses it.
 pub(super) fn parents(seen: &Observation) -> Vec<Waiting> {
-    let mut first: Vec<&Kin> = seen.parents.iter().filter(|kin| kin.key.order == Order::After && !kin.has_moved()).collect();
+    let mut first: Vec<&Kin> = seen.parents.iter().filter(|kin| kin.key.order == Order::After && !kin.has_arrived()).collect();
     first.dedup_by(|one, other| one.name == other.name);
     let say = |kin: &&Kin| {
         let (name, phase, key) = (&kin.name, kin.phase.as_str(), kin.key.words());

@@ -15,7 +15,7 @@ pub(super) fn grant(state: &State, plan: &Capability, seen: &Observation, wish: 
     match wish {
         Wish::Hold(reason) => hold(state, reason),
         Wish::Release(reason) => release(state, plan, reason.as_deref(), now),
-        Wish::Abort => abort(state, now),
+        Wish::Abort => abort(state, seen, now),
         Wish::Revert => revert(state, plan, seen, false, now),
         Wish::RevertLeaving => revert(state, plan, seen, true, now),
         _ if state.switch.is_some() => Outcome::refused(state, format!("{} is under way", under_way(state))),
@@ -131,16 +131,20 @@ fn cutover(state: &State, plan: &Capability, seen: &Observation, now: Timestamp)
     }
 }
 
-fn abort(state: &State, now: Timestamp) -> Outcome {
+fn abort(state: &State, seen: &Observation, now: Timestamp) -> Outcome {
     match &state.switch {
         None if state.repair.is_some() => {
             let next = State { repair: None, ..state.clone() };
             Outcome::moved(next, "repair", "the repair is given up; what it has written stays", json!({ "token": state.repair }))
         }
         None => Outcome::refused(state, "no cutover, revert or repair is under way"),
-        Some(running) if running.stage.is_decided() => {
-            Outcome::refused(state, "the owner is flipped: only forward; `ficus revert` once it is finished")
+        Some(running) if running.stage == super::Stage::Release => {
+            Outcome::refused(state, "the new owner takes writes: only forward; `ficus revert` once it is finished")
         }
+        Some(running) if running.stage == super::Stage::Open && !waiting::in_trouble(seen, now) => Outcome::refused(
+            state,
+            "the new owner's database is about to open: only an agent that cannot open it makes this a switch to take back",
+        ),
         Some(running) if running.stage == super::Stage::Lift => Outcome::refused(state, "it is being aborted already"),
         Some(running) => switch::abort(state, running, "aborted by an operator", now),
     }
@@ -149,7 +153,7 @@ fn abort(state: &State, now: Timestamp) -> Outcome {
 /// `leaving`: although rows are set aside.
 fn revert(state: &State, plan: &Capability, seen: &Observation, leaving: bool, now: Timestamp) -> Outcome {
     match (&state.switch, state.phase) {
-        (Some(running), _) if running.to == Side::Modern => abort(state, now),
+        (Some(running), _) if running.to == Side::Modern => abort(state, seen, now),
         (Some(_), _) => Outcome::refused(state, format!("{} is under way", under_way(state))),
         (None, Phase::Shadowing | Phase::Ramping) => {
             walk::back_to_streaming(state, "revert", "reverted by an operator: all reads go to legacy".to_owned(), now)

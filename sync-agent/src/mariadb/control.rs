@@ -147,6 +147,13 @@ impl Database for Endpoint {
         Error::unless_newest(self.server.label(), epoch, known)
     }
 
+    async fn obeyed(&self) -> Result<u64, Error> {
+        let mut conn = self.server.lease().await?;
+        let known = objects::obeyed(&mut conn, &self.scope).await.map_err(|e| self.failed(e))?;
+        conn.done();
+        Ok(known)
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         self.set_fence(if on { triggers::CLOSED } else { triggers::OPEN }).await
     }

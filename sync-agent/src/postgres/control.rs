@@ -103,6 +103,11 @@ impl Database for Endpoint {
         Error::unless_newest(&self.server.label, epoch, known)
     }
 
+    async fn obeyed(&self) -> Result<u64, Error> {
+        let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
+        objects::obeyed(&mut connection, &self.names).await.map_err(|e| self.failed(e))
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         if on { self.fence_up().await } else { self.fence_down().await }
     }

@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::port::{Checkpoint, Direction, Left, Position};
 
 impl Session<'_> {
-    /// Notes that the side that does not own lost part of its log while others could write to it. It is fenced next, and then
-    /// nobody could tell any more. What is wished from then on; `None`: it is time to stop, or for another session.
+    /// Notes that others could write to the side that does not own, and that it lost part of its log, or was left in the moment in which it
+    /// was opened: what stands in its log then is older than what the owner has taken since. It is fenced next, and then nobody could tell
+    /// any more. What is wished from then on; `None`: it is time to stop, or for another session.
     pub(super) async fn note_unseen(
         &self,
         [forward, reverse]: [&Checkpoint; 2],
@@ -26,7 +27,8 @@ impl Session<'_> {
         let position = if source == Side::Legacy { forward.position } else { reverse.position };
         let Some(position) = position.filter(|_| forward.backfilled && !self.found.of(source)) else { return Ok(Some(wish)) };
         let (pruned, lost) = self.left_of_log(source, position).await?;
-        if position >= pruned && !lost || self.side(source).unseen().await?.is_some() {
+        let was_left = wish.fenced.of(source) && self.carried_out[usize::from(source == Side::Modern)] < wish.epoch;
+        if position >= pruned && !lost && !was_left || self.side(source).unseen().await?.is_some() {
             return Ok(Some(wish));
         }
         // What was ordered before anybody knew of this is no word about it, also where it is still on its way.
@@ -51,13 +53,15 @@ impl Session<'_> {
     /// Looks whether the source still has everything after a position. It has not when the target was put back from a
     /// backup (or lost its last transactions with the power), or when its log was lost: then everything is compared, if the
     /// source has what is right, or has only what was applied to it, because it was fenced; or if somebody ordered a repair
-    /// after it was noted that it was not.
-    pub(super) async fn reaches(&self, direction: Direction, position: Position, wish: &CapabilityOrders) -> Result<(), Error> {
+    /// after it was noted that it was not. From where the stream goes on: what others wrote to a source that does not own may be older
+    /// than what its owner has, and is left out.
+    pub(super) async fn reaches(&self, direction: Direction, position: Position, wish: &CapabilityOrders) -> Result<Position, Error> {
         let source = direction.source();
         let (pruned, lost) = self.left_of_log(source, position).await?;
         let unseen = self.side(source).unseen().await?;
-        if position >= pruned && !lost && unseen.is_none() {
-            return Ok(());
+        let is_there = position >= pruned && !lost;
+        if is_there && unseen.is_none() {
+            return Ok(position);
         }
         let target = source.other();
         if target == wish.owner && position < pruned {
@@ -67,13 +71,25 @@ impl Session<'_> {
         }
         let capability = &self.state().capability;
         let decided = unseen.is_some_and(|noted| wish.repair.is_some_and(|token| token > noted));
+        if is_there && target == wish.owner && !decided {
+            return Err(Error::Refused(format!(
+                "{source} was open although {target} owns the rows (the writes came back to {target} while {source} could not be reached?): what others wrote there since {position} has not reached {target}; look for it by hand, then `ficus repair {capability}`: everything is compared, and the rows of {target} take the place of those"
+            )));
+        }
         if target == wish.owner && (unseen.is_some() || !self.found.of(source)) && !decided {
             return Err(Error::Refused(format!(
                 "the log of {source} is gone (slot or files), and {source} was not fenced: what was written there since {position} has not reached {target}, which owns the rows; look for it by hand, then `ficus repair {capability}`: everything is compared, and the rows of {target} take the place of those"
             )));
         }
-        tracing::warn!(%capability, side = %source, %position, %pruned, lost, "the log does not go back as far as the copy");
-        self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await
+        tracing::warn!(%capability, side = %source, %position, %pruned, lost, "the log does not go back as far as the copy, or is left out");
+        self.side(source).open_gaps(&(0..self.plans.len()).collect::<Vec<_>>()).await?;
+        if !is_there || target != wish.owner {
+            return Ok(position);
+        }
+        // It is fenced by now: nobody writes behind this.
+        let end = self.side(source).end_position().await?;
+        self.side(target).begin_at(end, true).await?;
+        Ok(end)
     }
 
     /// Up to where a side's log may be gone, and whether something after a position is lost.

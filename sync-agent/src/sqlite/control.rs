@@ -84,6 +84,11 @@ impl Database for Endpoint {
         Error::unless_newest(&self.file.label, epoch, known)
     }
 
+    async fn obeyed(&self) -> Result<u64, Error> {
+        let mut tx = self.file.begin().await?;
+        objects::obeyed(&mut tx, &self.scope).await.map_err(|e| self.failed(e))
+    }
+
     async fn fence(&self, on: bool) -> Result<(), Error> {
         self.set_fence(if on { triggers::CLOSED } else { triggers::OPEN }).await
     }

@@ -81,6 +81,61 @@ async fn modern_on_mariadb_opens_without_legacy() {
     given_up([Postgres, MariaDb], Side::Modern).await;
 }
 
+/// Modern has been opened, and nobody heard of it; then it goes, and the writes go back to legacy. What a stranger has written to it
+/// is not carried over rows that are newer, and nobody takes it away unseen.
+async fn left_open(engines: [Engine; 2]) {
+    let mut world = World::new(engines, schema, tables()).await;
+    let mut legacy = world.app(Side::Legacy).await;
+    legacy.exec(&format!("{ROW} (1, 'one', 1, 1.5), (2, 'two', 1, 1.5)")).await;
+    let agent = world.agent().await;
+    streaming(&agent).await;
+    world.fence(&agent, Fences { legacy: true, modern: true }, Side::Legacy);
+    until(&agent, "both fenced", |report| report.fenced.legacy && report.fenced.modern).await;
+    world.settle(&agent, Side::Legacy).await;
+    world.order(&agent, |orders, _| (orders.epoch, orders.owner, orders.fenced.modern) = (1, Side::Modern, false));
+    until(&agent, "modern open", |report| !report.fenced.modern).await;
+    // GIVEN a stranger's write that nobody carries over any more, and a newer one
+    let mut modern = world.app(Side::Modern).await;
+    agent.stop().await;
+    modern.exec("UPDATE writers SET name = 'a stranger' WHERE legacy_id = 1").await;
+    let orders = world.orders.capabilities.get_mut("users").unwrap();
+    (orders.epoch, orders.owner, orders.fenced) = (2, Side::Legacy, Fences { legacy: false, modern: true });
+    world.orders.generation += 1;
+    let agent = world.agent().await;
+    until(&agent, "refused", |report| report.trouble.as_ref().is_some_and(|trouble| trouble.contains("modern was open although"))).await;
+    // THEN legacy is open, modern is not, and each has what was written there
+    legacy.exec("UPDATE writer SET name = 'newer' WHERE id = 1").await;
+    assert!(modern.attempt("UPDATE writers SET name = 'late' WHERE legacy_id = 2").await.is_err(), "modern's fence is open");
+    assert_eq!(modern.rows("SELECT name FROM writers WHERE legacy_id = 1").await, [[Some("a stranger".to_owned())]]);
+    // WHEN somebody has looked at it, THEN legacy's rows are the right ones
+    let token = world.order(&agent, |orders, token| orders.repair = Some(token + 1));
+    until(&agent, "repaired", |report| report.trouble.is_none() && report.repaired.as_ref().is_some_and(|repaired| repaired.done)).await;
+    world.order(&agent, |orders, _| orders.repair = None);
+    world.settle(&agent, Side::Legacy).await;
+    for (side, names) in
+        [(Side::Legacy, "SELECT name FROM writer ORDER BY id"), (Side::Modern, "SELECT name FROM writers ORDER BY legacy_id")]
+    {
+        let mut app = world.app(side).await;
+        assert_eq!(app.rows(names).await, [[Some("newer".to_owned())], [Some("two".to_owned())]], "{engines:?} {side} {token}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_modern_postgresql_that_is_left_open_is_not_carried_over_what_is_newer() {
+    left_open([MariaDb, Postgres]).await;
+}
+
+#[tokio::test]
+async fn a_modern_mariadb_that_is_left_open_is_not_carried_over_what_is_newer() {
+    left_open([Sqlite, MariaDb]).await;
+}
+
+#[tokio::test]
+async fn a_modern_sqlite_that_is_left_open_is_not_carried_over_what_is_newer() {
+    left_open([Postgres, Sqlite]).await;
+}
+
 /// The other side goes away while the owner's fence is being closed, so that nobody comes to say that it is.
 #[tokio::test]
 async fn legacy_opens_although_modern_went_while_it_was_closing() {

@@ -29,6 +29,7 @@ mod kills;
 mod lag;
 mod leaderless;
 mod log_outs;
+mod lost;
 #[path = "../../../sync-agent/tests/support/mariadb.rs"]
 mod mariadb;
 mod neighbours;

@@ -178,6 +178,7 @@ impl Agent {
         }
         if databases.iter().any(|database| database.is_away(now)) {
             memory.lose();
+            memory.open_alone(generation, &orders, databases, now);
             return;
         }
         memory.is_away = false;
@@ -242,6 +243,25 @@ impl Memory {
         (self.newest, self.carries) = (false, None);
     }
 
+    /// The owner's fence, which nobody is to wait behind until the other side's database is back.
+    fn open_alone(&mut self, generation: u64, orders: &CapabilityOrders, databases: &mut [Database; 2], now: u64) {
+        let side = orders.owner as usize;
+        let (database, Some(held)) = (&mut databases[side], self.held.as_mut()) else { return };
+        // Or it was just done, and nobody has heard of it.
+        let done = self.report.fenced == orders.fenced && self.report.generation != Some(generation);
+        let stuck = orders.sync == SyncOrder::Run && !orders.fenced.of(orders.owner) && (self.report.fenced.of(orders.owner) || done);
+        if database.is_away(now) || !stuck || database.epoch > orders.epoch || database.turn != held[side] {
+            return;
+        }
+        database.turn += 1;
+        (held[side], database.epoch, database.fenced) = (database.turn, orders.epoch, false);
+        match orders.owner {
+            Side::Legacy => self.report.fenced.legacy = false,
+            Side::Modern => self.report.fenced.modern = false,
+        }
+        (self.report.epoch, self.report.generation) = (orders.epoch, Some(generation));
+    }
+
     /// One thing that the orders ask for.
     fn work(&mut self, orders: &CapabilityOrders, task: Task, databases: &mut [Database; 2], wall: crate::Timestamp) -> Worked {
         let claim = |databases: &mut [Database; 2]| {
@@ -256,7 +276,12 @@ impl Memory {
         if !self.newest || databases.iter().any(|database| database.epoch > orders.epoch) {
             return Worked::Outdated;
         }
-        databases.iter_mut().for_each(|database| database.epoch = orders.epoch);
+        for (side, database) in Side::BOTH.into_iter().zip(databases.iter_mut()) {
+            // One that was left while it was lost may be open: that is the first thing to be done.
+            let left_open = turns[side as usize] == database.turn && database.epoch < orders.epoch && side != orders.owner;
+            database.fenced |= left_open && orders.fenced.of(side) && !database.letting;
+            database.epoch = orders.epoch;
+        }
         if self.report.epoch != orders.epoch {
             // It was said of another owner.
             self.report.busy = None;

@@ -96,6 +96,8 @@ pub(super) struct World {
     calm: bool,
     pub(super) stages: BTreeMap<Stage, usize>,
     pub(super) flips: usize,
+    /// Those that were taken back, since the new owner's database did not open.
+    pub(super) flips_back: usize,
     pub(super) aborts: usize,
     /// Writes of each capability that the gateways sent and a fence refused: their callers saw it.
     pub(super) refused: [usize; CAPABILITIES],
@@ -168,6 +170,7 @@ impl World {
             calm: false,
             stages: BTreeMap::new(),
             flips: 0,
+            flips_back: 0,
             aborts: 0,
             refused: [0; CAPABILITIES],
         };
@@ -327,6 +330,10 @@ impl World {
         }
         let side = Side::BOTH[self.chance.below(2)];
         let state = self.state(capability);
+        // Of an owner that may be left again: the agent goes on only after somebody has looked at such rows.
+        if state.switch.as_ref().is_some_and(|switch| switch.stage == Stage::Open) {
+            return;
+        }
         if state.phase != Phase::Retired && (side == Side::Legacy || self.databases[capability][1].fenced) {
             let write = self.ledger.ask(capability, self.chance.below(KEYS));
             self.carry_out(side, write);
@@ -479,6 +486,33 @@ impl World {
         for (side, write) in writes {
             assert!(!self.carry_out(side, write), "modern takes {write:?} after it was left");
         }
+    }
+
+    /// The new owner's database is lost in the moment in which it should open: whoever writes is let write to the old one. Then somebody
+    /// puts it back as it was.
+    pub(super) fn loses_the_new_owner(&mut self, capability: usize) {
+        let opens = |state: &State| state.switch.as_ref().is_some_and(|switch| switch.stage == Stage::Open);
+        let done = |state: &State| opens(state) || state.phase == Phase::Soaking;
+        self.until(capability, "a cutover that flips", Some(Wish::Cutover), done);
+        let epoch = self.state(capability).epoch;
+        self.databases[capability][1].away_until = u64::MAX;
+        let is_over = |state: &State| state.switch.is_none();
+        self.until(capability, "an end, one way or the other", None, is_over);
+        let state = self.state(capability);
+        if state.owner == Side::Legacy {
+            assert_eq!(state.epoch, epoch + 1, "it was taken back");
+            for event in 0.. {
+                assert!(event < 20_000, "nobody may write: {:?}", self.state(capability));
+                if !self.databases[capability][0].fenced
+                    && self.gateways.iter().any(|gateway| gateway.forwards_to(capability, self.now) == Some(Side::Legacy))
+                {
+                    break;
+                }
+                self.stir();
+            }
+        }
+        self.databases[capability][1].away_until = 0;
+        self.settle(capability);
     }
 
     /// Whatever was under way, somebody wants legacy to have everything back, and it has: nothing is held, and nobody reads from modern.

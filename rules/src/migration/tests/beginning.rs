@@ -210,6 +210,13 @@ fn what_strangers_wrote_and_nobody_decided_about_is_left_by_the_same_word() {
     let begun = wish(&soaking, &seen, Wish::RevertLeaving);
     assert!(begun.journal[0].text.ends_with("3 rows written to legacy past the gateway (users)"), "{:?}", begun.journal);
     assert!(tick(&begun.state, &seen, NOW).state.switch.is_some_and(|s| s.stage == Stage::Drain));
+    // However many there are, where nobody carries any
+    report(&mut seen).strays = vec![strays(600, 600)];
+    for (strays, begins) in [(crate::plan::StrayWrites::Report, true), (crate::plan::StrayWrites::Forward, false)] {
+        let plan = Capability { strays, ..plan() };
+        let typed = advance(&soaking, &plan, &seen, &Event::Wish(Wish::RevertLeaving), NOW);
+        assert_eq!(typed.refused.is_none(), begins, "{strays:?}: {:?}", typed.refused);
+    }
     // Of those that are carried over, the ones are waited for that have not been tried
     let forwards = Capability { strays: crate::plan::StrayWrites::Forward, ..plan() };
     let draining =

@@ -138,14 +138,56 @@ fn every_stage_before_the_flip_can_be_aborted() {
 }
 
 #[test]
-fn after_the_flip_there_is_only_forward() {
-    for stage in [Stage::Open, Stage::Release] {
-        let state = switching(stage, Side::Modern);
-        let mut seen = good(Side::Modern, NOW);
-        assert!(refusal(wish(&state, &seen, Wish::Abort)).contains("only forward"));
+fn once_the_new_owner_is_open_there_is_only_forward() {
+    for (stage, to) in [(Stage::Open, Side::Modern), (Stage::Release, Side::Modern), (Stage::Release, Side::Legacy)] {
+        let state = switching(stage, to);
+        let mut seen = good(to, later(9_999));
+        obey(&state, &mut seen);
         report(&mut seen).trouble = Some("disk full".into());
         seen.gateways[0].generation = 8;
-        assert_eq!(tick(&state, &seen, later(9_999)).state, state, "neither trouble nor a deadline");
+        let after = tick(&state, &seen, later(9_999)).state;
+        match stage {
+            Stage::Open => assert_eq!(after.switch.map(|s| s.stage), Some(Stage::Release), "however late it opens"),
+            _ => {
+                assert_eq!(after, state, "neither trouble nor a deadline");
+                assert!(refusal(wish(&state, &seen, Wish::Abort)).contains("only forward"));
+            }
+        }
+    }
+}
+
+/// Its database was lost in the very moment: nobody has written to it, and everything acknowledged is in the other one.
+#[test]
+fn a_new_owner_whose_database_does_not_open_is_left_again() {
+    for to in Side::BOTH {
+        let state = switching(Stage::Open, to);
+        let shut = |at: Timestamp| {
+            let mut seen = good(to, at);
+            (report(&mut seen).fenced, report(&mut seen).trouble) = (Fences { legacy: true, modern: true }, Some("it is away".into()));
+            seen
+        };
+        assert_eq!(tick(&state, &shut(later(9)), later(9)).state, state, "it has time");
+        let unheard = Observation { agent: None, ..shut(later(10)) };
+        let mut untroubled = shut(later(10));
+        report(&mut untroubled).trouble = None;
+        for unknown in [unheard, untroubled] {
+            assert_eq!(tick(&state, &unknown, later(10)).state, state, "it is about to open, for all that is known");
+            assert!(refusal(wish(&state, &unknown, Wish::Abort)).contains("about to open"));
+        }
+        for taken_back in [tick(&state, &shut(later(10)), later(10)), wish(&state, &shut(NOW), Wish::Abort)] {
+            let after = taken_back.state;
+            assert_eq!(
+                (after.owner, after.epoch, after.switch.as_ref().map(|s| s.stage)),
+                (to.other(), state.epoch + 1, Some(Stage::Lift))
+            );
+            assert!(taken_back.journal[0].text.contains("owns again"), "{:?}", taken_back.journal);
+            assert!(desired::serving(&after, &plan()).fenced, "the gateways wait for the database");
+            let orders = desired::orders(&after, &plan()).expect("it is synchronised");
+            assert!(!orders.fenced.of(after.owner) && orders.fenced.of(to));
+            let home = if to == Side::Modern { Phase::Ramping } else { Phase::Soaking };
+            let lifted = tick(&after, &good(after.owner, later(10)), later(10)).state;
+            assert_eq!((lifted.phase, lifted.switch), (home, None));
+        }
     }
 }
 
@@ -214,6 +256,7 @@ fn whose_sessions_were_ended_stands_in_the_journal() {
     assert_eq!(told(&done.journal[0]), (true, serde_json::json!(ended)));
     // Also when nothing comes of it
     report(&mut seen).fenced.modern = false;
+    seen.agent.as_mut().expect("there is an agent").generation = 8;
     let aborted = tick(&state, &seen, later(10));
     assert_eq!((aborted.journal[0].kind.as_str(), told(&aborted.journal[0])), ("aborted", (true, serde_json::json!(ended))));
     // And in no other stage, nor on the way to modern

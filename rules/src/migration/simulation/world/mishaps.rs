@@ -1,6 +1,7 @@
 //! What happens to gateways, agents, databases, clocks and messages.
 
 use super::{Message, World};
+use crate::migration::Stage;
 use crate::migration::simulation::agent::Agent;
 
 impl World {
@@ -67,10 +68,13 @@ impl World {
         self.failing[capability] ^= changes && self.gated;
     }
 
-    /// For a moment, or until a switch has to be taken back.
+    /// For a moment, or until a switch has to be taken back; most often the new owner's, while it is to open.
     pub(super) fn database_goes_away(&mut self, capability: usize) {
-        if self.chance.one_in(64) {
+        let state = self.state(capability);
+        let opens = state.switch.as_ref().filter(|switch| switch.stage == Stage::Open).map(|switch| switch.to as usize);
+        if self.chance.one_in(if opens.is_some() { 2 } else { 64 }) {
             let (side, longest) = (self.chance.below(2), [500, 2_000, 12_000][self.chance.below(3)]);
+            let (side, longest) = opens.map_or((side, longest), |side| (side, 40_000));
             self.databases[capability][side].away_until = self.now + self.chance.below(longest) as u64;
         }
     }
