@@ -54,7 +54,7 @@ mod value;
 mod visible;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
@@ -101,6 +101,8 @@ pub(crate) struct Endpoint {
     settled: tokio::sync::Mutex<Option<u64>>,
     /// Transactions that the fence would wait for, and since when they are known.
     writers: std::sync::Mutex<BTreeMap<String, Instant>>,
+    /// Those of them that a fence which is being closed waits for.
+    in_its_way: std::sync::Mutex<BTreeSet<String>>,
     /// Sizes of the server's log, for [`slot::Sizes::tidy`].
     wal: slot::Sizes,
     /// While nobody but appliers writes to the tables: [`rest`].
@@ -199,6 +201,7 @@ impl Endpoint {
             records: AtomicBool::new(false),
             settled: tokio::sync::Mutex::default(),
             writers: std::sync::Mutex::default(),
+            in_its_way: std::sync::Mutex::default(),
             wal,
             still: rest::Still::default(),
             absent: absent::Waiting::default(),

@@ -103,7 +103,7 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// All of it was looked at, and is right.
+    /// All of it was looked at.
     pub(crate) fn settle(mut self) {
         self.back = false;
     }

@@ -36,21 +36,43 @@ impl Endpoint {
         Ok(sentence(&self.server.label, self.side, "a transaction that has written to the capability's tables is open for", old))
     }
 
-    /// Ends their sessions, if they still are in these transactions. A prepared one has none.
+    /// Ends the sessions of those that a fence which is being closed waits for, if they still are in these transactions. A prepared one has
+    /// none.
     pub(super) async fn end_old_writers(&self) -> Result<Vec<String>, Error> {
         let query = format!(
             "SELECT pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-               WHERE {OF_WRITERS} AND l.virtualtransaction = $2 AND NOT (a.application_name = $3 AND a.usename = current_user) LIMIT 1"
+               WHERE {OF_WRITERS} AND l.virtualtransaction = $2 AND coalesce(a.backend_type, 'client backend') = 'client backend'
+                 AND NOT (a.application_name = $3 AND a.usename = current_user) LIMIT 1"
         );
+        let waits_for = self.in_its_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut ended = Vec::new();
         for (transaction, open) in self.find_old_writers().await?.into_iter().filter(|(_, open)| open.ends.is_ok()) {
+            if !waits_for.contains(&transaction) {
+                continue;
+            }
             let mut connection = self.server.pool.acquire().await.map_err(|e| self.failed(e))?;
             let end = sql::query(&query).bind(self.oids()).bind(transaction).bind(APPLICATION);
-            if end.fetch_optional(&mut *connection).await.map_err(|e| self.failed(e))?.is_some() {
-                ended.push(open.in_words());
+            match end.fetch_optional(&mut *connection).await {
+                Ok(Some(row)) if row.try_get(0).unwrap_or(false) => ended.push(open.in_words()),
+                Ok(_) => {}
+                // Of the others, each is ended all the same.
+                Err(error) => tracing::warn!(session = open.in_words(), %error, "cannot end a session that keeps a fence waiting"),
             }
         }
         Ok(ended)
+    }
+
+    /// A fence that is being closed waits for these transactions.
+    pub(super) fn is_held_up_by(&self, transactions: &[String]) {
+        let mut known = self.in_its_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_empty() {
+            known.extend(transactions.iter().cloned());
+            // Also of those whose age the server hides: they are no younger than this.
+            let mut since = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+            for transaction in transactions {
+                since.entry(transaction.clone()).or_insert_with(Instant::now);
+            }
+        }
     }
 
     /// With the numbers of their transactions.

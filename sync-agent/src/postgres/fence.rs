@@ -14,6 +14,7 @@
 //! The barrier waits for those, by looking: whoever has written holds a lock on the table until its commit stands in the
 //! log. Nothing queues behind a look, unlike behind a waiting `LOCK TABLE`.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -155,7 +156,9 @@ impl Endpoint {
         let (closing, before) = if self.stands_at(LETTING).await? { (CLOSING_AGAIN, LETTING) } else { (CLOSING, OPEN) };
         self.set_fence(closing).await?;
         crash::point("fence");
-        if let Err(error) = self.barrier().await {
+        let passed = self.barrier().await;
+        self.in_its_way.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Err(error) = passed {
             self.set_fence(before).await?;
             return Err(error);
         }
@@ -222,6 +225,7 @@ impl Endpoint {
             if left.is_empty() {
                 return Ok(());
             }
+            self.is_held_up_by(known);
             if Instant::now() >= until {
                 let pids = left.join(", ");
                 return Err(Error::Refused(format!(

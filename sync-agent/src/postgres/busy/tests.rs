@@ -51,6 +51,12 @@ async fn an_old_writer_is_named_and_nobody_else() {
     assert!(text.contains("idle in transaction, last statement `UPDATE item SET name = …`") && !text.contains("secret"), "{text}");
     assert_eq!(bed.modern.busy().await.unwrap(), Busy::Free);
 
+    // AND it is not ended, by one who may, while no fence waits for it
+    exec(&mut root, "GRANT pg_signal_backend TO agent").await;
+    assert_eq!(bed.legacy.end_writers().await.unwrap(), Vec::<String>::new());
+    assert_eq!(number(&mut root, &format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")).await, 1);
+    exec(&mut root, "REVOKE pg_signal_backend FROM agent").await;
+
     // WHEN the statement that is printed is run, THEN nobody is left
     let (_, remedy) = text.split_once("or end it: ").unwrap();
     exec(&mut root, remedy).await;
