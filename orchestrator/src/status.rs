@@ -23,7 +23,7 @@ pub(crate) fn whole(shared: &Shared, now: Timestamp) -> Status {
         capabilities: view.capabilities().map(|(plan, stored)| (plan.name.clone(), capability(shared, &view, plan, stored, now))).collect(),
         gateways: shared.fleet.gateways(),
         agents: shared.fleet.agents(Moment::at(now)),
-        overrides: live(&view.overrides, now),
+        overrides: live(&view.overrides, crate::fleet::wall()),
         freshness: shared.fleet.freshness(&view),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Result, bail};
+use ficus_rules::Side;
 use ficus_rules::api::{Quarantine, WishRequest};
 use ficus_rules::count::counted;
 
@@ -31,14 +32,19 @@ fn left(quarantine: &Quarantine) -> String {
     if quarantine.total == 0 {
         return "no row is set aside".to_owned();
     }
-    let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for row in &quarantine.rows {
-        tables.entry(&row.legacy).or_default().push(&row.key);
-    }
-    let tables: Vec<String> = tables.into_iter().map(|(table, keys)| format!("{table} {}", keys.join(", "))).collect();
-    let newest = if quarantine.rows.len() as u64 == quarantine.total { "" } else { ", of which the newest are" };
+    let of = |from: Side| {
+        let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for row in quarantine.rows.iter().filter(|row| row.from == from) {
+            tables.entry(&row.legacy).or_default().push(&row.key);
+        }
+        let tables: Vec<String> = tables.into_iter().map(|(table, keys)| format!("{table} {}", keys.join(", "))).collect();
+        let other = from.other();
+        (!tables.is_empty()).then(|| format!("{other} has not what {from} has of {}", tables.join("; ")))
+    };
+    let newest = if quarantine.rows.len() as u64 == quarantine.total { "" } else { "; of the newest" };
     let rows = counted(quarantine.total, "row stays set aside", "rows stay set aside");
-    format!("{rows}, and legacy has not what modern has of them{newest}: {}", tables.join("; "))
+    let sides: Vec<String> = [Side::Modern, Side::Legacy].into_iter().filter_map(of).collect();
+    format!("{rows}{newest}: {}", sides.join("; "))
 }
 
 fn agrees(capability: &str) -> Result<bool> {
@@ -54,8 +60,8 @@ fn agrees(capability: &str) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use ficus_rules::Timestamp;
     use ficus_rules::wire::SetAside;
-    use ficus_rules::{Side, Timestamp};
 
     use super::*;
 
@@ -73,11 +79,15 @@ mod tests {
             there: None,
             cut: false,
         };
-        let rows = vec![row("person", "7"), row("note", "3"), row("person", "9")];
-        let all = left(&Quarantine { total: 3, rows: rows.clone() });
-        assert_eq!(all, "3 rows stay set aside, and legacy has not what modern has of them: note 3; person 7, 9");
+        let stray = SetAside { from: Side::Legacy, ..row("mark", "5") };
+        let rows = vec![row("person", "7"), row("note", "3"), row("person", "9"), stray];
+        let all = left(&Quarantine { total: 4, rows: rows.clone() });
+        assert_eq!(
+            all,
+            "4 rows stay set aside: legacy has not what modern has of note 3; person 7, 9; modern has not what legacy has of mark 5"
+        );
         let some = left(&Quarantine { total: 30, rows });
-        assert!(some.starts_with("30 rows") && some.contains("of which the newest are: note 3"), "{some}");
+        assert!(some.starts_with("30 rows") && some.contains("; of the newest: legacy has not"), "{some}");
         assert_eq!(left(&Quarantine::default()), "no row is set aside");
     }
 }

@@ -10,7 +10,7 @@ use ficus_rules::route::Router;
 
 use super::Shares;
 use super::answer::{ok, parse, problem};
-use crate::fleet::now;
+use crate::fleet::{now, wall};
 use crate::status;
 
 pub(super) async fn capability(State(shared): State<Shares>, Path(name): Path<String>) -> Response {
@@ -37,7 +37,7 @@ pub(super) async fn quarantine(State(shared): State<Shares>, Path(name): Path<St
 
 pub(super) async fn flags(State(shared): State<Shares>) -> Response {
     let view = shared.publisher.view();
-    let overrides = status::live(&view.overrides, now());
+    let overrides = status::live(&view.overrides, wall());
     let flags = view.rulebook.rules.flags.values();
     ok(&flags.map(|flag| FlagStatus::new(flag, overrides.flags.get(&flag.name).cloned())).collect::<Vec<_>>())
 }

@@ -17,7 +17,7 @@ use super::Shares;
 use super::answer::{ok, parse, parse_or_default, problem, refused};
 use super::operators::send;
 use crate::access::{Author, Origin};
-use crate::fleet::now;
+use crate::fleet::wall;
 use crate::reconcile::{Command, OverrideChange, Refusal, with_reason};
 use crate::status;
 
@@ -126,13 +126,13 @@ async fn changed(shared: &Shares, change: OverrideChange, by: Author, reason: Op
         change(view, overrides).map(|(capability, line)| (capability, with_reason(line, reason.as_deref())))
     });
     match send(shared, |reply| Command::Override { change, by, reply }).await {
-        Ok(()) => ok(&status::live(&shared.publisher.view().overrides, now())),
+        Ok(()) => ok(&status::live(&shared.publisher.view().overrides, wall())),
         Err(refusal) => refused(refusal),
     }
 }
 
 fn expires(seconds: Option<u64>) -> Option<Timestamp> {
-    seconds.map(|seconds| now().plus(Duration::from_secs(seconds)))
+    seconds.map(|seconds| wall().plus(Duration::from_secs(seconds)))
 }
 
 fn note(by: &Author, reason: Option<&str>) -> String {
