@@ -586,8 +586,12 @@ impl Session<'_> {
     /// A database is left that was opened a moment ago: what strangers wrote to it is seen to where a session begins.
     fn is_left_open(&self, wish: &CapabilityOrders) -> bool {
         let left = wish.owner.other();
-        let refuses = if left == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
-        self.streaming && self.obeyed.is_some_and(|epoch| epoch < wish.epoch) && wish.fenced.of(left) && !refuses
+        self.streaming && self.obeyed.is_some_and(|epoch| epoch < wish.epoch) && wish.fenced.of(left) && !self.is_behind_a_fence(left)
+    }
+
+    /// Its fence stands, as far as this session knows; also one that lets strangers through.
+    fn is_behind_a_fence(&self, side: Side) -> bool {
+        if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern }
     }
 
     async fn fence(&mut self, wish: &CapabilityOrders) -> Result<(), Error> {
@@ -608,8 +612,7 @@ impl Session<'_> {
         }
         // Whoever does not own first: never are both open that can both be reached.
         for side in [wish.owner.other(), wish.owner] {
-            let holds = if side == Side::Legacy { self.closed || self.letting } else { self.state().report().fenced.modern };
-            if holds != wish.fenced.of(side) {
+            if self.is_behind_a_fence(side) != wish.fenced.of(side) {
                 let on = wish.fenced.of(side);
                 let state = &self.context.state;
                 let carries = if side == Side::Modern { Some(state.carrying().await) } else { None };
